@@ -1,0 +1,8 @@
+"""`python -m flowruns` is `flowruns`."""
+
+import sys
+
+from flowruns.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

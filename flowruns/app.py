@@ -1,0 +1,45 @@
+"""The application: puts routes and the guard together, and decides nothing."""
+
+import logging
+import re
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from flowruns.api import Endpoint, RunsApi, ServiceApi, no_such_path
+from flowruns.guard import Guard
+from flowruns.logs import RequestLog, log
+from flowruns.settings import DEFAULTS, Settings
+from flowruns.store import Store
+
+RUNS = "/api/v1/flow-runs"
+
+
+class Path(Route):
+    """A route whose pattern is the whole path: Starlette's `$` lets a newline pass at the end."""
+
+    def __init__(self, path: str, endpoint: Endpoint) -> None:
+        super().__init__(path, endpoint)
+        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")
+
+
+def create_app(store: Store, settings: Settings = DEFAULTS) -> Starlette:
+    """An ASGI application over an open *store*, which the caller closes."""
+    runs, service = RunsApi(store), ServiceApi(store)
+    size = settings.max_body
+    middleware = [Middleware(Guard, settings)]
+    if log.isEnabledFor(logging.INFO):
+        middleware.insert(0, Middleware(RequestLog))
+    app = Starlette(
+        routes=[
+            Path(RUNS, Endpoint(size, get=runs.page, post=runs.create)),
+            Path(RUNS + "/{id_}", Endpoint(size, get=runs.get, put=runs.put, delete=runs.delete)),
+            Path("/openapi.json", Endpoint(size, get=service.openapi)),
+            Path("/health", Endpoint(size, get=service.health)),
+        ],
+        middleware=middleware,
+    )
+    app.router.redirect_slashes = False
+    app.router.default = no_such_path
+    return app

@@ -1,0 +1,177 @@
+"""The command line: argv and environment to `Settings`, then start (contract, "The command line")."""
+
+import re
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flowruns import __version__
+from flowruns.errors import CannotStart, DatabaseInUse, DatabaseUnusable, PortTaken
+from flowruns.settings import DEFAULTS, MEMORY, MIB, Settings
+
+EXIT_CODES: dict[type[CannotStart], int] = {PortTaken: 3, DatabaseInUse: 4, DatabaseUnusable: 5}
+
+
+class Main(click.Group):
+    """A group whose usual command need not be named."""
+
+    usual = "serve"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Puts the usual command before arguments that begin with no other."""
+        if not args or (args[0] not in self.commands and args[0] not in ("--help", "-h", "--version")):
+            args = [self.usual, *args]
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Shows the usual command's options too."""
+        self.commands[self.usual].format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+class Bytes(click.ParamType[int]):
+    """A size: a number of bytes, or of KiB, MiB or GiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The bytes of *value*."""
+        match = re.fullmatch(r"(\d{1,15})\s*(?:([KMG])(?:iB)?|B)?", str(value), re.ASCII | re.IGNORECASE)
+        if match is None:
+            self.fail(f"{value!r} is not a size: give bytes, or for example 8MiB", param, ctx)
+        return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[(match[2] or "").upper()]
+
+
+class Origin(click.ParamType[str]):
+    """A web origin, as browsers write it."""
+
+    name = "origin"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """*value*, if it is one."""
+        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s?#]+", value.lower()):
+            self.fail(f"{value!r} is not an origin: give for example https://portal.example", param, ctx)
+        return str(value.lower())
+
+
+@click.group(cls=Main, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "--version", message="%(prog)s %(version)s")
+def cli() -> None:
+    r"""The self-service action runs API in one small process on one SQLite file.
+
+    \b
+    flowruns                      serve flowruns.db at http://127.0.0.1:8000
+    flowruns runs.db --port 0     serve another file at a free port
+    flowruns :memory:             keep nothing
+    """
+
+
+@cli.command()
+@click.argument("database", default="flowruns.db", envvar="FLOWRUNS_DATABASE")
+@click.option("--host", default="127.0.0.1", show_default=True, envvar="FLOWRUNS_HOST", help="Address to listen on.")
+@click.option(
+    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), envvar="FLOWRUNS_PORT",
+    help="Port to listen on; 0 takes a free one.",
+)  # fmt: skip
+@click.option(
+    "--token", "tokens", multiple=True, metavar="TOKEN=USER_ID",
+    help="Serve only callers with this token, as this user; @FILE reads them from a file, one a line, - from standard"
+    " input. Repeatable. [env var: FLOWRUNS_TOKENS, separated by commas]",
+)  # fmt: skip
+@click.option(
+    "--max-body", default=f"{DEFAULTS.max_body // MIB}MiB", show_default=True, type=Bytes(),
+    envvar="FLOWRUNS_MAX_BODY", help="Largest body of a request.",
+)  # fmt: skip
+@click.option(
+    "--lock-timeout", default=5.0, show_default=True, type=click.FloatRange(0, 3600), envvar="FLOWRUNS_LOCK_TIMEOUT",
+    help="Seconds that a write waits for another program's lock on the file.",
+)  # fmt: skip
+@click.option(
+    "--allow-host", "allow_hosts", multiple=True, metavar="HOST", envvar="FLOWRUNS_ALLOW_HOST",
+    help="Serve requests for this Host too, beside loopback and --host. Repeatable.",
+)  # fmt: skip
+@click.option(
+    "--cors-origin", "cors_origins", multiple=True, type=Origin(), envvar="FLOWRUNS_CORS_ORIGIN",
+    help="Let web pages of this origin use the API. Repeatable.",
+)  # fmt: skip
+@click.option(
+    "--log-level", default="warning", show_default=True, envvar="FLOWRUNS_LOG_LEVEL",
+    type=click.Choice(["debug", "info", "warning", "error"]), help="info logs each request, on stderr.",
+)  # fmt: skip
+def serve(log_level: str, tokens: tuple[str, ...], **options: Any) -> None:
+    """Serve runs from DATABASE: a file, made if there is none (default flowruns.db), or :memory:.
+
+    Each option can be given in the environment as FLOWRUNS_ and its name. Exit codes: 0 ended, 2 usage, 3 port,
+    4 database in use by another flowruns, 5 database unusable or newer.
+    """
+    for repeatable in ("allow_hosts", "cors_origins"):
+        options[repeatable] = frozenset(options[repeatable])
+    settings = Settings(tokens=read_tokens(tokens), **options)
+    # Here, so that --help and mistakes answer at once.
+    from flowruns.logs import to_stderr
+    from flowruns.server import Ready, serve
+
+    def ready(server: Ready) -> None:
+        data = "memory, gone at the end" if settings.database == MEMORY else Path(settings.database).expanduser()
+        say(f"flowruns {__version__}  API   {server.url}/api/v1/flow-runs")
+        say(f"                data  {data} ({server.runs} runs)      Ctrl+C to stop")
+
+    with to_stderr(log_level.upper()):
+        serve(settings, ready)
+
+
+def read_tokens(given: tuple[str, ...]) -> dict[str, int]:
+    """The user id of each token, from options and the environment. Raises click.UsageError."""
+    import os
+
+    lines = os.environ.get("FLOWRUNS_TOKENS", "").split(",")
+    for text in given:
+        lines += _token_lines(text)
+    tokens: dict[str, int] = {}
+    for line in filter(None, map(str.strip, lines)):
+        token, _, user = line.rpartition("=")
+        # The line is not repeated: it may hold a secret.
+        if not token.strip() or len(token.split()) > 1 or not re.fullmatch(r"\d{1,18}", user.strip(), re.ASCII):
+            raise click.UsageError("a token should be TOKEN=USER_ID, where USER_ID is a number")
+        if tokens.setdefault(token.strip(), int(user)) != int(user):
+            raise click.UsageError("a token belongs to two users")
+    return tokens
+
+
+def _token_lines(text: str) -> list[str]:
+    """The lines that one --token stands for; an empty source is a mistake, not an open door."""
+    if text == "-":
+        lines = sys.stdin.read().splitlines()
+    elif text.startswith("@"):
+        try:
+            lines = Path(text[1:]).expanduser().read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.UsageError(f"--token {text}: cannot read it: {error}") from None
+    else:
+        lines = [text]
+    if not any(map(str.strip, lines)):
+        raise click.UsageError("--token: there is no token in it; give TOKEN=USER_ID")
+    return lines
+
+
+def say(line: str) -> None:
+    """Writes *line* to stderr at once; nobody need be listening."""
+    with suppress(OSError):
+        click.echo(line, err=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns its exit code."""
+    try:
+        return cli.main(argv, prog_name="flowruns", standalone_mode=False) or 0
+    except CannotStart as error:
+        say(f"flowruns: {error}")
+        return EXIT_CODES[type(error)]
+    except click.UsageError as error:
+        say(f"flowruns: {error.format_message().rstrip('.')} (see `flowruns --help`)")
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        return 130

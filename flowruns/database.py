@@ -1,0 +1,374 @@
+"""Connections on threads of their own: jobs that wait together travel, and commit, together.
+
+The way to a connection's thread and back costs many times what SQLite needs for a row, so as few journeys as
+possible are made: while one is under way, what is asked for gathers, and makes the next one.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from secrets import token_bytes
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import aiosqlite
+
+from flowruns import datafile
+from flowruns.errors import DatabaseUnusable, Unavailable
+from flowruns.settings import MEMORY
+
+T = TypeVar("T")
+J = TypeVar("J")
+
+# Large enough to carry all that 64 busy connections ask, small enough to bound what one journey costs.
+MOST_JOBS = 64
+
+# MIGRATIONS[1] is the SQL that makes version 2 of version 1; schema.sql is the newest.
+MIGRATIONS: dict[int, str] = {}
+
+_PAGE_SIZE = 8192  # a page of the API reads half as many of these as with SQLite's 4096, at the same file size
+_CACHE_KIB = 8192
+_RETRY_LATER = {sqlite3.SQLITE_BUSY: "locked by another program", sqlite3.SQLITE_FULL: "full"}
+_BROKEN = {
+    sqlite3.SQLITE_LOCKED: "locked",
+    sqlite3.SQLITE_READONLY: "read-only",
+    sqlite3.SQLITE_IOERR: "out of reach: reading or writing it failed",
+    sqlite3.SQLITE_CORRUPT: "damaged",
+    sqlite3.SQLITE_NOTADB: "damaged",
+    sqlite3.SQLITE_CANTOPEN: "out of reach: it cannot be opened",
+    sqlite3.SQLITE_PERM: "out of reach: permission denied",
+    sqlite3.SQLITE_PROTOCOL: "locked",
+    sqlite3.SQLITE_NOMEM: "out of memory",
+}
+
+
+def schema() -> str:
+    """The DDL: the copy that a wheel carries, else the file beside pyproject.toml."""
+    packaged = resources.files("flowruns") / "schema.sql"
+    here = packaged if packaged.is_file() else Path(__file__).parents[1] / "schema.sql"
+    return here.read_text(encoding="utf-8")
+
+
+class Connection(aiosqlite.Connection):
+    """A connection, and the thread that alone uses it."""
+
+    async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """What *function* returns or raises, run whole on the thread; cancelling the caller does not stop it."""
+        result: T = await self._execute(function, self._conn)  # type: ignore[no-untyped-call]
+        return result
+
+
+class Failed(NamedTuple):
+    """The outcome of a job that raised."""
+
+    error: BaseException
+
+
+class Lane(Generic[J, T]):
+    """Jobs to one connection: those that wait together are performed in one journey, in order."""
+
+    def __init__(
+        self, connection: Connection, perform: Callable[[sqlite3.Connection, list[J]], Sequence[T | Failed]]
+    ) -> None:
+        self._connection = connection
+        self._perform = perform
+        self._waiting: deque[tuple[J, asyncio.Future[T]]] = deque()
+        self._driver: asyncio.Task[None] | None = None
+
+    async def run(self, job: J) -> T:
+        """The outcome of *job*. A caller that is cancelled leaves a job that has begun to its end."""
+        waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((job, waiter))
+        if self._driver is None:
+            self._driver = asyncio.create_task(self._drive())
+        return await waiter
+
+    async def drained(self) -> None:
+        """Returns once nothing waits or is under way."""
+        while self._driver is not None:
+            await asyncio.wait([self._driver])
+
+    async def _drive(self) -> None:
+        try:
+            while self._waiting:
+                taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_JOBS))]
+                wanted = [(job, waiter) for job, waiter in taken if not waiter.done()]
+                if wanted:
+                    await self._carry(wanted)
+        finally:
+            self._driver = None
+
+    async def _carry(self, batch: list[tuple[J, "asyncio.Future[T]"]]) -> None:
+        outcomes: Sequence[T | Failed]
+        try:
+            outcomes = await self._connection.call(partial(_perform, self._perform, [job for job, _ in batch]))
+        except BaseException as error:
+            outcomes = [Failed(error)] * len(batch)
+            if not isinstance(error, Exception):  # this task is cancelled: the loop ends
+                raise
+        finally:
+            for (_, waiter), outcome in zip(batch, outcomes, strict=True):
+                if waiter.done():
+                    continue
+                if isinstance(outcome, Failed):
+                    waiter.set_exception(outcome.error)
+                else:
+                    waiter.set_result(outcome)
+
+
+def _perform(
+    perform: Callable[[sqlite3.Connection, list[J]], Sequence[T | Failed]],
+    jobs: list[J],
+    connection: sqlite3.Connection,
+) -> Sequence[T | Failed]:
+    try:
+        return perform(connection, jobs)
+    except sqlite3.Error as error:
+        return [Failed(translated(error))] * len(jobs)
+
+
+class Job(NamedTuple):
+    """A write, and the time (monotonic seconds) until which it may wait for another program's lock."""
+
+    write: Callable[[sqlite3.Connection], Any]
+    deadline: float
+
+
+class Writer:
+    """The one that writes. *guard* raises what must keep every write from happening."""
+
+    def __init__(self, connection: Connection, lock_timeout: float, guard: Callable[[], None]) -> None:
+        self._lock_timeout = lock_timeout
+        self._busy_timeout = lock_timeout
+        self._guard = guard
+        self._lane: Lane[Job, Any] = Lane(connection, self._commit)
+        self.drained = self._lane.drained
+
+    async def run(self, write: Callable[[sqlite3.Connection], T]) -> T:
+        """The result of *write* once it is committed; writes that wait together commit together.
+
+        A write that raises undoes itself and nothing else. Raises what it raises, or Unavailable.
+        """
+        result: T = await self._lane.run(Job(write, time.monotonic() + self._lock_timeout))
+        return result
+
+    def _commit(self, connection: sqlite3.Connection, jobs: list[Job]) -> list[Any]:
+        self._guard()
+        late = self._begin(connection, jobs)
+        try:
+            outcomes = [_late() for _ in range(late)] + [_in_savepoint(connection, job.write) for job in jobs[late:]]
+            if late < len(jobs):
+                connection.execute("commit")
+            return outcomes
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("rollback")
+            raise
+
+    def _begin(self, connection: sqlite3.Connection, jobs: list[Job]) -> int:
+        """Begins a transaction, and returns how many of the *jobs*, the first ones, waited too long for it."""
+        late = 0
+        while late < len(jobs):
+            self._wait_at_most(connection, jobs[late].deadline - time.monotonic())
+            try:
+                connection.execute("begin immediate")
+            except sqlite3.OperationalError as error:
+                if primary(error) != sqlite3.SQLITE_BUSY:
+                    raise
+                late += 1
+            else:
+                break
+        return late
+
+    def _wait_at_most(self, connection: sqlite3.Connection, seconds: float) -> None:
+        seconds = max(0.0, round(seconds, 1))  # coarse, so that the usual case says nothing
+        if seconds != self._busy_timeout:
+            connection.execute(f"pragma busy_timeout = {int(seconds * 1000)}")
+            self._busy_timeout = seconds
+
+
+def _late() -> Failed:
+    return Failed(Unavailable("The database is locked by another program", retry_after=1))
+
+
+def _in_savepoint(connection: sqlite3.Connection, write: Callable[[sqlite3.Connection], T]) -> T | Failed:
+    connection.execute("savepoint job")
+    try:
+        result = write(connection)
+    except Exception as error:
+        if not connection.in_transaction:  # SQLite undid all of it: a full disk, say
+            raise
+        connection.execute("rollback to job")
+        return Failed(translated(error) if isinstance(error, sqlite3.Error) else error)
+    finally:
+        if connection.in_transaction:
+            connection.execute("release job")
+    return result
+
+
+def each(connection: sqlite3.Connection, reads: Sequence[Callable[[sqlite3.Connection], T]]) -> list[T | Failed]:
+    """The outcomes of *reads*, one after the other."""
+    outcomes: list[T | Failed] = []
+    for read in reads:
+        try:
+            outcomes.append(read(connection))
+        except sqlite3.Error as error:
+            outcomes.append(Failed(translated(error)))
+        except Exception as error:
+            outcomes.append(Failed(error))
+    return outcomes
+
+
+def primary(error: sqlite3.Error) -> int:
+    """SQLite's primary result code of *error*; 0 if Python's module raised it."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def translated(error: sqlite3.Error) -> Exception:
+    """*error* as one of ours if the database is to blame, else as it is: a fault of this program."""
+    code = primary(error)
+    if code in _RETRY_LATER:
+        return Unavailable(f"The database is {_RETRY_LATER[code]}", retry_after=1)
+    if code in _BROKEN:
+        return Unavailable(f"The database is {_BROKEN[code]}")
+    return error
+
+
+class Database(NamedTuple):
+    """An open database: who writes, and two connections that read, so that slow pages hold up no other read."""
+
+    writer: Writer
+    runs: Connection
+    pages: Connection
+    cursor_key: bytes
+
+
+@asynccontextmanager
+async def opened(path: str, *, lock_timeout: float, owner: str) -> AsyncIterator[Database]:
+    """The database in the file *path*, made if there is none; closed at the end, when a file alone is left.
+
+    Raises DatabaseInUse or DatabaseUnusable; then nothing is changed. *owner* tells others who has it.
+    """
+    async with AsyncExitStack() as stack:
+        if path == MEMORY:
+            one = await stack.enter_async_context(_connected(partial(_open_writer, MEMORY, lock_timeout)))
+            key = await one.call(_cursor_key)
+            writer = Writer(one, lock_timeout, lambda: None)
+            stack.push_async_callback(writer.drained)
+            yield Database(writer, one, one, key)
+            return
+        # Absolute, so that no name is taken for a URI; the real one, so that every name of a file claims the same.
+        file = Path(path).expanduser().resolve()  # noqa: ASYNC240  # starting is what there is to wait for
+        datafile.check_name(file)
+        stack.enter_context(datafile.claimed(file, owner))
+        with datafile.created(file), _usable(file):
+            datafile.check_content(file)
+            one = await stack.enter_async_context(_connected(partial(_open_writer, str(file), lock_timeout)))
+            key = await one.call(_cursor_key)
+            writer = Writer(one, lock_timeout, partial(_same_file, file, datafile.identity(file)))
+            stack.push_async_callback(_end, one, writer)
+            runs = await stack.enter_async_context(_connected(partial(_open_reader, str(file), lock_timeout)))
+            pages = await stack.enter_async_context(_connected(partial(_open_reader, str(file), lock_timeout)))
+        yield Database(writer, runs, pages, key)
+
+
+@contextmanager
+def _usable(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise DatabaseUnusable(f"{file} cannot be used: {error}") from error
+
+
+@asynccontextmanager
+async def _connected(connector: Callable[[], sqlite3.Connection]) -> AsyncIterator[Connection]:
+    connection = Connection(connector, iter_chunk_size=64)
+    async with connection:
+        yield connection
+
+
+async def _end(connection: Connection, writer: Writer) -> None:
+    await writer.drained()
+    # Folds the log in; SQLite removes it when the last connection closes. A reader elsewhere may keep it there.
+    await connection.call(lambda writing: writing.execute("pragma wal_checkpoint(truncate)").fetchall())
+
+
+def _same_file(file: Path, opened: datafile.Identity | None) -> None:
+    if datafile.identity(file) != opened:
+        raise Unavailable("The database file was removed or replaced; restart flowruns")
+
+
+def _connect(file: str, lock_timeout: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, isolation_level=None, cached_statements=256)
+    connection.execute(f"pragma busy_timeout = {int(lock_timeout * 1000)}")
+    connection.execute(f"pragma cache_size = {-_CACHE_KIB}")
+    return connection
+
+
+def _open_reader(file: str, lock_timeout: float) -> sqlite3.Connection:
+    connection = _connect(file, lock_timeout)
+    connection.execute("pragma query_only = 1")
+    connection.execute("pragma wal_autocheckpoint = 0")  # SQLite before 3.51.3: only one connection may
+    return connection
+
+
+def _open_writer(file: str, lock_timeout: float) -> sqlite3.Connection:
+    connection = _connect(file, lock_timeout)
+    try:
+        prepare(connection)
+        connection.execute("pragma synchronous = full")  # an acknowledged write survives a power cut
+        connection.execute("pragma journal_size_limit = 33554432")  # bytes that the log keeps once folded in
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def prepare(connection: sqlite3.Connection, migrations: dict[int, str] = MIGRATIONS) -> None:
+    """Makes a new database ours, or brings an older one of ours up to date, each in one transaction.
+
+    WAL comes last, so that the main file itself says whose it is after a crash at any moment.
+    """
+    newest = max(migrations, default=datafile.SCHEMA_VERSION - 1) + 1
+    connection.execute(f"pragma page_size = {_PAGE_SIZE}")
+    connection.execute("begin exclusive")  # fails here, where it is told, if the file cannot be written
+    try:
+        version = connection.execute("pragma user_version").fetchone()[0]
+        if version == 0:
+            _create(connection)
+        else:
+            for step in range(version, newest):
+                _script(connection, migrations[step])
+        connection.execute(f"pragma user_version = {newest}")
+        connection.execute("commit")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("rollback")
+        raise
+    connection.execute("pragma journal_mode = wal")
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    connection.execute(f"pragma application_id = {datafile.APPLICATION_ID}")
+    _script(connection, schema())
+    connection.execute("insert into clock values (0, 0, ?)", (token_bytes(32),))
+
+
+def _script(connection: sqlite3.Connection, sql: str) -> None:
+    """Runs the statements of *sql* in the open transaction, which executescript would commit first."""
+    statement = ""
+    for line in sql.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            connection.execute(statement)
+            statement = ""
+
+
+def _cursor_key(connection: sqlite3.Connection) -> bytes:
+    key: bytes = connection.execute("select cursor_key from clock").fetchone()[0]
+    return key

@@ -1,0 +1,156 @@
+"""The file of a database: whose it is, who serves it, and that it is still there."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from flowruns.errors import DatabaseInUse, DatabaseUnusable
+
+APPLICATION_ID = 0x666C726E  # "flrn", at byte 68 of the file (SQLite's file format, 1.3)
+SCHEMA_VERSION = 1  # at byte 60, user_version
+
+_MAGIC = b"SQLite format 3\0"
+_HEADER_SIZE = 100
+
+
+class Identity(NamedTuple):
+    """Which file a name stood for."""
+
+    device: int
+    inode: int
+
+
+def identity(path: Path) -> Identity | None:
+    """The file that *path* names now, None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return Identity(found.st_dev, found.st_ino)
+
+
+@contextmanager
+def claimed(path: Path, owner: str) -> Iterator[None]:
+    """While entered, no other flowruns serves *path*; *owner* is what another one is told about this one.
+
+    The kernel drops the lock with the process, so that a killed server blocks nobody. It is a file of its
+    own since on some systems a lock on the database would shut out SQLite's. Raises DatabaseInUse.
+    """
+    name = path.with_name(path.name + ".lock")
+    handle = _locked(name, path)
+    try:
+        os.truncate(handle, 0)
+        os.write(handle, owner.encode())
+        yield
+    finally:
+        if os.name == "nt":  # untested: an open file cannot be removed there
+            os.close(handle)
+            with suppress(OSError):
+                os.unlink(name)
+        else:
+            with suppress(OSError):
+                os.unlink(name)
+            os.close(handle)
+
+
+def _locked(name: Path, path: Path) -> int:
+    while True:
+        try:
+            handle = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise DatabaseUnusable(f"{path} cannot be used: {name.name}: {error.strerror}") from None
+        try:
+            _lock(handle)
+        except OSError:
+            owner = os.read(handle, 1000).decode(errors="replace") or "starting"
+            os.close(handle)
+            raise DatabaseInUse(f"{path} is served by another flowruns already ({owner})") from None
+        # The one before may have removed the file between our open and our lock.
+        found = os.fstat(handle)
+        if identity(name) == Identity(found.st_dev, found.st_ino):
+            return handle
+        os.close(handle)
+
+
+if os.name == "nt":  # pragma: no cover - untested
+
+    def _lock(handle: int) -> None:
+        import msvcrt
+
+        os.lseek(handle, 1 << 30, os.SEEK_SET)  # beyond the text, which others are to read
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]  # Windows only
+        os.lseek(handle, 0, os.SEEK_SET)
+else:
+
+    def _lock(handle: int) -> None:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def check_name(path: Path) -> None:
+    """Nothing, if *path* is a file or could become one. Raises DatabaseUnusable."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise DatabaseUnusable(f"{path}: there is no folder {path.parent}") from None
+        return
+    except OSError as error:
+        raise DatabaseUnusable(f"{path} cannot be used: {error.strerror}") from None
+    if not stat.S_ISREG(mode):
+        raise DatabaseUnusable(f"{path} is not a file; name a database file, or :memory:")
+
+
+def check_content(path: Path) -> None:
+    """Nothing, if the file *path* is empty or a database of ours, by its first bytes. Raises DatabaseUnusable.
+
+    SQLite must not have it open in this process, as closing a file here drops SQLite's locks; nor may SQLite
+    be asked instead: it would leave files beside a database that is not ours.
+    """
+    try:
+        with path.open("rb") as file:
+            header, size = file.read(_HEADER_SIZE), os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise DatabaseUnusable(f"{path} cannot be read: {error.strerror}") from None
+    if not header:
+        return
+    if len(header) < _HEADER_SIZE or not header.startswith(_MAGIC):
+        raise DatabaseUnusable(f"{path} is not a SQLite database")
+    version, application = _number(header, 60), _number(header, 68)
+    if application != APPLICATION_ID:
+        raise DatabaseUnusable(f"{path} is a database of another program")
+    if version > SCHEMA_VERSION:
+        raise DatabaseUnusable(
+            f"{path} was written by a newer flowruns, with schema {version}, where this one knows {SCHEMA_VERSION}:"
+            " update flowruns"
+        )
+    page_size = int.from_bytes(header[16:18]) % 65535 or 65536
+    wal = path.with_name(path.name + "-wal")
+    if size < page_size * _number(header, 28) and not (wal.exists() and wal.stat().st_size):
+        raise DatabaseUnusable(f"{path} is truncated: restore it from a backup")
+
+
+def _number(header: bytes, offset: int) -> int:
+    return int.from_bytes(header[offset : offset + 4])
+
+
+@contextmanager
+def created(path: Path) -> Iterator[None]:
+    """Makes the empty file *path* if there is none, private to the user; if the block fails, removes it again."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        yield
+        return
+    except OSError as error:
+        raise DatabaseUnusable(f"{path} cannot be created: {error.strerror}") from None
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(path)
+        raise

@@ -1,0 +1,132 @@
+"""What flowruns raises on purpose. Each error carries the faults that its answer names."""
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """One entry of an answer's `detail`: where, what, and which kind (contract, "Errors")."""
+
+    loc: tuple[str | int, ...]
+    msg: str
+    type: str
+
+
+class FlowrunsError(Exception):
+    """The base of every error below; *faults* is never empty."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__("; ".join(fault.msg for fault in faults))
+        self.faults = faults
+
+
+class Invalid(FlowrunsError):
+    """A body, path or query breaks rules; every broken one is named."""
+
+
+class BadRequest(FlowrunsError):
+    """The bytes are not HTTP."""
+
+    def __init__(self) -> None:
+        super().__init__(Fault(("request",), "This is not a valid HTTP request", "bad_request"))
+
+
+class Unauthorized(FlowrunsError):
+    """A token is set and the request has none that fits."""
+
+    def __init__(self) -> None:
+        msg = "Send a token that this server knows: Authorization: Bearer TOKEN"
+        super().__init__(Fault(("header", "authorization"), msg, "unauthorized"))
+
+
+class Forbidden(FlowrunsError):
+    """A host or an origin that this server does not serve."""
+
+
+class NotFound(FlowrunsError):
+    """No such run."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(Fault(("path", "id_"), f"There is no flow run {id!r}", "not_found"))
+
+
+class NoSuchPath(FlowrunsError):
+    """No such path."""
+
+    def __init__(self) -> None:
+        super().__init__(Fault(("path",), "There is nothing at this path; see /openapi.json", "not_found"))
+
+
+class MethodNotAllowed(FlowrunsError):
+    """The path is there, the method is not; *allow* is the complete Allow header."""
+
+    def __init__(self, method: str, allow: str) -> None:
+        super().__init__(Fault(("method",), f"{method} is not allowed here, only {allow}", "method_not_allowed"))
+        self.allow = allow
+
+
+class TimedOut(FlowrunsError):
+    """The request's head or body did not come in time."""
+
+    def __init__(self) -> None:
+        super().__init__(Fault(("request",), "The request did not arrive in time", "request_timeout"))
+
+
+class AlreadyExists(FlowrunsError):
+    """POST with an id that exists."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(Fault(("body", "id"), f"There is a flow run {id!r} already", "already_exists"))
+
+
+class PreconditionFailed(FlowrunsError):
+    """If-Match or If-None-Match does not hold (RFC 9110 13.1); *header* is its name."""
+
+    def __init__(self, header: str) -> None:
+        msg = f"{header} does not hold: the run is not in the state that the request names"
+        super().__init__(Fault(("header", header.lower()), msg, "precondition_failed"))
+
+
+class TooLarge(FlowrunsError):
+    """The body has more than *limit* bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(Fault(("body",), f"The body is over {limit} bytes (--max-body)", "too_large"))
+
+
+class NotJson(FlowrunsError):
+    """The Content-Type is not application/json."""
+
+    def __init__(self) -> None:
+        msg = "Send JSON, with the header Content-Type: application/json"
+        super().__init__(Fault(("header", "content-type"), msg, "unsupported_media_type"))
+
+
+class HeadersTooLarge(FlowrunsError):
+    """The request's head is over *limit* bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(Fault(("header",), f"The headers are over {limit} bytes", "headers_too_large"))
+
+
+class Unavailable(FlowrunsError):
+    """The database cannot do this now; *retry_after* seconds may help, None: waiting does not."""
+
+    def __init__(self, reason: str, retry_after: int | None = None) -> None:
+        super().__init__(Fault(("database",), reason, "unavailable"))
+        self.retry_after = retry_after
+
+
+class CannotStart(Exception):
+    """A server cannot start; the message is one line that names the cure."""
+
+
+class PortTaken(CannotStart):
+    """The address cannot be listened on."""
+
+
+class DatabaseInUse(CannotStart):
+    """Another flowruns serves this database."""
+
+
+class DatabaseUnusable(CannotStart):
+    """The file is not ours, damaged, newer, or out of reach."""

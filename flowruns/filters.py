@@ -1,0 +1,151 @@
+"""The table of query parameters that choose runs, and the SQL that they make (contract, "Pages")."""
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, NamedTuple
+
+from msgspec import Meta
+
+from flowruns.errors import Fault
+from flowruns.models import FlowType, Instant, Slug, Word, instant
+from flowruns.validation import Loc, text_faults
+
+TagPair = Annotated[str, Meta(pattern=r"\A[^:]*:")]  # the key ends at the first colon
+
+MOST_VALUES = 100  # of one parameter; SQLite refuses expressions deeper than 1,000
+_INT64 = range(-(2**63), 2**63)
+
+
+class Filter(NamedTuple):
+    """One query parameter: *sql* holds for a run that one value of *type* fits."""
+
+    name: str
+    type: Any
+    sql: str
+    several: str  # " or ": any of the values; " and ": all of them
+    meaning: str
+    tallied: bool = False  # `tally` has the column, so that totals need no count
+
+
+# In order of how few runs one value leaves: the first that a query names chooses the index that its pages walk.
+FILTERS = (
+    Filter("flowId", Slug, "run.flow_id = ?", " or ", "runs of this flow", tallied=True),
+    Filter("createdBy", int, "run.created_by = ?", " or ", "runs that this user id created"),
+    Filter(
+        "tag",
+        TagPair,
+        "exists (select 1 from tag where tag.created_seq = run.created_seq and tag.key = ? and tag.value = ?)",
+        " and ",
+        "runs with this tag; the key ends at the first colon",
+    ),
+    Filter("phase", Word, "run.phase = ?", " or ", "runs in this phase", tallied=True),
+    Filter("flowType", FlowType, "run.flow_type = ?", " or ", "runs of this type", tallied=True),
+    # Times follow the walk's own order but roughly (a clock may go back), so their index only bounds the walk.
+    Filter(
+        "createdAfter",
+        Instant,
+        "(+run.created_at > ? and run.created_seq >= (select min(created_seq) from run as timed indexed by run_by_time"
+        " where created_seq > 0 and created_at > ?))",
+        " and ",
+        "runs created later than this",
+    ),
+    Filter(
+        "createdBefore",
+        Instant,
+        "(+run.created_at < ? and run.created_seq <= (select max(created_seq) from run as timed indexed by run_by_time"
+        " where created_seq > 0 and created_at < ?))",
+        " and ",
+        "runs created earlier than this",
+    ),
+)
+_BY_NAME = {filter.name: filter for filter in FILTERS}
+
+
+class Where(NamedTuple):
+    """The runs that a query chooses: `from {source} where {clause}`, walked by the column *place*."""
+
+    source: str = "run"
+    place: str = "run.created_seq"
+    clause: str = "true"
+    args: tuple[Any, ...] = ()
+    tally: str | None = None  # the same of `tally`, with the same *args*; None: it cannot tell
+    fingerprint: bytes = b""  # the same for the same filters in any order
+
+
+ALL = Where()
+
+
+def where(query: Iterable[tuple[str, str]], faults: list[Fault]) -> Where:
+    """What the parameters in *query* choose; other parameters are passed over. Appends to *faults*."""
+    chosen: dict[str, dict[tuple[Any, ...], None]] = {}  # by filter, the SQL arguments of each value, once
+    for name, text in query:
+        if name not in _BY_NAME:
+            continue
+        values, loc = chosen.setdefault(name, {}), ("query", name)
+        wrong = _faults(text, _BY_NAME[name].type, loc)
+        faults += wrong
+        if not wrong:
+            values[_arguments(text, _BY_NAME[name])] = None
+        if len(values) == MOST_VALUES + 1:
+            faults.append(Fault(loc, f"Input should have at most {MOST_VALUES} values", "too_long"))
+    return _where([(filter, list(chosen[filter.name])) for filter in FILTERS if chosen.get(filter.name)])
+
+
+def integer(text: str, loc: Loc) -> int | Fault:
+    """The number that *text* is, in ASCII digits; else the fault."""
+    if re.fullmatch(r"[+-]?\d{1,1000}", text, re.ASCII):
+        return int(text)
+    return Fault(loc, "Input should be a valid integer, unable to parse string as an integer", "int_parsing")
+
+
+def _faults(text: str, type: Any, loc: Loc) -> list[Fault]:
+    if type is int:
+        number = integer(text, loc)
+        return [number] if isinstance(number, Fault) else []
+    return text_faults(_unescaped(text) if type is Instant else text, type, loc)
+
+
+def _arguments(text: str, filter: Filter) -> tuple[Any, ...]:
+    """The values for the question marks of *filter*."""
+    if filter.type is int:
+        number = int(text)
+        return (number if number in _INT64 else _INT64[0],)  # SQLite knows 64 bits; the least is nobody's id
+    if filter.type is TagPair:
+        return tuple(text.split(":", 1))
+    if filter.type is Instant:
+        return (instant(_unescaped(text)),) * 2
+    return (text,)
+
+
+def _unescaped(text: str) -> str:
+    """*text* with the `+` of an offset that arrived as a space, since the client did not escape it."""
+    return re.sub(r" (\d\d:\d\d)\Z", r"+\1", text)
+
+
+def _where(chosen: list[tuple[Filter, list[tuple[Any, ...]]]]) -> Where:
+    if not chosen:
+        return ALL
+    leader, values = chosen[0]
+    where = Where(
+        # "+" keeps SQLite from walking another index than the leader's.
+        clause=" and ".join(_clause(one, values, "" if one is leader else "+") for one, values in chosen),
+        args=tuple(arg for _, values in chosen for value in values for arg in value),
+        tally=" and ".join(_clause(one, values).replace("run.", "tally.") for one, values in chosen)
+        if all(one.tallied for one, _ in chosen)
+        else None,
+        fingerprint=repr([(one.name, sorted(values)) for one, values in chosen]).encode(),
+    )
+    if leader.type is TagPair:  # the first tag's index gives the order, the runs are looked up
+        rest = [(leader, values[1:]), *chosen[1:]]
+        return where._replace(
+            source="tag as lead cross join run on run.created_seq = lead.created_seq",
+            place="lead.created_seq",
+            clause=" and ".join(
+                ["lead.key = ? and lead.value = ?", *(_clause(one, values, "+") for one, values in rest if values)]
+            ),
+        )
+    return where
+
+
+def _clause(filter: Filter, values: list[tuple[Any, ...]], prefix: str = "") -> str:
+    return f"({filter.several.join([prefix + filter.sql] * len(values))})"

@@ -1,0 +1,111 @@
+"""The outermost layer: who may come in, and every error in the one shape."""
+
+import asyncio
+import logging
+import traceback
+from hmac import compare_digest
+
+from starlette.types import ASGIApp
+
+from flowruns.errors import Fault, FlowrunsError, Forbidden, Unauthorized, Unavailable
+from flowruns.inputs import CALLER, Disconnected
+from flowruns.responses import Answer, Header, Message, Receive, Scope, Send, fault_of_ours, refusal
+from flowruns.settings import Settings
+
+log = logging.getLogger("flowruns")
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_ANY_ADDRESS = frozenset({"", "0.0.0.0", "[::]", "::"})  # listened on, but no name to be reached by
+
+_PREFLIGHT: tuple[Header, ...] = (
+    (b"access-control-allow-methods", b"DELETE, GET, HEAD, POST, PUT"),
+    (b"access-control-allow-headers", b"authorization, content-type, if-match, if-none-match, last-event-id"),
+    (b"access-control-max-age", b"600"),
+)
+
+
+class Guard:
+    """Lets a request through if its host, origin and token are served (contract, "Errors", 401 and 403)."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        own = frozenset({settings.host, f"[{settings.host}]"}) - _ANY_ADDRESS
+        self._hosts = frozenset(host.lower() for host in LOOPBACK | own | settings.allow_hosts)
+        self._cors_origins = settings.cors_origins
+        self._tokens = [(token.encode(), user) for token, user in settings.tokens.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers, whatever happens."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            headers = scope["headers"]
+            self._check_host([value for name, value in headers if name == b"host"])
+            for origin in [value.decode("latin-1") for name, value in headers if name == b"origin"]:
+                if origin in self._cors_origins:
+                    send = _with_cors(send, origin)
+                    if scope["method"] == "OPTIONS":
+                        await Answer(204, _PREFLIGHT)(scope, receive, send)
+                        return
+                else:
+                    _check_own(origin, scope)
+            if self._tokens:
+                scope[CALLER] = self._user([value for name, value in headers if name == b"authorization"])
+            await self._app(scope, receive, send)
+        except FlowrunsError as error:
+            await refusal(error)(scope, receive, send)
+        except Disconnected:
+            pass
+        except asyncio.CancelledError:  # the server ends and has waited long enough
+            await refusal(Unavailable("The server is stopping", retry_after=1))(scope, receive, send)
+        except Exception as error:
+            # Type and place, but not the message, which may hold what a client sent.
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            log.error(
+                "%s at %s:%d answering %s", type(error).__name__, place.filename, place.lineno or 0, scope["method"]
+            )
+            log.debug("", exc_info=error)
+            await fault_of_ours()(scope, receive, send)
+
+    def _check_host(self, values: list[bytes]) -> None:
+        name = values[0].decode("latin-1").lower() if len(values) == 1 else ""
+        if name not in self._hosts and _without_port(name) not in self._hosts:
+            msg = "This server is not served under that host; if it should be, start it with --allow-host HOST"
+            raise Forbidden(Fault(("header", "host"), msg, "host_not_allowed"))
+
+    def _user(self, values: list[bytes]) -> int:
+        scheme, _, token = values[0].partition(b" ") if len(values) == 1 else (b"", b"", b"")
+        found = None
+        for known, user in self._tokens:  # all of them, so that the time tells nothing
+            if compare_digest(known, token.strip()):
+                found = user
+        if found is None or scheme.lower() != b"bearer":
+            raise Unauthorized
+        return found
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdecimal() else host
+
+
+def _check_own(origin: str, scope: Scope) -> None:
+    host = next(value for name, value in scope["headers"] if name == b"host").decode("latin-1")
+    if origin.lower() != f"{scope['scheme']}://{host}".lower():
+        msg = "Pages of that origin are not served; if they should be, start the server with --cors-origin ORIGIN"
+        raise Forbidden(Fault(("header", "origin"), msg, "origin_not_allowed"))
+
+
+def _with_cors(send: Send, origin: str) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [
+                *message["headers"],
+                (b"access-control-allow-origin", origin.encode("latin-1")),
+                (b"access-control-expose-headers", b"etag, location, retry-after"),
+                (b"vary", b"origin"),
+            ]
+        await send(message)
+
+    return sending

@@ -1,0 +1,135 @@
+"""Requests to typed values: what is wrong is gathered, and told together."""
+
+from types import TracebackType
+from typing import Self, TypeVar
+from urllib.parse import parse_qsl
+
+from msgspec import ValidationError, convert
+
+from flowruns.conditions import Precondition, precondition
+from flowruns.errors import Fault, Invalid, NotJson, TooLarge
+from flowruns.filters import Where, integer, where
+from flowruns.paging import CursorCodec, Window
+from flowruns.responses import Receive, Scope
+from flowruns.validation import choice_fault, decode, limited, text_faults
+
+T = TypeVar("T")
+
+CALLER = "flowruns.caller"  # where the guard leaves the caller's user id in an ASGI scope
+LARGEST_PAGE = 100
+
+
+class Disconnected(Exception):
+    """The client left before its request was complete."""
+
+
+class Inputs:
+    """One request. As a context manager it raises Invalid at its end if anything was wrong, naming all of it."""
+
+    def __init__(self, scope: Scope, receive: Receive, max_body: int) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._max_body = max_body
+        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self.faults: list[Fault] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.faults and error is None:
+            raise Invalid(*limited(self.faults))
+
+    @property
+    def caller(self) -> int | None:
+        """The user id that belongs to the request's token, None for an anonymous caller."""
+        caller: int | None = self.scope.get(CALLER)
+        return caller
+
+    def header(self, name: bytes) -> str | None:
+        """The values of the header *name* (in lower case), joined as RFC 9110 5.3 says; None: not sent."""
+        values = [value for key, value in self._headers if key == name]
+        return b", ".join(values).decode("latin-1") if values else None
+
+    def path(self, name: str, type: type[T]) -> T:
+        """The path parameter *name*; after a fault, whatever was sent."""
+        text = self.scope["path_params"][name]
+        try:
+            return convert(text, type)
+        except ValidationError:
+            self.faults += text_faults(text, type, ("path", name))
+            return text  # type: ignore[no-any-return]  # not used: leaving raises
+
+    async def body(self, type: type[T]) -> T | None:
+        """The body as a *type*; None after a fault. Raises NotJson, TooLarge or Disconnected at once."""
+        media_type = (self.header(b"content-type") or "").partition(";")[0]
+        if media_type.strip().lower() != "application/json":
+            raise NotJson
+        try:
+            return decode(await self._bytes(), type)
+        except Invalid as error:
+            self.faults += error.faults
+            return None
+
+    def precondition(self) -> Precondition:
+        """What If-Match and If-None-Match ask for."""
+        return precondition(self.header(b"if-match"), self.header(b"if-none-match"))
+
+    def chosen(self, cursors: CursorCodec) -> tuple[Where, Window, bytes]:
+        """The filters, the window and the fingerprint of both, by which *cursors* belong to them."""
+        query: list[tuple[str, str]] = []
+        if self.scope["query_string"]:
+            text = self.scope["query_string"].decode("latin-1")
+            query = parse_qsl(text, keep_blank_values=True, errors="replace")
+        named = dict(query)
+        chosen = where(query, self.faults)
+        ascending = self._order(named.get("order", "desc")) == "asc"
+        fingerprint = chosen.fingerprint + (b"asc" if ascending else b"desc")
+        window = Window(None, self._size(named.get("size", "50")), ascending)
+        text = named.get("cursor", "")
+        if text and not self.faults:  # a cursor of filters that cannot be read cannot be judged
+            try:
+                window = window._replace(cursor=cursors.read(text, fingerprint))
+            except ValueError:
+                msg = "The cursor is damaged, or belongs to other filters or another order; start without one"
+                self.faults.append(Fault(("query", "cursor"), msg, "value_error"))
+        return chosen, window, fingerprint
+
+    def _size(self, text: str) -> int:
+        size = integer(text, loc := ("query", "size"))
+        match size:
+            case Fault():
+                self.faults.append(size)
+            case _ if size < 1:
+                self.faults.append(Fault(loc, "Input should be greater than or equal to 1", "greater_than_equal"))
+            case _ if size > LARGEST_PAGE:
+                msg = f"Input should be less than or equal to {LARGEST_PAGE}"
+                self.faults.append(Fault(loc, msg, "less_than_equal"))
+            case _:
+                return size
+        return 1
+
+    def _order(self, text: str) -> str:
+        if text not in ("desc", "asc"):
+            self.faults.append(choice_fault(("query", "order"), "literal_error", ("desc", "asc")))
+        return text
+
+    async def _bytes(self) -> bytes:
+        """The whole body. Raises TooLarge as soon as that is known."""
+        declared = self.header(b"content-length")
+        if declared and declared.isdecimal() and int(declared) > self._max_body:
+            raise TooLarge(self._max_body)
+        chunks, size = [], 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > self._max_body:
+                raise TooLarge(self._max_body)
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return b"".join(chunks) if len(chunks) > 1 else chunk

@@ -1,0 +1,213 @@
+"""The shapes of the API: what a body may say, and the run it makes (contract, "FlowRun", "Bodies").
+
+Date-times are text: RFC 3339 in UTC with milliseconds and `Z`, so that they sort and compare as they are.
+"""
+
+import re
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Literal, NamedTuple
+
+from msgspec import Meta, Raw, Struct, field
+from msgspec.json import Encoder
+
+# \A and \Z, as $ would let a newline pass at the end.
+Slug = Annotated[str, Meta(pattern=r"\A([a-z0-9_.-]+)\Z")]
+Word = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_-]{0,63}\Z")]
+
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
+)  # RFC 3339 5.6; the offset is asked for below, so that its absence has a name of its own
+
+
+class RuleBroken(ValueError):
+    """A value breaks a rule of its field; *type* is pydantic's name for how."""
+
+    def __init__(self, type: str, msg: str) -> None:
+        super().__init__(msg)
+        self.type = type
+
+
+def instant(text: str) -> str:
+    """RFC 3339 *text* as UTC with milliseconds; further digits are cut off. Raises RuleBroken."""
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise RuleBroken("datetime_parsing", "Input should be a valid datetime: RFC 3339, as 2025-01-20T18:53:03.558Z")
+    day, time, fraction, offset = match.groups()
+    if offset is None:
+        raise RuleBroken("timezone_aware", "Input should have timezone info: Z, or an offset as +02:00")
+    try:
+        parsed = datetime.fromisoformat(f"{day}T{time}{fraction or ''}{offset.upper()}")
+        return utc(parsed)
+    except (ValueError, OverflowError):  # the 30th of February; years beyond 1 to 9999 once in UTC
+        raise RuleBroken(
+            "datetime_parsing", "Input should be a valid datetime within the years 1 to 9999 in UTC"
+        ) from None
+
+
+def utc(moment: datetime) -> str:
+    """*moment* (with a time zone) as the API writes it. Raises OverflowError beyond the years 1 to 9999."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def json_object(value: Raw) -> Raw:
+    """*value*, if it is an object or null. Raises RuleBroken."""
+    if memoryview(value)[0] not in b"{n":
+        raise RuleBroken("dict_type", "Input should be a valid dictionary")
+    return value
+
+
+Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"}, extra={"check": instant})]
+JsonObject = Annotated[Raw, Meta(extra_json_schema={"type": ["object", "null"]}, extra={"check": json_object})]
+
+_NULL = Raw(b"null")
+
+
+class FlowType(StrEnum):
+    """What started a run."""
+
+    AUTOMATION = "automation"
+    SELF_SERVICE_ACTION = "selfServiceAction"
+    SCORECARD = "scorecard"
+    REFERENCE = "reference"
+
+
+class Model(Struct, rename="camel"):
+    """camelCase in JSON, snake_case here."""
+
+
+class Action(Model, kw_only=True):
+    """A step of a run."""
+
+    id: str
+    phase: Word | None = None
+    start_time: Instant | None = None
+    end_time: Instant | None = None
+
+    def __post_init__(self) -> None:
+        _check_times(self)
+
+
+class Log(Model, kw_only=True):
+    """A line that a run wrote; *action* names an action's id."""
+
+    timestamp: Instant | None = None
+    message: str
+    level: Word | None = None
+    action: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.timestamp is not None:
+            self.timestamp = instant(self.timestamp)
+
+
+class Tag(Model, kw_only=True):
+    """A word that runs are found by."""
+
+    key: str
+    value: str
+
+
+class FlowRun(Model, kw_only=True):
+    """A run as every response carries it: every field, in this order (contract, "FlowRun")."""
+
+    id: Slug
+    flow_id: Slug
+    flow_type: FlowType
+    args: JsonObject
+    phase: Word | None
+    start_time: Instant | None
+    end_time: Instant | None
+    actions: list[Action] | None
+    outputs: JsonObject
+    logs: list[Log] | None
+    tags: list[Tag] | None
+    created_at: Instant
+    created_by: int | None
+    updated_at: Instant
+    updated_by: int | None
+    reviewed_by: int | None
+    reviewed_at: Instant | None
+
+
+class Kept(NamedTuple):
+    """What a PUT keeps of the run that it replaces."""
+
+    created_at: str
+    created_by: int | None
+    reviewed_at: str | None
+    reviewed_by: int | None
+
+
+class RunPut(Model, kw_only=True):
+    """The body of PUT. What is left out becomes null, but for the phase (contract, "Bodies")."""
+
+    flow_id: Slug
+    flow_type: FlowType
+    id: Slug | None = None
+    args: JsonObject = field(default_factory=lambda: _NULL)  # a plain default has no JSON schema
+    phase: Word | None = "pending"
+    start_time: Instant | None = None
+    end_time: Instant | None = None
+    actions: list[Action] | None = None
+    outputs: JsonObject = field(default_factory=lambda: _NULL)
+    logs: list[Log] | None = None
+    tags: list[Tag] | None = None
+
+    def __post_init__(self) -> None:
+        _check_times(self)
+        json_object(self.args)
+        json_object(self.outputs)
+
+    def run(self, id: str, *, now: str, by: int | None, kept: Kept | None) -> FlowRun:
+        """The run that this body makes of what *kept* is of (None: a new one), written *now* *by* a user."""
+        for log in self.logs or ():
+            log.timestamp = log.timestamp or now
+            log.level = log.level or "info"
+        kept = kept or Kept(created_at=now, created_by=by, reviewed_at=None, reviewed_by=None)
+        return FlowRun(
+            id=id,
+            flow_id=self.flow_id,
+            flow_type=self.flow_type,
+            args=self.args,
+            phase=self.phase,
+            start_time=self.start_time,
+            end_time=self.end_time,
+            actions=self.actions,
+            outputs=self.outputs,
+            logs=self.logs,
+            tags=self.tags,
+            created_at=kept.created_at,
+            created_by=kept.created_by,
+            updated_at=max(now, kept.created_at),  # also when the clock has gone back
+            updated_by=by,
+            reviewed_by=kept.reviewed_by,
+            reviewed_at=kept.reviewed_at,
+        )
+
+
+class RunPost(Model, kw_only=True):
+    """The body of POST: a person starts an action."""
+
+    flow_id: Slug
+    id: Slug | None = None
+    flow_type: Literal["selfServiceAction"] | None = None
+    args: JsonObject = field(default_factory=lambda: _NULL)
+    tags: list[Tag] | None = None
+
+    def __post_init__(self) -> None:
+        json_object(self.args)
+
+    def put(self) -> RunPut:
+        """The PUT that makes the same run."""
+        return RunPut(flow_id=self.flow_id, flow_type=FlowType.SELF_SERVICE_ACTION, args=self.args, tags=self.tags)
+
+
+def _check_times(span: Action | RunPut) -> None:
+    if span.start_time is not None:
+        span.start_time = instant(span.start_time)
+    if span.end_time is not None:
+        span.end_time = instant(span.end_time)
+
+
+encode = Encoder().encode

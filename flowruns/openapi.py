@@ -1,0 +1,247 @@
+"""/openapi.json (OpenAPI 3.1), made from the Structs that decode bodies and the table that reads queries."""
+
+from functools import cache
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+from msgspec.json import encode, schema, schema_components
+
+from flowruns import __version__
+from flowruns.filters import FILTERS
+from flowruns.models import FlowRun, RunPost, RunPut, Slug
+from flowruns.validation import published
+
+RUNS = "/api/v1/flow-runs"
+RUN = RUNS + "/{id_}"
+
+Cursor = Annotated[str, Meta(description="opaque; it belongs to its filters and its order")]
+PageSize = Annotated[int, Meta(ge=1, le=100)]
+
+
+class FlowRunPage(Struct, kw_only=True):
+    """A page of runs, of one snapshot."""
+
+    items: list[FlowRun]
+    total: Annotated[int, Meta(ge=0, description="all runs that the filters match")]
+    current_page: Annotated[Cursor | None, Meta(description="gives this page again")]
+    current_page_backwards: Annotated[
+        Cursor | None, Meta(description="gives the page that ends at this one's last item")
+    ]
+    previous_page: Annotated[Cursor | None, Meta(description="null on the first page")]
+    next_page: Annotated[Cursor | None, Meta(description="null on the last page")]
+
+
+class Detail(Struct, kw_only=True):
+    """One thing that is wrong."""
+
+    loc: Annotated[list[str | int], Meta(description="where, as a path")]
+    msg: Annotated[str, Meta(description="what, for a person")]
+    type: Annotated[str, Meta(description="what, for a program")]
+
+
+class Error(Struct, kw_only=True):
+    """The one shape of every error."""
+
+    detail: Annotated[list[Detail], Meta(min_length=1, max_length=100)]
+
+
+class Health(Struct, kw_only=True):
+    """What the service says of itself."""
+
+    status: str
+    version: str
+    schema: Annotated[int, Meta(description="version of the database's schema")]
+    runs: Annotated[int, Meta(ge=0, description="how many runs there are")]
+
+
+_COMPONENTS = (FlowRunPage, FlowRun, RunPost, RunPut, Error, Health)
+
+_POST_EXAMPLE = {
+    "flowId": "deploy-to-production",
+    "args": {"repository": "kubewarden/kubewarden-controller", "ref": "main"},
+    "tags": [{"key": "environment", "value": "production"}],
+}
+# A run of shared public CI data: a pull request's title was checked.
+_PUT_EXAMPLE = {
+    "flowId": "biome.lint-pull-request-titles",
+    "flowType": "automation",
+    "args": {"repository": "biomejs/biome", "ref": "ci/test", "event": "pull_request_target"},
+    "phase": "succeeded",
+    "startTime": "2026-01-28T23:04:29Z",
+    "endTime": "2026-01-28T23:05:09Z",
+    "actions": [
+        {
+            "id": "Validate PR title",
+            "phase": "succeeded",
+            "startTime": "2026-01-28T23:04:33Z",
+            "endTime": "2026-01-28T23:05:08Z",
+        }
+    ],
+    "outputs": {"conclusion": "success"},
+    "logs": [{"timestamp": "2026-01-28T23:04:33Z", "message": "Run title check", "level": "info"}],
+    "tags": [{"key": "source", "value": "github-actions"}],
+}
+
+_ERRORS = {
+    "401": "a token is set and the request has none that fits",
+    "403": "a host or an origin that is not served",
+    "404": "no such run",
+    "409": "there is a run with this id",
+    "412": "If-Match or If-None-Match does not hold",
+    "413": "the body is too large",
+    "415": "the body is not declared as application/json",
+    "422": "a value breaks a rule; every broken one is named",
+    "503": "the database cannot do this now",
+}
+_ETAG = {"ETag": {"description": "changes with every write", "schema": {"type": "string"}}}
+_LOCATION = {"Location": {"description": "the path of the run", "schema": {"type": "string"}}}
+
+
+@cache
+def document() -> bytes:
+    """The description as JSON."""
+    return encode(_published(_document()))
+
+
+def _document() -> dict[str, Any]:
+    _, components = schema_components(_COMPONENTS, ref_template="#/components/schemas/{name}")
+    components["RunPost"]["examples"] = [_POST_EXAMPLE]
+    components["RunPut"]["examples"] = [_PUT_EXAMPLE]
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "flowruns",
+            "version": __version__,
+            "summary": "Self-service action runs",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "paths": {
+            RUNS: {
+                "get": _operation(
+                    "getFlowRuns", "A page of runs, newest first", _page_parameters(), _PAGE, "304 401 403 422 503"
+                ),
+                "post": _operation(
+                    "createFlowRun", "Create a run", [], _created("created"), "401 403 409 413 415 422 503", RunPost
+                ),
+            },
+            RUN: {
+                "get": _operation(
+                    "getFlowRun",
+                    "One run",
+                    [_id(str), _IF_MATCH, _IF_NONE_MATCH],
+                    _one("the run"),
+                    "304 401 403 404 412 503",
+                ),
+                "put": _operation(
+                    "upsertFlowRun",
+                    "Create or replace a run",
+                    [_id(Slug), _IF_MATCH, _IF_NONE_MATCH],
+                    {**_one("replaced"), **_created("created")},
+                    "401 403 412 413 415 422 503",
+                    RunPut,
+                ),
+                "delete": _operation(
+                    "deleteFlowRun",
+                    "Delete a run",
+                    [_id(Slug), _IF_MATCH, _IF_NONE_MATCH],
+                    {"204": {"description": "deleted"}},
+                    "401 403 404 412 422 503",
+                ),
+            },
+            "/health": {
+                "get": _operation(
+                    "getHealth", "Whether runs can be read, and how many there are", [], _HEALTH, "401 403 503"
+                )
+            },
+            "/openapi.json": {
+                "get": _operation(
+                    "getOpenapi", "This description", [], {"200": _json("OpenAPI 3.1", {"type": "object"})}, "401 403"
+                )
+            },
+        },
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"bearer": []}],
+    }
+
+
+def _operation(
+    id: str, summary: str, parameters: list[Any], success: dict[str, Any], others: str, body: type[Struct] | None = None
+) -> dict[str, Any]:
+    operation = {
+        "operationId": id,
+        "summary": summary,
+        "parameters": parameters,
+        "responses": success | {status: _other(status) for status in others.split()},
+    }
+    if body is not None:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(body)}}}
+    return operation
+
+
+def _other(status: str) -> dict[str, Any]:
+    if status == "304":
+        return {"description": "If-None-Match fits what is here", "headers": _ETAG}
+    return _json(_ERRORS[status], _ref(Error))
+
+
+def _json(description: str, schema: dict[str, Any], **headers: Any) -> dict[str, Any]:
+    return {"description": description, "headers": headers, "content": {"application/json": {"schema": schema}}}
+
+
+def _ref(type: type[Struct]) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{type.__name__}"}
+
+
+def _one(description: str) -> dict[str, Any]:
+    return {"200": _json(description, _ref(FlowRun), **_ETAG)}
+
+
+def _created(description: str) -> dict[str, Any]:
+    return {"201": _json(description, _ref(FlowRun), **_ETAG, **_LOCATION)}
+
+
+_PAGE = {"200": _json("the page", _ref(FlowRunPage), **_ETAG)}
+_HEALTH = {"200": _json("it is well", _ref(Health))}
+
+
+def _parameter(place: str, name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"in": place, "name": name, "required": place == "path", "schema": schema, "description": description}
+
+
+_IF_MATCH = _parameter(
+    "header", "If-Match", {"type": "string"}, "only if the run has one of these entity tags, or * for any"
+)
+_IF_NONE_MATCH = _parameter(
+    "header", "If-None-Match", {"type": "string"}, "only if the run has none of these, or * for any"
+)
+
+
+def _id(type: Any) -> dict[str, Any]:
+    return _parameter("path", "id_", schema(type), "the run's id")
+
+
+def _page_parameters() -> list[dict[str, Any]]:
+    filters = [
+        _parameter("query", filter.name, {"type": "array", "items": schema(filter.type), "maxItems": 100},
+                   f"{filter.meaning}; repeated: {'any' if filter.several == ' or ' else 'all'} of them")
+        for filter in FILTERS
+    ]  # fmt: skip
+    return [
+        _parameter("query", "cursor", schema(Cursor), "from any of the four cursor fields of a page"),
+        _parameter("query", "size", {**schema(PageSize), "default": 50}, "at most so many runs"),
+        _parameter("query", "order", {"enum": ["desc", "asc"], "default": "desc"}, "newest or oldest first"),
+        *filters,
+        _IF_NONE_MATCH,
+    ]
+
+
+def _published(node: Any) -> Any:
+    """*node* with its patterns as JSON Schema reads them."""
+    if isinstance(node, dict):
+        return {key: published(value) if key == "pattern" else _published(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_published(item) for item in node]
+    return node

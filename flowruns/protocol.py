@@ -1,0 +1,134 @@
+"""HTTP below the application: deadlines, the size of a head, and bad requests in the one error shape.
+
+uvicorn waits for ever for a head or a body, takes heads of any size, and answers what is not HTTP in plain text.
+"""
+
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from flowruns.errors import BadRequest, FlowrunsError, HeadersTooLarge, TimedOut
+from flowruns.responses import refusal
+
+MOST_HEAD_BYTES = 64 * 1024
+HEAD_SECONDS = 10.0  # for a whole head, from its first byte or the connection's start
+BODY_PAUSE_SECONDS = 30.0  # between two pieces of a body
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's protocol with limits. `Server` calls `sweep` on each connection once a second: no timers here,
+    where every request passes.
+    """
+
+    def connection_made(self, transport: Any) -> None:
+        """Starts the time for the first head."""
+        super().connection_made(transport)
+        self.access_log = False  # also where an embedding program's root logger has handlers: ours is `RequestLog`
+        self._state = "idle"  # "head", "body": of the request that is coming in
+        self._refused = False
+        self._began = self._heard = self.loop.time()  # when this state began; when a byte last came
+
+    def data_received(self, data: bytes) -> None:
+        """Parses *data*, unless the request was refused already."""
+        if self._refused:
+            return
+        self._heard = self.loop.time()
+        in_head = self._state == "head"
+        super().data_received(data)
+        if in_head and self._state == "head":
+            # The parser keeps a header that is not complete to itself: count what went in.
+            self._raw_bytes += len(data)
+            self._check_head(self._raw_bytes)
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._state, self._began = "head", self._heard
+        self._raw_bytes = self._head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request's target."""
+        super().on_url(url)
+        self._head_bytes += len(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; a trailer is passed over."""
+        if self._state == "head":
+            super().on_header(name, value)
+            self._head_bytes += len(name) + len(value) + 4  # ": " and the line's end
+
+    def on_headers_complete(self) -> None:
+        """The head is complete: the application gets the request, unless the head is too large."""
+        self._check_head(self._head_bytes)
+        if not self._refused:
+            self._state = "body"
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        if not self._refused:
+            self._state = "idle"
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer is out: the time of a head that waited behind it begins now."""
+        self._began = self._heard = self.loop.time()
+        super().on_response_complete()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it; uvicorn's returns nothing
+        """Whether to stay open: a client that has closed its half still gets the answer to a whole request."""
+        if self._answering and self._state == "idle":
+            self.cycle.keep_alive = False
+            return True
+        return False
+
+    def send_400_response(self, msg: str) -> None:
+        """What uvicorn calls for bytes that are not HTTP."""
+        self._refuse(BadRequest())
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """An Upgrade header is answered as if it were not there (RFC 9110 7.8), without a warning."""
+
+    def sweep(self, now: float) -> None:
+        """Ends a connection whose head or body has not come in time by *now*, in the loop's seconds."""
+        if self._refused or self.transport.is_closing():
+            return
+        if self._state == "body":
+            if now - self._heard > BODY_PAUSE_SECONDS and not self.flow.read_paused:
+                self._refuse(TimedOut())
+        elif now - self._began > HEAD_SECONDS and not self._answering:
+            if self._state == "head":
+                self._refuse(TimedOut())
+            elif self.cycle is None:  # never said a word; between requests uvicorn's own timer decides
+                self.transport.close()
+
+    @property
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _check_head(self, size: int) -> None:
+        if size > MOST_HEAD_BYTES:
+            self._refuse(HeadersTooLarge(MOST_HEAD_BYTES))
+
+    def _refuse(self, error: FlowrunsError) -> None:
+        """Answers *error* to the request that is coming in, and closes."""
+        if self._refused:
+            return
+        self._refused = True
+        if self._answering and self._state != "body":  # the request before this one is to have its answer
+            self.cycle.keep_alive = False
+            return
+        if not self._answering or not self.cycle.response_started:
+            answer = refusal(error)
+            headers = [*self.server_state.default_headers, *answer.headers, (b"connection", b"close")]
+            lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+            self.transport.write(STATUS_LINE[answer.status] + lines + b"\r\n" + answer.body)
+        if self._answering:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.close()

@@ -1,0 +1,176 @@
+"""The server: opens the socket and the store, serves, and closes them in reverse."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NamedTuple
+
+import uvicorn
+
+from flowruns.app import create_app
+from flowruns.errors import PortTaken
+from flowruns.protocol import Protocol
+from flowruns.settings import Settings
+from flowruns.store import Store
+
+log = logging.getLogger("flowruns")
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if sys.platform == "win32":
+    SIGNALS.append(signal.SIGBREAK)
+_BACKLOG = 2048
+_STOP_SECONDS = 3  # that requests in flight have to finish
+
+
+class Ready(NamedTuple):
+    """What is known once requests are served."""
+
+    url: str
+    runs: int
+    stop: Callable[[], None]  # from any thread
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket: from here on the port is ours, and clients wait instead of failing. Raises PortTaken."""
+    shown = url(host, port).removeprefix("http://")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        # With its protocol named: asyncio sets TCP_NODELAY on no other, and each answer then takes 40 ms.
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise PortTaken(f"cannot listen on {shown}: {error.strerror}") from None
+    try:
+        if os.name != "nt":  # where it would let two servers share a port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise PortTaken(f"cannot listen on {shown}: {error.strerror}; `flowruns --port 0` takes a free port") from None
+    return listener
+
+
+def url(host: str, port: int) -> str:
+    """The address of a server as clients write it."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, less its habits with signals, and with an eye on stalled connections."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serves, and says so."""
+        await super().startup(sockets)
+        self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second; once a second the stalled are ended."""
+        if counter % 10 == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                connection.sweep(now)  # type: ignore[union-attr]  # they are all `Protocol`s
+        return await super().on_tick(counter)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """`stopped_by_signals` does it, around the store as well; uvicorn's raises the signal again at the end."""
+        yield
+
+    @contextmanager
+    def stopped_by_signals(self) -> Iterator[None]:
+        """While entered, SIGINT and SIGTERM stop this server; a second one shortens the wait."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.force_exit = self.should_exit
+            self.should_exit = True
+
+        before = {number: signal.signal(number, stop) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def serve(settings: Settings, ready: Callable[[Ready], None]) -> None:
+    """Serves until it is stopped; *ready* is called once it does. Raises CannotStart."""
+    listener = listen(settings.host, settings.port)
+    with listener, asyncio.Runner(loop_factory=_config(None).get_loop_factory()) as runner:
+        runner.run(_serve(settings, listener, ready))
+
+
+async def _serve(settings: Settings, listener: socket.socket, ready: Callable[[Ready], None]) -> None:
+    address = url(settings.host, listener.getsockname()[1])
+    config = _config(None)
+    runs = 0
+
+    def stop() -> None:
+        server.should_exit = True
+
+    server = Server(config, ready=lambda: ready(Ready(address, runs, stop)))
+    owner = f"pid {os.getpid()}, {address}"
+    with server.stopped_by_signals():
+        async with Store.open(settings.database, lock_timeout=settings.lock_timeout, owner=owner) as store:
+            runs = await store.count()
+            config.app = create_app(store, settings)
+            await server.serve(sockets=[listener])
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Ready]:
+    """A server on a thread of its own, while entered. Raises CannotStart."""
+    started: list[Ready | BaseException] = []
+    known = threading.Event()
+
+    def tell(outcome: Ready | BaseException) -> None:
+        started.append(outcome)
+        known.set()
+
+    def run() -> None:
+        try:
+            serve(settings, tell)
+        except BaseException as error:
+            tell(error)
+
+    thread = threading.Thread(target=run, name="flowruns")
+    thread.start()
+    known.wait()
+    try:
+        if isinstance(started[0], BaseException):
+            raise started[0]
+        yield started[0]
+    finally:
+        if isinstance(started[0], Ready):
+            started[0].stop()
+        thread.join()
+
+
+def _config(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # on loopback everybody would be a trusted proxy
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )

@@ -1,0 +1,30 @@
+"""The settings of one server, all in one frozen value."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+MEMORY = ":memory:"
+MIB = 1024 * 1024
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What a server is told at its start; nothing below the command line reads the environment."""
+
+    database: str = "flowruns.db"  # a file, or ":memory:"
+    host: str = "127.0.0.1"
+    port: int = 8000  # 0: a free one
+    tokens: Mapping[str, int] = {}  # token to user id; empty: anonymous callers are served
+    max_body: int = 8 * MIB  # bytes
+    lock_timeout: float = 5.0  # seconds that a write waits for another program's lock, in all
+    allow_hosts: frozenset[str] = frozenset()  # beside loopback and *host*
+    cors_origins: frozenset[str] = frozenset()  # as browsers write them: https://portal.example
+
+    def __repr__(self) -> str:
+        """Settings are printed and logged; tokens are not."""
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        shown["tokens"] = f"{len(self.tokens)} tokens"
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+DEFAULTS = Settings()

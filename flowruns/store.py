@@ -1,0 +1,136 @@
+"""The store: runs without HTTP. The right query on the right connection."""
+
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import NamedTuple, Self
+
+from msgspec.json import decode
+
+from flowruns import queries
+from flowruns.conditions import ALWAYS, Precondition
+from flowruns.database import Database, Failed, Lane, each, opened
+from flowruns.errors import NotFound
+from flowruns.filters import ALL, Where
+from flowruns.ids import Uuid7
+from flowruns.models import FlowRun, RunPost, RunPut, utc
+from flowruns.paging import FIRST, CursorCodec, Links, Window, links
+from flowruns.queries import Rows, Stored
+
+
+class Page(NamedTuple):
+    """A page of runs, of one snapshot: *docs* are JSON, joined by commas."""
+
+    docs: bytes
+    total: int
+    links: Links
+    etag: str
+
+    @property
+    def runs(self) -> list[FlowRun]:
+        """The runs as Structs."""
+        return decode(b"[%b]" % self.docs, type=list[FlowRun])
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Store:
+    """Flow runs in one SQLite file: `async with Store.open("flowruns.db") as store: …`."""
+
+    def __init__(self, opened: Database, clock: Callable[[], datetime]) -> None:
+        self.cursors = CursorCodec(opened.cursor_key)
+        self._clock = clock
+        self._ids = Uuid7()
+        self._writer = opened.writer
+        self._runs: Lane[str, Stored | None] = Lane(opened.runs, _get)
+        self._pages: Lane[tuple[Where, Window], Rows] = Lane(opened.pages, _pages)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        lock_timeout: float = 5.0,
+        owner: str | None = None,
+        clock: Callable[[], datetime] = _now,
+    ) -> AsyncIterator[Self]:
+        """The store in the file *path*, made if there is none, or in `:memory:`; closed at the end.
+
+        A write waits *lock_timeout* seconds in all for a lock that another program holds. *owner* is what a
+        second flowruns on this file is told. Raises DatabaseInUse or DatabaseUnusable.
+        """
+        owner = owner or f"pid {os.getpid()}"
+        async with opened(os.fspath(path), lock_timeout=lock_timeout, owner=owner) as database:
+            store = cls(database, clock)
+            try:
+                yield store
+            finally:
+                await store._runs.drained()
+                await store._pages.drained()
+
+    async def get(self, id: str) -> Stored:
+        """The run. Raises NotFound."""
+        stored = await self._runs.run(id)
+        if stored is None:
+            raise NotFound(id)
+        return stored
+
+    async def page(self, where: Where = ALL, window: Window = FIRST) -> Page:
+        """The runs of *where* in *window*, their total and the page's cursors, of one snapshot."""
+        rows = await self._pages.run((where, window))
+        page_links = links(window, rows.lowest, rows.highest, older=bool(rows.older), newer=bool(rows.newer))
+        return Page(rows.docs, rows.total, page_links, str(rows.seq))
+
+    async def count(self) -> int:
+        """How many runs there are."""
+        return (await self.page(window=Window(size=1))).total
+
+    async def create(self, body: RunPost, *, by: int | None = None) -> tuple[str, Stored]:
+        """The id and the run that *body* makes, created *by* a user. Raises AlreadyExists."""
+        put = body.put()
+
+        def write(connection: sqlite3.Connection) -> tuple[str, Stored]:
+            # Here, where writes have their order, so that times and ids have it too.
+            now = self._clock()
+            return queries.create(connection, body.id, put, now=utc(now), by=by, make_id=partial(self._ids, now))
+
+        return await self._writer.run(write)
+
+    async def put(
+        self, id: str, body: RunPut, *, by: int | None = None, when: Precondition = ALWAYS
+    ) -> tuple[Stored, bool]:
+        """The run that *body* makes, written *by* a user, and whether it is new. Raises PreconditionFailed."""
+
+        def write(connection: sqlite3.Connection) -> tuple[Stored, bool]:
+            return queries.put(connection, id, body, now=utc(self._clock()), by=by, when=when)
+
+        return await self._writer.run(write)
+
+    async def delete(self, id: str, *, when: Precondition = ALWAYS) -> None:
+        """Deletes the run. Raises NotFound or PreconditionFailed."""
+        await self._writer.run(partial(queries.delete, id=id, when=when))
+
+
+def _get(connection: sqlite3.Connection, ids: list[str]) -> Sequence[Stored | None | Failed]:
+    try:
+        return queries.get(connection, ids)
+    except sqlite3.Error:  # a damaged page takes only the runs on it
+        return each(connection, [partial(_get_one, id=id) for id in ids])
+
+
+def _get_one(connection: sqlite3.Connection, id: str) -> Stored | None:
+    return queries.get(connection, [id])[0]
+
+
+def _pages(connection: sqlite3.Connection, wanted: list[tuple[Where, Window]]) -> list[Rows | Failed]:
+    """Equal requests share one read, but never one that has begun: a page shows every write acknowledged before."""
+    unique = list(dict.fromkeys(wanted))
+    reads = [partial(queries.page, where=where, window=window) for where, window in unique]
+    found = dict(zip(unique, each(connection, reads), strict=True))
+    return [found[one] for one in wanted]

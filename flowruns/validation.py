@@ -1,0 +1,205 @@
+"""Bytes to a Struct, or every fault by its place (contract, "Errors", 422)."""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import islice
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import DecodeError, Raw, ValidationError, inspect
+from msgspec.json import Decoder
+
+from flowruns.errors import Fault, Invalid
+from flowruns.models import RuleBroken
+
+T = TypeVar("T")
+Loc = tuple[str | int, ...]
+
+MOST_FAULTS = 100  # naming every fault of 8 MiB of them would take seconds
+
+
+def decode(body: bytes, type: type[T]) -> T:
+    """The *type* that *body* says. Raises Invalid, which names every broken field, or where the JSON breaks."""
+    kind: Any = type
+    try:
+        # msgspec takes bytes that are not UTF-8 wherever it keeps or skips a value.
+        body.decode()
+        decoded: T = _decoder(kind).decode(body)
+        return decoded
+    except ValidationError as error:
+        faults = list(islice(_struct(Raw(body), _info(kind), ("body",)), MOST_FAULTS + 1))
+        raise Invalid(*limited(faults or [_hidden(error)])) from None
+    except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid(_not_json(body, error)) from None
+
+
+def text_faults(text: str, type: Any, loc: Loc) -> list[Fault]:
+    """What *text*, from a path or a query, breaks of *type*."""
+    return list(_value(Raw(msgspec.json.encode(text)), _info(type), loc))
+
+
+def _hidden(error: ValidationError) -> Fault:
+    """A fault in the first of two equal keys: the walk sees the last one only."""
+    msg, _, path = str(error).partition(" - at `$")
+    loc = [int(part) if part.isdigit() else part for part in re.findall(r"\w+", path)]
+    return Fault(("body", *loc), msg, "value_error")
+
+
+def limited(faults: list[Fault]) -> list[Fault]:
+    """At most 100 *faults*; if there are more, the last entry says so."""
+    if len(faults) <= MOST_FAULTS:
+        return faults
+    more = Fault(faults[0].loc[:1], f"There are more faults than these {MOST_FAULTS - 1}", "too_many_errors")
+    return [*faults[: MOST_FAULTS - 1], more]
+
+
+@cache
+def _decoder(type: Any) -> Decoder[Any]:
+    return Decoder(type)
+
+
+@cache
+def _info(type: Any) -> Any:
+    return inspect.type_info(type)
+
+
+def _not_json(body: bytes, error: Exception) -> Fault:
+    if not body:
+        return Fault(("body",), "Field required", "missing")
+    if isinstance(error, UnicodeDecodeError):
+        return _json_fault(error.start, "the bytes are not UTF-8")
+    if isinstance(error, RecursionError):
+        return _json_fault(_deepest(body), "it is nested too deeply")
+    reason, place = str(error), re.search(r"\(byte (\d+)\)", str(error))
+    if place:
+        return _json_fault(int(place[1]), reason[: place.start()].removeprefix("JSON is malformed:").strip())
+    lone = _LONE_AT_END.search(body)  # msgspec calls it truncated where no second half would fit
+    if lone:
+        return _json_fault(lone.start(1), "a lone surrogate cannot be kept exactly")
+    return _json_fault(len(body), "the body ends too early")
+
+
+def _json_fault(offset: int, reason: str) -> Fault:
+    return Fault(("body", offset), f"JSON decode error: {reason}", "json_invalid")
+
+
+_LONE_AT_END = re.compile(rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB]..[^\\]{0,5})\Z")
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+def _deepest(body: bytes) -> int:
+    """The offset where the nesting of *body* becomes remarkable, looked for in its first 256 KiB."""
+    depth = place = 0
+    for token in _TOKENS.finditer(body, 0, 256 * 1024):
+        if token[0] in b"[{":
+            depth, place = depth + 1, token.start()
+            if depth > 500:
+                break
+        elif token[0] in b"]}":
+            depth -= 1
+    return place
+
+
+# The slow path: msgspec stops at the first fault, so once it has refused, each value is asked again
+# what it breaks. Values stay raw until their type is known: no number is ever turned into a float.
+
+
+def _struct(raw: Raw, type: Any, loc: Loc) -> Iterator[Fault]:
+    values = _as(dict[str, Raw], raw)
+    if values is None:
+        yield Fault(loc, "Input should be a valid dictionary", "dict_type")
+        return
+    for field in type.fields:
+        place = (*loc, field.encode_name)
+        if field.encode_name in values:
+            yield from _value(values[field.encode_name], field.type, place)
+        elif field.required:
+            yield Fault(place, "Field required", "missing")
+
+
+def _value(raw: Raw, type: Any, loc: Loc) -> Iterator[Fault]:
+    if isinstance(type, inspect.UnionType):  # in these models always: a type or null
+        if bytes(raw) == b"null":
+            return
+        type = next(one for one in type.types if not isinstance(one, inspect.NoneType))
+    check = None
+    if isinstance(type, inspect.Metadata):
+        type, check = type.type, (type.extra or {}).get("check")
+    yield from _KINDS[type.__class__](raw, type, check, loc)
+
+
+def _text(raw: Raw, type: Any, check: Callable[[str], object] | None, loc: Loc) -> Iterator[Fault]:
+    text = _as(str, raw)
+    if text is None and check:
+        yield Fault(loc, "Input should be a valid datetime: RFC 3339, as 2025-01-20T18:53:03.558Z", "datetime_type")
+    elif text is None:
+        yield Fault(loc, "Input should be a valid string", "string_type")
+    elif check:
+        yield from _checked(text, check, loc)
+    elif type.pattern and not re.search(type.pattern, text):
+        yield pattern_fault(loc, type.pattern)
+
+
+def _raw(raw: Raw, type: Any, check: Callable[[Raw], object], loc: Loc) -> Iterator[Fault]:
+    yield from _checked(raw, check, loc)
+
+
+def _checked(value: T, check: Callable[[T], object], loc: Loc) -> Iterator[Fault]:
+    try:
+        check(value)
+    except RuleBroken as broken:
+        yield Fault(loc, str(broken), broken.type)
+
+
+def _enum(raw: Raw, type: Any, check: object, loc: Loc) -> Iterator[Fault]:
+    values = tuple(type.cls)
+    if _as(str, raw) not in values:
+        yield choice_fault(loc, "enum", values)
+
+
+def _literal(raw: Raw, type: Any, check: object, loc: Loc) -> Iterator[Fault]:
+    if _as(str, raw) not in type.values:
+        yield choice_fault(loc, "literal_error", type.values)
+
+
+def _list(raw: Raw, type: Any, check: object, loc: Loc) -> Iterator[Fault]:
+    items = _as(list[Raw], raw)
+    if items is None:
+        yield Fault(loc, "Input should be a valid list", "list_type")
+    for place, item in enumerate(items or ()):
+        yield from _value(item, type.item_type, (*loc, place))
+
+
+_KINDS: dict[type, Callable[..., Iterator[Fault]]] = {
+    inspect.StrType: _text,
+    inspect.RawType: _raw,
+    inspect.EnumType: _enum,
+    inspect.LiteralType: _literal,
+    inspect.ListType: _list,
+    inspect.StructType: lambda raw, type, check, loc: _struct(raw, type, loc),
+}
+
+
+def _as(type: type[T], raw: Raw) -> T | None:
+    """*raw* as a *type*, None if it is something else."""
+    try:
+        return msgspec.json.decode(raw, type=type)
+    except ValidationError:
+        return None
+
+
+def pattern_fault(loc: Loc, pattern: str) -> Fault:
+    """The fault of a text that is not all of *pattern*, which is shown as the contract writes it."""
+    return Fault(loc, f"String should match pattern '{published(pattern)}'", "string_pattern_mismatch")
+
+
+def published(pattern: str) -> str:
+    """*pattern* as other languages read it, where `$` is the very end."""
+    return pattern.replace(r"\A", "^").replace(r"\Z", "$")
+
+
+def choice_fault(loc: Loc, type: str, values: tuple[str, ...]) -> Fault:
+    """The fault, of pydantic's *type*, of a text that is none of *values*."""
+    *most, last = [f"'{value}'" for value in values]
+    return Fault(loc, f"Input should be {' or '.join(filter(None, [', '.join(most), last]))}", type)

@@ -1,0 +1,78 @@
+-- The database of flowruns, version 1. The file says whose it is: application_id is 0x666C726E
+-- ("flrn"), user_version is the number of this schema. Documents are JSON text: any SQLite tool
+-- may read them while a server runs; only the server writes.
+--
+-- One counter orders everything. Every write takes the next number of `clock`; a run keeps the
+-- number of its first write (created_seq: its place in pages) and of its last (seq: its ETag and
+-- its place among the changes).
+
+create table clock (                    -- one row: what the whole file shares
+    seq         integer not null,       -- number of the last write
+    runs        integer not null,       -- how many runs there are: the total of the unfiltered list
+    cursor_key  blob    not null        -- signs cursors, so that they survive restarts
+) strict;
+
+create table run (
+    created_seq integer primary key,    -- number of the first write; below zero: deleted, where no page looks
+    seq         integer not null unique,-- number of the last write
+    id          text    not null unique,
+    flow_id     text    not null,
+    flow_type   text    not null,       -- automation, selfServiceAction, scorecard, reference
+    phase       text,                   -- an open vocabulary
+    created_at  text    not null,       -- RFC 3339 UTC with milliseconds, so that it sorts as text
+    created_by  integer,                -- user id; null: anonymous
+    reviewed_at text,
+    reviewed_by integer,
+    tags        text,                   -- the document's tags as JSON: tells whether a PUT changes them
+    doc         text                    -- the answer of GET, byte for byte; null: deleted
+) strict;
+
+-- A page walks one index from its cursor on. The columns behind created_seq let it check a second
+-- filter without looking at the rows.
+create index run_by_flow    on run (flow_id,    created_seq, phase, flow_type) where created_seq > 0;
+create index run_by_creator on run (created_by, created_seq) where created_seq > 0 and created_by is not null;
+create index run_by_phase   on run (phase,      created_seq, flow_type) where created_seq > 0;
+create index run_by_type    on run (flow_type,  created_seq) where created_seq > 0;
+create index run_by_time    on run (created_at, created_seq) where created_seq > 0;
+
+create table tag (                      -- the tags of each run, deleted ones too
+    key         text    not null,
+    value       text    not null,
+    created_seq integer not null,       -- of the run
+    primary key (key, value, created_seq)
+) strict, without rowid;
+create index tag_by_run on tag (created_seq);
+
+create table tally (                    -- how many runs of each kind: totals that need no count
+    flow_id     text    not null,
+    flow_type   text    not null,
+    phase       text    not null,       -- empty: null
+    runs        integer not null,
+    primary key (flow_id, flow_type, phase)
+) strict, without rowid;
+
+create trigger run_created after insert on run begin
+    update clock set seq = new.seq, runs = runs + 1;
+    insert into tally values (new.flow_id, new.flow_type, ifnull(new.phase, ''), 1)
+        on conflict do update set runs = runs + 1;
+end;
+
+create trigger run_written after update on run begin
+    update clock set seq = new.seq, runs = runs + (new.created_seq > 0) - (old.created_seq > 0);
+end;
+
+create trigger run_changed_kind after update of flow_id, flow_type, phase, created_seq on run
+when (old.flow_id, old.flow_type, old.phase, old.created_seq > 0)
+    is not (new.flow_id, new.flow_type, new.phase, new.created_seq > 0) begin
+    update tally set runs = runs - 1 where old.created_seq > 0
+        and (flow_id, flow_type, phase) = (old.flow_id, old.flow_type, ifnull(old.phase, ''));
+    delete from tally where runs = 0
+        and (flow_id, flow_type, phase) = (old.flow_id, old.flow_type, ifnull(old.phase, ''));
+    insert into tally select new.flow_id, new.flow_type, ifnull(new.phase, ''), 1 where new.created_seq > 0
+        on conflict do update set runs = runs + 1;
+end;
+
+create trigger run_moved after update of created_seq on run
+when old.created_seq <> new.created_seq begin
+    update tag set created_seq = new.created_seq where created_seq = old.created_seq;
+end;
