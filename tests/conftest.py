@@ -1,0 +1,59 @@
+"""Fixtures in a chain, `path → store → app → client`, and `server` for what needs a real port."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from flowruns.app import create_app
+from flowruns.server import running
+from flowruns.settings import Settings
+from flowruns.store import Store
+
+RUNS = "/api/v1/flow-runs"
+REAL_RUNS = Path(__file__).parent / "data" / "real_runs.ndjson"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def real_runs() -> list[dict[str, Any]]:
+    """346 runs from seven CI systems, as PUT bodies."""
+    return [json.loads(line) for line in REAL_RUNS.read_bytes().splitlines()]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "flowruns.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[Store]:
+    async with Store.open(path) as store:
+        yield store
+
+
+@pytest.fixture
+def app(store: Store) -> Starlette:
+    return create_app(store)
+
+
+@pytest.fixture
+async def client(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        yield client
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The address of a server on a free port, with nothing in it."""
+    with running(Settings(database=":memory:", port=0)) as ready:
+        yield ready.url

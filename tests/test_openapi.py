@@ -1,0 +1,59 @@
+"""/openapi.json says what the service does."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from flowruns.api import Endpoint
+from flowruns.filters import FILTERS
+from flowruns.openapi import document
+from tests.conftest import RUNS
+from tests.test_contract import FIELDS
+
+DOCUMENT: dict[str, Any] = json.loads(document())
+
+
+async def test_it_is_served(client: httpx.AsyncClient) -> None:
+    response = await client.get("/openapi.json")
+    assert response.json() == DOCUMENT
+    assert DOCUMENT["openapi"].startswith("3.1.")
+
+
+async def test_paths_and_methods_are_those_of_the_routes(app: Starlette) -> None:
+    served = {}
+    for route in app.routes:
+        endpoint = route.endpoint  # type: ignore[attr-defined]
+        assert isinstance(endpoint, Endpoint)
+        served[route.path] = set(endpoint._operations) - {"HEAD"}  # type: ignore[attr-defined]
+    assert {path: {method.upper() for method in item} for path, item in DOCUMENT["paths"].items()} == served
+
+
+def test_a_run_has_every_field_and_requires_it() -> None:
+    schema = DOCUMENT["components"]["schemas"]["FlowRun"]
+    assert list(schema["properties"]) == schema["required"] == FIELDS
+
+
+def test_every_filter_is_a_parameter() -> None:
+    names = {parameter["name"] for parameter in DOCUMENT["paths"][RUNS]["get"]["parameters"]}
+    assert {filter.name for filter in FILTERS} | {"cursor", "size", "order"} <= names
+
+
+def test_patterns_are_written_as_json_schema_reads_them() -> None:
+    text = document().decode()
+    assert "^([a-z0-9_.-]+)$" in text
+    assert r"\\A" not in text
+    assert r"\\Z" not in text
+
+
+def test_every_reference_leads_somewhere() -> None:
+    for part in document().decode().split('"$ref":"#/components/schemas/')[1:]:
+        assert part.split('"')[0] in DOCUMENT["components"]["schemas"]
+
+
+@pytest.mark.parametrize(("model", "method", "target"), [("RunPost", "POST", RUNS), ("RunPut", "PUT", f"{RUNS}/x")])
+async def test_its_examples_are_taken(client: httpx.AsyncClient, model: str, method: str, target: str) -> None:
+    for example in DOCUMENT["components"]["schemas"][model]["examples"]:
+        assert (await client.request(method, target, json=example)).status_code == 201

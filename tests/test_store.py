@@ -1,0 +1,226 @@
+"""The store on its own: order, what a write keeps, and what lies in the file."""
+
+import asyncio
+import json
+import os
+import random
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowruns.conditions import precondition
+from flowruns.errors import AlreadyExists, NotFound, PreconditionFailed
+from flowruns.filters import where
+from flowruns.models import Action, FlowType, RunPost, RunPut, Tag
+from flowruns.paging import Window
+from flowruns.store import Store
+
+PUT = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
+NOON = datetime(2025, 1, 20, 12, tzinfo=UTC)
+
+
+@contextmanager
+def other_tool(path: Path) -> Iterator[sqlite3.Connection]:
+    """The file as another program sees it."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        yield connection
+
+
+async def test_what_is_written_is_read(store: Store) -> None:
+    written, created = await store.put("x", PUT, by=7)
+    assert created
+    assert await store.get("x") == written
+    assert (written.run.id, written.run.created_by, written.run.phase) == ("x", 7, "pending")
+    id, posted = await store.create(RunPost(flow_id="b"))
+    assert [run.id for run in (await store.page()).runs] == [id, "x"]
+    assert posted.run.flow_type == FlowType.SELF_SERVICE_ACTION
+
+
+async def test_errors_are_ours(store: Store) -> None:
+    await store.put("x", PUT)
+    with pytest.raises(NotFound, match="'y'"):
+        await store.get("y")
+    with pytest.raises(NotFound):
+        await store.delete("y")
+    with pytest.raises(AlreadyExists):
+        await store.create(RunPost(flow_id="b", id="x"))
+    with pytest.raises(PreconditionFailed):
+        await store.put("x", PUT, when=precondition(None, "*"))
+
+
+async def test_runs_survive_a_restart(path: Path) -> None:
+    async with Store.open(path) as store:
+        written, _ = await store.put("x", PUT)
+    async with Store.open(path) as store:
+        assert await store.get("x") == written
+        later, created = await store.put("x", PUT)
+        assert not created
+        assert later.seq > written.seq
+
+
+async def test_closing_leaves_one_file(path: Path) -> None:
+    async with Store.open(path) as store:
+        await asyncio.gather(*(store.put(f"x{number}", PUT) for number in range(100)))
+        await store.page()
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+async def test_any_sqlite_tool_reads_the_documents_while_it_is_served(store: Store, path: Path) -> None:
+    await store.put("x", RunPut(flow_id="a", flow_type=FlowType.AUTOMATION, phase="failed"))
+    with other_tool(path) as connection:
+        rows = connection.execute("select id, doc, json_extract(doc, '$.phase'), typeof(doc) from run").fetchall()
+    assert [(id, json.loads(doc)["flowId"], phase, kind) for id, doc, phase, kind in rows] == [
+        ("x", "a", "failed", "text")
+    ]
+
+
+async def test_a_put_keeps_what_made_and_reviewed_the_run(store: Store, path: Path) -> None:
+    first, _ = await store.put("x", PUT, by=7)
+    with closing(sqlite3.connect(path)) as connection, connection:  # as an import will
+        connection.execute("update run set seq = seq + 1, reviewed_by = 9, reviewed_at = '2025-01-01T00:00:00.000Z'")
+    run = (await store.put("x", PUT, by=8))[0].run
+    assert (run.created_at, run.created_by, run.updated_by) == (first.run.created_at, 7, 8)
+    assert (run.reviewed_by, run.reviewed_at) == (9, "2025-01-01T00:00:00.000Z")
+
+
+async def test_order_and_etags_never_follow_a_clock_that_goes_back(path: Path) -> None:
+    times = iter([NOON, NOON - timedelta(hours=1), NOON - timedelta(days=1), NOON - timedelta(days=2)])
+    async with Store.open(path, clock=lambda: next(times)) as store:
+        first, _ = await store.put("x", PUT)
+        made, _ = await store.create(RunPost(flow_id="a"))
+        again, _ = await store.put("x", PUT)
+        last, _ = await store.create(RunPost(flow_id="a"))
+        assert again.run.updated_at >= again.run.created_at
+        assert again.seq > first.seq
+        assert made < last
+        assert [run.id for run in (await store.page()).runs] == [last, made, "x"]
+
+
+async def test_a_made_id_passes_over_one_that_is_taken(path: Path) -> None:
+    async with Store.open(path, clock=lambda: NOON) as store:
+        store._ids._random = bytes  # the same bits each time
+        first, _ = await store.create(RunPost(flow_id="a"))
+        store._ids._millisecond = 0  # and the same start again
+        second, _ = await store.create(RunPost(flow_id="a"))
+        assert second > first
+
+
+async def test_a_failing_write_harms_no_neighbour_in_its_batch(store: Store) -> None:
+    await store.put("x", PUT)
+    results = await asyncio.gather(
+        *(store.put(f"n{number}", PUT) for number in range(20)),
+        store.create(RunPost(flow_id="a", id="x")),
+        store.delete("nothing"),
+        store.put("x", PUT, when=precondition('"0"', None)),
+        *(store.put(f"m{number}", PUT) for number in range(20)),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results if isinstance(result, Exception)] == [
+        AlreadyExists, NotFound, PreconditionFailed
+    ]  # fmt: skip
+    assert (await store.page()).total == 41
+
+
+async def test_of_many_that_create_the_same_run_one_succeeds(store: Store) -> None:
+    puts = [store.put("x", PUT, when=precondition(None, "*")) for _ in range(30)]
+    results = await asyncio.gather(*puts, return_exceptions=True)
+    assert sum(not isinstance(result, PreconditionFailed) for result in results) == 1
+
+
+async def test_no_update_is_lost_between_writers_that_use_if_match(store: Store) -> None:
+    await store.put("x", RunPut(flow_id="a", flow_type=FlowType.AUTOMATION, actions=[]))
+
+    async def append(name: str) -> None:
+        while True:
+            old = await store.get("x")
+            actions = [*(old.run.actions or []), Action(id=name)]
+            body = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION, actions=actions)
+            try:
+                await store.put("x", body, when=precondition(f'"{old.etag}"', None))
+            except PreconditionFailed:
+                continue
+            return
+
+    await asyncio.gather(*(append(str(number)) for number in range(20)))
+    actions = (await store.get("x")).run.actions
+    assert actions is not None
+    assert sorted(int(action.id) for action in actions) == list(range(20))
+
+
+async def test_a_cancelled_write_is_whole_or_not_there(store: Store) -> None:
+    body = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION, tags=[Tag(key="k", value="v")])
+    for round in range(30):
+        tasks = [asyncio.create_task(store.put(f"x{round}-{number}", body)) for number in range(10)]
+        for _ in range(round % 4):
+            await asyncio.sleep(0)
+        for task in tasks[::2]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await store.put("after", PUT)  # no transaction was left open
+    tagged = await store.page(where([("tag", "k:v")], []))
+    assert tagged.total == (await store.page()).total - 1
+
+
+async def test_totals_and_tags_stay_true_under_any_writes(path: Path) -> None:
+    seed = int.from_bytes(os.urandom(4))
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    model: dict[str, RunPut] = {}
+    async with Store.open(path) as store:
+        for _ in range(600):
+            id = f"x{chance.randrange(25)}"
+            if chance.random() < 0.3:
+                model.pop(id, None)
+                try:
+                    await store.delete(id)
+                except NotFound:
+                    continue
+            else:
+                model[id] = _any_run(chance)
+                await store.put(id, model[id])
+        for name, values in {
+            "flowId": ["a", "b"], "phase": ["failed", "running"], "flowType": ["automation", "reference"],
+            "tag": ["k:1", "k:2", "l:1"],
+        }.items():  # fmt: skip
+            for value in values:
+                expected = {id for id, run in model.items() if _fits(run, name, value)}
+                page = await store.page(where([(name, value)], []), Window(size=100))
+                assert {run.id for run in page.runs} == expected, f"seed {seed}: {name}={value}"
+                assert page.total == len(expected), f"seed {seed}: {name}={value}"
+        assert await store.count() == len(model), f"seed {seed}"
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+        assert connection.execute("select min(runs), sum(runs) from tally").fetchone() == (1, len(model))
+        orphans = "select count(*) from tag where created_seq not in (select created_seq from run)"
+        assert connection.execute(orphans).fetchone() == (0,)
+
+
+def _any_run(chance: random.Random) -> RunPut:
+    tags = [Tag(key=chance.choice("kl"), value=chance.choice("12")) for _ in range(chance.randrange(4))]
+    return RunPut(
+        flow_id=chance.choice("ab"),
+        flow_type=chance.choice([FlowType.AUTOMATION, FlowType.REFERENCE]),
+        phase=chance.choice(["failed", "running", None]),
+        tags=tags if chance.random() < 0.8 else None,
+    )
+
+
+def _fits(run: RunPut, name: str, value: str) -> bool:
+    values: dict[str, Any] = {
+        "flowId": [run.flow_id],
+        "phase": [run.phase],
+        "flowType": [run.flow_type.value],
+        "tag": [f"{tag.key}:{tag.value}" for tag in run.tags or ()],
+    }
+    return value in values[name]
+
+
+async def test_memory_is_clean_each_time_and_stores_share_nothing() -> None:
+    async with Store.open(":memory:") as one, Store.open(":memory:") as other:
+        await one.put("x", PUT)
+        assert (await one.count(), await other.count()) == (1, 0)
