@@ -1,0 +1,77 @@
+"""The README is true: what it shows is run, and what there is, it shows."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from flowruns.cli import EXIT_CODES, cli
+from flowruns.filters import FILTERS
+from flowruns.responses import STATUS
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+CONVERSATION = re.findall(r"^```console\n\$ (.*)\n(.*)\n```$", README, re.MULTILINE)
+# What differs each time: made ids, the time now, cursors.
+VARYING = [
+    (r'"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"', '"ID"'),
+    (r'("(?:created|updated)At"):"[^"]*"', r'\1:"NOW"'),
+    (r'("(?:current|next|previous)_page\w*"):"[^"]*"', r'\1:"CURSOR"'),
+]
+
+
+def masked(text: str) -> str:
+    for pattern, name in VARYING:
+        text = re.sub(pattern, name, text)
+    return text
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the conversation is with curl")
+def test_the_conversation_goes_as_it_is_shown(server: str) -> None:
+    assert len(CONVERSATION) >= 5
+    for command, shown in CONVERSATION:
+        words = shlex.split(command.replace("localhost:8000", server.removeprefix("http://")))
+        answer = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30)
+        assert masked(answer.stdout) == masked(shown), command
+
+
+def test_the_python_examples_run(tmp_path: Path) -> None:
+    for example in re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL):
+        run = subprocess.run(
+            [sys.executable, "-W", "error", "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=30
+        )
+        assert run.returncode == 0, run.stderr
+        assert run.stdout == "pending 1\n"
+
+
+@pytest.mark.parametrize("option", cli.commands["serve"].params, ids=lambda option: str(option.name))
+def test_every_option_is_in_the_configuration_table(option: click.Parameter) -> None:
+    name = option.opts[0] if option.opts[0].startswith("--") else option.opts[0].upper()
+    row = next(line for line in README.splitlines() if line.startswith(f"| `{name}"))
+    assert f"`{option.envvar or 'FLOWRUNS_TOKENS'}`" in row
+    if isinstance(option.default, str | int | float):
+        assert f"`{option.default}`" in row
+
+
+@pytest.mark.parametrize("name", [filter.name for filter in FILTERS])
+def test_every_filter_is_in_the_table_of_parameters(name: str) -> None:
+    assert re.search(rf"^\| .*`{name}`.* \| runs", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("status", sorted(set(STATUS.values()) | {500}))
+def test_every_status_is_in_the_table_of_errors(status: int) -> None:
+    assert re.search(rf"^\|[ \d,]*\b{status}\b[ \d,]*\|", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("code", [0, 2, *EXIT_CODES.values()])
+def test_every_exit_code_is_in_its_table(code: int) -> None:
+    assert f"\n| {code} | " in README
+
+
+@pytest.mark.parametrize("module", sorted(path.name for path in (Path(__file__).parents[1] / "flowruns").glob("*.py")))
+def test_every_module_is_in_the_architecture(module: str) -> None:
+    assert module.startswith("__") or f"`{module}`" in README
