@@ -7,7 +7,7 @@ from msgspec.json import encode
 
 from flowruns import __version__, responses
 from flowruns.datafile import SCHEMA_VERSION
-from flowruns.errors import Fault, MethodNotAllowed, NoSuchPath
+from flowruns.errors import Fault, MethodNotAllowed, NoSuchPath, NotFound
 from flowruns.inputs import Inputs
 from flowruns.models import RunPost, RunPut, Slug
 from flowruns.openapi import document
@@ -81,7 +81,10 @@ class RunsApi:
 
     async def get(self, given: Inputs) -> Answer:
         """GET …/flow-runs/{id_}: one run."""
-        stored = await self.store.get(given.scope["path_params"]["id_"])
+        id = given.path("id_", Slug)
+        if given.faults:  # off the pattern: no run has it
+            raise NotFound(id)
+        stored = await self.store.get(id)
         when = given.precondition()
         if when.unchanged(stored.etag):
             return responses.not_modified(stored.etag)

@@ -350,7 +350,9 @@ def prepare(connection: sqlite3.Connection, migrations: dict[int, str] = MIGRATI
         if connection.in_transaction:
             connection.execute("rollback")
         raise
-    connection.execute("pragma journal_mode = wal")
+    mode = connection.execute("pragma journal_mode = wal").fetchone()[0]
+    if mode not in ("wal", "memory"):
+        raise DatabaseUnusable("the database cannot be used: its file system does not allow write-ahead logging")
 
 
 def _create(connection: sqlite3.Connection) -> None:

@@ -58,7 +58,6 @@ FILTERS = (
         "runs created earlier than this",
     ),
 )
-_BY_NAME = {filter.name: filter for filter in FILTERS}
 
 
 class Where(NamedTuple):
@@ -77,18 +76,20 @@ ALL = Where()
 
 def where(query: Iterable[tuple[str, str]], faults: list[Fault]) -> Where:
     """What the parameters in *query* choose; other parameters are passed over. Appends to *faults*."""
-    chosen: dict[str, dict[tuple[Any, ...], None]] = {}  # by filter, the SQL arguments of each value, once
+    sent: dict[str, list[str]] = {}
     for name, text in query:
-        if name not in _BY_NAME:
-            continue
-        values, loc = chosen.setdefault(name, {}), ("query", name)
-        wrong = _faults(text, _BY_NAME[name].type, loc)
+        sent.setdefault(name, []).append(text)
+    chosen = []
+    for filter in FILTERS:
+        texts, loc = sent.get(filter.name, []), ("query", filter.name)
+        wrong = [fault for text in texts[:MOST_VALUES] for fault in _faults(text, filter.type, loc)]
+        if len(texts) > MOST_VALUES:
+            wrong.append(Fault(loc, f"Input should have at most {MOST_VALUES} values", "too_long"))
         faults += wrong
-        if not wrong:
-            values[_arguments(text, _BY_NAME[name])] = None
-        if len(values) == MOST_VALUES + 1:
-            faults.append(Fault(loc, f"Input should have at most {MOST_VALUES} values", "too_long"))
-    return _where([(filter, list(chosen[filter.name])) for filter in FILTERS if chosen.get(filter.name)])
+        if texts and not wrong:
+            # Each value once: said twice it means the same.
+            chosen.append((filter, list(dict.fromkeys(_arguments(text, filter) for text in texts))))
+    return _where(chosen)
 
 
 def integer(text: str, loc: Loc) -> int | Fault:

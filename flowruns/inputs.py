@@ -81,8 +81,8 @@ class Inputs:
         """The filters, the window and the fingerprint of both, by which *cursors* belong to them."""
         query: list[tuple[str, str]] = []
         if self.scope["query_string"]:
-            text = self.scope["query_string"].decode("latin-1")
-            query = parse_qsl(text, keep_blank_values=True, errors="replace")
+            text = self.scope["query_string"].decode(errors="replace")
+            query = parse_qsl(text, keep_blank_values=True)
         named = dict(query)
         chosen = where(query, self.faults)
         ascending = self._order(named.get("order", "desc")) == "asc"

@@ -4,7 +4,7 @@ from functools import cache
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
-from msgspec.json import encode, schema, schema_components
+from msgspec.json import encode, schema_components
 
 from flowruns import __version__
 from flowruns.filters import FILTERS
@@ -54,6 +54,7 @@ class Health(Struct, kw_only=True):
     runs: Annotated[int, Meta(ge=0, description="how many runs there are")]
 
 
+_REF = "#/components/schemas/{name}"
 _COMPONENTS = (FlowRunPage, FlowRun, RunPost, RunPut, Error, Health)
 
 _POST_EXAMPLE = {
@@ -104,7 +105,7 @@ def document() -> bytes:
 
 
 def _document() -> dict[str, Any]:
-    _, components = schema_components(_COMPONENTS, ref_template="#/components/schemas/{name}")
+    _, components = schema_components(_COMPONENTS, ref_template=_REF)
     components["RunPost"]["examples"] = [_POST_EXAMPLE]
     components["RunPut"]["examples"] = [_PUT_EXAMPLE]
     return {
@@ -192,7 +193,12 @@ def _json(description: str, schema: dict[str, Any], **headers: Any) -> dict[str,
 
 
 def _ref(type: type[Struct]) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{type.__name__}"}
+    return {"$ref": _REF.format(name=type.__name__)}
+
+
+def _schema(type: Any) -> dict[str, Any]:
+    (found,), _ = schema_components((type,), ref_template=_REF)
+    return found
 
 
 def _one(description: str) -> dict[str, Any]:
@@ -220,18 +226,18 @@ _IF_NONE_MATCH = _parameter(
 
 
 def _id(type: Any) -> dict[str, Any]:
-    return _parameter("path", "id_", schema(type), "the run's id")
+    return _parameter("path", "id_", _schema(type), "the run's id")
 
 
 def _page_parameters() -> list[dict[str, Any]]:
     filters = [
-        _parameter("query", filter.name, {"type": "array", "items": schema(filter.type), "maxItems": 100},
+        _parameter("query", filter.name, {"type": "array", "items": _schema(filter.type), "maxItems": 100},
                    f"{filter.meaning}; repeated: {'any' if filter.several == ' or ' else 'all'} of them")
         for filter in FILTERS
     ]  # fmt: skip
     return [
-        _parameter("query", "cursor", schema(Cursor), "from any of the four cursor fields of a page"),
-        _parameter("query", "size", {**schema(PageSize), "default": 50}, "at most so many runs"),
+        _parameter("query", "cursor", _schema(Cursor), "from any of the four cursor fields of a page"),
+        _parameter("query", "size", {**_schema(PageSize), "default": 50}, "at most so many runs"),
         _parameter("query", "order", {"enum": ["desc", "asc"], "default": "desc"}, "newest or oldest first"),
         *filters,
         _IF_NONE_MATCH,

@@ -98,7 +98,10 @@ class Protocol(HttpToolsProtocol):
         """Ends a connection whose head or body has not come in time by *now*, in the loop's seconds."""
         if self._refused or self.transport.is_closing():
             return
-        if self._state == "body":
+        if self._state == "body" and not self._answering:  # the rest of a body that was refused
+            if now - self._began > BODY_PAUSE_SECONDS:
+                self.transport.close()
+        elif self._state == "body":
             if now - self._heard > BODY_PAUSE_SECONDS and not self.flow.read_paused:
                 self._refuse(TimedOut())
         elif now - self._began > HEAD_SECONDS and not self._answering:

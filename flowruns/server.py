@@ -26,6 +26,7 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if sys.platform == "win32":
     SIGNALS.append(signal.SIGBREAK)
 _BACKLOG = 2048
+_IDLE_SECONDS = 75  # longer than clients keep a connection for the next request, so that none meets a closed one
 _STOP_SECONDS = 3  # that requests in flight have to finish
 
 
@@ -172,5 +173,6 @@ def _config(app: Any) -> uvicorn.Config:
         proxy_headers=False,  # on loopback everybody would be a trusted proxy
         server_header=False,
         backlog=_BACKLOG,
+        timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=_STOP_SECONDS,
     )

@@ -120,7 +120,7 @@ class Store:
 def _get(connection: sqlite3.Connection, ids: list[str]) -> Sequence[Stored | None | Failed]:
     try:
         return queries.get(connection, ids)
-    except sqlite3.Error:  # a damaged page takes only the runs on it
+    except Exception:  # a damaged page, say: it takes only the runs on it
         return each(connection, [partial(_get_one, id=id) for id in ids])
 
 
