@@ -206,7 +206,9 @@ def delete(connection: sqlite3.Connection, id: str, *, when: Precondition) -> No
     if not row.exists:
         raise NotFound(id)
     when.require(row.tag)
-    connection.execute("update run set created_seq = -?1, seq = ?1, doc = null where id = ?2", (row.next_seq, id))
+    connection.execute(
+        "update run set created_seq = ?, seq = ?, doc = null where id = ?", (-row.next_seq, row.next_seq, id)
+    )
 
 
 def _write(connection: sqlite3.Connection, row: _Row, run: FlowRun) -> Stored:
