@@ -16,6 +16,7 @@ from flowruns.models import RuleBroken
 T = TypeVar("T")
 Loc = tuple[str | int, ...]
 
+_NOT_JSON = (DecodeError, UnicodeDecodeError, RecursionError)
 MOST_FAULTS = 100  # naming every fault of 8 MiB of them would take seconds
 
 
@@ -28,10 +29,18 @@ def decode(body: bytes, type: type[T]) -> T:
         decoded: T = _decoder(kind).decode(body)
         return decoded
     except ValidationError as error:
-        faults = list(islice(_struct(Raw(body), _info(kind), ("body",)), MOST_FAULTS + 1))
-        raise Invalid(*limited(faults or [_hidden(error)])) from None
-    except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid(*_every_fault(body, kind, error)) from None
+    except _NOT_JSON as error:
         raise Invalid(_not_json(body, error)) from None
+
+
+def _every_fault(body: bytes, kind: Any, first: ValidationError) -> list[Fault]:
+    try:
+        msgspec.json.decode(body, type=Raw)  # msgspec stopped at the first fault: behind it anything may stand
+    except _NOT_JSON as error:
+        return [_not_json(body, error)]
+    faults = list(islice(_struct(Raw(body), _info(kind), ("body",)), MOST_FAULTS + 1))
+    return limited(faults or [_hidden(first)])
 
 
 def text_faults(text: str, type: Any, loc: Loc) -> list[Fault]:
