@@ -5,7 +5,7 @@ uvicorn waits for ever for a head or a body, takes heads of any size, and answer
 
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from flowruns.errors import BadRequest, FlowrunsError, HeadersTooLarge, TimedOut
 from flowruns.responses import refusal
@@ -13,6 +13,40 @@ from flowruns.responses import refusal
 MOST_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 10.0  # for a whole head, from its first byte or the connection's start
 BODY_PAUSE_SECONDS = 30.0  # between two pieces of a body
+
+
+class Cycle(RequestResponseCycle):
+    """uvicorn's request and response, which sends an answer that is known whole in one write.
+
+    Head and body apart cost two system calls, and uvicorn looks into every header for what would break it; the
+    headers here are all of `responses`, which has made them of numbers, names of its own and quoted paths.
+    """
+
+    _start: Any = None
+
+    async def send(self, message: Any) -> None:
+        """Keeps the start of a response until the first piece of its body comes."""
+        if message["type"] == "http.response.start":
+            self._start = message
+            return
+        start, self._start = self._start, None
+        if start is None or message.get("more_body") or self.flow.write_paused or self.disconnected:
+            if start is not None:
+                await super().send(start)
+            await super().send(message)
+            return
+        parts = [STATUS_LINE[start["status"]]]
+        for name, value in (*self.default_headers, *start["headers"]):
+            parts += (name, b": ", value, b"\r\n")
+        parts.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        parts.append(message["body"])
+        self.response_started = self.response_complete = True
+        self.waiting_for_100_continue = False
+        self.transport.write(b"".join(parts))
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
 
 
 class Protocol(HttpToolsProtocol):
@@ -63,6 +97,7 @@ class Protocol(HttpToolsProtocol):
         if not self._refused:
             self._state = "body"
             super().on_headers_complete()
+            self.cycle.__class__ = Cycle  # its class is named in the middle of uvicorn's method
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
