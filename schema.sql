@@ -52,13 +52,13 @@ create table tally (                    -- how many runs of each kind: totals th
 ) strict, without rowid;
 
 create trigger run_created after insert on run begin
-    update clock set seq = new.seq, runs = runs + 1;
-    insert into tally values (new.flow_id, new.flow_type, ifnull(new.phase, ''), 1)
+    update clock set seq = max(seq, new.seq), runs = runs + (new.created_seq > 0);
+    insert into tally select new.flow_id, new.flow_type, ifnull(new.phase, ''), 1 where new.created_seq > 0
         on conflict do update set runs = runs + 1;
 end;
 
 create trigger run_written after update on run begin
-    update clock set seq = new.seq, runs = runs + (new.created_seq > 0) - (old.created_seq > 0);
+    update clock set seq = max(seq, new.seq), runs = runs + (new.created_seq > 0) - (old.created_seq > 0);
 end;
 
 create trigger run_changed_kind after update of flow_id, flow_type, phase, created_seq on run

@@ -14,7 +14,7 @@ from functools import partial
 from importlib import resources
 from pathlib import Path
 from secrets import token_bytes
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import aiosqlite
 
@@ -130,47 +130,69 @@ def _perform(
         return perform(connection, jobs)
     except sqlite3.Error as error:
         return [Failed(translated(error))] * len(jobs)
+    except Exception as error:
+        return [Failed(error)] * len(jobs)
 
 
-class Job(NamedTuple):
+class Job(NamedTuple, Generic[J]):
     """A write, and the time (monotonic seconds) until which it may wait for another program's lock."""
 
-    write: Callable[[sqlite3.Connection], Any]
+    write: J
     deadline: float
 
 
-class Writer:
-    """The one that writes. *guard* raises what must keep every write from happening."""
+class Writer(Generic[J, T]):
+    """The one that writes: writes that wait together are performed in one transaction."""
 
-    def __init__(self, connection: Connection, lock_timeout: float, guard: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        perform: Callable[[sqlite3.Connection, list[J]], Sequence[T | Failed]],
+        lock_timeout: float,
+        guard: Callable[[], None],
+    ) -> None:
+        """*perform* is given the open transaction; *guard* raises what must keep every write from happening."""
         self._lock_timeout = lock_timeout
         self._busy_timeout = lock_timeout
+        self._perform = perform
         self._guard = guard
-        self._lane: Lane[Job, Any] = Lane(connection, self._commit)
+        self._lane: Lane[Job[J], T] = Lane(connection, self._commit)
         self.drained = self._lane.drained
 
-    async def run(self, write: Callable[[sqlite3.Connection], T]) -> T:
-        """The result of *write* once it is committed; writes that wait together commit together.
+    async def run(self, write: J) -> T:
+        """The result of *write* once it is committed.
 
         A write that raises undoes itself and nothing else. Raises what it raises, or Unavailable.
         """
-        result: T = await self._lane.run(Job(write, time.monotonic() + self._lock_timeout))
-        return result
+        return await self._lane.run(Job(write, time.monotonic() + self._lock_timeout))
 
-    def _commit(self, connection: sqlite3.Connection, jobs: list[Job]) -> list[Any]:
+    def _commit(self, connection: sqlite3.Connection, jobs: list[Job[J]]) -> Sequence[T | Failed]:
+        try:
+            return self._transaction(connection, jobs)
+        except Exception:
+            if len(jobs) == 1:
+                raise
+        # One of them breaks the transaction. Each alone, so that it takes no neighbour with it.
+        outcomes: list[T | Failed] = []
+        for job in jobs:
+            outcomes += _perform(self._transaction, [job], connection)
+        return outcomes
+
+    def _transaction(self, connection: sqlite3.Connection, jobs: list[Job[J]]) -> Sequence[T | Failed]:
         self._guard()
         late = self._begin(connection, jobs)
+        if late == len(jobs):
+            return [_late() for _ in jobs]
         try:
-            outcomes = [_late() for _ in range(late)] + [_in_savepoint(connection, job.write) for job in jobs[late:]]
-            if late < len(jobs):
-                connection.execute("commit")
-            return outcomes
+            outcomes = self._perform(connection, [job.write for job in jobs[late:]])
+            connection.execute("commit")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("rollback")
             raise
+        return [*(_late() for _ in range(late)), *outcomes]
 
-    def _begin(self, connection: sqlite3.Connection, jobs: list[Job]) -> int:
+    def _begin(self, connection: sqlite3.Connection, jobs: list[Job[J]]) -> int:
         """Begins a transaction, and returns how many of the *jobs*, the first ones, waited too long for it."""
         late = 0
         while late < len(jobs):
@@ -194,21 +216,6 @@ class Writer:
 
 def _late() -> Failed:
     return Failed(Unavailable("The database is locked by another program", retry_after=1))
-
-
-def _in_savepoint(connection: sqlite3.Connection, write: Callable[[sqlite3.Connection], T]) -> T | Failed:
-    connection.execute("savepoint job")
-    try:
-        result = write(connection)
-    except Exception as error:
-        if not connection.in_transaction:  # SQLite undid all of it: a full disk, say
-            raise
-        connection.execute("rollback to job")
-        return Failed(translated(error) if isinstance(error, sqlite3.Error) else error)
-    finally:
-        if connection.in_transaction:
-            connection.execute("release job")
-    return result
 
 
 def each(connection: sqlite3.Connection, reads: Sequence[Callable[[sqlite3.Connection], T]]) -> list[T | Failed]:
@@ -240,12 +247,15 @@ def translated(error: sqlite3.Error) -> Exception:
 
 
 class Database(NamedTuple):
-    """An open database: who writes, and two connections that read, so that slow pages hold up no other read."""
+    """An open database: the connection that writes, and two that read, so that slow pages hold up no other read.
+    *guard* raises Unavailable once the file is not the one that was opened.
+    """
 
-    writer: Writer
+    writing: Connection
     runs: Connection
     pages: Connection
     cursor_key: bytes
+    guard: Callable[[], None]
 
 
 @asynccontextmanager
@@ -257,10 +267,7 @@ async def opened(path: str, *, lock_timeout: float, owner: str) -> AsyncIterator
     async with AsyncExitStack() as stack:
         if path == MEMORY:
             one = await stack.enter_async_context(_connected(partial(_open_writer, MEMORY, lock_timeout)))
-            key = await one.call(_cursor_key)
-            writer = Writer(one, lock_timeout, lambda: None)
-            stack.push_async_callback(writer.drained)
-            yield Database(writer, one, one, key)
+            yield Database(one, one, one, await one.call(_cursor_key), lambda: None)
             return
         # Absolute, so that no name is taken for a URI; the real one, so that every name of a file claims the same.
         file = Path(path).expanduser().resolve()  # noqa: ASYNC240  # starting is what there is to wait for
@@ -270,11 +277,11 @@ async def opened(path: str, *, lock_timeout: float, owner: str) -> AsyncIterator
             datafile.check_content(file)
             one = await stack.enter_async_context(_connected(partial(_open_writer, str(file), lock_timeout)))
             key = await one.call(_cursor_key)
-            writer = Writer(one, lock_timeout, partial(_same_file, file, datafile.identity(file)))
-            stack.push_async_callback(_end, one, writer)
+            guard = partial(_same_file, file, datafile.identity(file))
+            stack.push_async_callback(_fold_in, one)
             runs = await stack.enter_async_context(_connected(partial(_open_reader, str(file), lock_timeout)))
             pages = await stack.enter_async_context(_connected(partial(_open_reader, str(file), lock_timeout)))
-        yield Database(writer, runs, pages, key)
+        yield Database(one, runs, pages, key, guard)
 
 
 @contextmanager
@@ -292,9 +299,8 @@ async def _connected(connector: Callable[[], sqlite3.Connection]) -> AsyncIterat
         yield connection
 
 
-async def _end(connection: Connection, writer: Writer) -> None:
-    await writer.drained()
-    # Folds the log in; SQLite removes it when the last connection closes. A reader elsewhere may keep it there.
+async def _fold_in(connection: Connection) -> None:
+    """Writes the log into the file; SQLite removes it when the last connection closes."""
     await connection.call(lambda writing: writing.execute("pragma wal_checkpoint(truncate)").fetchall())
 
 

@@ -2,14 +2,16 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from msgspec.json import decode
 
 from flowruns.conditions import Precondition
+from flowruns.database import Failed
 from flowruns.errors import AlreadyExists, NotFound
 from flowruns.filters import ALL, Where
-from flowruns.models import FlowRun, Kept, RunPut, encode
+from flowruns.models import FlowRun, Kept, RunPut, encode, utc
 from flowruns.paging import Window
 
 # A page ends early rather than take more memory than this, in bytes; its cursors go on from there.
@@ -47,13 +49,9 @@ class Rows(NamedTuple):
 
 def get(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Stored | None]:
     """The run of each of the *ids*, None where there is none, from one snapshot."""
-    wanted = list(dict.fromkeys(ids))
-    # Few sizes, so that the statements stay prepared.
-    size = 1 << (len(wanted) - 1).bit_length()
-    marks = ",".join("?" * size)
+    marks, wanted = _marks(ids)
     rows = connection.execute(
-        f"select id, seq, cast(doc as blob) from run where id in ({marks}) and created_seq > 0",
-        wanted + wanted[-1:] * (size - len(wanted)),
+        f"select id, seq, cast(doc as blob) from run where id in ({marks}) and created_seq > 0", wanted
     )
     found = {id: Stored(seq, doc) for id, seq, doc in rows}
     return [found.get(id) for id in ids]
@@ -139,112 +137,184 @@ def _heavy_page(connection: sqlite3.Connection, where: Where, window: Window) ->
     return Rows(b",".join(doc for _, doc in taken), rest[0], rest[1], lowest, highest, rest[2], rest[3])
 
 
-class _Row(NamedTuple):
-    """What a write needs to know of the run that it meets, and the number it takes; *created_seq* None: no row."""
+class Row(NamedTuple):
+    """A row of `run`, its columns in their order. Below zero in *created_seq*: deleted."""
 
-    next_seq: int
-    created_seq: int | None
-    seq: int | None
+    created_seq: int
+    seq: int
+    id: str
+    flow_id: str
+    flow_type: str
+    phase: str | None
     created_at: str
     created_by: int | None
     reviewed_at: str | None
     reviewed_by: int | None
     tags: str | None
-
-    @property
-    def exists(self) -> bool:
-        return self.created_seq is not None and self.created_seq > 0
-
-    @property
-    def tag(self) -> str | None:
-        """The entity tag, None if the run does not exist."""
-        return str(self.seq) if self.exists else None
+    doc: bytes | None = None  # None, too, where it was not read
 
 
-def _find(connection: sqlite3.Connection, id: str) -> _Row:
-    return _Row(
-        *connection.execute(
-            "select clock.seq + 1, run.created_seq, run.seq, run.created_at, run.created_by, run.reviewed_at,"
-            " run.reviewed_by, run.tags from clock left join run on run.id = ?",
-            (id,),
-        ).fetchone()
-    )
+class Create(NamedTuple):
+    """A run to be made; with an id of ours, if *id* is None. Done, it gives its id and what is stored."""
+
+    id: str | None
+    body: RunPut
+    by: int | None
 
 
-def create(
-    connection: sqlite3.Connection,
-    id: str | None,
-    body: RunPut,
-    *,
-    now: str,
-    by: int | None,
-    make_id: Callable[[], str],
-) -> tuple[str, Stored]:
-    """The id and the run that *body* makes; *make_id* gives ids until one is free. Raises AlreadyExists."""
-    given = id
-    id = given or make_id()
-    while (row := _find(connection, id)).exists:
-        if given:
-            raise AlreadyExists(given)
-        id = make_id()
-    return id, _write(connection, row, body.run(id, now=now, by=by, kept=None))
+class Put(NamedTuple):
+    """A run to be made or replaced. Done, it gives what is stored, and whether it is new."""
+
+    id: str
+    body: RunPut
+    by: int | None
+    when: Precondition
 
 
-def put(
-    connection: sqlite3.Connection, id: str, body: RunPut, *, now: str, by: int | None, when: Precondition
-) -> tuple[Stored, bool]:
-    """The run that *body* makes of the one with *id*, and whether it is new. Raises PreconditionFailed."""
-    row = _find(connection, id)
-    when.require(row.tag)
-    kept = Kept(row.created_at, row.created_by, row.reviewed_at, row.reviewed_by) if row.exists else None
-    return _write(connection, row, body.run(id, now=now, by=by, kept=kept)), not row.exists
+class Delete(NamedTuple):
+    """A run to be deleted, which leaves a row without a document. Done, it gives None."""
+
+    id: str
+    when: Precondition
 
 
-def delete(connection: sqlite3.Connection, id: str, *, when: Precondition) -> None:
-    """Deletes the run, which leaves a row without a document. Raises NotFound or PreconditionFailed."""
-    row = _find(connection, id)
-    if not row.exists:
-        raise NotFound(id)
-    when.require(row.tag)
-    connection.execute(
-        "update run set created_seq = ?, seq = ?, doc = null where id = ?", (-row.next_seq, row.next_seq, id)
-    )
+Write = Create | Put | Delete
 
 
-def _write(connection: sqlite3.Connection, row: _Row, run: FlowRun) -> Stored:
-    doc = encode(run)
-    tags = encode(run.tags).decode() if run.tags else None
-    number = row.created_seq if row.created_seq and row.exists else row.next_seq
-    values = (
-        number, row.next_seq, run.flow_id, run.flow_type, run.phase, run.created_at, run.created_by,
-        run.reviewed_at, run.reviewed_by, tags, doc, run.id,
-    )  # fmt: skip
-    if row.created_seq is None:
+def write(
+    connection: sqlite3.Connection, writes: Sequence[Write], *, now: datetime, make_id: Callable[[datetime], str]
+) -> list[Any]:
+    """What each of the *writes* gives, one after the other; an error in its place if it raised one.
+
+    However many they are: the rows that they concern are read at once, each write is decided on them, and what
+    has changed is written at once. So a refused write has no effect, and each sees those before it. In an open
+    transaction, which an error from here must undo.
+    """
+    ids = [write.id or make_id(now) for write in writes]
+    number, found = _find(connection, ids)
+    batch = _Batch(number, utc(now), dict(found))
+    outcomes = []
+    for id, write in zip(ids, writes, strict=True):
+        if isinstance(write, Create) and write.id is None:
+            while id in batch.rows:  # taken, by somebody who chose it
+                id = make_id(now)
+                batch.rows.update(_find(connection, [id])[1])
+        outcomes.append(batch.outcome(id, write))
+    changed = [row for id, row in batch.rows.items() if row is not found.get(id)]
+    _write_rows(connection, changed, found)
+    _write_tags(connection, [row for row in changed if row.tags != _tags_of(found.get(row.id))])
+    return outcomes
+
+
+class _Batch:
+    """The *rows* that writes are decided on, by id, and the last *number* that a write has taken."""
+
+    def __init__(self, number: int, now: str, rows: dict[str, Row]) -> None:
+        self.number = number
+        self.now = now
+        self.rows = rows
+
+    def outcome(self, id: str, write: Write) -> Any:
+        """What *write* gives, or the error that it raises, which then has changed nothing."""
+        try:
+            match write:
+                case Create():
+                    return id, self._create(id, write)
+                case Put():
+                    return self._put(id, write)
+                case Delete():
+                    return self._delete(id, write)
+        except Exception as error:
+            return Failed(error)
+
+    def _create(self, id: str, write: Create) -> Stored:
+        if self._live(id):
+            raise AlreadyExists(id)
+        return self._store(id, write.body, write.by, None)
+
+    def _put(self, id: str, write: Put) -> tuple[Stored, bool]:
+        row = self._live(id)
+        write.when.require(row and str(row.seq))
+        return self._store(id, write.body, write.by, row), row is None
+
+    def _delete(self, id: str, write: Delete) -> None:
+        row = self._live(id)
+        if row is None:
+            raise NotFound(id)
+        write.when.require(str(row.seq))
+        self.number += 1
+        self.rows[id] = row._replace(created_seq=-self.number, seq=self.number, doc=None)
+
+    def _live(self, id: str) -> Row | None:
+        row = self.rows.get(id)
+        return row if row and row.created_seq > 0 else None
+
+    def _store(self, id: str, body: RunPut, by: int | None, row: Row | None) -> Stored:
+        kept = row and Kept(row.created_at, row.created_by, row.reviewed_at, row.reviewed_by)
+        run = body.run(id, now=self.now, by=by, kept=kept)
+        doc, tags = encode(run), encode(run.tags).decode() if run.tags else None
+        self.number += 1
+        self.rows[id] = Row(
+            row.created_seq if row else self.number, self.number, id, run.flow_id, run.flow_type, run.phase,
+            run.created_at, run.created_by, run.reviewed_at, run.reviewed_by, tags, doc,
+        )  # fmt: skip
+        return Stored(self.number, doc)
+
+
+_COLUMNS = ", ".join(Row._fields[:-1])
+_VALUES = f"({', '.join('?' * len(Row._fields[:-1]))}, cast(? as text))"
+_NEW_VALUES = ", ".join(f"{column} = excluded.{column}" for column in Row._fields)
+
+
+def _find(connection: sqlite3.Connection, ids: Sequence[str]) -> tuple[int, dict[str, Row]]:
+    """The number of the last write, and the rows of *ids*, deleted ones too, without their documents."""
+    marks, wanted = _marks(ids)
+    number, rows = connection.execute(
+        f"select (select seq from clock), json_group_array(json_array({_COLUMNS})) from run where id in ({marks})",
+        wanted,
+    ).fetchone()
+    return number, {row[2]: Row(*row) for row in decode(rows)}
+
+
+def _write_rows(connection: sqlite3.Connection, rows: list[Row], found: dict[str, Row]) -> None:
+    """Writes the *rows* over those that were *found*. SQLite writes an index anew for each column that is named,
+    so those that keep their place and kind, as most that are replaced do, are written by the others alone.
+    """
+    kept, others = [], []
+    for row in rows:
+        old = found.get(row.id)
+        same = old is not None and old == row._replace(seq=old.seq, tags=old.tags, doc=None)
+        (kept if same else others).append(row)
+    if kept:
         connection.execute(
-            "insert into run (created_seq, seq, flow_id, flow_type, phase, created_at, created_by,"
-            " reviewed_at, reviewed_by, tags, doc, id) values (?,?,?,?,?,?,?,?,?,?,cast(? as text),?)",
-            values,
+            f"update run set seq = new.column2, tags = new.column3, doc = new.column4 from"
+            f" (values {', '.join(['(?, ?, ?, cast(? as text))'] * len(kept))}) as new"
+            " where created_seq = new.column1",
+            [value for row in kept for value in (row.created_seq, row.seq, row.tags, row.doc)],
         )
-    elif row.exists:  # its place stays, so that its tags do
+    if others:
         connection.execute(
-            "update run set seq = ?, flow_id = ?, flow_type = ?, phase = ?, created_at = ?, created_by = ?,"
-            " reviewed_at = ?, reviewed_by = ?, tags = ?, doc = cast(? as text) where id = ?",
-            values[1:],
+            f"insert into run values {', '.join([_VALUES] * len(others))} on conflict do update set {_NEW_VALUES}",
+            [value for row in others for value in row],
         )
-    else:
-        connection.execute(
-            "update run set created_seq = ?, seq = ?, flow_id = ?, flow_type = ?, phase = ?, created_at = ?,"
-            " created_by = ?, reviewed_at = ?, reviewed_by = ?, tags = ?, doc = cast(? as text) where id = ?",
-            values,
-        )
-    if tags != row.tags:
-        _write_tags(connection, number, run, anew=row.tags is not None)
-    return Stored(row.next_seq, doc)
 
 
-def _write_tags(connection: sqlite3.Connection, number: int, run: FlowRun, *, anew: bool) -> None:
-    if anew:
-        connection.execute("delete from tag where created_seq = ?", (number,))
-    connection.executemany(
-        "insert or ignore into tag values (?, ?, ?)", [(tag.key, tag.value, number) for tag in run.tags or ()]
-    )
+def _write_tags(connection: sqlite3.Connection, rows: list[Row]) -> None:
+    """Makes `tag` say what the *rows* do."""
+    if rows:
+        connection.executemany("delete from tag where created_seq = ?", [(row.created_seq,) for row in rows])
+        connection.executemany(
+            "insert or ignore into tag values (?, ?, ?)",
+            [(tag["key"], tag["value"], row.created_seq) for row in rows for tag in decode(row.tags or "[]")],
+        )
+
+
+def _tags_of(row: Row | None) -> str | None:
+    return row and row.tags
+
+
+def _marks(values: Sequence[str]) -> tuple[str, list[str]]:
+    """Question marks for *values*, each once, and what to bind: few sizes, so that statements stay prepared."""
+    wanted = list(dict.fromkeys(values))
+    size = 1 << (len(wanted) - 1).bit_length()
+    return ",".join("?" * size), wanted + wanted[-1:] * (size - len(wanted))

@@ -6,19 +6,19 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from msgspec.json import decode
 
 from flowruns import queries
 from flowruns.conditions import ALWAYS, Precondition
-from flowruns.database import Database, Failed, Lane, each, opened
+from flowruns.database import Database, Failed, Lane, Writer, each, opened
 from flowruns.errors import NotFound
 from flowruns.filters import ALL, Where
 from flowruns.ids import Uuid7
-from flowruns.models import FlowRun, RunPost, RunPut, utc
+from flowruns.models import FlowRun, RunPost, RunPut
 from flowruns.paging import FIRST, CursorCodec, Links, Window, links
-from flowruns.queries import Rows, Stored
+from flowruns.queries import Create, Delete, Put, Rows, Stored, Write
 
 
 class Page(NamedTuple):
@@ -42,11 +42,11 @@ def _now() -> datetime:
 class Store:
     """Flow runs in one SQLite file: `async with Store.open("flowruns.db") as store: …`."""
 
-    def __init__(self, opened: Database, clock: Callable[[], datetime]) -> None:
+    def __init__(self, opened: Database, lock_timeout: float, clock: Callable[[], datetime]) -> None:
         self.cursors = CursorCodec(opened.cursor_key)
         self._clock = clock
         self._ids = Uuid7()
-        self._writer = opened.writer
+        self._writer: Writer[Write, Any] = Writer(opened.writing, self._write, lock_timeout, opened.guard)
         self._runs: Lane[str, Stored | None] = Lane(opened.runs, _get)
         self._pages: Lane[tuple[Where, Window], Rows] = Lane(opened.pages, _pages)
 
@@ -67,10 +67,11 @@ class Store:
         """
         owner = owner or f"pid {os.getpid()}"
         async with opened(os.fspath(path), lock_timeout=lock_timeout, owner=owner) as database:
-            store = cls(database, clock)
+            store = cls(database, lock_timeout, clock)
             try:
                 yield store
             finally:
+                await store._writer.drained()
                 await store._runs.drained()
                 await store._pages.drained()
 
@@ -93,28 +94,23 @@ class Store:
 
     async def create(self, body: RunPost, *, by: int | None = None) -> tuple[str, Stored]:
         """The id and the run that *body* makes, created *by* a user. Raises AlreadyExists."""
-        put = body.put()
-
-        def write(connection: sqlite3.Connection) -> tuple[str, Stored]:
-            # Here, where writes have their order, so that times and ids have it too.
-            now = self._clock()
-            return queries.create(connection, body.id, put, now=utc(now), by=by, make_id=partial(self._ids, now))
-
-        return await self._writer.run(write)
+        created: tuple[str, Stored] = await self._writer.run(Create(body.id, body.put(), by))
+        return created
 
     async def put(
         self, id: str, body: RunPut, *, by: int | None = None, when: Precondition = ALWAYS
     ) -> tuple[Stored, bool]:
         """The run that *body* makes, written *by* a user, and whether it is new. Raises PreconditionFailed."""
-
-        def write(connection: sqlite3.Connection) -> tuple[Stored, bool]:
-            return queries.put(connection, id, body, now=utc(self._clock()), by=by, when=when)
-
-        return await self._writer.run(write)
+        put: tuple[Stored, bool] = await self._writer.run(Put(id, body, by, when))
+        return put
 
     async def delete(self, id: str, *, when: Precondition = ALWAYS) -> None:
         """Deletes the run. Raises NotFound or PreconditionFailed."""
-        await self._writer.run(partial(queries.delete, id=id, when=when))
+        await self._writer.run(Delete(id, when))
+
+    def _write(self, connection: sqlite3.Connection, writes: list[Write]) -> list[Any]:
+        # The time is taken where writes have their order, so that times and ids have it too.
+        return queries.write(connection, writes, now=self._clock(), make_id=self._ids)
 
 
 def _get(connection: sqlite3.Connection, ids: list[str]) -> Sequence[Stored | None | Failed]:
