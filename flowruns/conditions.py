@@ -1,19 +1,21 @@
 """Preconditions: what a request says about the state it expects (RFC 9110 13.1)."""
 
 import re
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from flowruns.errors import PreconditionFailed
 
-ANY = "*"
-_ENTITY_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')  # RFC 9110 8.8.3
+# RFC 9110 8.8.3 and 13.1.1: a list of entity tags, which may hold commas themselves.
+_ENTITY_TAG = re.compile(r'(?:^|,)[ \t]*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*(?=,|$)')
+
+Tags = frozenset[str] | Literal["*"]
 
 
 class Precondition(NamedTuple):
-    """The entity tags of If-Match and If-None-Match, without quotes; `*` stands for any; None: not sent."""
+    """The entity tags of If-Match and If-None-Match, without quotes, or `*` for any; None: not sent."""
 
-    if_match: frozenset[str] | None = None
-    if_none_match: frozenset[str] | None = None
+    if_match: Tags | None = None
+    if_none_match: Tags | None = None
 
     def require(self, tag: str | None) -> None:
         """Nothing, if a resource with *tag* (None: there is none) may be changed. Raises PreconditionFailed."""
@@ -37,14 +39,14 @@ def precondition(if_match: str | None, if_none_match: str | None) -> Preconditio
     return Precondition(_tags(if_match, weak=False), _tags(if_none_match, weak=True))
 
 
-def _tags(value: str | None, *, weak: bool) -> frozenset[str] | None:
+def _tags(value: str | None, *, weak: bool) -> Tags | None:
     """The tags in *value*. If-Match compares strongly, so weak ones never fit it (RFC 9110 8.8.3.2)."""
     if value is None:
         return None
-    if value.strip() == ANY:
-        return frozenset({ANY})
+    if value.strip() == "*":
+        return "*"
     return frozenset(tag for mark, tag in _ENTITY_TAG.findall(value) if weak or not mark)
 
 
-def _names(tags: frozenset[str], tag: str | None) -> bool:
-    return tag is not None and (tag in tags or ANY in tags)
+def _names(tags: Tags, tag: str | None) -> bool:
+    return tag is not None and (tags == "*" or tag in tags)

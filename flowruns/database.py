@@ -266,21 +266,20 @@ async def opened(path: str, *, lock_timeout: float, owner: str) -> AsyncIterator
     """
     async with AsyncExitStack() as stack:
         if path == MEMORY:
-            one = await stack.enter_async_context(_connected(partial(_open_writer, MEMORY, lock_timeout)))
+            one = await stack.enter_async_context(_connected(MEMORY, lock_timeout, prepare))
             yield Database(one, one, one, await one.call(_cursor_key), lambda: None)
             return
-        # Absolute, so that no name is taken for a URI; the real one, so that every name of a file claims the same.
-        file = Path(path).expanduser().resolve()  # noqa: ASYNC240  # starting is what there is to wait for
+        file = datafile.real_path(path)
         datafile.check_name(file)
         stack.enter_context(datafile.claimed(file, owner))
         with datafile.created(file), _usable(file):
             datafile.check_content(file)
-            one = await stack.enter_async_context(_connected(partial(_open_writer, str(file), lock_timeout)))
+            one = await stack.enter_async_context(_connected(str(file), lock_timeout, prepare, _durable))
             key = await one.call(_cursor_key)
             guard = partial(_same_file, file, datafile.identity(file))
             stack.push_async_callback(_fold_in, one)
-            runs = await stack.enter_async_context(_connected(partial(_open_reader, str(file), lock_timeout)))
-            pages = await stack.enter_async_context(_connected(partial(_open_reader, str(file), lock_timeout)))
+            runs = await stack.enter_async_context(_connected(str(file), lock_timeout, _read_only))
+            pages = await stack.enter_async_context(_connected(str(file), lock_timeout, _read_only))
         yield Database(one, runs, pages, key, guard)
 
 
@@ -293,9 +292,21 @@ def _usable(file: Path) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _connected(connector: Callable[[], sqlite3.Connection]) -> AsyncIterator[Connection]:
-    connection = Connection(connector, iter_chunk_size=64)
+async def _connected(
+    file: str, lock_timeout: float, *setups: Callable[[sqlite3.Connection], None]
+) -> AsyncIterator[Connection]:
+    """A connection to *file* on which *setups* were run; closed also if one of them fails."""
+
+    def set_up(connection: sqlite3.Connection) -> None:
+        connection.execute(f"pragma busy_timeout = {int(lock_timeout * 1000)}")
+        connection.execute(f"pragma cache_size = {-_CACHE_KIB}")
+        for setup in setups:
+            setup(connection)
+
+    connect = partial(sqlite3.connect, file, isolation_level=None, cached_statements=256)
+    connection = Connection(connect, iter_chunk_size=64)
     async with connection:
+        await connection.call(set_up)
         yield connection
 
 
@@ -309,30 +320,14 @@ def _same_file(file: Path, opened: datafile.Identity | None) -> None:
         raise Unavailable("The database file was removed or replaced; restart flowruns")
 
 
-def _connect(file: str, lock_timeout: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(file, isolation_level=None, cached_statements=256)
-    connection.execute(f"pragma busy_timeout = {int(lock_timeout * 1000)}")
-    connection.execute(f"pragma cache_size = {-_CACHE_KIB}")
-    return connection
-
-
-def _open_reader(file: str, lock_timeout: float) -> sqlite3.Connection:
-    connection = _connect(file, lock_timeout)
+def _read_only(connection: sqlite3.Connection) -> None:
     connection.execute("pragma query_only = 1")
     connection.execute("pragma wal_autocheckpoint = 0")  # SQLite before 3.51.3: only one connection may
-    return connection
 
 
-def _open_writer(file: str, lock_timeout: float) -> sqlite3.Connection:
-    connection = _connect(file, lock_timeout)
-    try:
-        prepare(connection)
-        connection.execute("pragma synchronous = full")  # an acknowledged write survives a power cut
-        connection.execute("pragma journal_size_limit = 33554432")  # bytes that the log keeps once folded in
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+def _durable(connection: sqlite3.Connection) -> None:
+    connection.execute("pragma synchronous = full")  # an acknowledged write survives a power cut
+    connection.execute("pragma journal_size_limit = 33554432")  # bytes that the log keeps once folded in
 
 
 def prepare(connection: sqlite3.Connection, migrations: dict[int, str] = MIGRATIONS) -> None:
@@ -375,6 +370,7 @@ def _script(connection: sqlite3.Connection, sql: str) -> None:
         if sqlite3.complete_statement(statement):
             connection.execute(statement)
             statement = ""
+    connection.execute(statement)  # one without its semicolon
 
 
 def _cursor_key(connection: sqlite3.Connection) -> bytes:

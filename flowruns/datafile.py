@@ -91,6 +91,16 @@ else:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def real_path(name: str) -> Path:
+    """The one path of the file that is or will be *name*: absolute, so that none is taken for a URI, and every name
+    of a file claims the same. Raises DatabaseUnusable.
+    """
+    try:
+        return Path(name).expanduser().resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle; nobody of that name
+        raise DatabaseUnusable(f"{name} cannot be used: {error}") from None
+
+
 def check_name(path: Path) -> None:
     """Nothing, if *path* is a file or could become one. Raises DatabaseUnusable."""
     try:
@@ -128,7 +138,8 @@ def check_content(path: Path) -> None:
             f"{path} was written by a newer flowruns, with schema {version}, where this one knows {SCHEMA_VERSION}:"
             " update flowruns"
         )
-    page_size = int.from_bytes(header[16:18]) % 65535 or 65536
+    page_size = int.from_bytes(header[16:18])
+    page_size = 65536 if page_size == 1 else page_size
     wal = path.with_name(path.name + "-wal")
     if size < page_size * _number(header, 28) and not (wal.exists() and wal.stat().st_size):
         raise DatabaseUnusable(f"{path} is truncated: restore it from a backup")

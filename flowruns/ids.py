@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RANDOM_BITS = 74
 _STEP_BITS = 32  # ids of one millisecond count on by a random step, so that they are not guessed from each other
 
@@ -19,7 +20,7 @@ class Uuid7:
 
     def __call__(self, now: datetime) -> str:
         """The id of a run that is made *now*."""
-        millisecond = int(now.timestamp() * 1000)
+        millisecond = (now - _EPOCH) // timedelta(milliseconds=1)
         if millisecond > self._millisecond:
             self._millisecond = millisecond
             self._tail = self._bits(_RANDOM_BITS - 1)  # the upper half is left to count on into

@@ -16,7 +16,7 @@ Slug = Annotated[str, Meta(pattern=r"\A([a-z0-9_.-]+)\Z")]
 Word = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_-]{0,63}\Z")]
 
 _RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:[0-5]\d)?", re.ASCII
 )  # RFC 3339 5.6; the offset is asked for below, so that its absence has a name of its own
 
 
@@ -100,6 +100,13 @@ class Log(Model, kw_only=True):
         if self.timestamp is not None:
             self.timestamp = instant(self.timestamp)
 
+    def completed(self, now: str) -> "Log":
+        """This line, with the time and the level that it leaves out."""
+        if self.timestamp and self.level:
+            return self
+        timestamp, level = self.timestamp or now, self.level or "info"
+        return Log(timestamp=timestamp, message=self.message, level=level, action=self.action)
+
 
 class Tag(Model, kw_only=True):
     """A word that runs are found by."""
@@ -161,9 +168,6 @@ class RunPut(Model, kw_only=True):
 
     def run(self, id: str, *, now: str, by: int | None, kept: Kept | None) -> FlowRun:
         """The run that this body makes of what *kept* is of (None: a new one), written *now* *by* a user."""
-        for log in self.logs or ():
-            log.timestamp = log.timestamp or now
-            log.level = log.level or "info"
         kept = kept or Kept(created_at=now, created_by=by, reviewed_at=None, reviewed_by=None)
         return FlowRun(
             id=id,
@@ -175,7 +179,7 @@ class RunPut(Model, kw_only=True):
             end_time=self.end_time,
             actions=self.actions,
             outputs=self.outputs,
-            logs=self.logs,
+            logs=self.logs and [log.completed(now) for log in self.logs],
             tags=self.tags,
             created_at=kept.created_at,
             created_by=kept.created_by,

@@ -280,7 +280,8 @@ def _write_rows(connection: sqlite3.Connection, rows: list[Row], found: dict[str
     """Writes the *rows* over those that were *found*. SQLite writes an index anew for each column that is named,
     so those that keep their place and kind, as most that are replaced do, are written by the others alone.
     """
-    kept, others = [], []
+    kept: list[Row] = []
+    others: list[Row] = []
     for row in rows:
         old = found.get(row.id)
         same = old is not None and old == row._replace(seq=old.seq, tags=old.tags, doc=None)

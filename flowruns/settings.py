@@ -20,11 +20,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     allow_hosts: frozenset[str] = frozenset()  # beside loopback and *host*
     cors_origins: frozenset[str] = frozenset()  # as browsers write them: https://portal.example
 
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """What is printed and logged; tokens are not."""
+        shown = [(name, getattr(self, name)) for name in self.__struct_fields__]
+        return [(name, f"{len(value)} tokens" if name == "tokens" else value) for name, value in shown]
+
     def __repr__(self) -> str:
-        """Settings are printed and logged; tokens are not."""
-        shown = {name: getattr(self, name) for name in self.__struct_fields__}
-        shown["tokens"] = f"{len(self.tokens)} tokens"
-        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
 
 DEFAULTS = Settings()

@@ -82,7 +82,9 @@ def _not_json(body: bytes, error: Exception) -> Fault:
         return _json_fault(_deepest(body), "it is nested too deeply")
     reason, place = str(error), re.search(r"\(byte (\d+)\)", str(error))
     if place:
-        return _json_fault(int(place[1]), reason[: place.start()].removeprefix("JSON is malformed:").strip())
+        reason = reason[: place.start()].removeprefix("JSON is malformed:").strip()
+        # msgspec has read the first character that is too many.
+        return _json_fault(int(place[1]) - (reason == "trailing characters"), reason)
     lone = _LONE_AT_END.search(body)  # msgspec calls it truncated where no second half would fit
     if lone:
         return _json_fault(lone.start(1), "a lone surrogate cannot be kept exactly")
@@ -93,7 +95,7 @@ def _json_fault(offset: int, reason: str) -> Fault:
     return Fault(("body", offset), f"JSON decode error: {reason}", "json_invalid")
 
 
-_LONE_AT_END = re.compile(rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB]..[^\\]{0,5})\Z")
+_LONE_AT_END = re.compile(rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB]...{0,5})\Z", re.DOTALL)
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 
 

@@ -1,0 +1,44 @@
+"""What we raise on purpose."""
+
+import pytest
+
+from flowruns import errors
+from flowruns.errors import CannotStart, Fault, FlowrunsError, Unavailable
+
+MADE = [
+    errors.Invalid(Fault(("body", "flowId"), "Field required", "missing")),
+    errors.BadRequest(),
+    errors.Unauthorized(),
+    errors.Forbidden(Fault(("header", "host"), "no", "forbidden")),
+    errors.NotFound("a1"),
+    errors.NoSuchPath(),
+    errors.MethodNotAllowed("PATCH", "GET, HEAD"),
+    errors.TimedOut(),
+    errors.AlreadyExists("a1"),
+    errors.PreconditionFailed("If-Match"),
+    errors.TooLarge(5),
+    errors.NotJson(),
+    errors.HeadersTooLarge(5),
+    errors.Unavailable("The database is full", retry_after=1),
+]
+
+
+def test_every_error_has_a_row_here() -> None:
+    assert {type(error) for error in MADE} == set(FlowrunsError.__subclasses__())
+
+
+@pytest.mark.parametrize("error", MADE, ids=lambda error: type(error).__name__)
+def test_error_says_what_its_faults_say(error: FlowrunsError) -> None:
+    assert error.faults
+    for fault in error.faults:
+        assert fault.loc
+        assert fault.type == fault.type.lower()
+        assert fault.msg in str(error)
+
+
+def test_what_waiting_does_not_cure_says_so() -> None:
+    assert Unavailable("The database is damaged").retry_after is None
+
+
+def test_failed_start_is_no_answer_to_a_request() -> None:
+    assert not issubclass(CannotStart, FlowrunsError)

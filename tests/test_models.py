@@ -1,0 +1,229 @@
+"""Bodies and the runs they make."""
+
+import json
+import os
+import random
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from msgspec import Raw
+
+from flowruns.models import Action, FlowRun, FlowType, Kept, Log, RuleBroken, RunPost, RunPut, encode, instant, utc
+from flowruns.validation import decode
+
+NOW = "2025-01-20T18:53:03.558Z"
+LATER = "2025-01-20T18:53:04.000Z"
+FIELDS = [  # in the order of the contract's table
+    *("id", "flowId", "flowType", "args", "phase", "startTime", "endTime", "actions", "outputs", "logs", "tags"),
+    *("createdAt", "createdBy", "updatedAt", "updatedBy", "reviewedBy", "reviewedAt"),
+]
+
+
+def body(**fields: object) -> RunPut:
+    return decode(json.dumps({"flowId": "a", "flowType": "automation"} | fields).encode(), RunPut)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2025-01-20T18:53:03Z", "2025-01-20T18:53:03.000Z"),
+        ("2025-01-20t18:53:03z", "2025-01-20T18:53:03.000Z"),
+        ("2025-01-20 18:53:03Z", "2025-01-20T18:53:03.000Z"),  # RFC 3339 5.6 leaves the T to applications
+        ("2025-01-20T18:53:03+00:00", "2025-01-20T18:53:03.000Z"),
+        ("2025-01-20T18:53:03-00:00", "2025-01-20T18:53:03.000Z"),
+        ("2025-01-20T18:53:03+02:00", "2025-01-20T16:53:03.000Z"),
+        ("2025-01-20T18:53:03-05:30", "2025-01-21T00:23:03.000Z"),
+        ("2025-01-20T18:53:03+23:59", "2025-01-19T18:54:03.000Z"),
+        ("2024-02-29T00:00:00Z", "2024-02-29T00:00:00.000Z"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000Z"),
+        ("0001-01-01T14:00:00+14:00", "0001-01-01T00:00:00.000Z"),
+        ("9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59.999Z"),
+        ("9999-12-31T22:59:59-01:00", "9999-12-31T23:59:59.000Z"),
+    ],
+)
+def test_instants_are_written_in_utc_with_milliseconds(text: str, expected: str) -> None:
+    assert instant(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("digits", "expected"),
+    [
+        ("5", "500"),
+        ("05", "050"),
+        ("558", "558"),
+        ("5589", "558"),
+        ("99999", "999"),
+        ("999999", "999"),
+        ("9999999", "999"),
+        ("99999999", "999"),
+        ("999999999", "999"),
+        ("0009" * 250, "000"),
+    ],
+)
+def test_digits_beyond_milliseconds_are_cut_not_rounded(digits: str, expected: str) -> None:
+    assert instant(f"2025-01-20T18:53:03.{digits}Z") == f"2025-01-20T18:53:03.{expected}Z"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "now",
+        "1737399183",
+        "2025-01-20",
+        "2025-01-20T18:53Z",
+        "20250120T185303Z",
+        "2025-W04-1T18:53:03Z",
+        "2025-01-20_18:53:03Z",
+        " 2025-01-20T18:53:03Z",
+        "2025-01-20T18:53:03Z\n",
+        "2025-01-20T18:53:03.Z",
+        "2025-01-20T18:53:03,5Z",
+        "2025-01-20T18:53:03+02",
+        "2025-01-20T18:53:03+0200",
+        "2025-01-20T18:53:03+02:00:00",
+        "2025-01-20T18:53:03+24:00",
+        "2025-01-20T18:53:03+01:60",  # RFC 3339 5.6: time-minute ends at 59
+        "2025-01-20T18:53:03-01:99",
+        "2025-01-20T18:53:03+99:99",
+        "2025-01-20T18:60:03Z",
+        "2025-01-20T24:00:00Z",
+        "2016-12-31T23:59:60Z",  # a leap second that was: no datetime holds it
+        "2025-02-30T00:00:00Z",
+        "2025-02-29T00:00:00Z",
+        "2025-13-01T00:00:00Z",
+        "2025-00-01T00:00:00Z",
+        "0000-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-01:00",
+        "10000-01-01T00:00:00Z",
+        "-2025-01-20T18:53:03Z",
+        "٢٠٢٥-01-20T18:53:03Z",
+        "2025-01-20T18:53:0３Z",
+        "2025-01-20T18:53:03.५Z",
+        "2025-01-20T18:53:03\x00Z",
+    ],
+)
+def test_what_is_not_rfc_3339_within_the_years_is_refused(text: str) -> None:
+    with pytest.raises(RuleBroken) as broken:
+        instant(text)
+    assert broken.value.type == "datetime_parsing"
+
+
+@pytest.mark.parametrize("text", ["2025-01-20T18:53:03", "2025-01-20 18:53:03.5"])
+def test_lack_of_an_offset_has_a_name_of_its_own(text: str) -> None:
+    with pytest.raises(RuleBroken) as broken:
+        instant(text)
+    assert broken.value.type == "timezone_aware"
+
+
+def test_instants_agree_with_datetime() -> None:
+    seed = os.urandom(4)
+    rand = random.Random(seed)
+    for _ in range(1000):
+        zone = timezone(timedelta(minutes=rand.randrange(-1439, 1440)))
+        moment = datetime(1900, 1, 1, tzinfo=zone) + timedelta(microseconds=rand.randrange(10**16))
+        assert instant(moment.isoformat()) == utc(moment), f"{seed!r}: {moment.isoformat()}"
+
+
+def test_instants_sort_as_they_follow_each_other() -> None:
+    moments = [
+        datetime(y, 1, 1, 0, 0, s, ms * 1000, UTC) for y in (1, 999, 2025) for s in (0, 59) for ms in (0, 7, 999)
+    ]
+    assert sorted(map(utc, moments)) == [utc(moment) for moment in moments]
+
+
+def test_run_has_every_field_in_the_order_of_the_contract() -> None:
+    run = body().run("x", now=NOW, by=None, kept=None)
+    assert list(json.loads(encode(run))) == FIELDS
+    assert list(FlowRun.__struct_encode_fields__) == FIELDS
+
+
+def test_what_put_leaves_out_is_null_but_for_the_phase() -> None:
+    run = json.loads(encode(body().run("x", now=NOW, by=7, kept=None)))
+    said = {"id": "x", "flowId": "a", "flowType": "automation", "phase": "pending"}
+    written = {"createdAt": NOW, "createdBy": 7, "updatedAt": NOW, "updatedBy": 7}
+    assert run == dict.fromkeys(FIELDS) | said | written
+
+
+def test_null_phase_in_a_put_stays_null() -> None:
+    assert body(phase=None).run("x", now=NOW, by=None, kept=None).phase is None
+
+
+@pytest.mark.parametrize("field", ["id", "args", "startTime", "endTime", "actions", "outputs", "logs", "tags"])
+def test_null_is_the_same_as_leaving_out(field: str) -> None:
+    assert encode(body(**{field: None})) == encode(body())
+
+
+def test_log_without_time_or_level_gets_now_and_info() -> None:
+    given = {"timestamp": "2020-01-01T00:00:00Z", "level": "warn", "message": "b", "action": "deploy"}
+    run = body(logs=[{"message": "a"}, given]).run("x", now=NOW, by=None, kept=None)
+    assert run.logs == [
+        Log(timestamp=NOW, message="a", level="info", action=None),
+        Log(timestamp="2020-01-01T00:00:00Z", message="b", level="warn", action="deploy"),
+    ]
+
+
+def test_one_body_makes_each_run_with_its_own_time() -> None:
+    twice = body(logs=[{"message": "a"}])
+    first = encode(twice.run("x", now=NOW, by=None, kept=None))
+    second = encode(twice.run("y", now=LATER, by=None, kept=None))
+    assert [json.loads(run)["logs"][0]["timestamp"] for run in (first, second)] == [NOW, LATER]
+
+
+def test_replacing_keeps_who_created_and_who_reviewed() -> None:
+    kept = Kept(created_at=NOW, created_by=1, reviewed_at=NOW, reviewed_by=2)
+    run = body(createdAt=LATER, createdBy=9, reviewedAt=LATER, reviewedBy=9).run("x", now=LATER, by=3, kept=kept)
+    assert (run.created_at, run.created_by, run.reviewed_at, run.reviewed_by) == kept
+    assert (run.updated_at, run.updated_by) == (LATER, 3)
+
+
+def test_run_is_never_updated_before_it_was_created() -> None:
+    kept = Kept(created_at=LATER, created_by=None, reviewed_at=None, reviewed_by=None)
+    assert body().run("x", now=NOW, by=None, kept=kept).updated_at == LATER
+
+
+def test_any_order_of_times_is_taken() -> None:
+    run = body(startTime=LATER, endTime=NOW, actions=[{"id": "b", "endTime": NOW}]).run(
+        "x", now=NOW, by=None, kept=None
+    )
+    assert (run.start_time, run.end_time) == (LATER, NOW)
+    assert run.actions == [Action(id="b", end_time=NOW)]
+
+
+def test_times_of_a_body_are_turned_to_utc() -> None:
+    local, expected = "2025-01-20T20:53:03.5589+02:00", NOW
+    said = body(startTime=local, endTime=local, actions=[{"id": "b", "startTime": local}], logs=[
+        {"message": "a", "timestamp": local}
+    ])  # fmt: skip
+    assert said.actions is not None
+    assert said.logs is not None
+    assert {said.start_time, said.end_time, said.actions[0].start_time, said.logs[0].timestamp} == {expected}
+
+
+def test_post_makes_a_pending_self_service_action() -> None:
+    put = RunPost(flow_id="a", id="x", args=Raw(b'{"a":1}')).put()
+    assert (put.flow_type, put.phase, put.id) == (FlowType.SELF_SERVICE_ACTION, "pending", None)
+    assert bytes(put.args) == b'{"a":1}'
+
+
+def test_structs_made_in_python_obey_the_rules_of_bodies() -> None:
+    with pytest.raises(RuleBroken):
+        RunPut(flow_id="a", flow_type=FlowType.REFERENCE, start_time="yesterday")
+    with pytest.raises(RuleBroken):
+        RunPost(flow_id="a", args=Raw(b"[]"))
+
+
+def test_what_get_gives_can_be_put_back() -> None:
+    full = body(
+        args={"a": [1, 2.5, {"b": None}]},
+        phase="running",
+        startTime=NOW,
+        actions=[{"id": "b", "phase": "done"}],
+        outputs={"ü": "\u0000"},
+        logs=[{"message": "a"}],
+        tags=[{"key": "k", "value": "v"}],
+    )
+    doc = encode(full.run("x", now=NOW, by=1, kept=None))
+    kept = Kept(created_at=NOW, created_by=1, reviewed_at=None, reviewed_by=None)
+    assert encode(decode(doc, RunPut).run("x", now=NOW, by=1, kept=kept)) == doc
