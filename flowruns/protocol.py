@@ -3,6 +3,7 @@
 uvicorn waits for ever for a head or a body, takes heads of any size, and answers what is not HTTP in plain text.
 """
 
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -13,6 +14,10 @@ from flowruns.responses import refusal
 MOST_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 10.0  # for a whole head, from its first byte or the connection's start
 BODY_PAUSE_SECONDS = 30.0  # between two pieces of a body
+
+# An Upgrade header is to be passed over (RFC 9110 7.8), but the parser then passes over the body. Java's client sends
+# one with the first request of each connection.
+_UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
 
 
 class Cycle(RequestResponseCycle):
@@ -60,6 +65,7 @@ class Protocol(HttpToolsProtocol):
         self.access_log = False  # also where an embedding program's root logger has handlers: ours is `RequestLog`
         self._state = "idle"  # "head", "body": of the request that is coming in
         self._refused = False
+        self._raw_bytes = self._head_bytes = 0
         self._began = self._heard = self.loop.time()  # when this state began; when a byte last came
 
     def data_received(self, data: bytes) -> None:
@@ -67,18 +73,21 @@ class Protocol(HttpToolsProtocol):
         if self._refused:
             return
         self._heard = self.loop.time()
-        in_head = self._state == "head"
+        if self._state != "body" and b"pgrade" in data:
+            data = _UPGRADE.sub(b"x-upgra", data)
+        self._parsed = False
         super().data_received(data)
-        if in_head and self._state == "head":
-            # The parser keeps a header that is not complete to itself: count what went in.
+        if not self._parsed:
+            # The parser keeps to itself what is not complete: count what went in.
             self._raw_bytes += len(data)
-            self._check_head(self._raw_bytes)
+            self._check_size(self._raw_bytes)
 
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
         self._state, self._began = "head", self._heard
-        self._raw_bytes = self._head_bytes = 0
+        self._head_bytes = 0
+        self._mark_parsed()
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request's target."""
@@ -93,7 +102,9 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is complete: the application gets the request, unless the head is too large."""
-        self._check_head(self._head_bytes)
+        self._check_size(self._head_bytes)
+        if self.parser.should_upgrade():  # a name cut in two by the network, say: the parser would lose the body
+            self._refuse(BadRequest())
         if not self._refused:
             self._state = "body"
             super().on_headers_complete()
@@ -101,14 +112,24 @@ class Protocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
+        self._mark_parsed()
         if not self._refused:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is complete."""
+        self._mark_parsed()
         if not self._refused:
             self._state = "idle"
             super().on_message_complete()
+
+    def _mark_parsed(self) -> None:
+        self._parsed, self._raw_bytes = True, 0
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Called by uvicorn when it is a request's turn."""
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """The answer is out: the time of a head that waited behind it begins now."""
@@ -127,7 +148,7 @@ class Protocol(HttpToolsProtocol):
         self._refuse(BadRequest())
 
     def _unsupported_upgrade_warning(self) -> None:
-        """An Upgrade header is answered as if it were not there (RFC 9110 7.8), without a warning."""
+        """What uvicorn calls for an upgrade, CONNECT too: it was refused, and is nothing to warn of."""
 
     def sweep(self, now: float) -> None:
         """Ends a connection whose head or body has not come in time by *now*, in the loop's seconds."""
@@ -142,14 +163,14 @@ class Protocol(HttpToolsProtocol):
         elif now - self._began > HEAD_SECONDS and not self._answering:
             if self._state == "head":
                 self._refuse(TimedOut())
-            elif self.cycle is None:  # never said a word; between requests uvicorn's own timer decides
+            elif self.timeout_keep_alive_task is None:  # nothing but blank lines; else uvicorn's timer is running
                 self.transport.close()
 
     @property
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _check_head(self, size: int) -> None:
+    def _check_size(self, size: int) -> None:
         if size > MOST_HEAD_BYTES:
             self._refuse(HeadersTooLarge(MOST_HEAD_BYTES))
 
@@ -158,8 +179,14 @@ class Protocol(HttpToolsProtocol):
         if self._refused:
             return
         self._refused = True
-        if self._answering and self._state != "body":  # the request before this one is to have its answer
+        # The requests before this one are to have their answers; with the last of them it ends.
+        if self._answering and self._state != "body":
             self.cycle.keep_alive = False
+            return
+        if self.pipeline:
+            self.pipeline.popleft()  # this one
+            last = self.pipeline[0][0] if self.pipeline else self._running
+            last.keep_alive = False
             return
         if not self._answering or not self.cycle.response_started:
             answer = refusal(error)
