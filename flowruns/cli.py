@@ -1,8 +1,11 @@
 """The command line: argv and environment to `Settings`, then start (contract, "The command line")."""
 
+import math
+import os
 import re
 import sys
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,20 @@ class Bytes(click.ParamType[int]):
         return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[(match[2] or "").upper()]
 
 
+class Seconds(click.FloatRange):
+    """A number of seconds, up to an hour."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 3600)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds of *value*."""
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return seconds
+
+
 class Origin(click.ParamType[str]):
     """A web origin, as browsers write it."""
 
@@ -60,13 +77,13 @@ class Origin(click.ParamType[str]):
 @click.group(cls=Main, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", message="%(prog)s %(version)s")
 def cli() -> None:
-    r"""The self-service action runs API in one small process on one SQLite file.
+    """The self-service action runs API in one small process on one SQLite file.
 
     \b
     flowruns                      serve flowruns.db at http://127.0.0.1:8000
     flowruns runs.db --port 0     serve another file at a free port
     flowruns :memory:             keep nothing
-    """
+    """  # noqa: D301  # click reads the escape
 
 
 @cli.command()
@@ -82,11 +99,15 @@ def cli() -> None:
     " input. Repeatable. [env var: FLOWRUNS_TOKENS, separated by commas]",
 )  # fmt: skip
 @click.option(
+    "--anonymous", is_flag=True, envvar="FLOWRUNS_ANONYMOUS",
+    help="Serve callers without a token, even if --host lets others in.",
+)  # fmt: skip
+@click.option(
     "--max-body", default=f"{DEFAULTS.max_body // MIB}MiB", show_default=True, type=Bytes(),
     envvar="FLOWRUNS_MAX_BODY", help="Largest body of a request.",
 )  # fmt: skip
 @click.option(
-    "--lock-timeout", default=5.0, show_default=True, type=click.FloatRange(0, 3600), envvar="FLOWRUNS_LOCK_TIMEOUT",
+    "--lock-timeout", default=5.0, show_default=True, type=Seconds(), envvar="FLOWRUNS_LOCK_TIMEOUT",
     help="Seconds that a write waits for another program's lock on the file.",
 )  # fmt: skip
 @click.option(
@@ -101,7 +122,7 @@ def cli() -> None:
     "--log-level", default="warning", show_default=True, envvar="FLOWRUNS_LOG_LEVEL",
     type=click.Choice(["debug", "info", "warning", "error"]), help="info logs each request, on stderr.",
 )  # fmt: skip
-def serve(log_level: str, tokens: tuple[str, ...], **options: Any) -> None:
+def serve(log_level: str, tokens: tuple[str, ...], anonymous: bool, **options: Any) -> None:
     """Serve runs from DATABASE: a file, made if there is none (default flowruns.db), or :memory:.
 
     Each option can be given in the environment as FLOWRUNS_ and its name. Exit codes: 0 ended, 2 usage, 3 port,
@@ -110,6 +131,10 @@ def serve(log_level: str, tokens: tuple[str, ...], **options: Any) -> None:
     for repeatable in ("allow_hosts", "cors_origins"):
         options[repeatable] = frozenset(options[repeatable])
     settings = Settings(tokens=read_tokens(tokens), **options)
+    if not (settings.tokens or anonymous or is_loopback(settings.host)):
+        raise click.UsageError(
+            f"--host {settings.host} lets others in: name who with --token TOKEN=USER_ID, or say --anonymous"
+        )
     # Here, so that --help and mistakes answer at once.
     from flowruns.logs import to_stderr
     from flowruns.server import Ready, serve
@@ -123,10 +148,16 @@ def serve(log_level: str, tokens: tuple[str, ...], **options: Any) -> None:
         serve(settings, ready)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches *host*."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def read_tokens(given: tuple[str, ...]) -> dict[str, int]:
     """The user id of each token, from options and the environment. Raises click.UsageError."""
-    import os
-
     lines = os.environ.get("FLOWRUNS_TOKENS", "").split(",")
     for text in given:
         lines += _token_lines(text)

@@ -3,9 +3,9 @@
 uvicorn waits for ever for a head or a body, takes heads of any size, and answers what is not HTTP in plain text.
 """
 
-import re
 from typing import Any
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from flowruns.errors import BadRequest, FlowrunsError, HeadersTooLarge, TimedOut
@@ -14,10 +14,6 @@ from flowruns.responses import refusal
 MOST_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 10.0  # for a whole head, from its first byte or the connection's start
 BODY_PAUSE_SECONDS = 30.0  # between two pieces of a body
-
-# An Upgrade header is to be passed over (RFC 9110 7.8), but the parser then passes over the body. Java's client sends
-# one with the first request of each connection.
-_UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
 
 
 class Cycle(RequestResponseCycle):
@@ -65,22 +61,44 @@ class Protocol(HttpToolsProtocol):
         self.access_log = False  # also where an embedding program's root logger has handlers: ours is `RequestLog`
         self._state = "idle"  # "head", "body": of the request that is coming in
         self._refused = False
+        self._running: RequestResponseCycle | None = None  # the request whose turn it is
         self._raw_bytes = self._head_bytes = 0
         self._began = self._heard = self.loop.time()  # when this state began; when a byte last came
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tells the request that is being answered; uvicorn tells the last one that came, which may wait behind it."""
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parses *data*, unless the request was refused already."""
         if self._refused:
             return
         self._heard = self.loop.time()
-        if self._state != "body" and b"pgrade" in data:
-            data = _UPGRADE.sub(b"x-upgra", data)
         self._parsed = False
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._feed(data)
         if not self._parsed:
             # The parser keeps to itself what is not complete: count what went in.
             self._raw_bytes += len(data)
             self._check_size(self._raw_bytes)
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            # The parser leaves what follows such a head to another protocol, the body too. Here the header is to be
+            # passed over (RFC 9110 7.8): a new parser is told the same head without it. Java's client sends one.
+            self.parser = HttpRequestParser(self)
+            self._feed(self._head_without_upgrade() + data[upgrade.args[0] :])
+        except HttpParserError:
+            self._refuse(BadRequest())
+
+    def _head_without_upgrade(self) -> bytes:
+        kept = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"%b %b HTTP/1.1\r\n%b\r\n" % (self._method, self.url, b"".join(kept))
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -103,8 +121,11 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is complete: the application gets the request, unless the head is too large."""
         self._check_size(self._head_bytes)
-        if self.parser.should_upgrade():  # a name cut in two by the network, say: the parser would lose the body
-            self._refuse(BadRequest())
+        self._method = self.parser.get_method()
+        if self.parser.should_upgrade():
+            if self._method == b"CONNECT":  # which always does
+                self._refuse(BadRequest())
+            return
         if not self._refused:
             self._state = "body"
             super().on_headers_complete()
@@ -119,7 +140,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is complete."""
         self._mark_parsed()
-        if not self._refused:
+        if not self._refused and not self.parser.should_upgrade():
             self._state = "idle"
             super().on_message_complete()
 
@@ -142,13 +163,6 @@ class Protocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             return True
         return False
-
-    def send_400_response(self, msg: str) -> None:
-        """What uvicorn calls for bytes that are not HTTP."""
-        self._refuse(BadRequest())
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """What uvicorn calls for an upgrade, CONNECT too: it was refused, and is nothing to warn of."""
 
     def sweep(self, now: float) -> None:
         """Ends a connection whose head or body has not come in time by *now*, in the loop's seconds."""
@@ -186,7 +200,8 @@ class Protocol(HttpToolsProtocol):
         if self.pipeline:
             self.pipeline.popleft()  # this one
             last = self.pipeline[0][0] if self.pipeline else self._running
-            last.keep_alive = False
+            if last is not None:
+                last.keep_alive = False
             return
         if not self._answering or not self.cycle.response_started:
             answer = refusal(error)

@@ -27,6 +27,7 @@ if sys.platform == "win32":
     SIGNALS.append(signal.SIGBREAK)
 _BACKLOG = 2048
 _IDLE_SECONDS = 75  # longer than clients keep a connection for the next request, so that none meets a closed one
+_LAST_WORD_SECONDS = 0.2
 _STOP_SECONDS = 3  # that requests in flight have to finish
 
 
@@ -76,6 +77,14 @@ class Server(uvicorn.Server):
         """Serves, and says so."""
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Lets requests in flight finish for a while, then cuts what is left: clients that do not read, say."""
+        await super().shutdown(sockets)
+        if self.server_state.tasks:  # cancelled by now: they say so
+            await asyncio.wait(list(self.server_state.tasks), timeout=_LAST_WORD_SECONDS)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second; once a second the stalled are ended."""
