@@ -86,19 +86,23 @@ class Protocol(HttpToolsProtocol):
             self._check_size(self._raw_bytes)
 
     def _feed(self, data: bytes) -> None:
-        try:
-            self.parser.feed_data(data)
-        except HttpParserUpgrade as upgrade:
-            # The parser leaves what follows such a head to another protocol, the body too. Here the header is to be
-            # passed over (RFC 9110 7.8): a new parser is told the same head without it. Java's client sends one.
-            self.parser = HttpRequestParser(self)
-            self._feed(self._head_without_upgrade() + data[upgrade.args[0] :])
-        except HttpParserError:
-            self._refuse(BadRequest())
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except HttpParserUpgrade as upgrade:
+                # The parser leaves what follows such a head to another protocol, the body too. Here the header is to
+                # be passed over (RFC 9110 7.8): a new parser is told the same head without it. Java's client sends one.
+                data = self._head_without_upgrade() + data[upgrade.args[0] :]
+                self.parser = HttpRequestParser(self)
+            except HttpParserError:
+                self._refuse(BadRequest())
+                return
 
     def _head_without_upgrade(self) -> bytes:
+        version = self.parser.get_http_version().encode()
         kept = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
-        return b"%b %b HTTP/1.1\r\n%b\r\n" % (self._method, self.url, b"".join(kept))
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (self.parser.get_method(), self.url, version, b"".join(kept))
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -121,9 +125,8 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is complete: the application gets the request, unless the head is too large."""
         self._check_size(self._head_bytes)
-        self._method = self.parser.get_method()
         if self.parser.should_upgrade():
-            if self._method == b"CONNECT":  # which always does
+            if self.parser.get_method() == b"CONNECT":  # which always does
                 self._refuse(BadRequest())
             return
         if not self._refused:
