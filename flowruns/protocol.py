@@ -86,7 +86,7 @@ class Protocol(HttpToolsProtocol):
             self._check_size(self._raw_bytes)
 
     def _feed(self, data: bytes) -> None:
-        while data:
+        while data and not self._refused:
             try:
                 self.parser.feed_data(data)
                 return
