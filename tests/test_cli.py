@@ -1,0 +1,583 @@
+"""The command line: what it starts, what it says, and how it ends."""
+
+import os
+import re
+import signal
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from flowruns import __version__
+from flowruns.cli import main
+from flowruns.server import running
+from flowruns.settings import Settings
+from tests.conftest import RUNS
+from tests.processes import Served, ended, ran, serving
+from tests.wire import RUN, Wire, heard, request
+
+LIST = request("GET", RUNS)
+VARIABLES = [
+    "FLOWRUNS_HOST", "FLOWRUNS_PORT", "FLOWRUNS_DATABASE", "FLOWRUNS_TOKENS", "FLOWRUNS_ANONYMOUS",
+    "FLOWRUNS_MAX_BODY", "FLOWRUNS_LOCK_TIMEOUT", "FLOWRUNS_ALLOW_HOST", "FLOWRUNS_CORS_ORIGIN", "FLOWRUNS_LOG_LEVEL",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@contextmanager
+def listening() -> Iterator[int]:
+    """A port that is taken."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Everything below *folder*: what a start that fails must not change."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def one_line(said: str) -> str:
+    """*said*, if it is a line of ours."""
+    assert said.startswith("flowruns: ")
+    assert said.endswith("\n")
+    assert said.count("\n") == 1
+    return said
+
+
+def ends_well(server: Served, number: int = signal.SIGTERM) -> None:
+    server.process.send_signal(number)
+    assert ended(server.process) == (0, "")
+
+
+# What is served
+
+
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [
+        ([], "flowruns.db"), (["serve"], "flowruns.db"), (["runs.db"], "runs.db"), (["serve", "runs.db"], "runs.db"),
+        (["--log-level", "error", "runs.db"], "runs.db"), (["--", "serve"], "serve"),
+        (["my runs, äöü 🙂.db"], "my runs, äöü 🙂.db"), (["file:x?mode=memory"], "file:x?mode=memory"),
+        (["100%25 #1?.db"], "100%25 #1?.db"),
+    ],
+)  # fmt: skip
+def test_database_is_the_file_that_is_named(tmp_path: Path, args: list[str], name: str) -> None:
+    with serving(tmp_path, *args, env={"FLOWRUNS_PORT": "0"}) as server, Wire(server.url) as wire:
+        assert wire.ask("PUT", f"{RUNS}/a1", RUN).status == 201
+        assert f"{name} (0 runs)" in server.banner[1]
+        ends_well(server)
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_memory_leaves_nothing(tmp_path: Path) -> None:
+    with serving(tmp_path, ":memory:") as server, Wire(server.url) as wire:
+        assert "memory, gone at the end" in server.banner[1]
+        assert wire.ask("PUT", f"{RUNS}/a1", RUN).status == 201
+        ends_well(server)
+    assert os.listdir(tmp_path) == []
+
+
+def test_address_data_and_count_are_said_on_stderr(tmp_path: Path) -> None:
+    with serving(tmp_path, "runs.db") as server:
+        api, data = (line.split() for line in server.banner)
+        assert api == ["flowruns", __version__, "API", f"{server.url}{RUNS}"]
+        assert data[:4] == ["data", "runs.db", "(0", "runs)"]
+        assert int(server.url.rpartition(":")[2]) > 0
+        ends_well(server)
+
+
+# What is refused
+
+
+def test_taken_port_is_exit_3(tmp_path: Path) -> None:
+    with listening() as port:
+        code, said = ran(tmp_path, "runs.db", "--port", str(port))
+    assert code == 3
+    assert f"127.0.0.1:{port}" in one_line(said)
+    assert "--port 0" in said
+    assert os.listdir(tmp_path) == []
+
+
+def test_unknown_host_is_exit_3(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([":memory:", "--host", "nowhere.invalid", "--port", "0", "--token", "secret=7"]) == 3
+    assert "nowhere.invalid" in one_line(capfd.readouterr().err)
+
+
+def test_database_in_use_is_exit_4_and_names_who_has_it(tmp_path: Path) -> None:
+    with serving(tmp_path, "runs.db") as first:
+        (tmp_path / "other.db").symlink_to("runs.db")
+        for name in ("runs.db", "./runs.db", "other.db"):
+            code, said = ran(tmp_path, name, "--port", "0")
+            assert code == 4
+            assert f"pid {first.process.pid}, {first.url}" in one_line(said)
+        with Wire(first.url) as wire:
+            assert wire.ask("PUT", f"{RUNS}/a1", RUN).status == 201
+        ends_well(first)
+    assert sorted(os.listdir(tmp_path)) == ["other.db", "runs.db"]
+
+
+def _served(path: Path) -> None:
+    with running(Settings(database=str(path), port=0)) as server, Wire(server.url) as wire:
+        for number in range(100):
+            assert wire.ask("PUT", f"{RUNS}/{number}", RUN).status == 201
+
+
+def _sql(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(statement)
+    connection.close()
+
+
+def _newer(path: Path) -> None:
+    _served(path)
+    _sql(path, "pragma user_version = 99")
+
+
+def _truncated(path: Path) -> None:
+    _served(path)
+    os.truncate(path, path.stat().st_size // 2)
+
+
+UNUSABLE = {
+    "a folder": Path.mkdir,
+    "a pipe": os.mkfifo,
+    "a text file": lambda path: path.write_text("not a database\n" * 100),
+    "a short file": lambda path: path.write_bytes(b"SQLite format 3\0"),
+    "another program's database": lambda path: _sql(path, "create table run (id text)"),
+    "a newer schema": _newer,
+    "a truncated database": _truncated,
+    "a link to itself": lambda path: path.symlink_to(path),
+}
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_unusable_database_is_exit_5_and_not_touched(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], what: str
+) -> None:
+    UNUSABLE[what](tmp_path / "runs.db")
+    before = files(tmp_path)
+    assert main([str(tmp_path / "runs.db"), "--port", "0"]) == 5
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "runs.db" in one_line(err)
+    assert files(tmp_path) == before
+    assert os.listdir(tmp_path) == ["runs.db"]
+
+
+@pytest.mark.parametrize("name", ["missing/runs.db", "file/runs.db", "x" * 300, "~nobody-of-this-name/runs.db", ""])
+def test_name_that_cannot_be_a_file_is_exit_5(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert main(["--port", "0", "--", name]) == 5
+    assert name in one_line(capfd.readouterr().err)
+    assert files(tmp_path) == {"file": b""}
+
+
+def test_line_about_a_newer_schema_names_both_versions(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    _newer(tmp_path / "runs.db")
+    assert main([str(tmp_path / "runs.db"), "--port", "0"]) == 5
+    err = capfd.readouterr().err
+    assert "schema 99" in err
+    assert re.search(r"knows \d+", err)
+
+
+@pytest.mark.parametrize("make", ["a text file", "a folder"])
+def test_refusal_of_a_database_is_one_line_from_a_process_too(tmp_path: Path, make: str) -> None:
+    UNUSABLE[make](tmp_path / "runs.db")
+    code, said = ran(tmp_path, "runs.db", "--port", "0")
+    assert code == 5
+    assert "runs.db" in one_line(said)
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        (["--nonsense"], "--nonsense"), (["serve", "--nonsense"], "--nonsense"), (["a.db", "b.db"], "b.db"),
+        (["--port"], "--port"), (["--port", "x"], "--port"), (["--port", "-1"], "--port"),
+        (["--port", "65536"], "--port"), (["--max-body", "8 apples"], "--max-body"),
+        (["--max-body", "-1"], "--max-body"), (["--max-body", "٣"], "--max-body"),
+        (["--lock-timeout", "x"], "--lock-timeout"),
+        (["--lock-timeout", "-1"], "--lock-timeout"), (["--lock-timeout", "nan"], "--lock-timeout"),
+        (["--log-level", "loud"], "--log-level"), (["--cors-origin", "*"], "--cors-origin"),
+        (["--cors-origin", "portal.example"], "--cors-origin"), (["--cors-origin", "null"], "--cors-origin"),
+        (["--cors-origin", "https://portal.example/"], "--cors-origin"),
+        (["--cors-origin", "https://portal.example/\n"], "--cors-origin"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_exit_2_and_one_line_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], args: list[str], named: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(args) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert named in one_line(err)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_no_address_beyond_loopback_is_listened_on_without_a_token(
+    capfd: pytest.CaptureFixture[str], host: str
+) -> None:
+    with listening() as port:  # so that even a wrong start ends
+        assert main([":memory:", "--host", host, "--port", str(port)]) == 2
+    assert "--token" in one_line(capfd.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--host", "0.0.0.0", "--token", "secret=7"], ["--host", "0.0.0.0", "--anonymous"], ["--host", "127.0.0.1"],
+        ["--host", "LocalHost"],
+    ],
+)  # fmt: skip
+def test_address_is_listened_on_with_a_token_or_when_told_or_on_loopback(
+    capfd: pytest.CaptureFixture[str], args: list[str]
+) -> None:
+    with listening() as port:
+        assert main([":memory:", *args, "--port", str(port)]) == 3  # it has come as far as that
+    assert str(port) in one_line(capfd.readouterr().err)
+
+
+def test_wrong_usage_is_one_line_from_a_process_too(tmp_path: Path) -> None:
+    code, said = ran(tmp_path, "--nonsense")
+    assert code == 2
+    assert "--nonsense" in one_line(said)
+    assert os.listdir(tmp_path) == []
+
+
+# What it says of itself
+
+
+def test_version_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capfd.readouterr() == (f"flowruns {__version__}\n", "")
+
+
+@pytest.mark.parametrize("args", [["--help"], ["-h"], ["serve", "--help"], ["runs.db", "--help"]])
+def test_help_shows_the_options(capfd: pytest.CaptureFixture[str], args: list[str]) -> None:
+    assert main(args) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    for option in ("--host", "--port", "--token", "--max-body", "--lock-timeout", "--allow-host", "--cors-origin",
+                   "--log-level"):  # fmt: skip
+        assert f"  {option} " in out
+
+
+def test_help_shows_an_example_a_line(capfd: pytest.CaptureFixture[str]) -> None:
+    main(["--help"])
+    lines = [line.strip() for line in capfd.readouterr().out.splitlines()]
+    assert [line for line in lines if line.startswith("flowruns ")] == [
+        "flowruns                      serve flowruns.db at http://127.0.0.1:8000",
+        "flowruns runs.db --port 0     serve another file at a free port",
+        "flowruns :memory:             keep nothing",
+    ]
+
+
+# The environment
+
+
+def test_every_option_may_come_from_the_environment(tmp_path: Path) -> None:
+    env = {
+        "FLOWRUNS_DATABASE": "from env.db",
+        "FLOWRUNS_HOST": "localhost",
+        "FLOWRUNS_PORT": "0",
+        "FLOWRUNS_TOKENS": "secret=7, other = 8",
+        "FLOWRUNS_MAX_BODY": "1KiB",
+        "FLOWRUNS_LOCK_TIMEOUT": "0.1",
+        "FLOWRUNS_ALLOW_HOST": "one.example two.example",
+        "FLOWRUNS_CORS_ORIGIN": "https://one.example https://two.example",
+        "FLOWRUNS_LOG_LEVEL": "info",
+    }
+    with serving(tmp_path, env=env) as server, Wire(server.url) as wire:
+        assert server.url.startswith("http://localhost:")
+        assert "from env.db" in server.banner[1]
+        assert wire.ask("GET", RUNS).status == 401
+        token = "Authorization: Bearer other"
+        assert wire.ask("PUT", f"{RUNS}/a1", RUN, token).json["createdBy"] == 8
+        assert wire.ask("PUT", f"{RUNS}/a1", b" " * 1025, token).status == 413
+        for name in ("one", "two"):
+            wire.send(request("GET", RUNS, None, token, f"Origin: https://{name}.example", host=f"{name}.example"))
+            assert wire.reply().header(b"access-control-allow-origin") == f"https://{name}.example".encode()
+        with _locked(tmp_path / "from env.db"):
+            assert wire.ask("PUT", f"{RUNS}/a1", RUN, token).status == 503
+        server.process.terminate()
+        code, said = ended(server.process)
+    assert code == 0
+    assert len(said.splitlines()) == 6
+    assert "secret" not in said
+    assert "other" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FLOWRUNS_PORT", "x"), ("FLOWRUNS_TOKENS", "secret"), ("FLOWRUNS_MAX_BODY", "x"),
+        ("FLOWRUNS_LOCK_TIMEOUT", "x"), ("FLOWRUNS_CORS_ORIGIN", "x"), ("FLOWRUNS_LOG_LEVEL", "x"),
+    ],
+)  # fmt: skip
+def test_wrong_variable_is_exit_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert main([str(tmp_path)]) == 2
+    one_line(capfd.readouterr().err)
+
+
+def test_option_goes_before_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FLOWRUNS_PORT", "nonsense")
+    monkeypatch.setenv("FLOWRUNS_DATABASE", "nonsense")
+    assert main([str(tmp_path), "--port", "0"]) == 5
+    assert str(tmp_path) in one_line(capfd.readouterr().err)
+
+
+# Tokens
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "stdin"),
+    [
+        (["--token", "secret=7"], {}, None),
+        (["--token", " secret = 7 "], {}, None),
+        (["--token", "x=1", "--token", "secret=7"], {}, None),
+        (["--token", "secret=7", "--token", "secret=07"], {}, None),
+        ([], {"FLOWRUNS_TOKENS": "x=1,secret=7,"}, None),
+        (["--token", "x=1"], {"FLOWRUNS_TOKENS": "secret=7"}, None),
+        (["--token", "@tokens"], {}, None),
+        (["--token", "-"], {}, "x=1\n\nsecret=7\n"),
+    ],
+)
+def test_token_is_taken_from(tmp_path: Path, args: list[str], env: dict[str, str], stdin: str | None) -> None:
+    (tmp_path / "tokens").write_text("x=1\r\n\r\nsecret=7\r\n")
+    with serving(tmp_path, ":memory:", *args, env=env, stdin=stdin) as server, Wire(server.url) as wire:
+        assert wire.ask("GET", RUNS).status == 401
+        reply = wire.ask("PUT", f"{RUNS}/a1", RUN, "Authorization: Bearer secret")
+        assert reply.json["createdBy"] == 7
+        ends_well(server)
+
+
+def test_token_may_hold_an_equals_sign(tmp_path: Path) -> None:
+    with serving(tmp_path, ":memory:", "--token", "c2VjcmV0==7") as server, Wire(server.url) as wire:
+        assert wire.ask("GET", RUNS, None, "Authorization: Bearer c2VjcmV0=").status == 200
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "", " ", "S3CRET", "S3CRET=", "S3CRET=x", "S3CRET=1.5", "S3CRET=-1", "S3CRET=٣", "S3CRET=99999999999999999999",
+        "=1", "S3CRET S3CRET=1", "@missing", "@empty", "@binary", "@wrong", "@.",
+    ],
+)  # fmt: skip
+def test_wrong_token_is_exit_2_without_its_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], token: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, content in (("empty", b"\n\n"), ("binary", b"\xff\xfe=1"), ("wrong", b"S3CRET=1\nS3CRET\n")):
+        (tmp_path / name).write_bytes(content)
+    assert main(["--token", token]) == 2
+    err = one_line(capfd.readouterr().err)
+    assert "token" in err
+    assert "S3CRET" not in err
+
+
+def test_token_of_two_users_is_exit_2_without_its_secret(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for args in (["--token", "S3CRET=1", "--token", "S3CRET=2"], ["--token", "S3CRET=2"]):
+        assert main(args) == 2
+        err = one_line(capfd.readouterr().err)
+        assert "two users" in err
+        assert "S3CRET" not in err
+        monkeypatch.setenv("FLOWRUNS_TOKENS", "S3CRET=1")
+
+
+@pytest.mark.parametrize("stdin", ["", "\n", "S3CRET"])
+def test_stdin_without_a_token_is_exit_2(tmp_path: Path, stdin: str) -> None:
+    code, said = ran(tmp_path, "--token", "-", stdin=stdin)
+    assert code == 2
+    assert "S3CRET" not in one_line(said)
+
+
+# Signals
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """While entered, another program holds the lock of the database."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("begin immediate")
+        yield
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_lets_requests_in_flight_finish(tmp_path: Path, number: signal.Signals) -> None:
+    with serving(tmp_path, "runs.db") as server, Wire(server.url) as idle, Wire(server.url) as wire:
+        with _locked(tmp_path / "runs.db"):
+            wire.send(request("PUT", f"{RUNS}/a1", RUN))
+            heard(server.url)
+            server.process.send_signal(number)
+            assert idle.rest() == b""  # it has begun to stop
+            with pytest.raises(ConnectionRefusedError):
+                Wire(server.url)
+        assert wire.reply().status == 201
+        assert wire.rest() == b""
+        assert ended(server.process) == (0, "")
+    assert os.listdir(tmp_path) == ["runs.db"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_second_signal_only_shortens_the_wait(tmp_path: Path, number: signal.Signals) -> None:
+    with serving(tmp_path, "runs.db") as server, Wire(server.url) as idle, Wire(server.url) as wire:
+        with _locked(tmp_path / "runs.db"):
+            wire.send(request("PUT", f"{RUNS}/a1", RUN))
+            heard(server.url)
+            server.process.send_signal(number)
+            assert idle.rest() == b""
+            server.process.send_signal(number)
+        acknowledged = wire.rest().startswith(b"HTTP/1.1 201 ")
+        code, said = ended(server.process)
+    assert code == 0
+    assert "Traceback" not in said
+    assert os.listdir(tmp_path) == ["runs.db"]
+    if acknowledged:
+        with serving(tmp_path, "runs.db") as server:
+            assert "(1 runs)" in server.banner[1]
+
+
+STALLED = {
+    "silent": b"",
+    "within a head": LIST[:20],
+    "within a body": request("PUT", f"{RUNS}/a1", RUN)[:-1],
+    "idle": LIST,
+}
+
+
+def test_stalled_clients_are_cut_at_the_end(tmp_path: Path) -> None:
+    with serving(tmp_path, "runs.db") as server:
+        wires = {name: Wire(server.url) for name in STALLED}
+        try:
+            for name, wire in wires.items():
+                wire.send(STALLED[name])
+            heard(server.url)
+            server.process.terminate()
+            code, said = ended(server.process)
+            answers = {name: wire.rest()[:13] for name, wire in wires.items()}
+        finally:
+            for wire in wires.values():
+                wire.socket.close()
+    assert code == 0
+    assert "Traceback" not in said
+    assert answers == {
+        "silent": b"", "within a head": b"", "within a body": b"HTTP/1.1 503 ", "idle": b"HTTP/1.1 200 ",
+    }  # fmt: skip
+    assert os.listdir(tmp_path) == ["runs.db"]
+
+
+def test_client_that_does_not_read_its_answers_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    large = b'{"flowId":"deploy","flowType":"automation","args":{"x":"%b"}}' % (b"x" * 4_000_000)
+    with serving(tmp_path, "runs.db") as server, Wire(server.url) as wire:
+        assert wire.ask("PUT", f"{RUNS}/a1", large).status == 201
+        wire.send(request("GET", f"{RUNS}/a1") * 10)
+        heard(server.url)
+        server.process.terminate()
+        code, said = ended(server.process)
+    assert code == 0
+    assert "Traceback" not in said
+    assert os.listdir(tmp_path) == ["runs.db"]
+
+
+def test_killed_server_starts_again_with_every_acknowledged_run(tmp_path: Path) -> None:
+    with serving(tmp_path, "runs.db") as server, Wire(server.url) as wire:
+        for number in range(50):
+            assert wire.ask("PUT", f"{RUNS}/run-{number}", RUN).status == 201
+        wire.send(b"".join(request("PUT", f"{RUNS}/last-{number}", RUN) for number in range(50)))
+        server.process.kill()
+        answers = wire.rest().count(b"HTTP/1.1 201 ")
+        server.process.wait()
+    with serving(tmp_path, "runs.db") as server, Wire(server.url) as wire:
+        for number in range(50):
+            assert wire.ask("GET", f"{RUNS}/run-{number}").status == 200
+        for number in range(answers):
+            assert wire.ask("GET", f"{RUNS}/last-{number}").status == 200
+        ends_well(server)
+    assert os.listdir(tmp_path) == ["runs.db"]
+
+
+# Logs
+
+
+def test_info_logs_a_line_a_request_that_no_request_can_forge(tmp_path: Path) -> None:
+    targets = {
+        f"{RUNS}?token=secret": f"GET {RUNS} 200 ",
+        "/%0AERROR%20forged": r"GET /\nERROR forged 404 ",
+        "/%0D%1B%5B31mred": r"GET /\r\x1b[31mred 404 ",
+        "/%C2%9B%E2%80%AE%00": r"GET /\x9b\u202e\x00 404 ",
+        "/%FF%F0%9F%99%82": "GET /\ufffd🙂 404 ",
+    }
+    with serving(tmp_path, ":memory:", "--log-level", "info") as server, Wire(server.url) as wire:
+        for target in targets:
+            wire.ask("GET", target)
+        wire.ask("PUT", f"{RUNS}/a1", RUN, "Authorization: Bearer secret")
+        server.process.terminate()
+        code, said = ended(server.process)
+    assert code == 0
+    lines = said.removesuffix("\n").split("\n")
+    assert len(lines) == len(targets) + 1
+    for line, logged in zip(lines, [*targets.values(), f"PUT {RUNS}/a1 201 "], strict=True):
+        assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d,\d\d\d INFO {re.escape(logged)}\d+\.\d ms", line)
+    assert "secret" not in said
+    assert "deploy" not in said
+
+
+def _ask_much(wire: Wire) -> None:
+    """3,200 requests, whose lines in the log take some 900 KB."""
+    for _ in range(64):
+        wire.send(request("GET", "/" + "x" * 200) * 50)
+        assert [wire.reply().status for _ in range(50)] == [404] * 50
+
+
+def test_stderr_that_nobody_reads_never_holds_up_the_server(tmp_path: Path) -> None:
+    with serving(tmp_path, "runs.db", "--log-level", "info") as server, Wire(server.url) as wire:
+        _ask_much(wire)
+        server.process.terminate()
+        assert server.process.wait() == 0
+    assert os.listdir(tmp_path) == ["runs.db"]
+
+
+def test_closed_stderr_never_breaks_the_server(tmp_path: Path) -> None:
+    with serving(tmp_path, "runs.db", "--log-level", "info") as server, Wire(server.url) as wire:
+        assert server.process.stderr
+        server.process.stderr.close()
+        _ask_much(wire)
+        server.process.terminate()
+        assert server.process.wait() == 0
+    assert os.listdir(tmp_path) == ["runs.db"]
+
+
+def test_nothing_is_logged_by_default(tmp_path: Path) -> None:
+    with serving(tmp_path, ":memory:") as server, Wire(server.url) as wire:
+        for method, target, status in (("GET", RUNS, 200), ("GET", "/nothing", 404), ("PATCH", RUNS, 405)):
+            assert wire.ask(method, target).status == status
+        ends_well(server)
+
+
+@pytest.mark.parametrize(("text", "size"), [("1000", 1000), ("1000B", 1000), ("1K", 1024), ("1 kib", 1024)])
+def test_size_may_have_a_unit(tmp_path: Path, text: str, size: int) -> None:
+    with serving(tmp_path, ":memory:", "--max-body", text) as server, Wire(server.url) as wire:
+        assert wire.ask("PUT", f"{RUNS}/a1", RUN.ljust(size)).status == 201
+        assert wire.ask("PUT", f"{RUNS}/a1", RUN.ljust(size + 1)).status == 413

@@ -1,0 +1,571 @@
+"""HTTP as bytes on real sockets: limits, deadlines, and clients that do not behave."""
+
+import faulthandler
+import logging
+import os
+import random
+import threading
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from flowruns import protocol
+from flowruns.server import running
+from flowruns.settings import Settings
+from tests.conftest import RUNS
+from tests.wire import RUN, Wire, heard, request
+
+MAX_BODY = 200_000
+JSON = "Content-Type: application/json"
+CHUNKED = "Transfer-Encoding: chunked"
+LIST = request("GET", RUNS)
+
+
+@pytest.fixture(scope="module")
+def _bounded(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Ends the process, and says where, if a server that never comes back holds up its thread for ever."""
+    with pytestconfig.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+        stderr = os.dup(2)
+
+    def end() -> None:
+        faulthandler.dump_traceback(stderr)
+        os._exit(1)
+
+    watchdog = threading.Timer(120, end)  # faulthandler's own is called off by pytest when a test fails
+    watchdog.start()
+    yield
+    watchdog.cancel()
+    watchdog.join()
+    os.close(stderr)
+
+
+@pytest.fixture(scope="module")
+def server(_bounded: None) -> Iterator[str]:
+    with running(Settings(database=":memory:", port=0, max_body=MAX_BODY)) as ready:
+        yield ready.url
+
+
+@pytest.fixture
+def wire(server: str) -> Iterator[Wire]:
+    with Wire(server) as wire:
+        yield wire
+
+
+@pytest.fixture(autouse=True)
+def _nothing_breaks(server: str, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No fault of ours is logged, and the server goes on."""
+    yield
+    heard(server)
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR or record.exc_info] == []
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads and bodies have to come at once: within the second after which the server looks again."""
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(protocol, "BODY_PAUSE_SECONDS", 0.1)
+
+
+def chunks(*bodies: bytes) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(body), body) for body in bodies)
+
+
+def run_of(size: int) -> bytes:
+    """A body of *size* bytes."""
+    return RUN + b" " * (size - len(RUN))
+
+
+def status_of(server: str, target: str) -> int:
+    with Wire(server) as other:
+        return other.ask("GET", target).status
+
+
+# Not HTTP
+
+NOT_HTTP = [
+    b"hello\r\n\r\n",
+    b"\0\0\0\0\0\0\0\0",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # the beginning of TLS
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"GET\r\n\r\n",
+    b"GET / HTTP/9.9\r\n\r\n",
+    b"GET / FTP/1.1\r\n\r\n",
+    b"NOSUCHMETHOD / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET relative HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET http:// HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost localhost\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: local\0host\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHo st: localhost\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nX: 1\rY: 2\r\n\r\n",
+    b"PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+    b"PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+    b"PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+    b"PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    b"PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"PUT / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("data", NOT_HTTP)
+def test_bytes_that_are_not_http_are_400(wire: Wire, data: bytes) -> None:
+    wire.send(data)
+    reply = wire.reply()
+    assert reply.faults(400) == [(("request",), "bad_request")]
+    assert reply.header(b"connection") == b"close"
+    assert wire.rest() == b""
+
+
+def test_bytes_that_are_not_http_after_an_answer_are_400(wire: Wire) -> None:
+    assert wire.ask("GET", RUNS).status == 200
+    wire.send(NOT_HTTP[0])
+    assert wire.reply().status == 400
+    assert wire.rest() == b""
+
+
+def test_broken_chunk_is_400_and_makes_no_run(wire: Wire, server: str) -> None:
+    wire.send(request("PUT", f"{RUNS}/broken-chunk", None, JSON, CHUNKED) + chunks(RUN) + b"xyz\r\n")
+    assert wire.reply().status == 400
+    assert wire.rest() == b""
+    assert status_of(server, f"{RUNS}/broken-chunk") == 404
+
+
+@pytest.mark.parametrize("target", ["*", "localhost:8000", "http://localhost", "/"])
+@pytest.mark.parametrize("method", ["GET", "OPTIONS", "CONNECT", "TRACE"])
+def test_other_methods_and_targets_are_refused(wire: Wire, method: str, target: str) -> None:
+    wire.send(request(method, target))
+    reply = wire.reply(method)
+    assert 400 <= reply.status < 500
+    assert reply.faults(reply.status)
+
+
+def test_random_damage_is_never_a_5xx(server: str) -> None:
+    seed = random.randrange(1 << 32)
+    print(f"{seed=}")
+    chance = random.Random(seed)
+    whole = request("PUT", f"{RUNS}/damaged?size=1", RUN) + LIST
+    for _ in range(200):
+        data = bytearray(whole)
+        for _ in range(chance.choice((1, 2, 8))):
+            place = chance.randrange(len(data))
+            data[place : place + chance.randrange(3)] = chance.randbytes(chance.randrange(3))
+        with Wire(server) as wire:
+            wire.send(bytes(data))
+            wire.end()
+            answers = wire.rest()
+        assert b"HTTP/1.1 5" not in answers, bytes(data)
+
+
+# Heads
+
+LIMIT = protocol.MOST_HEAD_BYTES
+LARGE_HEADS = {
+    "one header": request("GET", RUNS, None, "X: " + "x" * LIMIT),
+    "one name": request("GET", RUNS, None, "x" * LIMIT + ": x"),
+    "many headers": request("GET", RUNS, None, *(f"X-{number}: {'x' * 50}" for number in range(LIMIT // 50))),
+    "many empty headers": request("GET", RUNS, None, *["X:"] * (LIMIT // 4)),
+    "the target": request("GET", f"{RUNS}?x=" + "x" * LIMIT),
+    "with a body": request("PUT", f"{RUNS}/large-head", RUN, "X: " + "x" * LIMIT),
+}
+
+
+@pytest.mark.parametrize("head", LARGE_HEADS.values(), ids=LARGE_HEADS)
+def test_head_over_64_kib_is_431(wire: Wire, head: bytes) -> None:
+    wire.send(head)
+    reply = wire.reply()
+    assert reply.faults(431) == [(("header",), "headers_too_large")]
+    assert reply.header(b"connection") == b"close"
+    assert wire.rest() == b""
+
+
+@pytest.mark.parametrize("name", [name for name in LARGE_HEADS if name != "with a body"])
+@pytest.mark.parametrize("first", [1, 100])
+def test_unfinished_head_over_64_kib_is_431_at_once(wire: Wire, server: str, name: str, first: int) -> None:
+    unfinished = LARGE_HEADS[name][:-4]
+    wire.send(unfinished[:first])
+    heard(server)
+    wire.send(unfinished[first:] + b"x" * 100)
+    assert wire.reply().status == 431
+
+
+def test_head_under_64_kib_is_served(wire: Wire) -> None:
+    assert wire.ask("GET", RUNS, None, "X: " + "x" * (LIMIT - 200)).status == 200
+    assert wire.ask("GET", f"{RUNS}?x=" + "x" * (LIMIT - 200)).status == 200
+
+
+def test_size_of_a_body_does_not_count_for_the_head_behind_it(wire: Wire, server: str) -> None:
+    put = request("PUT", f"{RUNS}/large-body", run_of(100_000))  # which the server reads in one go
+    wire.send(put[:20])
+    heard(server)
+    wire.send(put[20:] + LIST[:20])
+    assert wire.reply().status == 201
+    wire.send(LIST[20:])
+    assert wire.reply().status == 200
+
+
+def test_connection_that_says_nothing_is_closed(wire: Wire, soon: None) -> None:
+    assert wire.rest() == b""
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_blank_lines_do_not_keep_a_connection_open(wire: Wire, soon: None, answered: bool) -> None:
+    if answered:
+        wire.ask("GET", RUNS)
+    assert wire.trickle(b"\r\n")[:12] in (b"", b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize("size", [1, 20, len(LIST) - 2])
+def test_slow_head_is_408(wire: Wire, soon: None, size: int) -> None:
+    wire.send(LIST[:size])
+    reply = wire.reply()
+    assert reply.faults(408) == [(("request",), "request_timeout")]
+    assert reply.header(b"connection") == b"close"
+    assert wire.rest() == b""
+
+
+def test_slow_head_behind_an_answer_is_408(wire: Wire, soon: None) -> None:
+    wire.send(LIST + LIST[:20])
+    assert wire.reply().status == 200
+    assert wire.reply().status == 408
+    assert wire.rest() == b""
+
+
+def test_time_of_a_head_is_for_all_of_it(wire: Wire, soon: None) -> None:
+    wire.send(b"GET / HTTP/1.1\r\nX: ")
+    assert wire.trickle(b"x").startswith(b"HTTP/1.1 408 ")
+
+
+# Bodies
+
+
+def test_slow_body_is_408_and_makes_no_run(wire: Wire, server: str, soon: None) -> None:
+    wire.send(request("PUT", f"{RUNS}/slow-body", RUN)[:-5])
+    assert wire.reply().faults(408) == [(("request",), "request_timeout")]
+    assert wire.rest() == b""
+    assert status_of(server, f"{RUNS}/slow-body") == 404
+
+
+def test_slow_and_steady_upload_succeeds(wire: Wire, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.0)
+    monkeypatch.setattr(protocol, "BODY_PAUSE_SECONDS", 1.9)
+    put = request("PUT", f"{RUNS}/steady", RUN)
+    pieces = (put[:-20], put[-20:-15], put[-15:-10], put[-10:])
+    for piece in pieces[:-1]:  # three looks, a second apart, take longer than one pause may
+        wire.send(piece)
+        with Wire(server) as silent:
+            assert silent.rest() == b""  # the server has looked
+    wire.send(pieces[-1])
+    assert wire.reply().status == 201
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        chunks(RUN) + b"0\r\n\r\n",
+        chunks(*(bytes([byte]) for byte in RUN)) + b"0\r\n\r\n",
+        b"%X;name=value\r\n%b\r\n000\r\n\r\n" % (len(RUN), RUN),
+        chunks(run_of(MAX_BODY)) + b"0\r\n\r\n",
+    ],
+    ids=["one chunk", "a byte each", "extension", "as large as may be"],
+)
+def test_chunked_body_is_read(wire: Wire, body: bytes) -> None:
+    wire.send(request("PUT", f"{RUNS}/chunked", None, JSON, CHUNKED) + body)
+    assert wire.reply().status in (200, 201)
+    assert wire.ask("GET", f"{RUNS}/chunked").json["flowId"] == "deploy"
+
+
+def test_body_at_the_limit_is_taken(wire: Wire) -> None:
+    assert wire.ask("PUT", f"{RUNS}/at-limit", run_of(MAX_BODY)).status == 201
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+@pytest.mark.parametrize("size", [MAX_BODY + 1, 10**15])
+def test_declared_body_over_the_limit_is_413_before_it_is_sent(wire: Wire, method: str, size: int) -> None:
+    target = {"PUT": f"{RUNS}/over", "POST": RUNS}[method]
+    wire.send(request(method, target, None, JSON, f"Content-Length: {size}", "Expect: 100-continue"))
+    assert wire.reply().faults(413) == [(("body",), "too_large")]
+
+
+def test_chunked_body_over_the_limit_is_413(wire: Wire, server: str) -> None:
+    wire.send(request("PUT", f"{RUNS}/over", None, JSON, CHUNKED) + chunks(run_of(MAX_BODY), b" "))  # no end in sight
+    assert wire.reply().faults(413) == [(("body",), "too_large")]
+    assert status_of(server, f"{RUNS}/over") == 404
+
+
+def test_upload_goes_nowhere_once_it_is_refused(wire: Wire, soon: None) -> None:
+    wire.send(request("PUT", f"{RUNS}/over", None, JSON, CHUNKED) + chunks(run_of(MAX_BODY + 1)))
+    assert wire.reply().status == 413
+    assert wire.trickle(chunks(b" " * 1000)) == b""  # no second answer, and an end
+
+
+def test_expect_100_continue_is_answered_before_the_body_is_sent(wire: Wire) -> None:
+    put = request("PUT", f"{RUNS}/expected", RUN, "Expect: 100-continue")
+    wire.send(put.removesuffix(RUN))
+    assert wire.reply().status == 100
+    wire.send(RUN)
+    assert wire.reply().status == 201
+
+
+def test_expect_100_continue_is_not_answered_where_no_body_is_wanted(wire: Wire) -> None:
+    wire.send(request("PUT", f"{RUNS}/expected", None, "Expect: 100-continue", f"Content-Length: {len(RUN)}"))
+    assert wire.reply().status == 415
+
+
+def test_trailers_are_not_taken_for_headers(wire: Wire) -> None:
+    trailers = f"{JSON}\r\nHost: evil.example\r\nOrigin: null\r\nIf-Match: *\r\n\r\n".encode()
+    put = f"{RUNS}/trailers"
+    wire.send(request("PUT", put, None, CHUNKED) + chunks(RUN) + b"0\r\n" + trailers)
+    assert wire.reply().status == 415
+    wire.send(request("PUT", put, None, JSON, CHUNKED) + chunks(RUN) + b"0\r\n" + trailers)
+    assert wire.reply().status == 201
+    assert wire.ask("GET", put).status == 200
+
+
+def test_endless_trailer_is_refused(wire: Wire) -> None:
+    wire.send(request("PUT", f"{RUNS}/trailer", None, JSON, CHUNKED) + chunks(RUN) + b"0\r\nX: ")
+    assert wire.trickle(b"x" * 70_000).startswith(b"HTTP/1.1 4")
+
+
+# Many requests on one connection
+
+
+def test_connection_serves_many_requests(wire: Wire) -> None:
+    assert [wire.ask("GET", RUNS).status for _ in range(100)] == [200] * 100
+
+
+def test_pipelined_requests_are_answered_in_order(wire: Wire) -> None:
+    targets = [f"{RUNS}/pipelined-{number}" for number in range(50)]
+    wire.send(b"".join(request("PUT", target, RUN) + request("GET", target) for target in targets))
+    for target in targets:
+        assert wire.reply().header(b"location") == target.encode()
+        assert wire.reply().json["id"] == target.rpartition("/")[2]
+
+
+def test_pipelined_bodies_may_be_large(wire: Wire) -> None:
+    wire.send(request("PUT", f"{RUNS}/large", run_of(MAX_BODY)) * 5)
+    assert [wire.reply().status for _ in range(5)] == [201, 200, 200, 200, 200]
+
+
+BAD_SECOND = {
+    "not HTTP": b"hello\r\n\r\n",
+    "no target": b"GET\r\n\r\n",
+    "bad header": b"GET / HTTP/1.1\r\nHost localhost\r\n\r\n",
+    "bad length": request("PUT", RUNS, None, "Content-Length: x"),
+    "bad chunk": request("PUT", RUNS, None, JSON, CHUNKED) + b"xyz\r\n",
+    "bad second chunk": request("PUT", RUNS, None, JSON, CHUNKED) + chunks(b" ") + b"xyz\r\n",
+    "large head": LARGE_HEADS["one header"],
+}
+
+
+@pytest.mark.parametrize("name", BAD_SECOND)
+def test_good_request_before_a_bad_one_gets_its_answer(wire: Wire, server: str, name: str) -> None:
+    target = f"{RUNS}/good-before-{name.lower().replace(' ', '-')}"
+    wire.send(request("PUT", target, RUN) + BAD_SECOND[name])
+    reply = wire.reply()
+    assert (reply.status, reply.header(b"location")) == (201, target.encode())
+    assert wire.rest()[:12] in (b"", b"HTTP/1.1 400", b"HTTP/1.1 431")
+    assert status_of(server, target) == 200
+
+
+@pytest.mark.parametrize("name", BAD_SECOND)
+def test_many_good_requests_before_a_bad_one_get_their_answers(wire: Wire, name: str) -> None:
+    targets = [f"{RUNS}/many-before-{number}" for number in range(5)]
+    wire.send(b"".join(request("PUT", target, RUN) for target in targets) + BAD_SECOND[name])
+    assert [wire.reply().status in (200, 201) for _ in targets] == [True] * 5
+    assert wire.rest()[:12] in (b"", b"HTTP/1.1 400", b"HTTP/1.1 431")
+
+
+def test_nothing_after_a_bad_request_is_performed(wire: Wire, server: str) -> None:
+    wire.send(b"hello\r\n\r\n" + request("PUT", f"{RUNS}/after-bad", RUN))
+    assert wire.reply().status == 400
+    assert wire.rest() == b""
+    assert status_of(server, f"{RUNS}/after-bad") == 404
+
+
+def test_head_has_no_body(wire: Wire) -> None:
+    assert wire.ask("PUT", f"{RUNS}/head", RUN).status == 201
+    for target in (RUNS, f"{RUNS}/head", "/health", "/openapi.json", f"{RUNS}/nobody", "/nothing", f"{RUNS}?size=0"):
+        wire.send(request("HEAD", target) + request("GET", target))
+        head, get = wire.reply("HEAD"), wire.reply()  # the second one would begin within the first one's body
+        assert head.status == get.status
+        assert [pair for pair in head.headers if pair[0] != b"date"] == [
+            pair for pair in get.headers if pair[0] != b"date"
+        ]
+
+
+@pytest.mark.parametrize(("method", "status"), [("DELETE", 204), ("GET", 304)])
+def test_answers_without_a_body_leave_the_connection_usable(wire: Wire, method: str, status: int) -> None:
+    wire.ask("PUT", f"{RUNS}/empty-{method.lower()}", RUN)
+    reply = wire.ask(method, f"{RUNS}/empty-{method.lower()}", None, *["If-None-Match: *"] * (method == "GET"))
+    assert reply.status == status
+    assert reply.header(b"transfer-encoding") is None
+    assert wire.ask("GET", RUNS).status == 200
+
+
+def test_connection_is_closed_when_the_client_asks_for_it(wire: Wire) -> None:
+    reply = wire.ask("GET", RUNS, None, "Connection: close")
+    assert (reply.status, reply.header(b"connection")) == (200, b"close")
+    assert wire.rest() == b""
+
+
+def test_http_1_0_is_served_and_closed(wire: Wire) -> None:
+    wire.send(LIST.replace(b"HTTP/1.1", b"HTTP/1.0"))
+    assert wire.reply().json["items"] is not None
+    assert wire.rest() == b""
+
+
+def test_http_1_0_without_a_host_is_403(wire: Wire) -> None:
+    wire.send(b"GET / HTTP/1.0\r\n\r\n")
+    assert wire.reply().faults(403) == [(("header", "host"), "host_not_allowed")]
+
+
+# Clients that leave
+
+
+@pytest.mark.parametrize("data", [LIST, LIST * 3, request("PUT", f"{RUNS}/half-closed", RUN)])
+def test_client_that_closes_its_half_gets_its_answers(wire: Wire, data: bytes) -> None:
+    wire.send(data)
+    wire.end()
+    for _ in range(data.count(b"HTTP/1.1")):
+        assert wire.reply().status in (200, 201)
+    assert wire.rest() == b""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"GET", LIST[:-2], request("PUT", f"{RUNS}/left", RUN)[:-1], request("PUT", f"{RUNS}/left", RUN)[:-len(RUN)],
+     request("PUT", f"{RUNS}/left", None, JSON, CHUNKED) + chunks(RUN)],
+    ids=["nothing", "method", "head", "body", "no body", "chunks"],
+)  # fmt: skip
+@pytest.mark.parametrize("rudely", [False, True])
+def test_client_that_leaves_midway_leaves_nothing(wire: Wire, server: str, data: bytes, rudely: bool) -> None:
+    wire.send(data)
+    heard(server)
+    if rudely:
+        wire.reset()
+    else:
+        wire.end()
+        assert wire.rest() == b""
+    heard(server)
+    assert status_of(server, f"{RUNS}/left") == 404
+
+
+def test_client_that_leaves_before_its_answer_is_no_fault(server: str) -> None:
+    for number in range(20):
+        with Wire(server) as wire:
+            wire.send(request("PUT", f"{RUNS}/gone-{number}", RUN) + LIST * 3)
+            wire.reset()
+    heard(server)
+
+
+# Upgrades
+
+
+UPGRADES = {
+    "websocket": ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"],
+    "h2c": ["HTTP2-Settings: AAMAAABkAAQAAP__"],  # as curl --http2 and Java's HttpClient send it
+}
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES)
+def test_upgrade_is_answered_as_plain_http(wire: Wire, upgrade: str) -> None:
+    lines = ["Connection: Upgrade, HTTP2-Settings", f"Upgrade: {upgrade}", *UPGRADES[upgrade]]
+    for method, status in (("GET", 200), ("HEAD", 200), ("OPTIONS", 405)):
+        assert wire.ask(method, RUNS, None, *lines).status == status
+    assert wire.ask("GET", RUNS).status == 200
+
+
+@pytest.mark.parametrize("name", ["Upgrade", "UPGRADE", "upgrade"])
+def test_upgrade_may_be_written_in_any_case(wire: Wire, name: str) -> None:
+    assert wire.ask("PUT", f"{RUNS}/any-case", RUN, "CONNECTION: UPGRADE", f"{name}: H2C").status in (200, 201)
+
+
+def test_upgrades_may_be_pipelined(wire: Wire) -> None:
+    wire.send(request("GET", "/nothing", None, "Connection: Upgrade", "Upgrade: h2c") * 1500 + LIST)
+    assert {wire.reply().status for _ in range(1500)} == {404}
+    assert wire.reply().status == 200
+
+
+def test_upgrade_of_http_1_0_is_answered_and_closed(wire: Wire) -> None:
+    wire.send(request("GET", RUNS, None, "Connection: Upgrade", "Upgrade: h2c").replace(b"HTTP/1.1", b"HTTP/1.0"))
+    assert wire.reply().status == 200
+    assert wire.rest() == b""
+
+
+def test_head_may_come_in_any_pieces(server: str) -> None:
+    put = request("PUT", f"{RUNS}/pieces", RUN, "Connection: Upgrade", "Upgrade: h2c")
+    for cut in range(put.index(b"Conn"), put.index(b"Content-Type") + 1):
+        with Wire(server) as wire:
+            wire.send(put[:cut])
+            heard(server)
+            wire.send(put[cut:])
+            assert wire.reply().status in (200, 201), put[:cut]
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES)
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_upgrade_with_a_body_is_answered_as_plain_http(wire: Wire, server: str, upgrade: str, pieces: int) -> None:
+    target = f"{RUNS}/upgrade-{upgrade}-{pieces}"
+    lines = ["Connection: Upgrade, HTTP2-Settings", f"Upgrade: {upgrade}", *UPGRADES[upgrade]]
+    put = request("PUT", target, RUN, *lines)
+    if pieces == 2:
+        wire.send(put.removesuffix(RUN))
+        heard(server)
+        put = RUN
+    wire.send(put)
+    assert wire.reply().status == 201
+    assert wire.ask("GET", target).status == 200
+
+
+# Targets
+
+
+def test_absolute_form_of_a_target_is_served(wire: Wire, server: str) -> None:
+    assert wire.ask("GET", f"{server}{RUNS}?size=1").json["items"] is not None
+    assert wire.ask("GET", f"http://localhost{RUNS}/nobody").status == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [
+        ("GET", f"{RUNS}%0A", 404), ("GET", f"{RUNS}%0a?size=1", 404), ("GET", f"{RUNS}/", 404),
+        ("GET", f"{RUNS}%00", 404), ("GET", f"{RUNS}%3Fsize=1", 404), ("GET", "/health%0A", 404),
+        ("GET", f"/{RUNS}", 404), ("GET", f"{RUNS}/a%0A", 404), ("GET", f"{RUNS}/%FF", 404),
+        ("GET", f"{RUNS}/%ED%A0%80", 404), ("GET", f"{RUNS}/a%00", 404), ("GET", f"{RUNS}/%F0%9F%99%82", 404),
+        ("GET", RUNS.replace("-", "%2D"), 200), ("GET", f"{RUNS}#fragment", 200), ("GET", f"{RUNS}?", 200),
+        ("PUT", f"{RUNS}/a%0A", 422), ("PUT", f"{RUNS}/%0A", 422), ("PUT", f"{RUNS}/a%00", 422),
+        ("PUT", f"{RUNS}/%FF", 422), ("PUT", f"{RUNS}/%C3%BC", 422), ("PUT", f"{RUNS}/%ED%A0%80", 422),
+        ("PUT", f"{RUNS}/%zz", 422), ("PUT", f"{RUNS}/A", 422), ("DELETE", f"{RUNS}/a%0A", 422),
+        ("PUT", f"{RUNS}/a%2Fb", 404), ("PUT", f"{RUNS}/a/b", 404), ("PUT", f"{RUNS}/", 404),
+    ],
+)  # fmt: skip
+def test_path_counts_as_it_came(wire: Wire, method: str, target: str, status: int) -> None:
+    reply = wire.ask(method, target, RUN if method == "PUT" else None)
+    assert reply.status == status
+    if status == 422:
+        assert reply.faults(422) == [(("path", "id_"), "string_pattern_mismatch")]
+    elif status != 200:
+        assert reply.faults(status)
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("cursor=%FF", 422), ("cursor=%00", 422), ("cursor=%ED%A0%80", 422), ("size=%FF", 422), ("size=1%0A", 422),
+        ("flowId=a%0A", 422), ("flowId=%FF", 422), ("phase=%FF", 422), ("createdAfter=%FF", 422), ("order=%FF", 422),
+        ("flowType=%FF", 422), ("createdBy=%FF", 422), ("tag=%FF:%FF", 200), ("tag=k:%00", 200), ("%FF=%FF", 200),
+        ("&&==&", 200), ("%", 200), ("size=%31", 200), ("size=+1", 422), ("tag=k:%ED%A0%80", 200),
+    ],
+)  # fmt: skip
+def test_query_is_read_whatever_its_bytes(wire: Wire, query: str, status: int) -> None:
+    reply = wire.ask("GET", f"{RUNS}?{query}")
+    assert reply.status == status, reply.body
+    if status == 422:
+        assert [loc for loc, _ in reply.faults(422)] == [("query", query.partition("=")[0])]
+
+
+def test_location_escapes_what_a_path_may_not_hold(wire: Wire, server: str) -> None:
+    assert urlsplit(server).path == ""
+    reply = wire.ask("PUT", f"{RUNS}/%61-b.c_d", RUN)
+    assert reply.header(b"location") == f"{RUNS}/a-b.c_d".encode()

@@ -1,0 +1,92 @@
+"""Answers: their status, their shape, their headers."""
+
+import json
+from typing import Any
+
+import pytest
+
+from flowruns import errors, responses
+from flowruns.errors import Fault, FlowrunsError
+from flowruns.queries import Stored
+from tests.wire import Reply, call
+
+FAULT = Fault(("body", "logs", 3, "level"), "Something is wrong", "some_type")
+
+REFUSALS: list[tuple[FlowrunsError, int, dict[bytes, bytes]]] = [
+    (errors.BadRequest(), 400, {}),
+    (errors.Unauthorized(), 401, {b"www-authenticate": b"Bearer"}),
+    (errors.Forbidden(FAULT), 403, {}),
+    (errors.NotFound("a1"), 404, {}),
+    (errors.NoSuchPath(), 404, {}),
+    (errors.MethodNotAllowed("PATCH", "GET, HEAD"), 405, {b"allow": b"GET, HEAD"}),
+    (errors.TimedOut(), 408, {}),
+    (errors.AlreadyExists("a1"), 409, {}),
+    (errors.PreconditionFailed("If-Match"), 412, {}),
+    (errors.TooLarge(10), 413, {}),
+    (errors.NotJson(), 415, {}),
+    (errors.Invalid(FAULT, FAULT), 422, {}),
+    (errors.HeadersTooLarge(10), 431, {}),
+    (errors.Unavailable("The database is locked", retry_after=2), 503, {b"retry-after": b"2"}),
+    (errors.Unavailable("The database is damaged"), 503, {}),
+]
+COMMON = {
+    b"content-type": b"application/json",
+    b"x-content-type-options": b"nosniff",
+    b"cache-control": b"no-cache",
+}
+
+
+def test_every_error_has_a_status_and_a_row_here() -> None:
+    kinds = set(FlowrunsError.__subclasses__())
+    assert set(responses.STATUS) == kinds
+    assert {type(error) for error, *_ in REFUSALS} == kinds
+
+
+@pytest.mark.parametrize(("error", "status", "headers"), REFUSALS, ids=lambda value: type(value).__name__)
+async def test_refusal_has_the_one_shape(error: FlowrunsError, status: int, headers: dict[bytes, bytes]) -> None:
+    reply = await call(responses.refusal(error), "GET", "/")
+    assert reply.faults(status) == [(fault.loc, fault.type) for fault in error.faults]
+    assert dict(reply.headers) == COMMON | headers | {b"content-length": b"%d" % len(reply.body)}
+
+
+async def test_fault_names_place_message_and_type() -> None:
+    reply = await call(responses.refusal(errors.Invalid(FAULT)), "GET", "/")
+    assert reply.json == {
+        "detail": [{"loc": ["body", "logs", 3, "level"], "msg": "Something is wrong", "type": "some_type"}]
+    }
+
+
+async def test_fault_of_ours_tells_nothing_of_the_inside() -> None:
+    reply = await call(responses.fault_of_ours(), "GET", "/")
+    assert reply.faults(500) == [(("server",), "internal_error")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "headers"),
+    [
+        (responses.json(b"{}"), 200, COMMON | {b"content-length": b"2"}),
+        (responses.json(b"{}", 201, (b"x", b"y")), 201, COMMON | {b"content-length": b"2", b"x": b"y"}),
+        (responses.stored(Stored(7, b"{}")), 200, COMMON | {b"content-length": b"2", b"etag": b'"7"'}),
+        (responses.not_modified("7"), 304, {b"etag": b'"7"'}),
+        (responses.deleted(), 204, {}),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_head_is_answered_as_get_without_the_body(
+    answer: responses.Answer, status: int, headers: dict[bytes, bytes], method: str
+) -> None:
+    reply: Reply = await call(answer, method, "/")
+    assert reply.status == status
+    assert headers.items() <= dict(reply.headers).items()
+    assert reply.body == (answer.body if method == "GET" else b"")
+
+
+@pytest.mark.parametrize("docs", [b"", b'{"id":"a"}', b'{"id":"a"},{"id":"b","args":{"x":1,"x":2}}'])
+async def test_page_carries_documents_as_they_are_stored(docs: bytes) -> None:
+    cursors: dict[str, Any] = {
+        "current_page": "a", "current_page_backwards": "b", "previous_page": None, "next_page": "d",
+    }  # fmt: skip
+    reply = await call(responses.page(docs, "7", 2, **cursors), "GET", "/")
+    assert reply.body.startswith(b'{"items":[' + docs + b"],")
+    assert reply.json == {"items": json.loads(b"[" + docs + b"]"), "total": 2, **cursors}
+    assert reply.header(b"etag") == b'"7"'

@@ -1,0 +1,161 @@
+"""HTTP as it goes over the wire: requests that no client library would send, and answers one at a time."""
+
+import json
+import socket
+import struct
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message
+
+RUN = b'{"flowId":"deploy","flowType":"automation"}'
+SECONDS = 10  # that any answer may take
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class Reply(NamedTuple):
+    status: int
+    headers: list[tuple[bytes, bytes]]  # names in lower case
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def header(self, name: bytes) -> bytes | None:
+        """The value of *name*, which may not be sent twice."""
+        values = [value for key, value in self.headers if key == name]
+        assert len(values) < 2, values
+        return values[0] if values else None
+
+    def faults(self, status: int) -> list[tuple[tuple[str | int, ...], str]]:
+        """Place and type of each fault of a *status* in the one error shape."""
+        assert self.status == status, (self.status, self.body[:500])
+        assert self.header(b"content-type") == b"application/json"
+        assert self.header(b"content-length") == b"%d" % len(self.body)
+        assert list(self.json) == ["detail"]
+        assert self.json["detail"]
+        for fault in self.json["detail"]:
+            assert list(fault) == ["loc", "msg", "type"]
+            assert fault["msg"]
+        return [(tuple(fault["loc"]), fault["type"]) for fault in self.json["detail"]]
+
+
+def request(method: str, target: str, body: bytes | None = None, /, *lines: str, host: str = "localhost") -> bytes:
+    """The bytes of a request, with further header *lines*."""
+    lines = (f"{method} {target} HTTP/1.1", f"Host: {host}", *lines)
+    if body is not None:
+        lines += ("Content-Type: application/json", f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
+
+
+class Wire:
+    """A connection to the server at *url*."""
+
+    def __init__(self, url: str) -> None:
+        address = urlsplit(url)
+        assert address.hostname
+        assert address.port
+        self.socket = socket.create_connection((address.hostname, address.port), timeout=SECONDS)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._read = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.socket.close()
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def end(self) -> None:
+        """Closes the sending half."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Leaves without a word (RST)."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+    def ask(self, method: str, target: str, body: bytes | None = None, /, *lines: str) -> Reply:
+        self.send(request(method, target, body, *lines))
+        return self.reply(method)
+
+    def reply(self, method: str = "GET") -> Reply:
+        """The next answer, to a request of *method*."""
+        head, _, self._read = self._until(b"\r\n\r\n").partition(b"\r\n\r\n")
+        first, *lines = head.split(b"\r\n")
+        version, status, *_ = first.split(b" ")
+        assert version == b"HTTP/1.1"
+        pairs = [line.split(b": ", 1) for line in lines]
+        reply = Reply(int(status), [(name.lower(), value) for name, value in pairs], b"")
+        if method == "HEAD" or reply.status in (100, 204, 304):
+            return reply
+        size = int(reply.header(b"content-length") or b"")
+        while len(self._read) < size:
+            self._more()
+        body, self._read = self._read[:size], self._read[size:]
+        return reply._replace(body=body)
+
+    def rest(self) -> bytes:
+        """All that comes until the server closes."""
+        try:
+            while data := self.socket.recv(65536):
+                self._read += data
+        except ConnectionResetError:
+            pass
+        rest, self._read = self._read, b""
+        return rest
+
+    def trickle(self, piece: bytes) -> bytes:
+        """All that comes until the server closes, while *piece* is sent whenever nothing has come for 50 ms."""
+        self.socket.settimeout(0.05)
+        for _ in range(SECONDS * 20):
+            try:
+                return self.rest()
+            except TimeoutError:
+                try:
+                    self.send(piece)
+                except ConnectionError:
+                    continue
+        raise AssertionError(f"still open after {self._read!r}")
+
+    def _until(self, mark: bytes) -> bytes:
+        while mark not in self._read:
+            self._more()
+        return self._read
+
+    def _more(self) -> None:
+        data = self.socket.recv(65536)
+        assert data, f"closed after {self._read!r}"
+        self._read += data
+
+
+def heard(url: str) -> None:
+    """Returns once the server at *url* has read what was sent to it before."""
+    with Wire(url) as wire:
+        for _ in range(2):  # what arrived before was looked at in the same turn of the loop as the first, or earlier
+            wire.ask("GET", "/health")
+
+
+async def call(app: ASGIApp, method: str, path: str, headers: Headers = (), body: bytes = b"") -> Reply:
+    """What *app* answers without a server; only *headers* are sent."""
+    sent: list[Message] = []
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "method": method,
+        "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": list(headers),
+    }  # fmt: skip
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    start, *rest = sent
+    assert start["type"] == "http.response.start"
+    assert [message["type"] for message in rest] == ["http.response.body"]
+    return Reply(start["status"], list(start["headers"]), rest[0]["body"])
