@@ -10,7 +10,6 @@ from flowruns.datafile import SCHEMA_VERSION
 from flowruns.errors import Fault, MethodNotAllowed, NoSuchPath, NotFound
 from flowruns.inputs import Inputs
 from flowruns.models import RunPost, RunPut, Slug
-from flowruns.openapi import document
 from flowruns.paging import Cursor
 from flowruns.responses import Answer, Header, Receive, Scope, Send
 from flowruns.store import Store
@@ -122,6 +121,8 @@ class ServiceApi:
 
     async def openapi(self, given: Inputs) -> Answer:
         """GET /openapi.json: this API, described."""
+        from flowruns.openapi import document  # few ask for it, and every start would pay
+
         return responses.json(document())
 
     async def health(self, given: Inputs) -> Answer:

@@ -68,6 +68,7 @@ class Where(NamedTuple):
     clause: str = "true"
     args: tuple[Any, ...] = ()
     tally: str | None = None  # the same of `tally`, with the same *args*; None: it cannot tell
+    counted: str | None = None  # in place of *source* where nothing but their number is asked for
     fingerprint: bytes = b""  # the same for the same filters in any order
 
 
@@ -141,6 +142,7 @@ def _where(chosen: list[tuple[Filter, list[tuple[Any, ...]]]]) -> Where:
         return where._replace(
             source="tag as lead cross join run on run.created_seq = lead.created_seq",
             place="lead.created_seq",
+            counted=None if any(values for _, values in rest) else "tag as lead",
             clause=" and ".join(
                 ["lead.key = ? and lead.value = ?", *(_clause(one, values, "+") for one, values in rest if values)]
             ),

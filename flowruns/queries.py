@@ -58,7 +58,7 @@ def get(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Stored | Non
 
 
 def page(connection: sqlite3.Connection, where: Where, window: Window) -> Rows:
-    """The runs of *where* in *window*, with all that its cursors need, in one statement."""
+    """The runs of *where* in *window*, with all that its cursors need, of one snapshot."""
     limit = sqlite3.SQLITE_LIMIT_LENGTH
     usual = connection.setlimit(limit, MOST_PAGE_BYTES)
     try:
@@ -72,52 +72,51 @@ def page(connection: sqlite3.Connection, where: Where, window: Window) -> Rows:
 
 def _page(where: Where, window: Window) -> tuple[str, tuple[object, ...]]:
     cut, up = window.start
-    side, walk = (">= ?", "asc") if up else ("< ?", "desc")
-    order = "asc" if window.ascending else "desc"
     total, total_args = _total(where)
-    chosen = f"from {where.source} where {where.clause} and {where.place}"
-    # One row, as each costs a fight for the interpreter's lock. The numbers are found in an index
-    # alone, then the documents by number.
+    chosen = f"from {where.source} where (select total from counted) > 0 and {where.clause} and {where.place}"
+    items = f"select {where.place} as place, doc {chosen} > 0 and {_walk(where, up)} limit ?"
+    if up != window.ascending:
+        items = f"select * from ({items}) order by place {'asc' if window.ascending else 'desc'} limit -1"
+    # One row, as each costs a fight for the interpreter's lock.
     sql = f"""
-        with chosen(created_seq) as materialized (
-            select {where.place} {chosen} > 0 and {where.place} {side} order by {where.place} {walk} limit ?
-        ),
-        items as (
-            select group_concat(doc, ',') as docs, min(created_seq) as lowest, max(created_seq) as highest from (
-                select created_seq, doc from chosen join run using (created_seq) order by created_seq {order} limit ?
-            )
+        with counted(total) as materialized (select {total}),
+        page as materialized (
+            select group_concat(doc, ',') as docs, min(place) as lowest, max(place) as highest from ({items})
         )
-        select cast(ifnull(docs, '') as blob), {total}, clock.seq, lowest, highest,
+        select cast(ifnull(docs, '') as blob), total, seq, lowest, highest,
             exists (select 1 {chosen} > 0 and {where.place} < ifnull(lowest, ?)),
             exists (select 1 {chosen} >= ifnull(highest + 1, ?))
-        from items, clock
+        from page, counted, clock
     """
     args = where.args
-    return sql, (*args, cut, window.size, window.size, *total_args, *args, cut, *args, cut)
+    return sql, (*total_args, *args, cut, window.size, *args, cut, *args, cut)
+
+
+def _walk(where: Where, up: bool) -> str:
+    """From the cut on, to the side that is read."""
+    return f"{where.place} {'>=' if up else '<'} ? order by {where.place} {'asc' if up else 'desc'}"
 
 
 def _total(where: Where) -> tuple[str, tuple[object, ...]]:
     """The expression that counts the runs of *where*, as far as possible without counting."""
     if where is ALL:
-        return "clock.runs", ()
+        return "runs from clock", ()
     if where.tally is not None:
-        return f"(select ifnull(sum(runs), 0) from tally where {where.tally})", where.args
-    return f"(select count(*) from {where.source} where {where.clause} and {where.place} > 0)", where.args
+        return f"ifnull(sum(runs), 0) from tally where {where.tally}", where.args
+    return f"count(*) from {where.counted or where.source} where {where.clause} and {where.place} > 0", where.args
 
 
 def _heavy_page(connection: sqlite3.Connection, where: Where, window: Window) -> Rows:
     """The page row by row, until it has its bytes; at least one run."""
     cut, up = window.start
-    chosen = f"from {where.source} where {where.clause} and {where.place}"
-    side, walk = (">= ?", "asc") if up else ("< ?", "desc")
     total, total_args = _total(where)
+    chosen = f"from {where.source} where {where.clause} and {where.place}"
     connection.execute("begin")
     try:
         taken: list[tuple[int, bytes]] = []
         size = 0
         for row in connection.execute(
-            f"select run.created_seq, cast(run.doc as blob) {chosen} > 0 and {where.place} {side}"
-            f" order by {where.place} {walk} limit ?",
+            f"select {where.place}, cast(doc as blob) {chosen} > 0 and {_walk(where, up)} limit ?",
             (*where.args, cut, window.size),
         ):
             size += len(row[1])
@@ -128,7 +127,7 @@ def _heavy_page(connection: sqlite3.Connection, where: Where, window: Window) ->
         numbers = [number for number, _ in taken]
         lowest, highest = min(numbers), max(numbers)
         rest = connection.execute(
-            f"select {total}, clock.seq, exists (select 1 {chosen} > 0 and {where.place} < ?),"
+            f"select (select {total}), seq, exists (select 1 {chosen} > 0 and {where.place} < ?),"
             f" exists (select 1 {chosen} > ?) from clock",
             (*total_args, *where.args, lowest, *where.args, highest),
         ).fetchone()
