@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from flowruns import __version__
-from flowruns.errors import CannotStart, DatabaseInUse, DatabaseUnusable, PortTaken
+from flowruns.errors import CannotStart, DatabaseInUse, DatabaseUnusable, PortTaken, one_line
 from flowruns.settings import DEFAULTS, MEMORY, MIB, Settings
 
 EXIT_CODES: dict[type[CannotStart], int] = {PortTaken: 3, DatabaseInUse: 4, DatabaseUnusable: 5}
@@ -158,9 +158,9 @@ def is_loopback(host: str) -> bool:
 
 def read_tokens(given: tuple[str, ...]) -> dict[str, int]:
     """The user id of each token, from options and the environment. Raises click.UsageError."""
-    lines = os.environ.get("FLOWRUNS_TOKENS", "").split(",")
-    for text in given:
-        lines += _token_lines(text)
+    lines = [line for text in given for line in _token_lines("--token", text)]
+    if environment := os.environ.get("FLOWRUNS_TOKENS"):
+        lines += _some("FLOWRUNS_TOKENS", environment.split(","))
     tokens: dict[str, int] = {}
     for line in filter(None, map(str.strip, lines)):
         token, _, user = line.rpartition("=")
@@ -172,26 +172,31 @@ def read_tokens(given: tuple[str, ...]) -> dict[str, int]:
     return tokens
 
 
-def _token_lines(text: str) -> list[str]:
-    """The lines that one --token stands for; an empty source is a mistake, not an open door."""
+def _token_lines(option: str, text: str) -> list[str]:
+    """The lines that one *option* stands for."""
     if text == "-":
-        lines = sys.stdin.read().splitlines()
-    elif text.startswith("@"):
-        try:
-            lines = Path(text[1:]).expanduser().read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise click.UsageError(f"--token {text}: cannot read it: {error}") from None
-    else:
-        lines = [text]
+        return _some(option, sys.stdin.read().splitlines())
+    if not text.startswith("@"):
+        return _some(option, [text])
+    try:
+        return _some(option, Path(text[1:]).expanduser().read_text(encoding="utf-8").splitlines())
+    except OSError as error:
+        raise click.UsageError(f"{option} @FILE: cannot read the file: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise click.UsageError(f"{option} @FILE: the file is not UTF-8") from None
+
+
+def _some(source: str, lines: list[str]) -> list[str]:
+    """*lines*, unless there is nothing in them: that is a mistake, not an open door."""
     if not any(map(str.strip, lines)):
-        raise click.UsageError("--token: there is no token in it; give TOKEN=USER_ID")
+        raise click.UsageError(f"{source}: there is no token in it; give TOKEN=USER_ID")
     return lines
 
 
 def say(line: str) -> None:
     """Writes *line* to stderr at once; nobody need be listening."""
     with suppress(OSError):
-        click.echo(line, err=True)
+        click.echo(one_line(line), err=True)
 
 
 def main(argv: list[str] | None = None) -> int:

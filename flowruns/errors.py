@@ -1,6 +1,11 @@
-"""What flowruns raises on purpose. Each error carries the faults that its answer names."""
+"""What flowruns raises on purpose, and how it is said. Each error carries the faults that its answer names."""
 
 from typing import NamedTuple
+
+
+def one_line(text: str) -> str:
+    """*text* with all escaped that would break its line, or colour it."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 class Fault(NamedTuple):

@@ -11,6 +11,7 @@ from time import perf_counter
 
 from starlette.types import ASGIApp
 
+from flowruns.errors import one_line
 from flowruns.responses import Message, Receive, Scope, Send
 
 log = logging.getLogger("flowruns")
@@ -49,8 +50,7 @@ class _Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of *record*."""
-        text = super().format(record)
-        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+        return one_line(super().format(record))
 
 
 class _Dropping(QueueHandler):

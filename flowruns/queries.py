@@ -197,7 +197,9 @@ def write(
         if isinstance(write, Create) and write.id is None:
             while id in batch.rows:  # taken, by somebody who chose it
                 id = make_id(now)
-                batch.rows.update(_find(connection, [id])[1])
+                met = _find(connection, [id])[1]
+                found.update(met)
+                batch.rows |= met | batch.rows
         outcomes.append(batch.outcome(id, write))
     changed = [row for id, row in batch.rows.items() if row is not found.get(id)]
     _write_rows(connection, changed, found)

@@ -5,7 +5,7 @@ import json
 import os
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 from flowruns.conditions import precondition
 from flowruns.errors import AlreadyExists, NotFound, PreconditionFailed
 from flowruns.filters import where
+from flowruns.ids import Uuid7
 from flowruns.models import Action, FlowType, RunPost, RunPut, Tag
 from flowruns.paging import Window
 from flowruns.store import Store
@@ -110,6 +111,19 @@ async def test_a_made_id_passes_over_one_that_is_taken(path: Path) -> None:
         assert second > first
 
 
+async def test_a_made_id_that_is_taken_harms_nothing(path: Path) -> None:
+    async with Store.open(path, clock=lambda: NOON) as store:
+        store._ids._random = bytes  # the same bits each time, so that ids can be told
+        taken = [Uuid7(bytes)] * 3
+        ids = [make(NOON) for make in taken]
+        for id in ids:
+            await store.put(id, PUT)
+        made, _ = await store.create(RunPost(flow_id="b"))
+        assert made not in ids
+        assert [(await store.get(id)).run.flow_id for id in ids] == ["a"] * 3
+        assert await store.count() == 4
+
+
 async def test_a_failing_write_harms_no_neighbour_in_its_batch(store: Store) -> None:
     await store.put("x", PUT)
     results = await asyncio.gather(
@@ -193,11 +207,78 @@ async def test_totals_and_tags_stay_true_under_any_writes(path: Path) -> None:
                 assert {run.id for run in page.runs} == expected, f"seed {seed}: {name}={value}"
                 assert page.total == len(expected), f"seed {seed}: {name}={value}"
         assert await store.count() == len(model), f"seed {seed}"
+    _check_file(path, model)
+
+
+async def test_writes_that_wait_together_see_each_other_in_order(path: Path) -> None:
+    seed = int.from_bytes(os.urandom(4))
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    model: dict[str, RunPut] = {}
+    async with Store.open(path) as store:
+        for _ in range(60):
+            expected: list[str] = []
+            asked: list[Coroutine[Any, Any, Any]] = []
+            for _ in range(chance.randint(1, 40)):
+                id, body = f"x{chance.randrange(6)}", _any_run(chance)
+                match chance.choice(["put", "put", "create only", "post", "delete"]):
+                    case "put":
+                        asked.append(store.put(id, body))
+                        expected.append("replaced" if id in model else "created")
+                        model[id] = body
+                    case "create only":
+                        asked.append(store.put(id, body, when=precondition(None, "*")))
+                        expected.append("PreconditionFailed" if id in model else "created")
+                        model.setdefault(id, body)
+                    case "post":
+                        asked.append(store.create(RunPost(flow_id="a", id=id)))
+                        expected.append("AlreadyExists" if id in model else "posted")
+                        model.setdefault(id, RunPut(flow_id="a", flow_type=FlowType.SELF_SERVICE_ACTION))
+                    case _:
+                        asked.append(store.delete(id))
+                        expected.append("deleted" if model.pop(id, None) else "NotFound")
+            outcomes = await asyncio.gather(*asked, return_exceptions=True)
+            assert [_told(outcome) for outcome in outcomes] == expected, f"seed {seed}"
+            there = {run.id: run for run in (await store.page(window=Window(size=100))).runs}
+            assert {id: (run.flow_id, run.phase, run.tags) for id, run in there.items()} == {
+                id: (run.flow_id, run.phase, run.tags) for id, run in model.items()
+            }, f"seed {seed}"
+    _check_file(path, model)
+
+
+def _told(outcome: Any) -> str:
+    match outcome:
+        case Exception():
+            return type(outcome).__name__
+        case None:
+            return "deleted"
+        case (str(), _):
+            return "posted"
+        case (_, created):
+            return "created" if created else "replaced"
+    raise AssertionError(outcome)
+
+
+def _check_file(path: Path, model: dict[str, RunPut]) -> None:
+    """The tables that follow the runs follow them."""
+    tags = {(id, tag.key, tag.value) for id, run in model.items() for tag in run.tags or ()}
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
-        assert connection.execute("select min(runs), sum(runs) from tally").fetchone() == (1, len(model))
+        assert connection.execute("select runs from clock").fetchone() == (len(model),)
+        assert connection.execute("select ifnull(min(runs), 1), sum(runs) from tally").fetchone() == (
+            1,
+            len(model) or None,
+        )
+        assert (
+            set(connection.execute("select id, key, value from tag join run using (created_seq) where created_seq > 0"))
+            == tags
+        )
         orphans = "select count(*) from tag where created_seq not in (select created_seq from run)"
         assert connection.execute(orphans).fetchone() == (0,)
+        assert (
+            connection.execute("select max(seq) from run").fetchone()
+            == connection.execute("select seq from clock").fetchone()
+        )
 
 
 def _any_run(chance: random.Random) -> RunPut:
