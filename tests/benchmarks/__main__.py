@@ -16,6 +16,7 @@ from tests.benchmarks.load import GENERATOR, MOST_OTHERS, Load
 from tests.benchmarks.measure import Measured, Plan, measure
 from tests.benchmarks.operations import GROWTH_OPERATIONS, OPERATIONS, Operation
 from tests.benchmarks.runs import FEWEST_RUNS
+from tests.benchmarks.stalls import waits
 
 OURS = "flowruns"
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -70,7 +71,9 @@ def growth(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     sizes = {contender.name: contender.template.stat().st_size / contender.runs for contender in contenders}
     results = measured(GROWTH_OPERATIONS, contenders, options, folder / "answers.json")
     print("\n" + tables.growth(results, [contender.name for contender in contenders], sizes), "\n")
-    return {"load": results, "bytes_a_run": sizes}
+    waited = waits(contenders, options.stall_seconds, folder)
+    print(tables.waits(waited), "\n")
+    return {"load": results, "bytes_a_run": sizes, "waits": waited}
 
 
 def measured(
@@ -137,6 +140,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="of one round")
     parser.add_argument("--runs", type=int, default=10_000, help="in the database (default 10000)")
     parser.add_argument("--sizes", type=listed(int), default=SIZES, help="for --growth: default 1000 to 1000000")
+    parser.add_argument("--stall-seconds", type=float, default=15, help="of mixed load at each size (default 15)")
     parser.add_argument("--folder", help="for the databases; growth takes 8 GB")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     options = parser.parse_args()

@@ -5,6 +5,7 @@ from statistics import median
 
 from tests.benchmarks.load import typical
 from tests.benchmarks.measure import Measured
+from tests.benchmarks.stalls import Waits
 from tests.benchmarks.start import Import, Start
 
 Results = Mapping[str, Mapping[int, Mapping[str, Measured]]]  # by operation, connections, contender
@@ -43,6 +44,12 @@ def growth(results: Results, names: Sequence[str], bytes_a_run: Mapping[str, flo
     rows.append(_row("RSS after load, MB, the most", rss, ".0f"))
     rows.append(_row("bytes a run on disk", [bytes_a_run[name] for name in names], ",.0f"))
     return markdown(["", *names, "last / first"], rows)
+
+
+def waits(found: Mapping[str, Waits]) -> str:
+    """What an answer that needs no database waits under a mixed load."""
+    head = ["waits for no database, mixed load", *(f"{name} ms" for name in Waits._fields)]
+    return markdown(head, [[name, *(f"{value:.1f}" for value in one)] for name, one in found.items()])
 
 
 def starts(found: Mapping[str, Start], base: str) -> str:
