@@ -73,8 +73,8 @@ def page(connection: sqlite3.Connection, where: Where, window: Window) -> Rows:
 def _page(where: Where, window: Window) -> tuple[str, tuple[object, ...]]:
     cut, up = window.start
     total, total_args = _total(where)
-    chosen = f"from {where.source} where (select total from counted) > 0 and {where.clause} and {where.place}"
-    items = f"select {where.place} as place, doc {chosen} > 0 and {_walk(where, up)} limit ?"
+    # Nothing is walked where a total says that there is nothing: a filter may pass over many runs before its end.
+    items = _walk(where, up, "doc", "iif((select total from counted), ?, 0)")
     if up != window.ascending:
         items = f"select * from ({items}) order by place {'asc' if window.ascending else 'desc'} limit -1"
     # One row, as each costs a fight for the interpreter's lock.
@@ -84,17 +84,27 @@ def _page(where: Where, window: Window) -> tuple[str, tuple[object, ...]]:
             select group_concat(doc, ',') as docs, min(place) as lowest, max(place) as highest from ({items})
         )
         select cast(ifnull(docs, '') as blob), total, seq, lowest, highest,
-            exists (select 1 {chosen} > 0 and {where.place} < ifnull(lowest, ?)),
-            exists (select 1 {chosen} >= ifnull(highest + 1, ?))
+            iif(total, exists (select 1 {_chosen(where, "< ifnull(lowest, ?)")}), 0),
+            iif(total, exists (select 1 {_chosen(where, ">= ifnull(highest + 1, ?)")}), 0)
         from page, counted, clock
     """
     args = where.args
-    return sql, (*total_args, *args, cut, window.size, *args, cut, *args, cut)
+    return sql, (*total_args, cut, *args, window.size, cut, *args, cut, *args)
 
 
-def _walk(where: Where, up: bool) -> str:
-    """From the cut on, to the side that is read."""
-    return f"{where.place} {'>=' if up else '<'} ? order by {where.place} {'asc' if up else 'desc'}"
+def _chosen(where: Where, bound: str) -> str:
+    """The runs of *where*, deleted ones left out, that lie within *bound*. It comes first, as SQLite begins a walk at
+    the first bound of two, and "> 0" is there for the indexes that hold no others.
+    """
+    return f"from {where.source} where {where.place} {bound} and {where.clause} and {where.place} > 0"
+
+
+def _walk(where: Where, up: bool, column: str, limit: str) -> str:
+    """The runs from the cut on, to the side that is read, nearest first."""
+    bound, order = (">= ?", "asc") if up else ("< ?", "desc")
+    return (
+        f"select {where.place} as place, {column} {_chosen(where, bound)} order by {where.place} {order} limit {limit}"
+    )
 
 
 def _total(where: Where) -> tuple[str, tuple[object, ...]]:
@@ -103,22 +113,20 @@ def _total(where: Where) -> tuple[str, tuple[object, ...]]:
         return "runs from clock", ()
     if where.tally is not None:
         return f"ifnull(sum(runs), 0) from tally where {where.tally}", where.args
-    return f"count(*) from {where.counted or where.source} where {where.clause} and {where.place} > 0", where.args
+    counted = where._replace(source=where.counted or where.source)
+    return f"count(*) {_chosen(counted, '> 0')}", where.args
 
 
 def _heavy_page(connection: sqlite3.Connection, where: Where, window: Window) -> Rows:
     """The page row by row, until it has its bytes; at least one run."""
     cut, up = window.start
     total, total_args = _total(where)
-    chosen = f"from {where.source} where {where.clause} and {where.place}"
     connection.execute("begin")
     try:
         taken: list[tuple[int, bytes]] = []
         size = 0
-        for row in connection.execute(
-            f"select {where.place}, cast(doc as blob) {chosen} > 0 and {_walk(where, up)} limit ?",
-            (*where.args, cut, window.size),
-        ):
+        sql = _walk(where, up, "cast(doc as blob)", "?")
+        for row in connection.execute(sql, (cut, *where.args, window.size)):
             size += len(row[1])
             if taken and size > MOST_PAGE_BYTES:
                 break
@@ -127,9 +135,9 @@ def _heavy_page(connection: sqlite3.Connection, where: Where, window: Window) ->
         numbers = [number for number, _ in taken]
         lowest, highest = min(numbers), max(numbers)
         rest = connection.execute(
-            f"select (select {total}), seq, exists (select 1 {chosen} > 0 and {where.place} < ?),"
-            f" exists (select 1 {chosen} > ?) from clock",
-            (*total_args, *where.args, lowest, *where.args, highest),
+            f"select (select {total}), seq, exists (select 1 {_chosen(where, '< ?')}),"
+            f" exists (select 1 {_chosen(where, '> ?')}) from clock",
+            (*total_args, lowest, *where.args, highest, *where.args),
         ).fetchone()
     finally:
         connection.execute("rollback")

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 import httpx
 import pytest
 
+from flowruns import queries
 from flowruns.app import create_app
 from flowruns.database import schema
 from flowruns.filters import ALL, where
@@ -409,3 +410,47 @@ def test_the_unfiltered_total_is_no_count() -> None:
     sql, _ = _page(ALL, Window())
     assert "count(" not in sql
     assert "offset" not in sql
+
+
+def filled(runs: int) -> sqlite3.Connection:
+    """A database of so many *runs*: the first and the last hundred are of a rare flow, phase, user and tag."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.executescript(schema())
+    connection.execute("insert into clock values (0, 0, zeroblob(32))")
+    connection.execute("begin")
+    for number in range(1, runs + 1):
+        rare = not 100 < number <= runs - 100
+        connection.execute(
+            "insert into run values (?, ?, ?, ?, 'automation', ?, ?, ?, null, null, null, '{}')",
+            (number, number, f"r{number}", *(("rare", "rare", "2025", 1) if rare else ("usual", "usual", "2026", 2))),
+        )
+        connection.execute("insert into tag values ('k', ?, ?)", ("rare" if rare else "usual", number))
+    connection.execute("commit")
+    return connection
+
+
+@pytest.mark.parametrize(
+    "query", ["", "flowId=rare", "phase=rare", "createdBy=1", "tag=k:rare", "flowId=rare&phase=usual"]
+)
+@pytest.mark.parametrize("ascending", [False, True])
+def test_a_page_costs_the_same_however_many_runs_there_are(query: str, ascending: bool) -> None:
+    steps = {}
+    for runs in (1_000, 8_000):
+        with closing(filled(runs)) as connection:
+            counted = 0
+
+            def count() -> None:
+                nonlocal counted
+                counted += 1
+
+            chosen = where(parse_qsl(query), []) if query else ALL
+            connection.set_progress_handler(count, 10)
+            for cut in (1, 50, 150, runs // 2, runs - 150, runs - 50, runs, 2 * runs):
+                for up in (False, True):
+                    counted = 0
+                    queries.page(connection, chosen, Window(Cursor(cut, up), 20, ascending))
+                    steps[runs, runs - cut if cut >= runs // 2 else cut, up] = counted
+    # Walks that meet nothing but usual runs between the rare ones pass over none of them.
+    for (runs, place, up), counted in steps.items():
+        if runs == 8_000 and (1_000, place, up) in steps:
+            assert counted <= 1.5 * steps[1_000, place, up] + 20, (place, up, counted, steps[1_000, place, up])
