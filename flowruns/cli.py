@@ -62,6 +62,18 @@ class Seconds(click.FloatRange):
         return seconds
 
 
+class Host(click.ParamType[str]):
+    """A host's name or address, as it stands in a Host header."""
+
+    name = "host"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """*value*, if it can be one."""
+        if not re.fullmatch(r"[^\s/@]+", value):
+            self.fail(f"{value!r} is not a host: give a name or an address, for example runs.example", param, ctx)
+        return str(value)
+
+
 class Origin(click.ParamType[str]):
     """A web origin, as browsers write it."""
 
@@ -111,7 +123,7 @@ def cli() -> None:
     help="Seconds that a write waits for another program's lock on the file.",
 )  # fmt: skip
 @click.option(
-    "--allow-host", "allow_hosts", multiple=True, metavar="HOST", envvar="FLOWRUNS_ALLOW_HOST",
+    "--allow-host", "allow_hosts", multiple=True, type=Host(), envvar="FLOWRUNS_ALLOW_HOST",
     help="Serve requests for this Host too, beside loopback and --host. Repeatable.",
 )  # fmt: skip
 @click.option(
@@ -179,7 +191,8 @@ def _token_lines(option: str, text: str) -> list[str]:
     if not text.startswith("@"):
         return _some(option, [text])
     try:
-        return _some(option, Path(text[1:]).expanduser().read_text(encoding="utf-8").splitlines())
+        lines = Path(text[1:]).expanduser().read_text(encoding="utf-8").splitlines()
+        return _some(option, [line for line in lines if not line.startswith("#")])
     except OSError as error:
         raise click.UsageError(f"{option} @FILE: cannot read the file: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -67,7 +67,9 @@ def _locked(name: Path, path: Path) -> int:
         except OSError:
             owner = os.read(handle, 1000).decode(errors="replace") or "starting"
             os.close(handle)
-            raise DatabaseInUse(f"{path} is served by another flowruns already ({owner})") from None
+            raise DatabaseInUse(
+                f"{path} is served by another flowruns already ({owner}); stop it, or name another file"
+            ) from None
         # The one before may have removed the file between our open and our lock.
         found = os.fstat(handle)
         if identity(name) == Identity(found.st_dev, found.st_ino):
@@ -129,10 +131,10 @@ def check_content(path: Path) -> None:
     if not header:
         return
     if len(header) < _HEADER_SIZE or not header.startswith(_MAGIC):
-        raise DatabaseUnusable(f"{path} is not a SQLite database")
+        raise DatabaseUnusable(f"{path} is not a SQLite database; name another file")
     version, application = _number(header, 60), _number(header, 68)
     if application != APPLICATION_ID:
-        raise DatabaseUnusable(f"{path} is a database of another program")
+        raise DatabaseUnusable(f"{path} is a database of another program; name another file")
     if version > SCHEMA_VERSION:
         raise DatabaseUnusable(
             f"{path} was written by a newer flowruns, with schema {version}, where this one knows {SCHEMA_VERSION}:"

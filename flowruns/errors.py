@@ -99,11 +99,11 @@ class TooLarge(FlowrunsError):
 
 
 class NotJson(FlowrunsError):
-    """The Content-Type is not application/json."""
+    """The body is not plain application/json, by what *header* says of it."""
 
-    def __init__(self) -> None:
-        msg = "Send JSON, with the header Content-Type: application/json"
-        super().__init__(Fault(("header", "content-type"), msg, "unsupported_media_type"))
+    def __init__(self, header: str = "content-type") -> None:
+        msg = "Send JSON, not compressed, with the header Content-Type: application/json"
+        super().__init__(Fault(("header", header), msg, "unsupported_media_type"))
 
 
 class HeadersTooLarge(FlowrunsError):

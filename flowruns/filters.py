@@ -104,7 +104,8 @@ def _faults(text: str, type: Any, loc: Loc) -> list[Fault]:
     if type is int:
         number = integer(text, loc)
         return [number] if isinstance(number, Fault) else []
-    return text_faults(_unescaped(text) if type is Instant else text, type, loc)
+    faults = text_faults(_unescaped(text) if type is Instant else text, type, loc)
+    return [fault._replace(msg="Input should be key:value") for fault in faults] if type is TagPair else faults
 
 
 def _arguments(text: str, filter: Filter) -> tuple[Any, ...]:

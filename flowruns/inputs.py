@@ -67,6 +67,8 @@ class Inputs:
         media_type = (self.header(b"content-type") or "").partition(";")[0]
         if media_type.strip().lower() != "application/json":
             raise NotJson
+        if self.header(b"content-encoding") not in (None, "identity"):
+            raise NotJson("content-encoding")
         try:
             return decode(await self._bytes(), type)
         except Invalid as error:

@@ -41,7 +41,8 @@ def instant(text: str) -> str:
         return utc(parsed)
     except (ValueError, OverflowError):  # the 30th of February; years beyond 1 to 9999 once in UTC
         raise RuleBroken(
-            "datetime_parsing", "Input should be a valid datetime within the years 1 to 9999 in UTC"
+            "datetime_parsing",
+            "Input should be a valid datetime: a day and time that exist, in UTC within the years 1 to 9999",
         ) from None
 
 

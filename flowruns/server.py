@@ -1,6 +1,7 @@
 """The server: opens the socket and the store, serves, and closes them in reverse."""
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -57,7 +58,8 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        raise PortTaken(f"cannot listen on {shown}: {error.strerror}; `flowruns --port 0` takes a free port") from None
+        cure = "; `flowruns --port 0` takes a free port" if error.errno == errno.EADDRINUSE else ""
+        raise PortTaken(f"cannot listen on {shown}: {error.strerror}{cure}") from None
     return listener
 
 

@@ -352,6 +352,11 @@ class TestBodies:
             assert faults(response, 415) == {("header", "content-type"): "unsupported_media_type"}
             assert "Content-Type: application/json" in response.text
 
+    async def test_a_compressed_body_is_415(self, client: httpx.AsyncClient) -> None:
+        headers = {"content-type": "application/json", "content-encoding": "gzip"}
+        response = await client.post(RUNS, content=b'{"flowId":"a"}', headers=headers)
+        assert faults(response, 415) == {("header", "content-encoding"): "unsupported_media_type"}
+
     @pytest.mark.parametrize("type", ["application/json", "Application/JSON ; charset=utf-8", "application/json;x=y"])
     async def test_json_may_be_declared_with_parameters(self, client: httpx.AsyncClient, type: str) -> None:
         response = await client.post(RUNS, content=b'{"flowId":"a"}', headers={"content-type": type})
