@@ -8,7 +8,10 @@ import schemathesis
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """Gives the *case* a cursor that belongs to its filters (none), and one id in path and body."""
+    """Gives the *case* a cursor that belongs to its filters (none), one id in path and body, and date-times that
+    stay within the years 1 to 9999 in UTC.
+    """
+    case.body, case.query = _within_the_years(case.body), _within_the_years(case.query)
     if isinstance(case.query, dict) and isinstance(case.query.get("cursor"), str):
         case.query["cursor"] = ""
     id = (case.path_parameters or {}).get("id_")
@@ -16,3 +19,13 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         sent = case.body.get("id")
         if isinstance(sent, str) and re.fullmatch(r"[a-z0-9_.-]+", sent):
             case.body["id"] = id
+
+
+def _within_the_years(value: Any) -> Any:
+    if isinstance(value, str):
+        return re.sub(r"\A((?:0001-01-01|9999-12-31)T[\d:.]+)[+-]\d\d:\d\d\Z", r"\1Z", value)
+    if isinstance(value, list):
+        return [_within_the_years(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _within_the_years(item) for key, item in value.items()}
+    return value
