@@ -16,8 +16,8 @@ Slug = Annotated[str, Meta(pattern=r"\A([a-z0-9_.-]+)\Z")]
 Word = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_-]{0,63}\Z")]
 
 _RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:[0-5]\d)?", re.ASCII
-)  # RFC 3339 5.6; the offset is asked for below, so that its absence has a name of its own
+    r"(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:[0-5]\d)?", re.ASCII
+)  # RFC 3339 5.6; the offset is asked for below, so that its absence has a name of its own; 24:00 is not of it
 
 
 class RuleBroken(ValueError):
