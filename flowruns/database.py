@@ -59,7 +59,7 @@ class Connection(aiosqlite.Connection):
 
     async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """What *function* returns or raises, run whole on the thread; cancelling the caller does not stop it."""
-        result: T = await self._execute(function, self._conn)  # type: ignore[no-untyped-call]
+        result: T = await self._execute(function, self._conn)  # type: ignore[no-untyped-call]  # private, see pyproject
         return result
 
 

@@ -60,7 +60,7 @@ class Inputs:
             return convert(text, type)
         except ValidationError:
             self.faults += text_faults(text, type, ("path", name))
-            return text  # type: ignore[no-any-return]  # not used: leaving raises
+            return text  # type: ignore[no-any-return]  # for a message only: leaving raises
 
     async def body(self, type: type[T]) -> T | None:
         """The body as a *type*; None after a fault. Raises NotJson, TooLarge or Disconnected at once."""

@@ -29,7 +29,7 @@ def test_id_tells_the_millisecond_it_was_made_in() -> None:
 
 
 @pytest.mark.parametrize("random_bytes", [os.urandom, lambda count: b"\x00" * count, lambda count: b"\xff" * count])
-def test_each_id_is_above_the_one_before_whatever_the_clock_does(random_bytes) -> None:  # type: ignore[no-untyped-def]
+def test_each_id_is_above_the_one_before_whatever_the_clock_does(random_bytes) -> None:  # type: ignore[no-untyped-def]  # any source of bytes
     seed = os.urandom(4)
     rand = random.Random(seed)
     make = Uuid7(random_bytes)

@@ -26,9 +26,9 @@ async def test_it_is_served(client: httpx.AsyncClient) -> None:
 async def test_paths_and_methods_are_those_of_the_routes(app: Starlette) -> None:
     served = {}
     for route in app.routes:
-        endpoint = route.endpoint  # type: ignore[attr-defined]
+        endpoint = route.endpoint  # type: ignore[attr-defined]  # all are `Path`s
         assert isinstance(endpoint, Endpoint)
-        served[route.path] = set(endpoint._operations) - {"HEAD"}  # type: ignore[attr-defined]
+        served[route.path] = set(endpoint._operations) - {"HEAD"}  # type: ignore[attr-defined]  # as above
     assert {path: {method.upper() for method in item} for path, item in DOCUMENT["paths"].items()} == served
 
 

@@ -26,4 +26,4 @@ def test_printed_settings_show_the_rest() -> None:
 
 def test_settings_are_frozen() -> None:
     with pytest.raises(AttributeError):
-        DEFAULTS.port = 1  # type: ignore[misc]
+        DEFAULTS.port = 1  # type: ignore[misc]  # it is refused: that is the test

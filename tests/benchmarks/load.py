@@ -60,7 +60,7 @@ def _generate(url: str, requests: Path, connections: int, seconds: float) -> dic
     assert process.stderr is not None
     if process.stderr.readline() != "ready\n":
         raise SystemExit(f"{command[0]} failed: {process.communicate()}")
-    time.sleep(seconds)
+    time.sleep(seconds)  # the measurement itself
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     told: dict[str, float] = json.loads(out.strip().splitlines()[-1]) if process.returncode == 0 else {}

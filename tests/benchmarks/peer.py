@@ -149,7 +149,7 @@ async def page(
     flow_id: Annotated[list[str] | None, Query(alias="flowId")] = None,
     flow_type: Annotated[list[FlowType] | None, Query(alias="flowType")] = None,
     phase: Annotated[list[str] | None, Query()] = None,
-) -> CustomizedPage[CursorPage[FlowRun], UseIncludeTotal(True)]:  # type: ignore[valid-type]
+) -> CustomizedPage[CursorPage[FlowRun], UseIncludeTotal(True)]:  # type: ignore[valid-type]  # made by a call
     query = select(Row).order_by(Row.seq.desc())
     for column, values in ((Row.flow_id, flow_id), (Row.flow_type, flow_type), (Row.phase, phase)):
         if values:

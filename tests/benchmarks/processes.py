@@ -91,8 +91,8 @@ def _address(process: subprocess.Popen[bytes], log: IO[str]) -> str:
         if found := re.search(r"https?://([\w.]+:\d+)", text):
             return found[1]
         if process.poll() is not None:
-            raise SystemExit(f"{' '.join(map(str, process.args))} ended:\n{text}")  # type: ignore[arg-type]
-        time.sleep(0.001)
+            raise SystemExit(f"{' '.join(map(str, process.args))} ended:\n{text}")  # type: ignore[arg-type]  # a list of words
+        time.sleep(0.001)  # between two looks at a file, which cannot be waited for
     raise SystemExit(f"no server within {_START_SECONDS} s:\n{text}")
 
 

@@ -51,7 +51,7 @@ def _asked(server: Server, while_alive: threading.Thread) -> Waits:
         connection.request("GET", "/nothing")
         connection.getresponse().read()
         took.append((time.perf_counter() - began) * 1000)
-        time.sleep(_PAUSE_SECONDS)
+        time.sleep(_PAUSE_SECONDS)  # so that asking is no load of its own
     connection.close()
     took.sort()
     return Waits(took[len(took) // 2], took[math.ceil(len(took) * 0.999) - 1], took[-1])
