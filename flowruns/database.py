@@ -1,7 +1,7 @@
 """Connections on threads of their own: jobs that wait together travel, and commit, together.
 
 The way to a connection's thread and back costs many times what SQLite needs for a row, so as few journeys as
-possible are made: while one is under way, what is asked for gathers, and makes the next one.
+possible are made: while jobs are performed, what is asked for gathers, and the thread goes on with it.
 """
 
 import asyncio
@@ -27,6 +27,9 @@ J = TypeVar("J")
 
 # Large enough to carry all that 64 busy connections ask, small enough to bound what one journey costs.
 MOST_JOBS = 64
+
+# On a connection that several lanes share, the others have their turn after so many journeys' worth of jobs.
+_MOST_BATCHES = 16
 
 # MIGRATIONS[1] is the SQL that makes version 2 of version 1; schema.sql is the newest.
 MIGRATIONS: dict[int, str] = {}
@@ -70,7 +73,7 @@ class Failed(NamedTuple):
 
 
 class Lane(Generic[J, T]):
-    """Jobs to one connection: those that wait together are performed in one journey, in order."""
+    """Jobs to one connection: those that wait together are performed together, in order."""
 
     def __init__(
         self, connection: Connection, perform: Callable[[sqlite3.Connection, list[J]], Sequence[T | Failed]]
@@ -94,31 +97,44 @@ class Lane(Generic[J, T]):
             await asyncio.wait([self._driver])
 
     async def _drive(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
             while self._waiting:
-                taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_JOBS))]
-                wanted = [(job, waiter) for job, waiter in taken if not waiter.done()]
-                if wanted:
-                    await self._carry(wanted)
+                await self._connection.call(partial(self._perform_waiting, loop))
+        except Exception as error:  # the connection is closed
+            refused = list(self._waiting)
+            self._waiting.clear()
+            _tell(refused, [Failed(error)] * len(refused))
         finally:
             self._driver = None
 
-    async def _carry(self, batch: list[tuple[J, "asyncio.Future[T]"]]) -> None:
-        outcomes: Sequence[T | Failed]
-        try:
-            outcomes = await self._connection.call(partial(_perform, self._perform, [job for job, _ in batch]))
-        except BaseException as error:
-            outcomes = [Failed(error)] * len(batch)
-            if not isinstance(error, Exception):  # this task is cancelled: the loop ends
-                raise
-        finally:
-            for (_, waiter), outcome in zip(batch, outcomes, strict=True):
-                if waiter.done():
-                    continue
-                if isinstance(outcome, Failed):
-                    waiter.set_exception(outcome.error)
-                else:
-                    waiter.set_result(outcome)
+    def _perform_waiting(self, loop: asyncio.AbstractEventLoop, connection: sqlite3.Connection) -> None:
+        """On the thread: performs what waits, and what has come meanwhile, which needs no journey of its own."""
+        for _ in range(_MOST_BATCHES):
+            if not (batch := self._taken()):
+                break
+            outcomes = _perform(self._perform, [job for job, _ in batch], connection)
+            loop.call_soon_threadsafe(_tell, batch, outcomes)
+
+    def _taken(self) -> list[tuple[J, "asyncio.Future[T]"]]:
+        """What waits, less what nobody waits for any more: the thread alone takes, the loop alone appends."""
+        taken: list[tuple[J, asyncio.Future[T]]] = []
+        while self._waiting and len(taken) < MOST_JOBS:
+            one = self._waiting.popleft()
+            if not one[1].done():
+                taken.append(one)
+        return taken
+
+
+def _tell(batch: Sequence[tuple[J, "asyncio.Future[T]"]], outcomes: Sequence[T | Failed]) -> None:
+    """Gives those who wait their outcomes."""
+    for (_, waiter), outcome in zip(batch, outcomes, strict=True):
+        if waiter.done():
+            continue
+        if isinstance(outcome, Failed):
+            waiter.set_exception(outcome.error)
+        else:
+            waiter.set_result(outcome)
 
 
 def _perform(

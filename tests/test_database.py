@@ -155,6 +155,60 @@ async def test_what_is_asked_for_during_a_journey_makes_the_next(connection: Con
     assert journeys == [1, 5]
 
 
+async def test_the_thread_goes_on_with_what_came_meanwhile(connection: Connection, monkeypatch: Any) -> None:
+    calls: list[object] = []
+    call = connection.call
+
+    async def counted(function: Callable[[sqlite3.Connection], Any]) -> Any:
+        calls.append(function)
+        return await call(function)
+
+    monkeypatch.setattr(connection, "call", counted)
+    await kept_busy(Lane(connection, run_each), 5)
+    assert len(calls) == 1
+
+
+async def test_busy_lane_leaves_others_of_its_connection_their_turn(connection: Connection) -> None:
+    done: list[str] = []
+
+    def perform(connection: sqlite3.Connection, jobs: list[Job]) -> list[Any]:
+        done.append("busy")
+        return run_each(connection, jobs)
+
+    busy, other, gate = Lane(connection, perform), Lane(connection, run_each), Gate()
+    first = asyncio.create_task(busy.run(gate))
+    await gate.reached()
+    waiting = asyncio.create_task(other.run(lambda _: done.append("other")))
+    following = asyncio.create_task(kept_busy(busy, 40))
+    for _ in range(2):
+        await asyncio.sleep(0)  # until its first job waits
+    gate.open()
+    await asyncio.gather(first, waiting, following)
+    assert done.count("busy") == 41
+    assert done[-1] != "other"
+
+
+async def kept_busy(lane: Lane, count: int) -> None:
+    """Runs *count* jobs, each asked for while the one before is performed."""
+    gates = [Gate() for _ in range(count)]
+    tasks = [asyncio.create_task(lane.run(gates[0]))]
+    for gate, following in zip(gates, gates[1:], strict=False):
+        await gate.reached()
+        tasks.append(asyncio.create_task(lane.run(following)))
+        await asyncio.sleep(0)  # it waits now
+        gate.open()
+    gates[-1].open()
+    await asyncio.gather(*tasks)
+
+
+async def test_closed_connection_fails_all_that_waits(path: Path) -> None:
+    async with Connection(lambda: connect(path), iter_chunk_size=64) as connection:
+        lane = Lane(connection, run_each)
+    outcomes = await asyncio.gather(*(lane.run(lambda _: None) for _ in range(3)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [ValueError] * 3
+    await lane.drained()
+
+
 async def test_failed_outcome_is_raised_to_its_caller_alone(connection: Connection) -> None:
     lane: Lane[int, int] = Lane(
         connection, lambda _, jobs: [Failed(ValueError(job)) if job % 2 else job for job in jobs]
