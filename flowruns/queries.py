@@ -77,16 +77,19 @@ def _page(where: Where, window: Window) -> tuple[str, tuple[object, ...]]:
     items = _walk(where, up, "doc", "iif((select total from counted), ?, 0)")
     if up != window.ascending:
         items = f"select * from ({items}) order by place {'asc' if window.ascending else 'desc'} limit -1"
-    # One row, as each costs a fight for the interpreter's lock.
+    # One row, as each costs a fight for the interpreter's lock; and nothing beside `page`, as in a join its documents
+    # would be copied to a table of their own.
+    counted = "(select total from counted)"
     sql = f"""
         with counted(total) as materialized (select {total}),
-        page as materialized (
-            select group_concat(doc, ',') as docs, min(place) as lowest, max(place) as highest from ({items})
+        page as not materialized (
+            select cast(ifnull(group_concat(doc, ','), '') as blob) as docs, min(place) as lowest, max(place) as highest
+            from ({items})
         )
-        select cast(ifnull(docs, '') as blob), total, seq, lowest, highest,
-            iif(total, exists (select 1 {_chosen(where, "< ifnull(lowest, ?)")}), 0),
-            iif(total, exists (select 1 {_chosen(where, ">= ifnull(highest + 1, ?)")}), 0)
-        from page, counted, clock
+        select docs, {counted}, (select seq from clock), lowest, highest,
+            iif({counted}, exists (select 1 {_chosen(where, "< ifnull(lowest, ?)")}), 0),
+            iif({counted}, exists (select 1 {_chosen(where, ">= ifnull(highest + 1, ?)")}), 0)
+        from page
     """
     args = where.args
     return sql, (*total_args, cut, *args, window.size, cut, *args, cut, *args)
