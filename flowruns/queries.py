@@ -3,7 +3,8 @@
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec.json import decode
 
@@ -13,6 +14,8 @@ from flowruns.errors import AlreadyExists, NotFound
 from flowruns.filters import ALL, Where
 from flowruns.models import FlowRun, Kept, RunPut, encode, utc
 from flowruns.paging import Window
+
+T = TypeVar("T")
 
 # A page ends early rather than take more memory than this, in bytes; its cursors go on from there.
 MOST_PAGE_BYTES = 16 * 1024 * 1024
@@ -273,43 +276,53 @@ class _Batch:
         return Stored(self.number, doc)
 
 
-_COLUMNS = ", ".join(Row._fields[:-1])
-_VALUES = f"({', '.join('?' * len(Row._fields[:-1]))}, cast(? as text))"
-_NEW_VALUES = ", ".join(f"{column} = excluded.{column}" for column in Row._fields)
+_COLUMNS = Row._fields[:-1]  # without the document
+_READ = ", ".join(_COLUMNS)
 
 
 def _find(connection: sqlite3.Connection, ids: Sequence[str]) -> tuple[int, dict[str, Row]]:
     """The number of the last write, and the rows of *ids*, deleted ones too, without their documents."""
     marks, wanted = _marks(ids)
     number, rows = connection.execute(
-        f"select (select seq from clock), json_group_array(json_array({_COLUMNS})) from run where id in ({marks})",
+        f"select (select seq from clock), json_group_array(json_array({_READ})) from run where id in ({marks})",
         wanted,
     ).fetchone()
     return number, {row[2]: Row(*row) for row in decode(rows)}
 
 
-def _write_rows(connection: sqlite3.Connection, rows: list[Row], found: dict[str, Row]) -> None:
-    """Writes the *rows* over those that were *found*. SQLite writes an index anew for each column that is named,
-    so those that keep their place and kind, as most that are replaced do, are written by the others alone.
+def _write_rows(connection: sqlite3.Connection, rows: Sequence[Row], found: dict[str, Row]) -> None:
+    """Writes the *rows* over those that were *found*.
+
+    SQLite writes an index anew for each column that is named, so of a run that lives on only what changes is.
     """
-    kept: list[Row] = []
-    others: list[Row] = []
+    made: list[Row] = []
+    changed: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         old = found.get(row.id)
-        same = old is not None and old == row._replace(seq=old.seq, tags=old.tags, doc=None)
-        (kept if same else others).append(row)
-    if kept:
+        if old is None or old.created_seq != row.created_seq:
+            made.append(row)
+        else:
+            columns = tuple(name for name, was, now in zip(_COLUMNS, old, row, strict=False) if was != now)
+            changed.setdefault(columns, []).append(row)
+    if made:
+        marks = _rows_of_marks(len(made), len(_COLUMNS))
+        new = ", ".join(f"{column} = excluded.{column}" for column in Row._fields)
         connection.execute(
-            f"update run set seq = new.column2, tags = new.column3, doc = new.column4 from"
-            f" (values {', '.join(['(?, ?, ?, cast(? as text))'] * len(kept))}) as new"
-            " where created_seq = new.column1",
-            [value for row in kept for value in (row.created_seq, row.seq, row.tags, row.doc)],
+            f"insert into run values {marks} on conflict do update set {new}", [value for row in made for value in row]
         )
-    if others:
+    for columns, group in changed.items():
+        marks = _rows_of_marks(len(group), len(columns) + 1)
+        new = ", ".join(f"{column} = new.column{number}" for number, column in enumerate((*columns, "doc"), 2))
+        values = attrgetter("created_seq", *columns, "doc")
         connection.execute(
-            f"insert into run values {', '.join([_VALUES] * len(others))} on conflict do update set {_NEW_VALUES}",
-            [value for row in others for value in row],
+            f"update run set {new} from (values {marks}) as new where created_seq = new.column1",
+            [value for row in group for value in values(row)],
         )
+
+
+def _rows_of_marks(rows: int, columns: int) -> str:
+    """Question marks for so many *rows*, of so many *columns* and a document each."""
+    return ", ".join([f"({'?, ' * columns}cast(? as text))"] * rows)
 
 
 def _write_tags(connection: sqlite3.Connection, rows: list[Row]) -> None:
@@ -326,8 +339,14 @@ def _tags_of(row: Row | None) -> str | None:
     return row and row.tags
 
 
-def _marks(values: Sequence[str]) -> tuple[str, list[str]]:
-    """Question marks for *values*, each once, and what to bind: few sizes, so that statements stay prepared."""
+def _marks(values: Sequence[T]) -> tuple[str, list[T]]:
+    """Question marks for *values*, and what to bind."""
+    wanted = _padded(values)
+    return ",".join("?" * len(wanted)), wanted
+
+
+def _padded(values: Sequence[T]) -> list[T]:
+    """*values*, each once, but for the last: there are few sizes, so that statements stay prepared."""
     wanted = list(dict.fromkeys(values))
     size = 1 << (len(wanted) - 1).bit_length()
-    return ",".join("?" * size), wanted + wanted[-1:] * (size - len(wanted))
+    return wanted + wanted[-1:] * (size - len(wanted))
