@@ -1,4 +1,4 @@
--- The database of flowruns, version 1. The file says whose it is: application_id is 0x666C726E
+-- The database of flowruns, version 2. The file says whose it is: application_id is 0x666C726E
 -- ("flrn"), user_version is the number of this schema. Documents are JSON text: any SQLite tool
 -- may read them while a server runs; only the server writes.
 --
@@ -31,17 +31,16 @@ create table run (
 -- filter without looking at the rows.
 create index run_by_flow    on run (flow_id,    created_seq, phase, flow_type) where created_seq > 0;
 create index run_by_creator on run (created_by, created_seq) where created_seq > 0 and created_by is not null;
-create index run_by_phase   on run (phase,      created_seq, flow_type) where created_seq > 0;
+create index run_by_phase   on run (phase,      created_seq, flow_type) where created_seq > 0 and phase is not null;
 create index run_by_type    on run (flow_type,  created_seq) where created_seq > 0;
 create index run_by_time    on run (created_at, created_seq) where created_seq > 0;
 
-create table tag (                      -- the tags of each run, deleted ones too
+create table tag (                      -- the tags of each run
     key         text    not null,
     value       text    not null,
     created_seq integer not null,       -- of the run
     primary key (key, value, created_seq)
 ) strict, without rowid;
-create index tag_by_run on tag (created_seq);
 
 create table tally (                    -- how many runs of each kind: totals that need no count
     flow_id     text    not null,
@@ -70,9 +69,4 @@ when (old.flow_id, old.flow_type, old.phase, old.created_seq > 0)
         and (flow_id, flow_type, phase) = (old.flow_id, old.flow_type, ifnull(old.phase, ''));
     insert into tally select new.flow_id, new.flow_type, ifnull(new.phase, ''), 1 where new.created_seq > 0
         on conflict do update set runs = runs + 1;
-end;
-
-create trigger run_moved after update of created_seq on run
-when old.created_seq <> new.created_seq begin
-    update tag set created_seq = new.created_seq where created_seq = old.created_seq;
 end;

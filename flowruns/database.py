@@ -32,10 +32,20 @@ MOST_JOBS = 64
 _MOST_BATCHES = 16
 
 # MIGRATIONS[1] is the SQL that makes version 2 of version 1; schema.sql is the newest.
-MIGRATIONS: dict[int, str] = {}
+MIGRATIONS: dict[int, str] = {
+    1: """
+        drop trigger run_moved;
+        drop index tag_by_run;
+        delete from tag where created_seq < 0;
+        drop index run_by_phase;
+        create index run_by_phase on run (phase, created_seq, flow_type) where created_seq > 0 and phase is not null;
+    """,
+}
 
-_PAGE_SIZE = 8192  # a page of the API reads half as many of these as with SQLite's 4096, at the same file size
+_PAGE_SIZE = 4096  # a write dirties a dozen of these, and all of each goes to the log: 8192 makes a third more
+_LOG_BYTES = 32 * 1024 * 1024  # until it is folded in: the more, the more often a page was written in the meantime
 _CACHE_KIB = 8192
+_PAGES_CACHE_KIB = 24576  # holds 10,000 runs: their pages need no system call
 _RETRY_LATER = {sqlite3.SQLITE_BUSY: "locked by another program", sqlite3.SQLITE_FULL: "full"}
 _BROKEN = {
     sqlite3.SQLITE_LOCKED: "locked",
@@ -295,7 +305,7 @@ async def opened(path: str, *, lock_timeout: float, owner: str) -> AsyncIterator
             guard = partial(_same_file, file, datafile.identity(file))
             stack.push_async_callback(_fold_in, one)
             runs = await stack.enter_async_context(_connected(str(file), lock_timeout, _read_only))
-            pages = await stack.enter_async_context(_connected(str(file), lock_timeout, _read_only))
+            pages = await stack.enter_async_context(_connected(str(file), lock_timeout, _read_only, _much_cached))
         yield Database(one, runs, pages, key, guard)
 
 
@@ -341,21 +351,30 @@ def _read_only(connection: sqlite3.Connection) -> None:
     connection.execute("pragma wal_autocheckpoint = 0")  # SQLite before 3.51.3: only one connection may
 
 
+def _much_cached(connection: sqlite3.Connection) -> None:
+    connection.execute(f"pragma cache_size = {-_PAGES_CACHE_KIB}")
+
+
 def _durable(connection: sqlite3.Connection) -> None:
     connection.execute("pragma synchronous = full")  # an acknowledged write survives a power cut
-    connection.execute("pragma journal_size_limit = 33554432")  # bytes that the log keeps once folded in
+    page_size: int = connection.execute("pragma page_size").fetchone()[0]
+    connection.execute(f"pragma wal_autocheckpoint = {_LOG_BYTES // page_size}")
+    connection.execute(f"pragma journal_size_limit = {_LOG_BYTES}")  # which the log keeps once folded in
 
 
 def prepare(connection: sqlite3.Connection, migrations: dict[int, str] = MIGRATIONS) -> None:
-    """Makes a new database ours, or brings an older one of ours up to date, each in one transaction.
+    """Makes a new database ours, or brings an older one of ours up to date, each in one transaction. The older one
+    stays beside it, in FILE.v1.bak and so on.
 
     WAL comes last, so that the main file itself says whose it is after a crash at any moment.
     """
-    newest = max(migrations, default=datafile.SCHEMA_VERSION - 1) + 1
+    newest = max(migrations, default=0) + 1
     connection.execute(f"pragma page_size = {_PAGE_SIZE}")
+    version = connection.execute("pragma user_version").fetchone()[0]
+    if 0 < version < newest:
+        _back_up(connection, version)
     connection.execute("begin exclusive")  # fails here, where it is told, if the file cannot be written
     try:
-        version = connection.execute("pragma user_version").fetchone()[0]
         if version == 0:
             _create(connection)
         else:
@@ -370,6 +389,17 @@ def prepare(connection: sqlite3.Connection, migrations: dict[int, str] = MIGRATI
     mode = connection.execute("pragma journal_mode = wal").fetchone()[0]
     if mode not in ("wal", "memory"):
         raise DatabaseUnusable("the database cannot be used: its file system does not allow write-ahead logging")
+
+
+def _back_up(connection: sqlite3.Connection, version: int) -> None:
+    file = Path(connection.execute("pragma database_list").fetchone()[2])
+    copy = file.with_name(f"{file.name}.v{version}.bak")
+    try:
+        copy.unlink(missing_ok=True)
+    except OSError as error:
+        raise DatabaseUnusable(f"{copy}, for a copy of the older file, cannot be made: {error.strerror}") from None
+    with datafile.created(copy):
+        connection.execute("vacuum into ?", (str(copy),))
 
 
 def _create(connection: sqlite3.Connection) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from flowruns.errors import DatabaseInUse, DatabaseUnusable
 
 APPLICATION_ID = 0x666C726E  # "flrn", at byte 68 of the file (SQLite's file format, 1.3)
-SCHEMA_VERSION = 1  # at byte 60, user_version
+SCHEMA_VERSION = 2  # at byte 60, user_version
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_SIZE = 100

@@ -217,7 +217,7 @@ def write(
         outcomes.append(batch.outcome(id, write))
     changed = [row for id, row in batch.rows.items() if row is not found.get(id)]
     _write_rows(connection, changed, found)
-    _write_tags(connection, [row for row in changed if row.tags != _tags_of(found.get(row.id))])
+    _write_tags(connection, changed, found)
     return outcomes
 
 
@@ -278,6 +278,8 @@ class _Batch:
 
 _COLUMNS = Row._fields[:-1]  # without the document
 _READ = ", ".join(_COLUMNS)
+_TagRow = tuple[str, str, int]
+_MOST_TAGS = 256  # written by one statement
 
 
 def _find(connection: sqlite3.Connection, ids: Sequence[str]) -> tuple[int, dict[str, Row]]:
@@ -325,18 +327,30 @@ def _rows_of_marks(rows: int, columns: int) -> str:
     return ", ".join([f"({'?, ' * columns}cast(? as text))"] * rows)
 
 
-def _write_tags(connection: sqlite3.Connection, rows: list[Row]) -> None:
-    """Makes `tag` say what the *rows* do."""
-    if rows:
-        connection.executemany("delete from tag where created_seq = ?", [(row.created_seq,) for row in rows])
-        connection.executemany(
-            "insert or ignore into tag values (?, ?, ?)",
-            [(tag["key"], tag["value"], row.created_seq) for row in rows for tag in decode(row.tags or "[]")],
+def _write_tags(connection: sqlite3.Connection, rows: Sequence[Row], found: dict[str, Row]) -> None:
+    """Makes `tag` say what the *rows* do, in place of those that were *found*."""
+    old: set[_TagRow] = set()
+    new: set[_TagRow] = set()
+    for row in rows:
+        was = found.get(row.id)
+        if was is None or (was.created_seq, was.tags) != (row.created_seq, row.tags):
+            old |= _tag_rows(was)
+            new |= _tag_rows(row)
+    connection.executemany("delete from tag where (key, value, created_seq) = (?, ?, ?)", old - new)
+    added = list(new - old)
+    for start in range(0, len(added), _MOST_TAGS):
+        some = _padded(added[start : start + _MOST_TAGS])
+        connection.execute(
+            f"insert or ignore into tag values {', '.join(['(?, ?, ?)'] * len(some))}",
+            [value for tag in some for value in tag],
         )
 
 
-def _tags_of(row: Row | None) -> str | None:
-    return row and row.tags
+def _tag_rows(row: Row | None) -> set["_TagRow"]:
+    """The rows of `tag` for *row*: none for a deleted one."""
+    if row is None or row.tags is None or row.created_seq < 0:
+        return set()
+    return {(tag["key"], tag["value"], row.created_seq) for tag in decode(row.tags)}
 
 
 def _marks(values: Sequence[T]) -> tuple[str, list[T]]:

@@ -1,0 +1,104 @@
+"""Files of every older schema, as `.dump` of sqlite3 writes them, are brought up to date with nothing lost."""
+
+import re
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from flowruns.database import schema
+from flowruns.datafile import APPLICATION_ID, SCHEMA_VERSION
+from flowruns.errors import DatabaseUnusable
+from flowruns.filters import where
+from flowruns.models import FlowType, RunPut, Tag
+from flowruns.store import Store
+
+OLDER = range(1, SCHEMA_VERSION)
+RUNS = "select id, seq, created_seq, doc from run where created_seq > 0 order by created_seq desc"
+
+
+def restored(version: int, path: Path) -> None:
+    """Makes *path* the file of an older flowruns."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((Path(__file__).parent / "data" / f"schema_{version}.sql").read_text("utf-8"))
+        connection.execute(f"pragma application_id = {APPLICATION_ID}")
+        connection.execute(f"pragma user_version = {version}")
+        connection.execute("pragma journal_mode = wal")
+
+
+def shape(connection: sqlite3.Connection) -> dict[str, str]:
+    """The statement that made each table, index and trigger, without comments and spaces."""
+    found = connection.execute("select name, sql from sqlite_schema where sql is not null")
+    return {name: re.sub(r"--.*|\s+", "", sql).lower() for name, sql in found}
+
+
+def content(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return list(connection.iterdump())
+
+
+@pytest.mark.parametrize("version", OLDER)
+async def test_older_file_is_what_a_new_one_would_be(path: Path, version: int) -> None:
+    restored(version, path)
+    async with Store.open(path):
+        pass
+    with closing(sqlite3.connect(path)) as connection, closing(sqlite3.connect(":memory:")) as expected:
+        expected.executescript(schema())
+        assert shape(connection) == shape(expected)
+        assert connection.execute("pragma user_version").fetchone() == (SCHEMA_VERSION,)
+        assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.parametrize("version", OLDER)
+async def test_older_file_keeps_its_runs(path: Path, version: int) -> None:
+    restored(version, path)
+    with closing(sqlite3.connect(path)) as connection:
+        before = connection.execute(RUNS).fetchall()
+    assert before
+    async with Store.open(path) as store:
+        page = await store.page()
+        assert page.docs == b",".join(doc.encode() for _, _, _, doc in before)
+        assert page.total == len(before)
+        for id, seq, _, doc in before:
+            assert await store.get(id) == (seq, doc.encode())
+
+
+async def test_tags_of_runs_that_an_older_flowruns_deleted_do_not_come_back(path: Path) -> None:
+    restored(1, path)
+    with closing(sqlite3.connect(path)) as connection:
+        id, key, value = connection.execute(
+            "select id, key, value from run join tag using (created_seq) where created_seq < 0"
+        ).fetchone()
+    async with Store.open(path) as store:
+        await store.put(id, RunPut(flow_id="a", flow_type=FlowType.AUTOMATION, tags=[Tag(key="now", value="1")]))
+        found = await store.page(where([("tag", f"{key}:{value}")], []))
+        assert id not in [run.id for run in found.runs]
+        assert [run.id for run in (await store.page(where([("tag", "now:1")], []))).runs] == [id]
+
+
+@pytest.mark.parametrize("version", OLDER)
+async def test_older_file_stays_beside_the_new_one(path: Path, version: int) -> None:
+    restored(version, path)
+    before = content(path)
+    copy = path.with_name(f"{path.name}.v{version}.bak")
+    copy.write_bytes(b"of an attempt that broke off")
+    async with Store.open(path):
+        pass
+    assert sorted(file.name for file in path.parent.iterdir()) == [path.name, copy.name]
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert content(copy) == before
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("pragma user_version").fetchone() == (version,)
+        assert connection.execute("pragma application_id").fetchone() == (APPLICATION_ID,)
+
+
+async def test_without_a_copy_nothing_is_changed(path: Path) -> None:
+    restored(1, path)
+    before = content(path)
+    path.with_name(f"{path.name}.v1.bak").mkdir()
+    with pytest.raises(DatabaseUnusable, match="v1.bak"):
+        async with Store.open(path):
+            pass
+    assert content(path) == before
