@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from secrets import token_bytes
 from typing import Generic, NamedTuple, TypeVar
@@ -62,6 +61,8 @@ _BROKEN = {
 
 def schema() -> str:
     """The DDL: the copy that a wheel carries, else the file beside pyproject.toml."""
+    from importlib import resources  # for a new file alone
+
     packaged = resources.files("flowruns") / "schema.sql"
     here = packaged if packaged.is_file() else Path(__file__).parents[1] / "schema.sql"
     return here.read_text(encoding="utf-8")
@@ -380,7 +381,8 @@ def prepare(connection: sqlite3.Connection, migrations: dict[int, str] = MIGRATI
         else:
             for step in range(version, newest):
                 _script(connection, migrations[step])
-        connection.execute(f"pragma user_version = {newest}")
+        if version != newest:  # else nothing is written, and a start waits for no disk
+            connection.execute(f"pragma user_version = {newest}")
         connection.execute("commit")
     except BaseException:
         if connection.in_transaction:

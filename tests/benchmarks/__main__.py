@@ -6,15 +6,17 @@ import os
 import platform
 import sys
 import tempfile
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.benchmarks import start, tables
-from tests.benchmarks.contenders import Ceiling, Contender, Flowruns, copied, fill, peer
+from tests.benchmarks.contenders import Ceiling, Contender, Flowruns, Part, copied, fill, peer
 from tests.benchmarks.load import GENERATOR, MOST_OTHERS, Load
 from tests.benchmarks.measure import Measured, Plan, measure
 from tests.benchmarks.operations import GROWTH_OPERATIONS, OPERATIONS, Operation
+from tests.benchmarks.parts import PARTS
 from tests.benchmarks.runs import FEWEST_RUNS
 from tests.benchmarks.stalls import waits
 
@@ -29,7 +31,7 @@ def main() -> int:
     options = arguments()
     print(f"{machine()}; load by {GENERATOR}\n")
     with tempfile.TemporaryDirectory(prefix="flowruns-benchmark-", dir=options.folder) as folder:
-        told = growth(options, Path(folder)) if options.growth else usual(options, Path(folder))
+        told = (growth if options.growth else parts if options.parts else usual)(options, Path(folder))
     if options.json:
         options.json.write_text(json.dumps(plain({"machine": machine(), "load_by": GENERATOR, **told}), indent=1))
     by_connections = [found for by in told["load"].values() for found in by.values()]
@@ -74,6 +76,18 @@ def growth(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     waited = waits(contenders, options.stall_seconds, folder)
     print(tables.waits(waited), "\n")
     return {"load": results, "bytes_a_run": sizes, "waits": waited}
+
+
+def parts(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """What each part of flowruns costs: the load on servers that do without it."""
+    answers, template = folder / "answers.json", folder / "template.db"
+    fill(template, 0, options.runs)
+    whole = Flowruns(OURS, options.runs, template)
+    starlette = Ceiling("Starlette", "bare_starlette", options.runs, answers)
+    contenders: list[Contender] = [whole, *(Part(name, whole) for name in PARTS), starlette]
+    results = measured(OPERATIONS, contenders, options, answers)
+    print(tables.parts(results, [contender.name for contender in contenders], "Starlette"), "\n")
+    return {"load": results}
 
 
 def measured(
@@ -127,6 +141,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="How fast flowruns is.")
     parser.add_argument("--quick", action="store_true", help="under a minute: 16 connections, short rounds")
     parser.add_argument("--growth", action="store_true", help="the long one: every operation as runs become more")
+    parser.add_argument("--parts", action="store_true", help="what each part of it costs: the load without it")
     parser.add_argument(
         "--peer",
         nargs="?",
@@ -149,7 +164,9 @@ def arguments() -> argparse.Namespace:
     usual = {"connections": [1, 16, 64], "rounds": 3, "seconds": 1.5, "starts": 10}
     quick = {"connections": [16], "rounds": 2, "seconds": 0.5, "starts": 3}
     growth = {"connections": [1, 16], "rounds": 3, "seconds": 1.0}
-    for name, value in {**usual, **(growth if options.growth else {}), **(quick if options.quick else {})}.items():
+    parts = {"connections": [16], "operations": ["get", "list", "deep", "create", "replace", "mixed"], "rounds": 5}
+    chosen = [growth] * options.growth + [parts] * options.parts + [quick] * options.quick
+    for name, value in ChainMap(*reversed(chosen), usual).items():
         if getattr(options, name, None) is None:
             setattr(options, name, value)
     return options

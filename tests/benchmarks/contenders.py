@@ -58,17 +58,32 @@ class Flowruns:
     template: Path
 
     @contextmanager
-    def serving(self, operation: Operation, victims: int) -> Iterator[Server]:
-        file = copied(self.template, self.template.with_suffix(".copy")) if operation.writes else self.template
+    def serving(self, operation: Operation, victims: int, *module: str) -> Iterator[Server]:
+        copy = operation.writes or bool(module)  # one flowruns serves a file
+        file = copied(self.template, self.template.with_suffix(f".{'-'.join(module)}.copy")) if copy else self.template
         if victims:
             fill(file, self.runs, self.runs + victims)
-        with serving(python("-m", "flowruns", str(file), "--port", "0")) as server:
+        with serving(python("-m", *(module or ("flowruns",)), str(file), "--port", "0")) as server:
             yield server
-        if operation.writes:
+        if copy:
             file.unlink()
 
     def known(self, server: Server, victims: int) -> Known:
         return Known(self.runs, cursors(self.template, self.runs), _victims(self.runs, victims))
+
+
+@dataclass(frozen=True)
+class Part:
+    """The *whole* without the part *name* of `parts`."""
+
+    name: str
+    whole: Flowruns
+
+    def serving(self, operation: Operation, victims: int) -> AbstractContextManager[Server]:
+        return self.whole.serving(operation, victims, "tests.benchmarks.parts", self.name)
+
+    def known(self, server: Server, victims: int) -> Known:
+        return self.whole.known(server, victims)
 
 
 @dataclass(frozen=True)
@@ -100,7 +115,7 @@ class Peer:
         subprocess.run(command, check=True, cwd=CHECKOUT, env={**os.environ, "PEER_DATABASE": str(file)})
 
 
-Contender = Ceiling | Flowruns | Peer
+Contender = Ceiling | Flowruns | Part | Peer
 
 
 def fill(file: Path, first: int, last: int) -> float:

@@ -52,11 +52,10 @@ class Server(NamedTuple):
 @contextmanager
 def serving(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Iterator[Server]:
     """A server that *command* starts and that writes its address to stderr; it is stopped at the end."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("FLOWRUNS_")}
     with tempfile.TemporaryFile("w+") as log:
         began = time.perf_counter()
         process = subprocess.Popen(
-            command, cwd=CHECKOUT, env={**inherited, **(environment or {})}, stdout=log, stderr=log
+            command, cwd=CHECKOUT, env={**inherited(), **(environment or {})}, stdout=log, stderr=log
         )
         try:
             host = _address(process, log)
@@ -65,6 +64,14 @@ def serving(command: Sequence[str], environment: Mapping[str, str] | None = None
         finally:
             process.terminate()
             process.wait(timeout=30)
+
+
+def inherited() -> dict[str, str]:
+    """The environment without what would change flowruns, or have its modules compiled at each start: pip does that
+    once.
+    """
+    ours = ("FLOWRUNS_", "PYTHONDONTWRITEBYTECODE")
+    return {key: value for key, value in os.environ.items() if not key.startswith(ours)}
 
 
 def others_cpu(server: Server) -> float:

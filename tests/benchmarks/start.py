@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tests.benchmarks.contenders import Contender
 from tests.benchmarks.operations import OPERATIONS
-from tests.benchmarks.processes import CHECKOUT, python
+from tests.benchmarks.processes import CHECKOUT, inherited, python
 
 IMPORTS = {
     "flowruns.cli": "flowruns.cli",
@@ -55,7 +55,7 @@ def imports(rounds: int) -> dict[str, Import]:
 
 def _import(modules: str) -> Import:
     command = python("-X", "importtime", "-c", f"import {modules}")
-    told = subprocess.run(command, check=True, cwd=CHECKOUT, capture_output=True, text=True).stderr
+    told = subprocess.run(command, check=True, cwd=CHECKOUT, env=inherited(), capture_output=True, text=True).stderr
     lines = re.findall(r"import time: +(\d+) \| +\d+ \| +(\S+)", told)
     own = sum(int(time) for time, module in lines if module.split(".")[0] == "flowruns")
     return Import(sum(int(time) for time, _ in lines) / 1000, own / 1000, len(lines))

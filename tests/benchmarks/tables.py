@@ -31,6 +31,17 @@ def rates(results: Results, names: Sequence[str], ours: str) -> str:
     return markdown([*head, *(f"{ours} / {name}" for name in others)], rows)
 
 
+def parts(results: Results, names: Sequence[str], base: str) -> str:
+    """The rate of each contender as a share of *base*'s, whose own rate comes last."""
+    rows = []
+    for operation, by_connections in results.items():
+        for connections, found in by_connections.items():
+            shares = [_number(_share(found[name], found[base])) for name in names if name != base]
+            rows.append([f"{operation}, {connections}", *shares, f"{typical(found[base].loads).rate:,.0f}"])
+    others = [name for name in names if name != base]
+    return markdown([f"of {base}'s rate", *others, f"{base}: /s"], rows)
+
+
 def growth(results: Results, names: Sequence[str], bytes_a_run: Mapping[str, float]) -> str:
     """p50 at the fewest connections and rates at the most, at each size, and the last's share of the first's."""
     rows = []

@@ -1,0 +1,92 @@
+"""flowruns with parts taken out, to see what they cost: `python -m tests.benchmarks.parts PART DATABASE …`.
+
+Nobody should use such a server: what it answers is made up, or not on the disk.
+"""
+
+import sqlite3
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from flowruns import cli, database, queries, store
+from flowruns.filters import Where
+from flowruns.models import encode, utc
+from flowruns.paging import Window
+from flowruns.queries import Create, Rows, Stored, Write
+
+_known: dict[object, Any] = {}  # what was read, by what is read in its place
+_durable, _get, _page = database._durable, queries.get, queries.page
+
+
+def without_sync() -> None:
+    """Commits do not wait for the disk."""
+    database._durable = _not_durable
+
+
+def without_statements() -> None:
+    """The way to the thread and back, and a commit of one page; but no run is read twice, or written."""
+    queries.get, queries.page, queries.write = _get_known, _page_known, _written_nowhere
+
+
+def without_journeys() -> None:
+    """Neither statements nor threads: HTTP, checks and documents alone."""
+    without_statements()
+    database.Writer.run = _write_here  # type: ignore[method-assign, assignment]  # that is the point
+    database.Lane.run = _read_here  # type: ignore[method-assign, assignment]
+
+
+PARTS = {"no sync": without_sync, "no statements": without_statements, "no journeys": without_journeys}
+
+
+def _not_durable(connection: sqlite3.Connection) -> None:
+    _durable(connection)
+    connection.execute("pragma synchronous = off")
+
+
+def _get_known(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Stored | None]:
+    if None not in _known:
+        _known[None] = _get(connection, ids[:1])[0]
+    return [_known[None]] * len(ids)
+
+
+def _page_known(connection: sqlite3.Connection, where: Where, window: Window) -> Rows:
+    if window not in _known:
+        _known[window] = _page(connection, where, window)
+    found: Rows = _known[window]
+    return found
+
+
+def _written_nowhere(
+    connection: sqlite3.Connection, writes: Sequence[Write], *, now: datetime, make_id: Callable[[datetime], str]
+) -> list[Any]:
+    connection.execute("update clock set seq = seq + 1")
+    return _made(writes, now, make_id)
+
+
+def _made(writes: Sequence[Write], now: datetime, make_id: Callable[[datetime], str]) -> list[Any]:
+    outcomes: list[Any] = []
+    for write in writes:
+        id = write.id or make_id(now)
+        if isinstance(write, queries.Delete):
+            outcomes.append(None)
+            continue
+        made = Stored(1, encode(write.body.run(id, now=utc(now), by=write.by, kept=None)))
+        outcomes.append((id, made) if isinstance(write, Create) else (made, False))
+    return outcomes
+
+
+async def _write_here(self: Any, write: Write) -> Any:
+    served: store.Store = self._perform.__self__
+    return _made([write], served._clock(), served._ids)[0]
+
+
+async def _read_here(self: Any, job: Any) -> Any:
+    if job not in _known:
+        _known[job] = (await self._connection.call(lambda connection: self._perform(connection, [job])))[0]
+    return _known[job]
+
+
+if __name__ == "__main__":
+    PARTS[sys.argv.pop(1)]()
+    cli.main()
