@@ -6,6 +6,7 @@ import re
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from flowruns.api import Endpoint, RunsApi, ServiceApi, no_such_path
 from flowruns.guard import Guard
@@ -24,6 +25,17 @@ class Path(Route):
         self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")
 
 
+class App(Starlette):
+    """Starlette without its own two layers, which turn errors into responses: the guard does."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The router, and the middleware around it."""
+        app: ASGIApp = self.router
+        for middleware, args, options in reversed(self.user_middleware):
+            app = middleware(app, *args, **options)
+        return app
+
+
 def create_app(store: Store, settings: Settings = DEFAULTS) -> Starlette:
     """An ASGI application over an open *store*, which the caller closes."""
     runs, service = RunsApi(store), ServiceApi(store)
@@ -31,7 +43,7 @@ def create_app(store: Store, settings: Settings = DEFAULTS) -> Starlette:
     middleware = [Middleware(Guard, settings)]
     if log.isEnabledFor(logging.INFO):
         middleware.insert(0, Middleware(RequestLog))
-    app = Starlette(
+    app = App(
         routes=[
             Path(RUNS, Endpoint(size, get=runs.page, post=runs.create)),
             Path(RUNS + "/{id_}", Endpoint(size, get=runs.get, put=runs.put, delete=runs.delete)),
