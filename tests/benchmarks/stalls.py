@@ -2,6 +2,7 @@
 
 import http.client
 import math
+import random
 import threading
 import time
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from tests.benchmarks.operations import OPERATIONS
 from tests.benchmarks.processes import Server
 
 _CONNECTIONS = 16
-_REQUESTS = 10_000
+_MIXED, _DELETES = 72_000, 8_000  # more than are sent, as a run goes but once
 _PAUSE_SECONDS = 0.001
 
 
@@ -27,13 +28,15 @@ class Waits(NamedTuple):
 
 
 def waits(contenders: Sequence[Contender], seconds: float, folder: Path) -> dict[str, Waits]:
-    """The waits at each of the *contenders* under a mixed load, by name."""
+    """The waits at each of the *contenders* under a mixed load, one request in ten a DELETE, by name."""
     found = {}
     for contender in contenders:
-        with contender.serving(OPERATIONS["mixed"], victims=0) as server:
-            known = contender.known(server, victims=0)
+        with contender.serving(OPERATIONS["mixed"], _DELETES) as server:
+            known = contender.known(server, _DELETES)
             requests = folder / "requests"
-            lines = (OPERATIONS["mixed"].line(known) for _ in range(_REQUESTS))
+            lines = [OPERATIONS["mixed"].line(known) for _ in range(_MIXED)]
+            lines += [OPERATIONS["delete"].line(known) for _ in range(_DELETES)]
+            random.shuffle(lines)
             requests.write_text("\n".join(lines), encoding="utf-8")
             others = threading.Thread(target=load, args=(server, requests, _CONNECTIONS, seconds))
             others.start()

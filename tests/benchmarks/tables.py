@@ -58,8 +58,8 @@ def growth(results: Results, names: Sequence[str], bytes_a_run: Mapping[str, flo
 
 
 def waits(found: Mapping[str, Waits]) -> str:
-    """What an answer that needs no database waits under a mixed load."""
-    head = ["waits for no database, mixed load", *(f"{name} ms" for name in Waits._fields)]
+    """What an answer that needs no database waits under a mixed load with deletes."""
+    head = ["waits for no database, mixed load and deletes", *(f"{name} ms" for name in Waits._fields)]
     return markdown(head, [[name, *(f"{value:.1f}" for value in one)] for name, one in found.items()])
 
 
