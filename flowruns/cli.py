@@ -4,6 +4,7 @@ import math
 import os
 import re
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,7 +14,7 @@ import click
 
 from flowruns import __version__
 from flowruns.errors import CannotStart, DatabaseInUse, DatabaseUnusable, PortTaken, one_line
-from flowruns.settings import DEFAULTS, MEMORY, MIB, Settings
+from flowruns.settings import DEFAULTS, KIB, MEMORY, MIB, Settings
 
 EXIT_CODES: dict[type[CannotStart], int] = {PortTaken: 3, DatabaseInUse: 4, DatabaseUnusable: 5}
 
@@ -123,6 +124,30 @@ def cli() -> None:
     help="Seconds that a write waits for another program's lock on the file.",
 )  # fmt: skip
 @click.option(
+    "--synchronous", default=DEFAULTS.synchronous, show_default=True, type=click.Choice(["full", "normal"]),
+    envvar="FLOWRUNS_SYNCHRONOUS", help="full: a write is on the disk before it is acknowledged; normal: soon after.",
+)  # fmt: skip
+@click.option(
+    "--max-connections", default=DEFAULTS.max_connections, show_default=True, type=click.IntRange(1),
+    envvar="FLOWRUNS_MAX_CONNECTIONS", help="Beyond it, those that are silent longest make room.",
+)  # fmt: skip
+@click.option(
+    "--max-head", default=f"{DEFAULTS.max_head // KIB}KiB", show_default=True, type=Bytes(),
+    envvar="FLOWRUNS_MAX_HEAD", help="Largest head of a request: its line and headers.",
+)  # fmt: skip
+@click.option(
+    "--head-timeout", default=DEFAULTS.head_timeout, show_default=True, type=Seconds(),
+    envvar="FLOWRUNS_HEAD_TIMEOUT", help="Seconds that the head of a request may take.",
+)  # fmt: skip
+@click.option(
+    "--body-timeout", default=DEFAULTS.body_timeout, show_default=True, type=Seconds(),
+    envvar="FLOWRUNS_BODY_TIMEOUT", help="Seconds that the body of a request may pause.",
+)  # fmt: skip
+@click.option(
+    "--exit-with-stdin", is_flag=True, envvar="FLOWRUNS_EXIT_WITH_STDIN",
+    help="End when standard input does: when the program that holds its other end closes it, or is gone.",
+)  # fmt: skip
+@click.option(
     "--allow-host", "allow_hosts", multiple=True, type=Host(), envvar="FLOWRUNS_ALLOW_HOST",
     help="Serve requests for this Host too, beside loopback and --host. Repeatable.",
 )  # fmt: skip
@@ -134,7 +159,7 @@ def cli() -> None:
     "--log-level", default="warning", show_default=True, envvar="FLOWRUNS_LOG_LEVEL",
     type=click.Choice(["debug", "info", "warning", "error"]), help="info logs each request, on stderr.",
 )  # fmt: skip
-def serve(log_level: str, tokens: tuple[str, ...], anonymous: bool, **options: Any) -> None:
+def serve(log_level: str, tokens: tuple[str, ...], anonymous: bool, exit_with_stdin: bool, **options: Any) -> None:
     """Serve runs from DATABASE: a file, made if there is none (default flowruns.db), or :memory:.
 
     Each option can be given in the environment as FLOWRUNS_ and its name. Exit codes: 0 ended, 2 usage, 3 port,
@@ -142,22 +167,36 @@ def serve(log_level: str, tokens: tuple[str, ...], anonymous: bool, **options: A
     """
     for repeatable in ("allow_hosts", "cors_origins"):
         options[repeatable] = frozenset(options[repeatable])
+    if exit_with_stdin and "-" in tokens:
+        raise click.UsageError("--exit-with-stdin and --token - both want standard input; give tokens as @FILE")
     settings = Settings(tokens=read_tokens(tokens), **options)
     if not (settings.tokens or anonymous or is_loopback(settings.host)):
         raise click.UsageError(
             f"--host {settings.host} lets others in: name who with --token TOKEN=USER_ID, or say --anonymous"
         )
     # Here, so that --help and mistakes answer at once.
+    from threading import Thread
+
     from flowruns.logs import to_stderr
     from flowruns.server import Ready, serve
 
     def ready(server: Ready) -> None:
+        if exit_with_stdin:
+            Thread(target=at_end_of_stdin, args=(server.stop,), daemon=True).start()
         data = "memory, gone at the end" if settings.database == MEMORY else Path(settings.database).expanduser()
         say(f"flowruns {__version__}  API   {server.url}/api/v1/flow-runs")
         say(f"                data  {data} ({server.runs} runs)      Ctrl+C to stop")
 
     with to_stderr(log_level.upper()):
         serve(settings, ready)
+
+
+def at_end_of_stdin(function: Callable[[], None]) -> None:
+    """Calls *function* once whoever holds the other end of standard input has closed it, or was killed."""
+    with suppress(OSError):  # it is closed here
+        while os.read(0, 65536):  # not sys.stdin, whose lock the interpreter wants at its end
+            pass
+    function()
 
 
 def is_loopback(host: str) -> bool:

@@ -19,7 +19,7 @@ import aiosqlite
 
 from flowruns import datafile
 from flowruns.errors import DatabaseUnusable, Unavailable
-from flowruns.settings import MEMORY
+from flowruns.settings import MEMORY, Synchronous
 
 T = TypeVar("T")
 J = TypeVar("J")
@@ -286,7 +286,9 @@ class Database(NamedTuple):
 
 
 @asynccontextmanager
-async def opened(path: str, *, lock_timeout: float, owner: str) -> AsyncIterator[Database]:
+async def opened(
+    path: str, *, lock_timeout: float, owner: str, synchronous: Synchronous = "full"
+) -> AsyncIterator[Database]:
     """The database in the file *path*, made if there is none; closed at the end, when a file alone is left.
 
     Raises DatabaseInUse or DatabaseUnusable; then nothing is changed. *owner* tells others who has it.
@@ -301,7 +303,9 @@ async def opened(path: str, *, lock_timeout: float, owner: str) -> AsyncIterator
         stack.enter_context(datafile.claimed(file, owner))
         with datafile.created(file), _usable(file):
             datafile.check_content(file)
-            one = await stack.enter_async_context(_connected(str(file), lock_timeout, prepare, _durable))
+            one = await stack.enter_async_context(
+                _connected(str(file), lock_timeout, prepare, partial(_durable, synchronous=synchronous))
+            )
             key = await one.call(_cursor_key)
             guard = partial(_same_file, file, datafile.identity(file))
             stack.push_async_callback(_fold_in, one)
@@ -356,8 +360,8 @@ def _much_cached(connection: sqlite3.Connection) -> None:
     connection.execute(f"pragma cache_size = {-_PAGES_CACHE_KIB}")
 
 
-def _durable(connection: sqlite3.Connection) -> None:
-    connection.execute("pragma synchronous = full")  # an acknowledged write survives a power cut
+def _durable(connection: sqlite3.Connection, synchronous: Synchronous) -> None:
+    connection.execute(f"pragma synchronous = {synchronous}")  # full: an acknowledged write survives a power cut
     page_size: int = connection.execute("pragma page_size").fetchone()[0]
     connection.execute(f"pragma wal_autocheckpoint = {_LOG_BYTES // page_size}")
     connection.execute(f"pragma journal_size_limit = {_LOG_BYTES}")  # which the log keeps once folded in

@@ -107,17 +107,18 @@ class NotJson(FlowrunsError):
 
 
 class HeadersTooLarge(FlowrunsError):
-    """The request's head is over *limit* bytes."""
+    """The request's head is over *limit* bytes, or over so many *fields*."""
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(Fault(("header",), f"The headers are over {limit} bytes", "headers_too_large"))
+    def __init__(self, limit: int, fields: int) -> None:
+        msg = f"The headers are over {limit} bytes (--max-head), or more than {fields}"
+        super().__init__(Fault(("header",), msg, "headers_too_large"))
 
 
 class Unavailable(FlowrunsError):
-    """The database cannot do this now; *retry_after* seconds may help, None: waiting does not."""
+    """The database or the server cannot do this now; *retry_after* seconds may help, None: waiting does not."""
 
-    def __init__(self, reason: str, retry_after: int | None = None) -> None:
-        super().__init__(Fault(("database",), reason, "unavailable"))
+    def __init__(self, reason: str, retry_after: int | None = None, part: str = "database") -> None:
+        super().__init__(Fault((part,), reason, "unavailable"))
         self.retry_after = retry_after
 
 

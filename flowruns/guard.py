@@ -58,7 +58,7 @@ class Guard:
         except Disconnected:
             pass
         except asyncio.CancelledError:  # the server ends and has waited long enough
-            await refusal(Unavailable("The server is stopping", retry_after=1))(scope, receive, send)
+            await refusal(Unavailable("The server is stopping", retry_after=1, part="server"))(scope, receive, send)
         except Exception as error:
             # Type and place, but not the message, which may hold what a client sent.
             place = traceback.extract_tb(error.__traceback__)[-1]

@@ -8,12 +8,11 @@ from typing import Any
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from flowruns.errors import BadRequest, FlowrunsError, HeadersTooLarge, TimedOut
+from flowruns.errors import BadRequest, FlowrunsError, HeadersTooLarge, TimedOut, Unavailable
 from flowruns.responses import refusal
+from flowruns.settings import Settings
 
-MOST_HEAD_BYTES = 64 * 1024
-HEAD_SECONDS = 10.0  # for a whole head, from its first byte or the connection's start
-BODY_PAUSE_SECONDS = 30.0  # between two pieces of a body
+MOST_FIELDS = 256  # of a head
 
 
 class Cycle(RequestResponseCycle):
@@ -55,8 +54,12 @@ class Protocol(HttpToolsProtocol):
     where every request passes.
     """
 
+    def __init__(self, settings: Settings, **of_uvicorn: Any) -> None:
+        super().__init__(**of_uvicorn)
+        self._settings = settings
+
     def connection_made(self, transport: Any) -> None:
-        """Starts the time for the first head."""
+        """Starts the time for the first head. Over the most connections, the one that is silent longest makes room."""
         super().connection_made(transport)
         self.access_log = False  # also where an embedding program's root logger has handlers: ours is `RequestLog`
         self._state = "idle"  # "head", "body": of the request that is coming in
@@ -64,6 +67,13 @@ class Protocol(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None  # the request whose turn it is
         self._raw_bytes = self._head_bytes = 0
         self._began = self._heard = self.loop.time()  # when this state began; when a byte last came
+        self._crowded = False
+        if len(self.connections) > self._settings.max_connections:
+            others = [one for one in self.connections if isinstance(one, Protocol) and one is not self]
+            silent = [one for one in others if one.is_silent]
+            if silent:
+                min(silent, key=lambda one: one._heard).transport.close()
+            self._crowded = not silent
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tells the request that is being answered; uvicorn tells the last one that came, which may wait behind it."""
@@ -129,6 +139,11 @@ class Protocol(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":  # which always does
                 self._refuse(BadRequest())
             return
+        if len(self.headers) > MOST_FIELDS:
+            self._refuse(HeadersTooLarge(self._settings.max_head, MOST_FIELDS))
+        if self._crowded:
+            reason = f"There are {self._settings.max_connections} connections in use (--max-connections)"
+            self._refuse(Unavailable(reason, retry_after=1, part="server"))
         if not self._refused:
             self._state = "body"
             super().on_headers_complete()
@@ -172,24 +187,29 @@ class Protocol(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         if self._state == "body" and not self._answering:  # the rest of a body that was refused
-            if now - self._began > BODY_PAUSE_SECONDS:
+            if now - self._began > self._settings.body_timeout:
                 self.transport.close()
         elif self._state == "body":
-            if now - self._heard > BODY_PAUSE_SECONDS and not self.flow.read_paused:
+            if now - self._heard > self._settings.body_timeout and not self.flow.read_paused:
                 self._refuse(TimedOut())
-        elif now - self._began > HEAD_SECONDS and not self._answering:
+        elif now - self._began > self._settings.head_timeout and not self._answering:
             if self._state == "head":
                 self._refuse(TimedOut())
             elif self.timeout_keep_alive_task is None:  # nothing but blank lines; else uvicorn's timer is running
                 self.transport.close()
 
     @property
+    def is_silent(self) -> bool:
+        """Whether it waits for a request, or for the rest of a head, which clients send at once."""
+        return self._state != "body" and not self._answering and not self.transport.is_closing()
+
+    @property
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
     def _check_size(self, size: int) -> None:
-        if size > MOST_HEAD_BYTES:
-            self._refuse(HeadersTooLarge(MOST_HEAD_BYTES))
+        if size > self._settings.max_head:
+            self._refuse(HeadersTooLarge(self._settings.max_head, MOST_FIELDS))
 
     def _refuse(self, error: FlowrunsError) -> None:
         """Answers *error* to the request that is coming in, and closes."""

@@ -10,8 +10,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import uvicorn
 
@@ -123,13 +124,13 @@ class Server(uvicorn.Server):
 def serve(settings: Settings, ready: Callable[[Ready], None]) -> None:
     """Serves until it is stopped; *ready* is called once it does. Raises CannotStart."""
     listener = listen(settings.host, settings.port)
-    with listener, asyncio.Runner(loop_factory=_config(None).get_loop_factory()) as runner:
+    with listener, asyncio.Runner(loop_factory=_config(settings).get_loop_factory()) as runner:
         runner.run(_serve(settings, listener, ready))
 
 
 async def _serve(settings: Settings, listener: socket.socket, ready: Callable[[Ready], None]) -> None:
     address = url(settings.host, listener.getsockname()[1])
-    config = _config(None)
+    config = _config(settings)
     runs = 0
 
     def stop() -> None:
@@ -138,7 +139,9 @@ async def _serve(settings: Settings, listener: socket.socket, ready: Callable[[R
     server = Server(config, ready=lambda: ready(Ready(address, runs, stop)))
     owner = f"pid {os.getpid()}, {address}"
     with server.stopped_by_signals():
-        async with Store.open(settings.database, lock_timeout=settings.lock_timeout, owner=owner) as store:
+        async with Store.open(
+            settings.database, lock_timeout=settings.lock_timeout, synchronous=settings.synchronous, owner=owner
+        ) as store:
             runs = await store.count()
             config.app = create_app(store, settings)
             await server.serve(sockets=[listener])
@@ -173,10 +176,10 @@ def running(settings: Settings) -> Iterator[Ready]:
         thread.join()
 
 
-def _config(app: Any) -> uvicorn.Config:
+def _config(settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
-        app,
-        http=Protocol,
+        None,  # type: ignore[arg-type]  # `_serve` sets it, once there is a store
+        http=partial(Protocol, settings),  # type: ignore[arg-type]  # called as a class is
         ws="none",
         lifespan="off",
         log_config=None,

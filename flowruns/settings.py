@@ -1,11 +1,15 @@
 """The settings of one server, all in one frozen value."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from msgspec import Struct
 
 MEMORY = ":memory:"
-MIB = 1024 * 1024
+KIB = 1024
+MIB = 1024 * KIB
+
+Synchronous = Literal["full", "normal"]  # what a commit waits for, as SQLite calls it
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -17,6 +21,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     tokens: Mapping[str, int] = {}  # token to user id; empty: anonymous callers are served
     max_body: int = 8 * MIB  # bytes
     lock_timeout: float = 5.0  # seconds that a write waits for another program's lock, in all
+    synchronous: Synchronous = "full"  # "normal": a power cut may take the last writes, nothing else may
+    max_connections: int = 500  # beyond it, those that are silent longest make room
+    max_head: int = 64 * KIB  # bytes of a request's line and headers
+    head_timeout: float = 10.0  # seconds for a whole head, from its first byte or the connection's start
+    body_timeout: float = 30.0  # seconds between two pieces of a body
     allow_hosts: frozenset[str] = frozenset()  # beside loopback and *host*
     cors_origins: frozenset[str] = frozenset()  # as browsers write them: https://portal.example
 

@@ -19,6 +19,7 @@ from flowruns.ids import Uuid7
 from flowruns.models import FlowRun, RunPost, RunPut
 from flowruns.paging import FIRST, CursorCodec, Links, Window, links
 from flowruns.queries import Create, Delete, Put, Rows, Stored, Write
+from flowruns.settings import Synchronous
 
 
 class Page(NamedTuple):
@@ -57,16 +58,18 @@ class Store:
         path: str | os.PathLike[str],
         *,
         lock_timeout: float = 5.0,
+        synchronous: Synchronous = "full",
         owner: str | None = None,
         clock: Callable[[], datetime] = _now,
     ) -> AsyncIterator[Self]:
         """The store in the file *path*, made if there is none, or in `:memory:`; closed at the end.
 
-        A write waits *lock_timeout* seconds in all for a lock that another program holds. *owner* is what a
-        second flowruns on this file is told. Raises DatabaseInUse or DatabaseUnusable.
+        A write waits *lock_timeout* seconds in all for a lock that another program holds. With *synchronous*
+        "normal" it does not wait for the disk: a power cut may take the last writes. *owner* is what a second
+        flowruns on this file is told. Raises DatabaseInUse or DatabaseUnusable.
         """
         owner = owner or f"pid {os.getpid()}"
-        async with opened(os.fspath(path), lock_timeout=lock_timeout, owner=owner) as database:
+        async with opened(os.fspath(path), lock_timeout=lock_timeout, synchronous=synchronous, owner=owner) as database:
             store = cls(database, lock_timeout, clock)
             try:
                 yield store

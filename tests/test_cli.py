@@ -5,24 +5,29 @@ import re
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+import flowruns.server
 from flowruns import __version__
 from flowruns.cli import main
 from flowruns.server import running
-from flowruns.settings import Settings
+from flowruns.settings import DEFAULTS, Settings
 from tests.conftest import RUNS
-from tests.processes import Served, ended, ran, serving
+from tests.processes import COMMAND, Served, ended, ran, serving
 from tests.wire import RUN, Wire, heard, request
 
 LIST = request("GET", RUNS)
 VARIABLES = [
     "FLOWRUNS_HOST", "FLOWRUNS_PORT", "FLOWRUNS_DATABASE", "FLOWRUNS_TOKENS", "FLOWRUNS_ANONYMOUS",
     "FLOWRUNS_MAX_BODY", "FLOWRUNS_LOCK_TIMEOUT", "FLOWRUNS_ALLOW_HOST", "FLOWRUNS_CORS_ORIGIN", "FLOWRUNS_LOG_LEVEL",
+    "FLOWRUNS_SYNCHRONOUS", "FLOWRUNS_MAX_CONNECTIONS", "FLOWRUNS_MAX_HEAD", "FLOWRUNS_HEAD_TIMEOUT",
+    "FLOWRUNS_BODY_TIMEOUT", "FLOWRUNS_EXIT_WITH_STDIN",
 ]  # fmt: skip
 
 
@@ -270,7 +275,8 @@ def test_help_shows_the_options(capfd: pytest.CaptureFixture[str], args: list[st
     out, err = capfd.readouterr()
     assert err == ""
     for option in ("--host", "--port", "--token", "--max-body", "--lock-timeout", "--allow-host", "--cors-origin",
-                   "--log-level"):  # fmt: skip
+                   "--log-level", "--synchronous", "--max-connections", "--max-head", "--head-timeout",
+                   "--body-timeout", "--exit-with-stdin"):  # fmt: skip
         assert f"  {option} " in out
 
 
@@ -282,6 +288,27 @@ def test_help_shows_an_example_a_line(capfd: pytest.CaptureFixture[str]) -> None
         "flowruns runs.db --port 0     serve another file at a free port",
         "flowruns :memory:             keep nothing",
     ]
+
+
+def test_options_are_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Settings] = []
+    monkeypatch.setattr(flowruns.server, "serve", lambda settings, ready: served.append(settings))
+    assert main([]) == 0
+    args = "runs.db --host ::1 --port 9 --token secret=7 --max-body 1KiB --lock-timeout 0.5 --synchronous normal"
+    args += (
+        " --max-connections 3 --max-head 2KiB --head-timeout 4 --body-timeout 5 --allow-host a --cors-origin http://b"
+    )
+    assert main(args.split()) == 0
+    assert served == [
+        Settings(),
+        Settings(
+            database="runs.db", host="::1", port=9, tokens={"secret": 7}, max_body=1024, lock_timeout=0.5,
+            synchronous="normal", max_connections=3, max_head=2048, head_timeout=4.0, body_timeout=5.0,
+            allow_hosts=frozenset({"a"}), cors_origins=frozenset({"http://b"}),
+        ),
+    ]  # fmt: skip
+    for field in DEFAULTS.__struct_fields__:  # each has an option
+        assert getattr(served[1], field) != getattr(DEFAULTS, field)
 
 
 # The environment
@@ -298,6 +325,12 @@ def test_every_option_may_come_from_the_environment(tmp_path: Path) -> None:
         "FLOWRUNS_ALLOW_HOST": "one.example two.example",
         "FLOWRUNS_CORS_ORIGIN": "https://one.example https://two.example",
         "FLOWRUNS_LOG_LEVEL": "info",
+        "FLOWRUNS_SYNCHRONOUS": "normal",
+        "FLOWRUNS_MAX_CONNECTIONS": "2",
+        "FLOWRUNS_MAX_HEAD": "1KiB",
+        "FLOWRUNS_HEAD_TIMEOUT": "100",
+        "FLOWRUNS_BODY_TIMEOUT": "100",
+        "FLOWRUNS_EXIT_WITH_STDIN": "1",
     }
     with serving(tmp_path, env=env) as server, Wire(server.url) as wire:
         assert server.url.startswith("http://localhost:")
@@ -311,10 +344,14 @@ def test_every_option_may_come_from_the_environment(tmp_path: Path) -> None:
             assert wire.reply().header(b"access-control-allow-origin") == f"https://{name}.example".encode()
         with _locked(tmp_path / "from env.db"):
             assert wire.ask("PUT", f"{RUNS}/a1", RUN, token).status == 503
-        server.process.terminate()
+        with Wire(server.url) as second, Wire(server.url) as third:
+            assert third.ask("GET", RUNS, None, "X: " + "x" * 1024).status == 431
+            assert [wire.rest(), second.ask("GET", RUNS).status] == [b"", 401]
+        assert server.process.stdin
+        server.process.stdin.close()
         code, said = ended(server.process)
     assert code == 0
-    assert len(said.splitlines()) == 6
+    assert len(said.splitlines()) == 7
     assert "secret" not in said
     assert "other" not in said
 
@@ -324,6 +361,8 @@ def test_every_option_may_come_from_the_environment(tmp_path: Path) -> None:
     [
         ("FLOWRUNS_PORT", "x"), ("FLOWRUNS_TOKENS", "secret"), ("FLOWRUNS_MAX_BODY", "x"),
         ("FLOWRUNS_LOCK_TIMEOUT", "x"), ("FLOWRUNS_CORS_ORIGIN", "x"), ("FLOWRUNS_LOG_LEVEL", "x"),
+        ("FLOWRUNS_SYNCHRONOUS", "off"), ("FLOWRUNS_MAX_CONNECTIONS", "0"), ("FLOWRUNS_MAX_HEAD", "-1"),
+        ("FLOWRUNS_HEAD_TIMEOUT", "nan"), ("FLOWRUNS_BODY_TIMEOUT", "-1"), ("FLOWRUNS_EXIT_WITH_STDIN", "x"),
     ],
 )  # fmt: skip
 def test_wrong_variable_is_exit_2(
@@ -499,6 +538,37 @@ def test_client_that_does_not_read_its_answers_does_not_hold_up_the_end(tmp_path
     assert code == 0
     assert "Traceback" not in said
     assert os.listdir(tmp_path) == ["runs.db"]
+
+
+def test_server_ends_with_the_program_that_started_it(tmp_path: Path) -> None:
+    """The parent is killed, which closes the pipe that its child has for standard input."""
+    parent = [sys.executable, "-c", PARENT, *COMMAND, "runs.db", "--port", "0", "--exit-with-stdin"]
+    with subprocess.Popen(parent, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        url = re.search(r"http://[^/]+", process.stderr.readline())
+        assert url
+        with Wire(url[0]) as wire:
+            assert wire.ask("PUT", f"{RUNS}/a1", RUN).status == 201
+            process.kill()
+            assert wire.rest() == b""
+        assert process.stdout.read() == ""  # until the child, too, has closed it
+    assert os.listdir(tmp_path) == ["runs.db"]
+
+
+PARENT = "import subprocess, sys; subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE).wait()"
+
+
+def test_standard_input_is_wanted_but_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--exit-with-stdin", "--token", "-"]) == 2
+    assert "--token -" in one_line(capfd.readouterr().err)
+
+
+def test_end_of_standard_input_means_nothing_unless_asked_for(tmp_path: Path) -> None:
+    with serving(tmp_path, "runs.db", stdin="") as server, Wire(server.url) as wire:
+        heard(server.url)
+        assert wire.ask("GET", RUNS).status == 200
+        ends_well(server)
 
 
 def test_killed_server_starts_again_with_every_acknowledged_run(tmp_path: Path) -> None:

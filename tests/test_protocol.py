@@ -6,9 +6,11 @@ import os
 import random
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
 import pytest
+from msgspec.structs import force_setattr
 
 from flowruns import protocol
 from flowruns.server import running
@@ -17,6 +19,7 @@ from tests.conftest import RUNS
 from tests.wire import RUN, Wire, heard, request
 
 MAX_BODY = 200_000
+SETTINGS = Settings(database=":memory:", port=0, max_body=MAX_BODY)
 JSON = "Content-Type: application/json"
 CHUNKED = "Transfer-Encoding: chunked"
 LIST = request("GET", RUNS)
@@ -42,7 +45,7 @@ def _bounded(pytestconfig: pytest.Config) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def server(_bounded: None) -> Iterator[str]:
-    with running(Settings(database=":memory:", port=0, max_body=MAX_BODY)) as ready:
+    with running(SETTINGS) as ready:
         yield ready.url
 
 
@@ -60,11 +63,22 @@ def _nothing_breaks(server: str, caplog: pytest.LogCaptureFixture) -> Iterator[N
     assert [record for record in caplog.records if record.levelno >= logging.ERROR or record.exc_info] == []
 
 
+@contextmanager
+def limits(**seconds: float) -> Iterator[None]:
+    """While entered, the server has other limits."""
+    before = {name: getattr(SETTINGS, name) for name in seconds}
+    for name, value in seconds.items():
+        force_setattr(SETTINGS, name, value)
+    yield
+    for name, value in before.items():
+        force_setattr(SETTINGS, name, value)
+
+
 @pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def soon() -> Iterator[None]:
     """Heads and bodies have to come at once: within the second after which the server looks again."""
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
-    monkeypatch.setattr(protocol, "BODY_PAUSE_SECONDS", 0.1)
+    with limits(head_timeout=0.1, body_timeout=0.1):
+        yield
 
 
 def chunks(*bodies: bytes) -> bytes:
@@ -79,6 +93,47 @@ def run_of(size: int) -> bytes:
 def status_of(server: str, target: str) -> int:
     with Wire(server) as other:
         return other.ask("GET", target).status
+
+
+# Connections
+
+
+def test_connection_that_is_silent_longest_makes_room(server: str) -> None:
+    with limits(max_connections=3), Wire(server) as first, Wire(server) as second, Wire(server) as third:
+        for wire in (first, third, second):
+            assert wire.ask("GET", RUNS).status == 200
+        with Wire(server) as fourth:
+            assert fourth.ask("GET", RUNS).status == 200
+            assert first.rest() == b""
+            assert second.ask("GET", RUNS).status == 200
+            assert third.ask("GET", RUNS).status == 200
+
+
+@pytest.mark.parametrize("said", [b"", LIST[:-1]], ids=["nothing", "half a head"])
+def test_connection_that_says_no_request_makes_room(server: str, said: bytes) -> None:
+    with limits(max_connections=1), ExitStack() as stack:
+        silent = [stack.enter_context(Wire(server)) for _ in range(20)]
+        silent[-1].send(said)
+        with Wire(server) as wire:
+            assert wire.ask("GET", RUNS).status == 200
+            assert [one.rest() for one in silent] == [b""] * 20
+
+
+def test_busy_connections_are_not_cut_and_others_are_told_to_wait(server: str) -> None:
+    put = request("PUT", f"{RUNS}/busy", RUN)
+    with Wire(server) as busy:
+        busy.send(put[:-1])
+        with Wire(server) as wire:  # the server has read that, and has closed what was here before
+            wire.ask("GET", RUNS)
+            wire.ask("GET", RUNS, None, "Connection: close")
+            assert wire.rest() == b""
+        with limits(max_connections=1), Wire(server) as other:
+            reply = other.ask("GET", RUNS)
+            assert reply.faults(503) == [(("server",), "unavailable")]
+            assert reply.header(b"retry-after") == b"1"
+            assert other.rest() == b""
+        busy.send(put[-1:])
+        assert busy.reply().status == 201
 
 
 # Not HTTP
@@ -159,7 +214,7 @@ def test_random_damage_is_never_a_5xx(server: str) -> None:
 
 # Heads
 
-LIMIT = protocol.MOST_HEAD_BYTES
+LIMIT = SETTINGS.max_head
 LARGE_HEADS = {
     "one header": request("GET", RUNS, None, "X: " + "x" * LIMIT),
     "one name": request("GET", RUNS, None, "x" * LIMIT + ": x"),
@@ -187,6 +242,11 @@ def test_unfinished_head_over_64_kib_is_431_at_once(wire: Wire, server: str, nam
     heard(server)
     wire.send(unfinished[first:] + b"x" * 100)
     assert wire.reply().status == 431
+
+
+@pytest.mark.parametrize(("fields", "status"), [(protocol.MOST_FIELDS - 1, 200), (protocol.MOST_FIELDS, 431)])
+def test_head_has_at_most_256_fields(wire: Wire, fields: int, status: int) -> None:
+    assert wire.ask("GET", RUNS, None, *["X: 1"] * fields).status == status  # and Host
 
 
 def test_head_under_64_kib_is_served(wire: Wire) -> None:
@@ -246,17 +306,16 @@ def test_slow_body_is_408_and_makes_no_run(wire: Wire, server: str, soon: None) 
     assert status_of(server, f"{RUNS}/slow-body") == 404
 
 
-def test_slow_and_steady_upload_succeeds(wire: Wire, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.0)
-    monkeypatch.setattr(protocol, "BODY_PAUSE_SECONDS", 1.9)
+def test_slow_and_steady_upload_succeeds(wire: Wire, server: str) -> None:
     put = request("PUT", f"{RUNS}/steady", RUN)
     pieces = (put[:-20], put[-20:-15], put[-15:-10], put[-10:])
-    for piece in pieces[:-1]:  # three looks, a second apart, take longer than one pause may
-        wire.send(piece)
-        with Wire(server) as silent:
-            assert silent.rest() == b""  # the server has looked
-    wire.send(pieces[-1])
-    assert wire.reply().status == 201
+    with limits(head_timeout=0.0, body_timeout=1.9):
+        for piece in pieces[:-1]:  # three looks, a second apart, take longer than one pause may
+            wire.send(piece)
+            with Wire(server) as silent:
+                assert silent.rest() == b""  # the server has looked
+        wire.send(pieces[-1])
+        assert wire.reply().status == 201
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from flowruns.filters import where
 from flowruns.ids import Uuid7
 from flowruns.models import Action, FlowType, RunPost, RunPut, Tag
 from flowruns.paging import Window
+from flowruns.settings import Synchronous
 from flowruns.store import Store
 
 PUT = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
@@ -305,3 +306,10 @@ async def test_memory_is_clean_each_time_and_stores_share_nothing() -> None:
     async with Store.open(":memory:") as one, Store.open(":memory:") as other:
         await one.put("x", PUT)
         assert (await one.count(), await other.count()) == (1, 0)
+
+
+@pytest.mark.parametrize(("synchronous", "level"), [("full", 2), ("normal", 1)])
+async def test_a_commit_waits_for_the_disk_as_asked(path: Path, synchronous: Synchronous, level: int) -> None:
+    async with Store.open(path, synchronous=synchronous) as store:
+        writing = store._writer._lane._connection
+        assert await writing.call(lambda connection: connection.execute("pragma synchronous").fetchone()) == (level,)

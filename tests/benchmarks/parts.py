@@ -3,6 +3,7 @@
 Nobody should use such a server: what it answers is made up, or not on the disk.
 """
 
+import os
 import sqlite3
 import sys
 from collections.abc import Callable, Sequence
@@ -14,13 +15,19 @@ from flowruns.filters import Where
 from flowruns.models import encode, utc
 from flowruns.paging import Window
 from flowruns.queries import Create, Rows, Stored, Write
+from flowruns.settings import Synchronous
 
 _known: dict[object, Any] = {}  # what was read, by what is read in its place
 _durable, _get, _page = database._durable, queries.get, queries.page
 
 
+def synchronous_normal() -> None:
+    """Commits wait for the disk when the log is folded in only, as with `--synchronous normal`."""
+    os.environ["FLOWRUNS_SYNCHRONOUS"] = "normal"
+
+
 def without_sync() -> None:
-    """Commits do not wait for the disk."""
+    """Commits never wait for the disk."""
     database._durable = _not_durable
 
 
@@ -36,11 +43,16 @@ def without_journeys() -> None:
     database.Lane.run = _read_here  # type: ignore[method-assign, assignment]
 
 
-PARTS = {"no sync": without_sync, "no statements": without_statements, "no journeys": without_journeys}
+PARTS = {
+    "synchronous normal": synchronous_normal,
+    "no sync": without_sync,
+    "no statements": without_statements,
+    "no journeys": without_journeys,
+}
 
 
-def _not_durable(connection: sqlite3.Connection) -> None:
-    _durable(connection)
+def _not_durable(connection: sqlite3.Connection, synchronous: Synchronous) -> None:
+    _durable(connection, synchronous)
     connection.execute("pragma synchronous = off")
 
 
