@@ -23,14 +23,16 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def started(cwd: Path, *args: str, env: Mapping[str, str] | None = None) -> Iterator[Process]:
-    """`flowruns` with *args* in the folder *cwd*; killed at the end."""
+def started(
+    cwd: Path, *args: str, env: Mapping[str, str] | None = None, seconds: float = SECONDS
+) -> Iterator[Process]:
+    """`flowruns` with *args* in the folder *cwd*; killed at the end, and after so many *seconds*."""
     pipe = subprocess.PIPE
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FLOWRUNS_")}
     with subprocess.Popen(
         [*COMMAND, *args], cwd=cwd, env=clean | dict(env or {}), stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8"
     ) as process:
-        watchdog = Timer(SECONDS, process.kill)
+        watchdog = Timer(seconds, process.kill)
         watchdog.start()
         try:
             yield process
@@ -41,10 +43,16 @@ def started(cwd: Path, *args: str, env: Mapping[str, str] | None = None) -> Iter
 
 
 @contextmanager
-def serving(cwd: Path, *args: str, env: Mapping[str, str] | None = None, stdin: str | None = None) -> Iterator[Served]:
+def serving(
+    cwd: Path,
+    *args: str,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    seconds: float = SECONDS,
+) -> Iterator[Served]:
     """A `flowruns` that is ready, on a free port unless *env* says which."""
     port = () if "FLOWRUNS_PORT" in (env or {}) else ("--port", "0")
-    with started(cwd, *args, *port, env=env) as process:
+    with started(cwd, *args, *port, env=env, seconds=seconds) as process:
         assert process.stdin
         assert process.stderr
         if stdin is not None:

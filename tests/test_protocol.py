@@ -5,6 +5,7 @@ import logging
 import os
 import random
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
@@ -102,6 +103,7 @@ def test_connection_that_is_silent_longest_makes_room(server: str) -> None:
     with limits(max_connections=3), Wire(server) as first, Wire(server) as second, Wire(server) as third:
         for wire in (first, third, second):
             assert wire.ask("GET", RUNS).status == 200
+            time.sleep(0.005)  # the loop's clock counts milliseconds
         with Wire(server) as fourth:
             assert fourth.ask("GET", RUNS).status == 200
             assert first.rest() == b""
