@@ -5,6 +5,7 @@ possible are made: while jobs are performed, what is asked for gathers, and the 
 """
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections import deque
@@ -20,6 +21,8 @@ import aiosqlite
 from flowruns import datafile
 from flowruns.errors import DatabaseUnusable, Unavailable
 from flowruns.settings import MEMORY, Synchronous
+
+log = logging.getLogger("flowruns")
 
 T = TypeVar("T")
 J = TypeVar("J")
@@ -43,6 +46,7 @@ MIGRATIONS: dict[int, str] = {
 
 _PAGE_SIZE = 4096  # a write dirties a dozen of these, and all of each goes to the log: 8192 makes a third more
 _LOG_BYTES = 32 * 1024 * 1024  # until it is folded in: the more, the more often a page was written in the meantime
+_LAST_WAIT_MS = 500  # for another program's lock, at the end
 _CACHE_KIB = 8192
 _PAGES_CACHE_KIB = 24576  # holds 10,000 runs: their pages need no system call
 _RETRY_LATER = {sqlite3.SQLITE_BUSY: "locked by another program", sqlite3.SQLITE_FULL: "full"}
@@ -319,7 +323,8 @@ def _usable(file: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise DatabaseUnusable(f"{file} cannot be used: {error}") from error
+        cure = "; is the disk full?" if primary(error) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL) else ""
+        raise DatabaseUnusable(f"{file} cannot be used: {error}{cure}") from error
 
 
 @asynccontextmanager
@@ -342,8 +347,19 @@ async def _connected(
 
 
 async def _fold_in(connection: Connection) -> None:
-    """Writes the log into the file; SQLite removes it when the last connection closes."""
-    await connection.call(lambda writing: writing.execute("pragma wal_checkpoint(truncate)").fetchall())
+    """Writes the log into the file; SQLite removes it when the last connection closes.
+
+    Where that cannot be, on a full disk or while another program has the lock, the log stays: it is part of the data.
+    """
+
+    def fold_in(writing: sqlite3.Connection) -> None:
+        writing.execute(f"pragma busy_timeout = {_LAST_WAIT_MS}")
+        writing.execute("pragma wal_checkpoint(truncate)").fetchall()
+
+    try:
+        await connection.call(fold_in)
+    except sqlite3.Error as error:
+        log.error("the log could not be folded in, keep FILE-wal beside FILE: %s", error)
 
 
 def _same_file(file: Path, opened: datafile.Identity | None) -> None:

@@ -844,3 +844,28 @@ def test_last_statement_of_a_migration_needs_no_semicolon(path: Path) -> None:
         prepare(connection, {})
         prepare(connection, {1: "create table note (text text)"})
         assert connection.execute("select * from note").fetchall() == []
+
+
+async def test_log_that_cannot_be_folded_in_stays_and_loses_nothing(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def deny(action: int, *_: object) -> int:
+        return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_PRAGMA else sqlite3.SQLITE_OK
+
+    async with opened(str(path), lock_timeout=0, owner="test") as database:
+        await database.writing.call(lambda writing: writing.execute("update clock set seq = 7"))
+        await database.writing.call(lambda writing: writing.set_authorizer(deny))
+    assert ["folded in" in record.message for record in caplog.records] == [True]
+    async with opened(str(path), lock_timeout=0, owner="test") as database:
+        found = await database.writing.call(lambda writing: writing.execute("select seq from clock").fetchone())
+        assert found == (7,)
+
+
+async def test_end_does_not_wait_for_another_programs_lock(path: Path) -> None:
+    async with opened(str(path), lock_timeout=60, owner="test") as database:
+        await database.writing.call(lambda writing: writing.execute("update clock set seq = 7"))
+        other = connect(path)
+        other.execute("begin immediate")
+        began = time.monotonic()
+    with closing(other):
+        assert time.monotonic() - began < 30

@@ -18,7 +18,7 @@ MADE = [
     errors.PreconditionFailed("If-Match"),
     errors.TooLarge(5),
     errors.NotJson(),
-    errors.HeadersTooLarge(5),
+    errors.HeadersTooLarge(5, 3),
     errors.Unavailable("The database is full", retry_after=1),
 ]
 

@@ -25,7 +25,7 @@ REFUSALS: list[tuple[FlowrunsError, int, dict[bytes, bytes]]] = [
     (errors.TooLarge(10), 413, {}),
     (errors.NotJson(), 415, {}),
     (errors.Invalid(FAULT, FAULT), 422, {}),
-    (errors.HeadersTooLarge(10), 431, {}),
+    (errors.HeadersTooLarge(10, 3), 431, {}),
     (errors.Unavailable("The database is locked", retry_after=2), 503, {b"retry-after": b"2"}),
     (errors.Unavailable("The database is damaged"), 503, {}),
 ]
