@@ -49,11 +49,14 @@ _LOG_BYTES = 32 * 1024 * 1024  # until it is folded in: the more, the more often
 _LAST_WAIT_MS = 500  # for another program's lock, at the end
 _CACHE_KIB = 8192
 _PAGES_CACHE_KIB = 24576  # holds 10,000 runs: their pages need no system call
-_RETRY_LATER = {sqlite3.SQLITE_BUSY: "locked by another program", sqlite3.SQLITE_FULL: "full"}
+_RETRY_LATER = {
+    sqlite3.SQLITE_BUSY: "locked by another program",
+    sqlite3.SQLITE_FULL: "full",
+    sqlite3.SQLITE_IOERR: "out of reach: reading or writing it failed; is the disk full?",
+}
 _BROKEN = {
     sqlite3.SQLITE_LOCKED: "locked",
     sqlite3.SQLITE_READONLY: "read-only",
-    sqlite3.SQLITE_IOERR: "out of reach: reading or writing it failed",
     sqlite3.SQLITE_CORRUPT: "damaged",
     sqlite3.SQLITE_NOTADB: "damaged",
     sqlite3.SQLITE_CANTOPEN: "out of reach: it cannot be opened",

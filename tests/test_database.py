@@ -457,7 +457,7 @@ async def test_guard_keeps_every_write_from_happening(connection: Connection, pa
         (sqlite3.SQLITE_FULL, "full", True),
         (sqlite3.SQLITE_READONLY, "read-only", False),
         (sqlite3.SQLITE_READONLY_DBMOVED, "read-only", False),
-        (sqlite3.SQLITE_IOERR_WRITE, "reading or writing", False),
+        (sqlite3.SQLITE_IOERR_WRITE, "reading or writing", True),
         (sqlite3.SQLITE_CORRUPT, "damaged", False),
         (sqlite3.SQLITE_CORRUPT_INDEX, "damaged", False),
         (sqlite3.SQLITE_NOTADB, "damaged", False),
