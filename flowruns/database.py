@@ -19,7 +19,7 @@ from typing import Generic, NamedTuple, TypeVar
 import aiosqlite
 
 from flowruns import datafile
-from flowruns.errors import DatabaseUnusable, Unavailable
+from flowruns.errors import BEGUN, DatabaseUnusable, Unavailable
 from flowruns.settings import MEMORY, Synchronous
 
 log = logging.getLogger("flowruns")
@@ -102,12 +102,19 @@ class Lane(Generic[J, T]):
         self._driver: asyncio.Task[None] | None = None
 
     async def run(self, job: J) -> T:
-        """The outcome of *job*. A caller that is cancelled leaves a job that has begun to its end."""
+        """The outcome of *job*. One that has begun goes on to its end when its caller is cancelled: CancelledError then
+        says `BEGUN`.
+        """
         waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append((job, waiter))
         if self._driver is None:
             self._driver = asyncio.create_task(self._drive())
-        return await waiter
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if any(one is waiter for _, one in list(self._waiting)):
+                raise  # it never begins
+            raise asyncio.CancelledError(BEGUN) from None
 
     async def drained(self) -> None:
         """Returns once nothing waits or is under way."""

@@ -122,6 +122,9 @@ class Unavailable(FlowrunsError):
         self.retry_after = retry_after
 
 
+BEGUN = "it has begun, and may be done"  # what a CancelledError says if that is so
+
+
 class CannotStart(Exception):
     """A server cannot start; the message is one line that names the cure."""
 

@@ -7,7 +7,7 @@ from hmac import compare_digest
 
 from starlette.types import ASGIApp
 
-from flowruns.errors import Fault, FlowrunsError, Forbidden, Unauthorized, Unavailable
+from flowruns.errors import BEGUN, Fault, FlowrunsError, Forbidden, Unauthorized, Unavailable
 from flowruns.inputs import CALLER, Disconnected
 from flowruns.responses import Answer, Header, Message, Receive, Scope, Send, fault_of_ours, refusal
 from flowruns.settings import Settings
@@ -57,7 +57,11 @@ class Guard:
             await refusal(error)(scope, receive, send)
         except Disconnected:
             pass
-        except asyncio.CancelledError:  # the server ends and has waited long enough
+        except asyncio.CancelledError as error:  # the server ends and has waited long enough
+            if BEGUN in error.args and scope["method"] not in ("GET", "HEAD"):
+                while (await receive())["type"] != "http.disconnect":  # nothing would be true: the connection ends
+                    pass
+                return
             await refusal(Unavailable("The server is stopping", retry_after=1, part="server"))(scope, receive, send)
         except Exception as error:
             # Type and place, but not the message, which may hold what a client sent.

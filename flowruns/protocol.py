@@ -176,9 +176,12 @@ class Protocol(HttpToolsProtocol):
         super().on_response_complete()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it; uvicorn's returns nothing
-        """Whether to stay open: a client that has closed its half still gets the answer to a whole request."""
+        """Whether to stay open: a client that has closed its half still gets the answers to whole requests."""
         if self._answering and self._state == "idle":
             self.cycle.keep_alive = False
+            return True
+        if (self._answering and self._state == "head") or self.pipeline:
+            self._refuse(BadRequest())  # what came of the last one; those before it are answered
             return True
         return False
 

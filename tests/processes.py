@@ -23,9 +23,7 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def started(
-    cwd: Path, *args: str, env: Mapping[str, str] | None = None, seconds: float = SECONDS
-) -> Iterator[Process]:
+def started(cwd: Path, *args: str, env: Mapping[str, str] | None = None, seconds: float = SECONDS) -> Iterator[Process]:
     """`flowruns` with *args* in the folder *cwd*; killed at the end, and after so many *seconds*."""
     pipe = subprocess.PIPE
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FLOWRUNS_")}

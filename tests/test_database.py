@@ -30,7 +30,7 @@ from flowruns.database import (
     translated,
 )
 from flowruns.datafile import APPLICATION_ID, SCHEMA_VERSION
-from flowruns.errors import DatabaseInUse, DatabaseUnusable, Unavailable
+from flowruns.errors import BEGUN, DatabaseInUse, DatabaseUnusable, Unavailable
 
 Job = Callable[[sqlite3.Connection], Any]
 
@@ -869,3 +869,20 @@ async def test_end_does_not_wait_for_another_programs_lock(path: Path) -> None:
         began = time.monotonic()
     with closing(other):
         assert time.monotonic() - began < 30
+
+
+async def test_cancelled_caller_is_told_whether_its_job_has_begun(writer: Writer) -> None:
+    gate = Gate()
+    begun = asyncio.create_task(writer.run(gate))
+    await gate.reached()
+    waiting = asyncio.create_task(writer.run(insert(1)))
+    await asyncio.sleep(0)  # it waits now
+    for caller in (begun, waiting):
+        caller.cancel()
+    with pytest.raises(asyncio.CancelledError, match=BEGUN):
+        await begun
+    with pytest.raises(asyncio.CancelledError) as never:
+        await waiting
+    gate.open()
+    assert never.value.args == ()
+    await writer.drained()

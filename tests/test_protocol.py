@@ -493,6 +493,15 @@ def test_client_that_closes_its_half_gets_its_answers(wire: Wire, data: bytes) -
     assert wire.rest() == b""
 
 
+@pytest.mark.parametrize("rest", [LIST[:-1], request("PUT", f"{RUNS}/half", RUN)[:-1]], ids=["head", "body"])
+def test_whole_requests_before_a_half_one_are_answered(wire: Wire, server: str, rest: bytes) -> None:
+    wire.send(request("PUT", f"{RUNS}/whole", RUN) + LIST + rest)
+    wire.end()
+    assert [wire.reply().status in (200, 201), wire.reply().status] == [True, 200]
+    assert b"HTTP/1.1 2" not in wire.rest()
+    assert status_of(server, f"{RUNS}/half") == 404
+
+
 @pytest.mark.parametrize(
     "data",
     [b"", b"GET", LIST[:-2], request("PUT", f"{RUNS}/left", RUN)[:-1], request("PUT", f"{RUNS}/left", RUN)[:-len(RUN)],
