@@ -129,7 +129,7 @@ class Protocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; a trailer is passed over."""
         if self._state == "head":
-            super().on_header(name, value)
+            super().on_header(name, value.strip(b" \t"))  # the parser leaves the end's, where data was cut there
             self._head_bytes += len(name) + len(value) + 4  # ": " and the line's end
 
     def on_headers_complete(self) -> None:
@@ -145,8 +145,8 @@ class Protocol(HttpToolsProtocol):
             reason = f"There are {self._settings.max_connections} connections in use (--max-connections)"
             self._refuse(Unavailable(reason, retry_after=1, part="server"))
         if not self._refused:
+            super().on_headers_complete()  # which raises at a target that is none
             self._state = "body"
-            super().on_headers_complete()
             self.cycle.__class__ = Cycle  # its class is named in the middle of uvicorn's method
 
     def on_body(self, body: bytes) -> None:
@@ -177,6 +177,8 @@ class Protocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it; uvicorn's returns nothing
         """Whether to stay open: a client that has closed its half still gets the answers to whole requests."""
+        if self._refused:  # what came last; those before it are being answered
+            return self._running is not None and not self._running.response_complete
         if self._answering and self._state == "idle":
             self.cycle.keep_alive = False
             return True
@@ -233,7 +235,8 @@ class Protocol(HttpToolsProtocol):
             answer = refusal(error)
             headers = [*self.server_state.default_headers, *answer.headers, (b"connection", b"close")]
             lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-            self.transport.write(STATUS_LINE[answer.status] + lines + b"\r\n" + answer.body)
+            body = b"" if self.parser.get_method() == b"HEAD" else answer.body  # RFC 9110 9.3.2
+            self.transport.write(STATUS_LINE[answer.status] + lines + b"\r\n" + body)
         if self._answering:
             self.cycle.disconnected = True
             self.cycle.message_event.set()

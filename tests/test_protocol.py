@@ -246,6 +246,12 @@ def test_unfinished_head_over_64_kib_is_431_at_once(wire: Wire, server: str, nam
     assert wire.reply().status == 431
 
 
+def test_refused_head_has_no_body(wire: Wire) -> None:
+    wire.send(request("HEAD", RUNS, None, *["X: 1"] * protocol.MOST_FIELDS))
+    assert wire.reply("HEAD").status == 431
+    assert wire.rest() == b""
+
+
 @pytest.mark.parametrize(("fields", "status"), [(protocol.MOST_FIELDS - 1, 200), (protocol.MOST_FIELDS, 431)])
 def test_head_has_at_most_256_fields(wire: Wire, fields: int, status: int) -> None:
     assert wire.ask("GET", RUNS, None, *["X: 1"] * fields).status == status  # and Host
@@ -493,7 +499,15 @@ def test_client_that_closes_its_half_gets_its_answers(wire: Wire, data: bytes) -
     assert wire.rest() == b""
 
 
-@pytest.mark.parametrize("rest", [LIST[:-1], request("PUT", f"{RUNS}/half", RUN)[:-1]], ids=["head", "body"])
+HALF = {
+    "head": LIST[:-1],
+    "body": request("PUT", f"{RUNS}/half", RUN)[:-1],
+    "broken": request("PUT", f"{RUNS}/half", None, "Transfer-Encoding: xchunked") + b"0\r\n\r\n",
+    "target": request("PUT", "http://[::1", RUN),
+}
+
+
+@pytest.mark.parametrize("rest", HALF.values(), ids=HALF)
 def test_whole_requests_before_a_half_one_are_answered(wire: Wire, server: str, rest: bytes) -> None:
     wire.send(request("PUT", f"{RUNS}/whole", RUN) + LIST + rest)
     wire.end()
@@ -561,6 +575,16 @@ def test_upgrade_of_http_1_0_is_answered_and_closed(wire: Wire) -> None:
     wire.send(request("GET", RUNS, None, "Connection: Upgrade", "Upgrade: h2c").replace(b"HTTP/1.1", b"HTTP/1.0"))
     assert wire.reply().status == 200
     assert wire.rest() == b""
+
+
+def test_space_around_a_value_is_no_part_of_it_wherever_data_is_cut(server: str) -> None:
+    data = f"GET {RUNS} HTTP/1.1\r\nHost:\tlocalhost \t\r\n\r\n".encode()
+    for cut in range(data.index(b"Host"), len(data)):
+        with Wire(server) as wire:
+            wire.send(data[:cut])
+            heard(server)
+            wire.send(data[cut:])
+            assert wire.reply().status == 200, data[:cut]
 
 
 def test_head_may_come_in_any_pieces(server: str) -> None:
