@@ -13,6 +13,7 @@ from flowruns.responses import refusal
 from flowruns.settings import Settings
 
 MOST_FIELDS = 256  # of a head
+_LINGER_SECONDS = 2  # that a client has to take a refusal: what it still sends would else break off the answer
 
 
 class Cycle(RequestResponseCycle):
@@ -63,7 +64,7 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.access_log = False  # also where an embedding program's root logger has handlers: ours is `RequestLog`
         self._state = "idle"  # "head", "body": of the request that is coming in
-        self._refused = False
+        self._refused = self._lingers = False
         self._running: RequestResponseCycle | None = None  # the request whose turn it is
         self._raw_bytes = self._head_bytes = 0
         self._began = self._heard = self.loop.time()  # when this state began; when a byte last came
@@ -187,8 +188,17 @@ class Protocol(HttpToolsProtocol):
             return True
         return False
 
+    def shutdown(self) -> None:
+        """Called by uvicorn when the server ends: a connection that was refused has no more to say."""
+        if self._lingers:
+            self.transport.close()
+        else:
+            super().shutdown()
+
     def sweep(self, now: float) -> None:
         """Ends a connection whose head or body has not come in time by *now*, in the loop's seconds."""
+        if self._lingers and now - self._began > _LINGER_SECONDS:
+            self.transport.close()
         if self._refused or self.transport.is_closing():
             return
         if self._state == "body" and not self._answering:  # the rest of a body that was refused
@@ -235,9 +245,13 @@ class Protocol(HttpToolsProtocol):
             answer = refusal(error)
             headers = [*self.server_state.default_headers, *answer.headers, (b"connection", b"close")]
             lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-            body = b"" if self.parser.get_method() == b"HEAD" else answer.body  # RFC 9110 9.3.2
+            # The parser knows the method once there is a target; before that, it tells the last request's.
+            named = self._state != "idle" and self._head_bytes
+            body = b"" if named and self.parser.get_method() == b"HEAD" else answer.body  # RFC 9110 9.3.2
             self.transport.write(STATUS_LINE[answer.status] + lines + b"\r\n" + body)
         if self._answering:
             self.cycle.disconnected = True
+            self.cycle.waiting_for_100_continue = False
             self.cycle.message_event.set()
-        self.transport.close()
+        self._lingers, self._began = True, self.loop.time()
+        self.transport.write_eof()

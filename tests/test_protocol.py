@@ -246,6 +246,13 @@ def test_unfinished_head_over_64_kib_is_431_at_once(wire: Wire, server: str, nam
     assert wire.reply().status == 431
 
 
+@pytest.mark.parametrize("bad", NOT_HTTP)
+def test_refusal_behind_a_head_request_has_its_body(wire: Wire, bad: bytes) -> None:
+    assert wire.ask("HEAD", RUNS).status == 200
+    wire.send(bad)
+    assert wire.reply().faults(400) == [(("request",), "bad_request")]
+
+
 def test_refused_head_has_no_body(wire: Wire) -> None:
     wire.send(request("HEAD", RUNS, None, *["X: 1"] * protocol.MOST_FIELDS))
     assert wire.reply("HEAD").status == 431
