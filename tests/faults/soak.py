@@ -1,0 +1,174 @@
+"""A long time under mixed load: memory, descriptors, threads and the log stay bounded, and small reads never wait.
+
+What is looked at is Linux's: /proc.
+"""
+
+import asyncio
+import os
+import random
+import signal
+import tempfile
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from uvicorn.loops.auto import auto_loop_factory
+
+from tests.benchmarks.contenders import fill
+from tests.benchmarks.processes import Server
+from tests.conftest import RUNS
+from tests.faults import progress
+from tests.faults.clients import damages
+from tests.faults.mixed_load import Load
+from tests.processes import ended, serving
+from tests.wire import RUN, Wire
+
+NAME = "runs.db"
+MOST_RUNS = 10_000  # at the beginning
+MOST_GROWTH = 16  # MiB of memory, after the first quarter
+MOST_DESCRIPTORS = 8  # more than at rest, beside the connections
+MOST_LOG = 64  # MiB
+MOST_WAIT = 500  # ms
+_MIB = 1024 * 1024
+_PAUSE_SECONDS = 0.003  # between two small reads
+_SAMPLE_SECONDS = 0.1
+_REST_SECONDS = 10  # until what clients held is given back
+_SERVER_SECONDS = 24 * 3_600  # after which the server is killed, whatever happens
+_PROBE = "probe"
+
+
+class Sample(NamedTuple):
+    """What the system says of the process: MiB, numbers, MiB."""
+
+    sent: int
+    memory: float
+    descriptors: int  # beside those of connections
+    threads: int
+    log: float
+
+
+class Watch:
+    """Asks for one run all the time, and looks at the process now and then."""
+
+    def __init__(self, url: str, pid: int, file: Path, load: Load) -> None:
+        self.over = threading.Event()
+        self.waits: list[float] = []  # ms
+        self.samples: list[Sample] = []
+        self._url = url
+        self._server = Server(url, pid, 0)
+        self._log = file.with_name(f"{file.name}-wal")
+        self._load = load
+
+    def work(self) -> None:
+        """Works until it is *over*."""
+        sampled = 0.0
+        with Wire(self._url) as wire:
+            while not self.over.is_set():
+                began = time.perf_counter()
+                reply = wire.ask("GET", f"{RUNS}/{_PROBE}")
+                self.waits.append((time.perf_counter() - began) * 1000)
+                assert reply.status == 200, f"a small read is {reply.status}: {reply.body[:500]!r}"
+                if began - sampled > _SAMPLE_SECONDS:
+                    sampled = began
+                    self.samples.append(self._sample())
+                    sent, memory, *_ = self.samples[-1]
+                    progress(f"soak: {sent:,} of {self._load.requests:,} requests, {memory:.0f} MiB")
+                self.over.wait(_PAUSE_SECONDS)
+
+    def _sample(self) -> Sample:
+        opened = self._load.open
+        descriptors, threads = held(self._server.pid)
+        connections = max(opened, self._load.open) + 1  # and this one
+        log = self._log.stat().st_size / _MIB
+        return Sample(self._load.sent, self._server.rss(), descriptors - connections, threads, log)
+
+
+def held(pid: int) -> tuple[int, int]:
+    """The descriptors and the threads of a process."""
+    return len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))
+
+
+def run(rounds: int, seed: int) -> str:
+    """Sends so many thousands of requests."""
+    try:
+        return _run(rounds * 1_000, seed)
+    except AssertionError as error:
+        raise AssertionError(f"seed {seed}: {error}") from error
+
+
+def _run(requests: int, seed: int) -> str:
+    runs = max(1_000, min(MOST_RUNS, requests // 10))
+    with tempfile.TemporaryDirectory(prefix="flowruns-faults-") as folder:
+        file = Path(folder) / NAME
+        fill(file, 0, runs)
+        with serving(file.parent, NAME, seconds=_SERVER_SECONDS) as server:
+            pid = server.process.pid
+            at_rest = held(pid)
+            load = Load(server.url, requests, runs, random.Random(seed))
+            watch = Watch(server.url, pid, file, load)
+            with Wire(server.url) as wire:
+                assert wire.ask("PUT", f"{RUNS}/{_PROBE}", RUN).status == 201
+            began = time.perf_counter()
+            under_load(load, watch)
+            seconds = time.perf_counter() - began
+            afterwards = held(pid)
+            while afterwards != at_rest and time.perf_counter() < began + seconds + _REST_SECONDS:
+                time.sleep(0.05)  # between two looks at what cannot be waited for
+                afterwards = held(pid)
+            assert afterwards == at_rest, f"descriptors, threads were {at_rest}, and once all have left {afterwards}"
+            with Wire(server.url) as wire:
+                counted = wire.ask("GET", "/health").json["runs"]
+            assert counted == load.runs + 1, f"there are {counted:,} runs, where {load.runs + 1:,} were acknowledged"
+            server.process.send_signal(signal.SIGTERM)
+            code, said = ended(server.process)
+        assert (code, said) == (0, ""), f"it ended with {code}, and on stderr was {said!r}"
+        left = sorted(os.listdir(folder))
+        assert left == [NAME], f"left were {left}"
+        assert (wrong := damages(file)) == [], f"the database is damaged: {wrong}"
+    return (
+        f"soak: {requests:,} requests in {seconds:.0f} s ({told(load.statuses)}), {load.left:,} clients left midway,"
+        f" {load.stalls_cut} stalled uploads cut; {judged(watch, at_rest)};"
+        f" {counted:,} runs in the end, exit code 0, integrity ok"
+    )
+
+
+def under_load(load: Load, watch: Watch) -> None:
+    """Sends the *load*, while there is a *watch*."""
+    with ThreadPoolExecutor(1) as pool, asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        watching = pool.submit(watch.work)
+        try:
+            runner.run(load.go())
+        except* Exception as errors:
+            raise AssertionError("; ".join(f"{error!r}" for error in errors.exceptions[:3])) from errors
+        finally:
+            watch.over.set()
+        watching.result()
+
+
+def judged(watch: Watch, at_rest: tuple[int, int]) -> str:
+    """What *watch* has seen. Raises AssertionError unless it is as promised."""
+    samples, waits = watch.samples, sorted(watch.waits)
+    warm = [sample for sample in samples if sample.sent >= samples[-1].sent / 4]
+    grown = max(sample.memory for sample in warm) - warm[0].memory
+    descriptors = max(sample.descriptors for sample in samples)
+    threads = max(sample.threads for sample in samples)
+    log = max(sample.log for sample in samples)
+    said = (
+        f"memory {warm[0].memory:.1f} MiB after a quarter, then at most {grown:+.1f},"
+        f" descriptors {at_rest[0]} at rest, at most {descriptors - at_rest[0]:+} beside the connections,"
+        f" threads {at_rest[1]}, at most {threads - at_rest[1]:+}, log at most {log:.1f} MiB,"
+        f" {len(waits):,} small reads waited {waits[len(waits) * 99 // 100]:.1f} ms (p99), at most {waits[-1]:.1f}"
+    )
+    assert grown < MOST_GROWTH, f"memory grew by more than {MOST_GROWTH} MiB: {said}"
+    assert descriptors - at_rest[0] < MOST_DESCRIPTORS, f"{MOST_DESCRIPTORS} more descriptors: {said}"
+    assert threads - at_rest[1] < MOST_DESCRIPTORS, f"{MOST_DESCRIPTORS} more threads: {said}"
+    assert log < MOST_LOG, f"the log has more than {MOST_LOG} MiB: {said}"
+    assert waits[-1] < MOST_WAIT, f"a small read waited more than {MOST_WAIT} ms: {said}"
+    return said
+
+
+def told(statuses: Counter[int]) -> str:
+    return ", ".join(f"{status}: {count:,}" for status, count in sorted(statuses.items()))

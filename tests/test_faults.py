@@ -1,0 +1,127 @@
+"""What flowruns promises under faults, on real processes. `python -m tests.faults` does the same for longer."""
+
+import os
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from flowruns.server import running
+from flowruns.settings import Settings
+from tests.conftest import RUNS
+from tests.faults import Impossible, crashes
+from tests.faults.__main__ import main
+from tests.faults.clients import Findings, Writer, crew, each
+from tests.faults.crashes import NAME, end, ended_by, kill, stop
+from tests.faults.databases import Small, full, held, locked, size_limit, small_disk
+from tests.processes import ended, serving
+from tests.wire import RUN, Wire, heard, request
+
+
+def test_nothing_acknowledged_is_lost_to_kill_9() -> None:
+    assert "0 lost" in kill(2, seed=1)
+
+
+def test_nothing_acknowledged_is_lost_at_the_end() -> None:
+    assert "0 lost" in stop(2, seed=1)
+
+
+@pytest.mark.parametrize("small", [small_disk, size_limit])
+def test_full_disk_refuses_writes_until_there_is_room(small: Small) -> None:
+    try:
+        assert "0 lost" in full(2, seed=8, small=small)  # which draws little room, soon taken
+    except Impossible as error:
+        pytest.skip(str(error))
+
+
+def test_lock_of_another_process_holds_up_nothing_but_writes() -> None:
+    assert "0 lost" in locked(1, seed=1)
+
+
+def test_broken_promise_is_exit_code_1_and_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(rounds: int, seed: int) -> str:
+        raise AssertionError(f"2 lost in {rounds} rounds:\nw1-7 is gone")
+
+    monkeypatch.setattr(crashes, "kill", broken)
+    monkeypatch.setattr(sys, "argv", ["faults", "kill", "--seed", "7"])
+    assert main() == 1
+    assert capsys.readouterr() == ("kill: BROKEN: 2 lost in 50 rounds: w1-7 is gone (--seed 7)\n", "")
+
+
+@pytest.mark.parametrize(
+    ("method", "deleted", "found"),
+    [("DELETE", False, "1 lost"), ("PUT", False, "1 lost"), ("PUT", True, "1 deletes undone")],
+)
+def test_loss_is_found(tmp_path: Path, method: str, deleted: bool, found: str) -> None:
+    writer = Writer("w", seed=1)
+    with running(Settings(database=str(tmp_path / NAME), port=0)) as server, Wire(server.url) as wire:
+        while len({kept is None for kept in writer.runs.values()}) < 2:
+            writer.write(wire)
+        Findings().check(server.url, tmp_path / NAME, [writer])
+        id = next(id for id, kept in writer.runs.items() if (kept is None) == deleted)
+        wire.ask(method, f"{RUNS}/{id}", RUN if method == "PUT" else None)
+        with pytest.raises(AssertionError, match=f"{found}.*: {id} "):
+            Findings().check(server.url, tmp_path / NAME, [writer])
+
+
+def _write_some(url: str, writer: Writer) -> None:
+    with Wire(url) as wire:
+        for _ in range(3):
+            writer.write(wire)
+
+
+def _refused(url: str, writer: Writer) -> None:
+    with Wire(url) as wire:
+        assert writer.write(wire, refusable=True).status == 503
+        assert wire.ask("GET", RUNS).status in (200, 503)
+
+
+def test_no_write_into_a_removed_file_is_acknowledged(tmp_path: Path) -> None:
+    writers = crew(4, seed=1)
+    with serving(tmp_path, NAME) as server:
+        each(writers, partial(_write_some, server.url))
+        (tmp_path / NAME).unlink()
+        each(writers, partial(_refused, server.url))
+        ended_by(server.process, signal.SIGTERM)
+    assert NAME not in os.listdir(tmp_path)
+
+
+def test_file_in_place_of_the_one_that_is_served_is_not_touched(tmp_path: Path) -> None:
+    file, other = tmp_path / NAME, tmp_path / "other.db"
+    others, writers = crew(1, seed=2), crew(4, seed=1)
+    with serving(tmp_path, other.name) as server:
+        each(others, partial(_write_some, server.url))
+        end(server.process, other)
+    before = other.read_bytes()
+    with serving(tmp_path, NAME) as server:
+        each(writers, partial(_write_some, server.url))
+        other.replace(file)
+        each(writers, partial(_refused, server.url))
+        ended_by(server.process, signal.SIGTERM)
+    assert file.read_bytes() == before
+    with serving(tmp_path, NAME) as server:
+        findings = Findings()
+        findings.check(server.url, file, others)
+        findings.summary()
+        end(server.process, file)
+
+
+def test_write_that_is_refused_as_the_server_ends_is_not_done(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, NAME, "--lock-timeout", "30") as server,
+        Wire(server.url) as wire,
+        held(tmp_path / NAME) as release,
+    ):
+        wire.send(request("PUT", f"{RUNS}/a1", RUN))
+        heard(server.url)
+        server.process.terminate()
+        answer = wire.rest()
+        release()
+        assert ended(server.process)[0] == 0
+    with serving(tmp_path, NAME) as server:
+        done = "(1 runs)" in server.banner[1]
+    assert not (done and answer), "a write that was done is not refused"
