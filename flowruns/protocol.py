@@ -241,7 +241,8 @@ class Protocol(HttpToolsProtocol):
             if last is not None:
                 last.keep_alive = False
             return
-        if not self._answering or not self.cycle.response_started:
+        answered = self._state == "body" and not self._answering  # and what is broken is the rest of its body
+        if not answered and not (self._answering and self.cycle.response_started):
             answer = refusal(error)
             headers = [*self.server_state.default_headers, *answer.headers, (b"connection", b"close")]
             lines = b"".join(b"%b: %b\r\n" % header for header in headers)

@@ -367,6 +367,13 @@ def test_chunked_body_over_the_limit_is_413(wire: Wire, server: str) -> None:
     assert status_of(server, f"{RUNS}/over") == 404
 
 
+def test_rest_of_a_body_that_was_refused_gets_no_answer_of_its_own(wire: Wire) -> None:
+    wire.send(f"PUT {RUNS}/a HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n{CHUNKED}\r\n\r\n".encode())
+    assert wire.reply().status == 415
+    wire.send(b"+5\r\n")
+    assert wire.rest() == b""
+
+
 def test_upload_goes_nowhere_once_it_is_refused(wire: Wire, soon: None) -> None:
     wire.send(request("PUT", f"{RUNS}/over", None, JSON, CHUNKED) + chunks(run_of(MAX_BODY + 1)))
     assert wire.reply().status == 413
