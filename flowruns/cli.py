@@ -144,6 +144,10 @@ def cli() -> None:
     envvar="FLOWRUNS_BODY_TIMEOUT", help="Seconds that the body of a request may pause.",
 )  # fmt: skip
 @click.option(
+    "--idle-timeout", default=DEFAULTS.idle_timeout, show_default=True, type=Seconds(),
+    envvar="FLOWRUNS_IDLE_TIMEOUT", help="Seconds that a connection may wait for its next request.",
+)  # fmt: skip
+@click.option(
     "--exit-with-stdin", is_flag=True, envvar="FLOWRUNS_EXIT_WITH_STDIN",
     help="End when standard input does: when the program that holds its other end closes it, or is gone.",
 )  # fmt: skip

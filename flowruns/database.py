@@ -322,7 +322,7 @@ async def opened(
             )
             key = await one.call(_cursor_key)
             guard = partial(_same_file, file, datafile.identity(file))
-            stack.push_async_callback(_fold_in, one)
+            stack.push_async_callback(_fold_in, one, file)
             runs = await stack.enter_async_context(_connected(str(file), lock_timeout, _read_only))
             pages = await stack.enter_async_context(_connected(str(file), lock_timeout, _read_only, _much_cached))
         yield Database(one, runs, pages, key, guard)
@@ -356,7 +356,7 @@ async def _connected(
         yield connection
 
 
-async def _fold_in(connection: Connection) -> None:
+async def _fold_in(connection: Connection, file: Path) -> None:
     """Writes the log into the file; SQLite removes it when the last connection closes.
 
     Where that cannot be, on a full disk or while another program has the lock, the log stays: it is part of the data.
@@ -369,7 +369,7 @@ async def _fold_in(connection: Connection) -> None:
     try:
         await connection.call(fold_in)
     except sqlite3.Error as error:
-        log.error("the log could not be folded in, keep FILE-wal beside FILE: %s", error)
+        log.error("the log could not be folded in, keep %s-wal beside %s: %s", file, file.name, error)
 
 
 def _same_file(file: Path, opened: datafile.Identity | None) -> None:

@@ -3,6 +3,7 @@
 uvicorn waits for ever for a head or a body, takes heads of any size, and answers what is not HTTP in plain text.
 """
 
+from itertools import count
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -13,6 +14,7 @@ from flowruns.responses import refusal
 from flowruns.settings import Settings
 
 MOST_FIELDS = 256  # of a head
+_numbers = count()  # of connections: the loop's clock counts milliseconds, in which more than one is heard
 _LINGER_SECONDS = 2  # that a client has to take a refusal: what it still sends would else break off the answer
 
 
@@ -68,12 +70,13 @@ class Protocol(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None  # the request whose turn it is
         self._raw_bytes = self._head_bytes = 0
         self._began = self._heard = self.loop.time()  # when this state began; when a byte last came
+        self._number = next(_numbers)
         self._crowded = False
         if len(self.connections) > self._settings.max_connections:
             others = [one for one in self.connections if isinstance(one, Protocol) and one is not self]
             silent = [one for one in others if one.is_silent]
             if silent:
-                min(silent, key=lambda one: one._heard).transport.close()
+                min(silent, key=lambda one: (one._heard, one._number)).transport.close()
             self._crowded = not silent
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -28,7 +28,6 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if sys.platform == "win32":
     SIGNALS.append(signal.SIGBREAK)
 _BACKLOG = 2048
-_IDLE_SECONDS = 75  # longer than clients keep a connection for the next request, so that none meets a closed one
 _LAST_WORD_SECONDS = 0.2
 _STOP_SECONDS = 3  # that requests in flight have to finish
 
@@ -187,6 +186,6 @@ def _config(settings: Settings) -> uvicorn.Config:
         proxy_headers=False,  # on loopback everybody would be a trusted proxy
         server_header=False,
         backlog=_BACKLOG,
-        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_keep_alive=settings.idle_timeout,  # type: ignore[arg-type]  # seconds to call_later
         timeout_graceful_shutdown=_STOP_SECONDS,
     )

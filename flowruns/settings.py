@@ -26,6 +26,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_head: int = 64 * KIB  # bytes of a request's line and headers
     head_timeout: float = 10.0  # seconds for a whole head, from its first byte or the connection's start
     body_timeout: float = 30.0  # seconds between two pieces of a body
+    idle_timeout: float = 75.0  # seconds; longer than clients keep a connection for the next request, so that none
+    # meets a closed one
     allow_hosts: frozenset[str] = frozenset()  # beside loopback and *host*
     cors_origins: frozenset[str] = frozenset()  # as browsers write them: https://portal.example
 

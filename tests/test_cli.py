@@ -27,7 +27,7 @@ VARIABLES = [
     "FLOWRUNS_HOST", "FLOWRUNS_PORT", "FLOWRUNS_DATABASE", "FLOWRUNS_TOKENS", "FLOWRUNS_ANONYMOUS",
     "FLOWRUNS_MAX_BODY", "FLOWRUNS_LOCK_TIMEOUT", "FLOWRUNS_ALLOW_HOST", "FLOWRUNS_CORS_ORIGIN", "FLOWRUNS_LOG_LEVEL",
     "FLOWRUNS_SYNCHRONOUS", "FLOWRUNS_MAX_CONNECTIONS", "FLOWRUNS_MAX_HEAD", "FLOWRUNS_HEAD_TIMEOUT",
-    "FLOWRUNS_BODY_TIMEOUT", "FLOWRUNS_EXIT_WITH_STDIN",
+    "FLOWRUNS_BODY_TIMEOUT", "FLOWRUNS_IDLE_TIMEOUT", "FLOWRUNS_EXIT_WITH_STDIN",
 ]  # fmt: skip
 
 
@@ -296,7 +296,8 @@ def test_options_are_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main([]) == 0
     args = "runs.db --host ::1 --port 9 --token secret=7 --max-body 1KiB --lock-timeout 0.5 --synchronous normal"
     args += (
-        " --max-connections 3 --max-head 2KiB --head-timeout 4 --body-timeout 5 --allow-host a --cors-origin http://b"
+        " --max-connections 3 --max-head 2KiB --head-timeout 4 --body-timeout 5 --idle-timeout 6 --allow-host a"
+        " --cors-origin http://b"
     )
     assert main(args.split()) == 0
     assert served == [
@@ -304,7 +305,7 @@ def test_options_are_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         Settings(
             database="runs.db", host="::1", port=9, tokens={"secret": 7}, max_body=1024, lock_timeout=0.5,
             synchronous="normal", max_connections=3, max_head=2048, head_timeout=4.0, body_timeout=5.0,
-            allow_hosts=frozenset({"a"}), cors_origins=frozenset({"http://b"}),
+            idle_timeout=6.0, allow_hosts=frozenset({"a"}), cors_origins=frozenset({"http://b"}),
         ),
     ]  # fmt: skip
     for field in DEFAULTS.__struct_fields__:  # each has an option
@@ -330,6 +331,7 @@ def test_every_option_may_come_from_the_environment(tmp_path: Path) -> None:
         "FLOWRUNS_MAX_HEAD": "1KiB",
         "FLOWRUNS_HEAD_TIMEOUT": "100",
         "FLOWRUNS_BODY_TIMEOUT": "100",
+        "FLOWRUNS_IDLE_TIMEOUT": "100",
         "FLOWRUNS_EXIT_WITH_STDIN": "1",
     }
     with serving(tmp_path, env=env) as server, Wire(server.url) as wire:
@@ -362,7 +364,8 @@ def test_every_option_may_come_from_the_environment(tmp_path: Path) -> None:
         ("FLOWRUNS_PORT", "x"), ("FLOWRUNS_TOKENS", "secret"), ("FLOWRUNS_MAX_BODY", "x"),
         ("FLOWRUNS_LOCK_TIMEOUT", "x"), ("FLOWRUNS_CORS_ORIGIN", "x"), ("FLOWRUNS_LOG_LEVEL", "x"),
         ("FLOWRUNS_SYNCHRONOUS", "off"), ("FLOWRUNS_MAX_CONNECTIONS", "0"), ("FLOWRUNS_MAX_HEAD", "-1"),
-        ("FLOWRUNS_HEAD_TIMEOUT", "nan"), ("FLOWRUNS_BODY_TIMEOUT", "-1"), ("FLOWRUNS_EXIT_WITH_STDIN", "x"),
+        ("FLOWRUNS_HEAD_TIMEOUT", "nan"), ("FLOWRUNS_BODY_TIMEOUT", "-1"),
+        ("FLOWRUNS_IDLE_TIMEOUT", "no"), ("FLOWRUNS_EXIT_WITH_STDIN", "x"),
     ],
 )  # fmt: skip
 def test_wrong_variable_is_exit_2(

@@ -103,7 +103,7 @@ def test_connection_that_is_silent_longest_makes_room(server: str) -> None:
     with limits(max_connections=3), Wire(server) as first, Wire(server) as second, Wire(server) as third:
         for wire in (first, third, second):
             assert wire.ask("GET", RUNS).status == 200
-            time.sleep(0.005)  # the loop's clock counts milliseconds
+            time.sleep(0.005)  # the loop's clock counts milliseconds; of one, the oldest connection is taken
         with Wire(server) as fourth:
             assert fourth.ask("GET", RUNS).status == 200
             assert first.rest() == b""
@@ -119,6 +119,14 @@ def test_connection_that_says_no_request_makes_room(server: str, said: bytes) ->
         with Wire(server) as wire:
             assert wire.ask("GET", RUNS).status == 200
             assert [one.rest() for one in silent] == [b""] * 20
+
+
+@pytest.mark.usefixtures("_bounded")
+def test_connection_that_asks_nothing_more_is_closed_after_the_idle_time() -> None:
+    settings = Settings(database=":memory:", port=0, idle_timeout=0.1)
+    with running(settings) as ready, Wire(ready.url) as wire:
+        assert wire.ask("GET", RUNS).status == 200
+        assert wire.rest() == b""
 
 
 def test_busy_connections_are_not_cut_and_others_are_told_to_wait(server: str) -> None:
