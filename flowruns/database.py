@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from secrets import token_bytes
@@ -226,10 +226,14 @@ class Writer(Generic[J, T]):
             return [_late() for _ in jobs]
         try:
             outcomes = self._perform(connection, [job.write for job in jobs[late:]])
-            connection.execute("commit")
         except BaseException:
-            if connection.in_transaction:
-                connection.execute("rollback")
+            _roll_back(connection)
+            raise
+        try:
+            connection.execute("commit")
+        except sqlite3.Error:
+            _roll_back(connection)
+            _overwrite(connection)
             raise
         return [*(_late() for _ in range(late)), *outcomes]
 
@@ -253,6 +257,27 @@ class Writer(Generic[J, T]):
         if seconds != self._busy_timeout:
             connection.execute(f"pragma busy_timeout = {int(seconds * 1000)}")
             self._busy_timeout = seconds
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:  # else SQLite has done it
+        connection.execute("rollback")
+
+
+def _overwrite(connection: sqlite3.Connection) -> None:
+    """Puts a transaction that changes nothing where one whose commit failed lies in the log.
+
+    That one may lie there whole: when the disk has room for it, but not for the index of the log. SQLite forgets it,
+    but would find it when it reads the log after a crash, and do what was refused. No room is needed, and it does not
+    matter whether this one succeeds.
+    """
+    with suppress(sqlite3.Error):
+        connection.execute("begin immediate")
+        version = connection.execute("pragma user_version").fetchone()[0]
+        connection.execute(f"pragma user_version = {version}")  # writes its page, as no update to the same value does
+        connection.execute("commit")
+    with suppress(sqlite3.Error):
+        _roll_back(connection)
 
 
 def _late() -> Failed:

@@ -1,21 +1,28 @@
 """What flowruns promises under faults, on real processes. `python -m tests.faults` does the same for longer."""
 
+import asyncio
 import os
 import signal
+import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from flowruns.errors import NotFound, Unavailable
+from flowruns.models import FlowType, Log, RunPut
 from flowruns.server import running
 from flowruns.settings import Settings
+from flowruns.store import Store
 from tests.conftest import RUNS
 from tests.faults import Impossible, crashes
 from tests.faults.__main__ import main
 from tests.faults.clients import Findings, Writer, crew, each
 from tests.faults.crashes import NAME, end, ended_by, kill, stop
-from tests.faults.databases import Small, full, held, locked, size_limit, small_disk
+from tests.faults.databases import Small, full, held, leave_room, locked, mounted, size_limit, small_disk
 from tests.processes import ended, serving
 from tests.wire import RUN, Wire, heard, request
 
@@ -34,6 +41,46 @@ def test_full_disk_refuses_writes_until_there_is_room(small: Small) -> None:
         assert "0 lost" in full(2, seed=8, small=small)  # which draws little room, soon taken
     except Impossible as error:
         pytest.skip(str(error))
+
+
+# SQLite's index of the log (FILE-shm) grows by 32 KiB after 4,062 pages of log, which lie there whole by then.
+_PAGE_IN_LOG = 4096 + 24
+_FIRST_PAGES = 4062
+
+
+@pytest.mark.parametrize("pages", range(26, 36))
+async def test_write_refused_since_the_index_of_the_log_is_full_is_not_found_after_a_crash(
+    pages: int, tmp_path: Path
+) -> None:
+    body = RunPut(flow_id="deploy", flow_type=FlowType.AUTOMATION, logs=[Log(message="x" * 8000)])
+    ids = (f"a{number}" for number in count())
+    try:
+        with mounted() as folder:
+            file, log = folder / NAME, folder / f"{NAME}-wal"
+            async with Store.open(file) as store:
+                while not log.exists() or log.stat().st_size < (_FIRST_PAGES - 20) * _PAGE_IN_LOG:
+                    await store.put(next(ids), body)
+                leave_room(folder, pages * 4096)
+                refused = await _first_refused(store, ids, body)
+                total = await store.count()
+                # As they are when the process is killed now; by another one, as to close them here ends SQLite's locks.
+                await asyncio.to_thread(subprocess.run, ["cp", file, log, tmp_path], check=True)
+                (folder / "ballast").unlink()
+    except Impossible as error:
+        pytest.skip(str(error))
+    async with Store.open(tmp_path / NAME) as store:
+        assert await store.count() == total
+        with pytest.raises(NotFound):
+            await store.get(refused)
+
+
+async def _first_refused(store: Store, ids: Iterator[str], body: RunPut) -> str:
+    for id in ids:
+        try:
+            await store.put(id, body)
+        except Unavailable:
+            return id
+    raise AssertionError
 
 
 def test_lock_of_another_process_holds_up_nothing_but_writes() -> None:

@@ -40,7 +40,7 @@ class Disk(NamedTuple):
 
     folder: Path
     told: str  # what is full
-    take_room: Callable[[Process], None]  # but for little
+    take_room: Callable[[Process], object]  # but for little
     make_room: Callable[[Process], None]
 
 
@@ -53,24 +53,37 @@ def _room(chance: random.Random) -> int:
 
 
 @contextmanager
-def tmpfs(chance: random.Random) -> Iterator[Disk]:
-    """A file system of its own. Raises Impossible where mounting is not allowed."""
+def mounted() -> Iterator[Path]:
+    """A small file system of its own. Raises Impossible where mounting is not allowed."""
     with tempfile.TemporaryDirectory(prefix="flowruns-faults-") as name:
-        folder, ballast = Path(name), Path(name) / "ballast"
         try:
             mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK},mode=700", "flowruns-faults", name]
             subprocess.run(mount, check=True, capture_output=True, text=True)
         except (OSError, subprocess.CalledProcessError) as error:
             raise Impossible(f"no tmpfs can be mounted: {getattr(error, 'stderr', None) or error}") from None
-
-        def take_room(process: Process) -> None:
-            found = os.statvfs(folder)
-            ballast.write_bytes(bytes(found.f_bavail * found.f_frsize - _room(chance)))
-
         try:
-            yield Disk(folder, "a full tmpfs", take_room, lambda process: ballast.unlink())
+            yield Path(name)
         finally:
             subprocess.run(["umount", name], check=True)
+
+
+def leave_room(folder: Path, size: int) -> Path:
+    """A file beside which the file system of *folder* has room for *size* bytes."""
+    ballast, found = folder / "ballast", os.statvfs(folder)
+    ballast.write_bytes(bytes(found.f_bavail * found.f_frsize - size))
+    return ballast
+
+
+@contextmanager
+def tmpfs(chance: random.Random) -> Iterator[Disk]:
+    """A disk of its own. Raises Impossible where mounting is not allowed."""
+    with mounted() as folder:
+        yield Disk(
+            folder,
+            "a full tmpfs",
+            lambda process: leave_room(folder, _room(chance)),
+            lambda process: (folder / "ballast").unlink(),
+        )
 
 
 @contextmanager
