@@ -9,12 +9,12 @@ import logging
 import sqlite3
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from secrets import token_bytes
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import aiosqlite
 
@@ -76,12 +76,34 @@ def schema() -> str:
 
 
 class Connection(aiosqlite.Connection):
-    """A connection, and the thread that alone uses it."""
+    """A connection, and the thread that alone uses it. Event loops come and go above it: one may open it, others
+    use it, and another one close it.
+    """
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        super().__init__(connect, iter_chunk_size=64)
+        self._thread.daemon = True  # what was not closed does not keep a program from its end
 
     async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """What *function* returns or raises, run whole on the thread; cancelling the caller does not stop it."""
-        result: T = await self._execute(function, self._conn)  # type: ignore[no-untyped-call]  # private, see pyproject
-        return result
+        """What *function* returns or raises, run whole on the thread; cancelling the caller does not stop it. Raises
+        ValueError once it is closed.
+        """
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[T] = loop.create_future()
+        connection = self._conn
+        if not self._running:
+            raise ValueError("the connection is being closed")
+
+        def perform() -> None:
+            try:
+                outcome: T | Failed = function(connection)
+            except BaseException as error:
+                outcome = Failed(error)
+            _call_soon(loop, _tell, [(None, told)], [outcome])
+
+        # Not by aiosqlite's own `_execute`: its thread would end at the first answer to a loop that is closed.
+        self._tx.put_nowait((None, perform))
+        return await told
 
 
 class Failed(NamedTuple):
@@ -105,10 +127,11 @@ class Lane(Generic[J, T]):
         """The outcome of *job*. One that has begun goes on to its end when its caller is cancelled: CancelledError then
         says `BEGUN`.
         """
-        waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[T] = loop.create_future()
         self._waiting.append((job, waiter))
-        if self._driver is None:
-            self._driver = asyncio.create_task(self._drive())
+        if self._driver is None or self._driver.get_loop() is not loop:  # that of a loop which is closed, perhaps
+            self._driver = loop.create_task(self._drive())
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -117,29 +140,29 @@ class Lane(Generic[J, T]):
             raise asyncio.CancelledError(BEGUN) from None
 
     async def drained(self) -> None:
-        """Returns once nothing waits or is under way."""
-        while self._driver is not None:
+        """Returns once nothing of this loop waits or is under way."""
+        while self._driver is not None and self._driver.get_loop() is asyncio.get_running_loop():
             await asyncio.wait([self._driver])
 
     async def _drive(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while self._waiting:
-                await self._connection.call(partial(self._perform_waiting, loop))
+                await self._connection.call(self._perform_waiting)
         except Exception as error:  # the connection is closed
             refused = list(self._waiting)
             self._waiting.clear()
-            _tell(refused, [Failed(error)] * len(refused))
+            _deliver(refused, [Failed(error)] * len(refused))
         finally:
-            self._driver = None
+            if self._driver is asyncio.current_task():
+                self._driver = None
 
-    def _perform_waiting(self, loop: asyncio.AbstractEventLoop, connection: sqlite3.Connection) -> None:
+    def _perform_waiting(self, connection: sqlite3.Connection) -> None:
         """On the thread: performs what waits, and what has come meanwhile, which needs no journey of its own."""
         for _ in range(_MOST_BATCHES):
             if not (batch := self._taken()):
                 break
             outcomes = _perform(self._perform, [job for job, _ in batch], connection)
-            loop.call_soon_threadsafe(_tell, batch, outcomes)
+            _deliver(batch, outcomes)
 
     def _taken(self) -> list[tuple[J, "asyncio.Future[T]"]]:
         """What waits, less what nobody waits for any more: the thread alone takes, the loop alone appends."""
@@ -151,10 +174,22 @@ class Lane(Generic[J, T]):
         return taken
 
 
-def _tell(batch: Sequence[tuple[J, "asyncio.Future[T]"]], outcomes: Sequence[T | Failed]) -> None:
-    """Gives those who wait their outcomes."""
+def _deliver(batch: Sequence[tuple[Any, "asyncio.Future[T]"]], outcomes: Sequence[T | Failed]) -> None:
+    """Tells those who wait, each in its loop."""
+    for loop in {waiter.get_loop() for _, waiter in batch}:
+        _call_soon(loop, _tell, batch, outcomes)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: Any) -> None:
+    with suppress(RuntimeError):  # it is closed: nobody waits any more
+        loop.call_soon_threadsafe(function, *args)
+
+
+def _tell(batch: Sequence[tuple[Any, "asyncio.Future[T]"]], outcomes: Sequence[T | Failed]) -> None:
+    """Gives those who wait in this loop their outcomes."""
+    loop = asyncio.get_running_loop()
     for (_, waiter), outcome in zip(batch, outcomes, strict=True):
-        if waiter.done():
+        if waiter.done() or waiter.get_loop() is not loop:
             continue
         if isinstance(outcome, Failed):
             waiter.set_exception(outcome.error)
@@ -322,35 +357,31 @@ class Database(NamedTuple):
     pages: Connection
     cursor_key: bytes
     guard: Callable[[], None]
+    aclose: Callable[[], Awaitable[None]]  # leaves a file alone
 
 
-@asynccontextmanager
-async def opened(
-    path: str, *, lock_timeout: float, owner: str, synchronous: Synchronous = "full"
-) -> AsyncIterator[Database]:
-    """The database in the file *path*, made if there is none; closed at the end, when a file alone is left.
+async def connect(path: str, *, lock_timeout: float, owner: str, synchronous: Synchronous = "full") -> Database:
+    """The database in the file *path*, made if there is none; the caller closes it.
 
     Raises DatabaseInUse or DatabaseUnusable; then nothing is changed. *owner* tells others who has it.
     """
     async with AsyncExitStack() as stack:
         if path == MEMORY:
-            one = await stack.enter_async_context(_connected(MEMORY, lock_timeout, prepare))
-            yield Database(one, one, one, await one.call(_cursor_key), lambda: None)
-            return
+            one = await _connection(stack, MEMORY, lock_timeout, prepare)
+            return Database(one, one, one, await one.call(_cursor_key), lambda: None, stack.pop_all().aclose)
         file = datafile.real_path(path)
         datafile.check_name(file)
         stack.enter_context(datafile.claimed(file, owner))
         with datafile.created(file), _usable(file):
             datafile.check_content(file)
-            one = await stack.enter_async_context(
-                _connected(str(file), lock_timeout, prepare, partial(_durable, synchronous=synchronous))
-            )
+            durable = partial(_durable, synchronous=synchronous)
+            one = await _connection(stack, str(file), lock_timeout, prepare, durable)
             key = await one.call(_cursor_key)
             guard = partial(_same_file, file, datafile.identity(file))
             stack.push_async_callback(_fold_in, one, file)
-            runs = await stack.enter_async_context(_connected(str(file), lock_timeout, _read_only))
-            pages = await stack.enter_async_context(_connected(str(file), lock_timeout, _read_only, _much_cached))
-        yield Database(one, runs, pages, key, guard)
+            runs = await _connection(stack, str(file), lock_timeout, _read_only)
+            pages = await _connection(stack, str(file), lock_timeout, _read_only, _much_cached)
+        return Database(one, runs, pages, key, guard, stack.pop_all().aclose)
 
 
 @contextmanager
@@ -362,11 +393,10 @@ def _usable(file: Path) -> Iterator[None]:
         raise DatabaseUnusable(f"{file} cannot be used: {error}{cure}") from error
 
 
-@asynccontextmanager
-async def _connected(
-    file: str, lock_timeout: float, *setups: Callable[[sqlite3.Connection], None]
-) -> AsyncIterator[Connection]:
-    """A connection to *file* on which *setups* were run; closed also if one of them fails."""
+async def _connection(
+    stack: AsyncExitStack, file: str, lock_timeout: float, *setups: Callable[[sqlite3.Connection], None]
+) -> Connection:
+    """A connection to *file* on which *setups* were run; *stack* closes it."""
 
     def set_up(connection: sqlite3.Connection) -> None:
         connection.execute(f"pragma busy_timeout = {int(lock_timeout * 1000)}")
@@ -374,11 +404,10 @@ async def _connected(
         for setup in setups:
             setup(connection)
 
-    connect = partial(sqlite3.connect, file, isolation_level=None, cached_statements=256)
-    connection = Connection(connect, iter_chunk_size=64)
-    async with connection:
-        await connection.call(set_up)
-        yield connection
+    connection = Connection(partial(sqlite3.connect, file, isolation_level=None, cached_statements=256))
+    await stack.enter_async_context(connection)
+    await connection.call(set_up)
+    return connection
 
 
 async def _fold_in(connection: Connection, file: Path) -> None:

@@ -221,6 +221,19 @@ def write(
     return outcomes
 
 
+def clear(connection: sqlite3.Connection) -> None:
+    """Makes it as a new one, in a transaction of its own."""
+    connection.execute("begin immediate")
+    try:
+        for table in ("run", "tag", "tally"):
+            connection.execute(f"delete from {table}")
+        connection.execute("update clock set seq = 0, runs = 0")
+        connection.execute("commit")
+    except BaseException:
+        connection.execute("rollback")
+        raise
+
+
 class _Batch:
     """The *rows* that writes are decided on, by id, and the last *number* that a write has taken."""
 

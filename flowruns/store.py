@@ -3,16 +3,16 @@
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypedDict, Unpack
 
 from msgspec.json import decode
 
 from flowruns import queries
 from flowruns.conditions import ALWAYS, Precondition
-from flowruns.database import Database, Failed, Lane, Writer, each, opened
+from flowruns.database import Database, Failed, Lane, Writer, connect, each
 from flowruns.errors import NotFound
 from flowruns.filters import ALL, Where
 from flowruns.ids import Uuid7
@@ -36,6 +36,16 @@ class Page(NamedTuple):
         return decode(b"[%b]" % self.docs, type=list[FlowRun])
 
 
+class Options(TypedDict, total=False):
+    """What `Store.connect` may be told."""
+
+    lock_timeout: float
+    synchronous: Synchronous
+    owner: str | None
+    clock: Callable[[], datetime]
+    ids: Callable[[datetime], str] | None
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -43,17 +53,26 @@ def _now() -> datetime:
 class Store:
     """Flow runs in one SQLite file: `async with Store.open("flowruns.db") as store: …`."""
 
-    def __init__(self, opened: Database, lock_timeout: float, clock: Callable[[], datetime]) -> None:
-        self.cursors = CursorCodec(opened.cursor_key)
+    def __init__(
+        self, database: Database, lock_timeout: float, clock: Callable[[], datetime], ids: Callable[[datetime], str]
+    ) -> None:
+        self.cursors = CursorCodec(database.cursor_key)
+        self._database = database
         self._clock = clock
-        self._ids = Uuid7()
-        self._writer: Writer[Write, Any] = Writer(opened.writing, self._write, lock_timeout, opened.guard)
-        self._runs: Lane[str, Stored | None] = Lane(opened.runs, _get)
-        self._pages: Lane[tuple[Where, Window], Rows] = Lane(opened.pages, _pages)
+        self._ids = ids
+        self._writer: Writer[Write, Any] = Writer(database.writing, self._write, lock_timeout, database.guard)
+        self._runs: Lane[str, Stored | None] = Lane(database.runs, _get)
+        self._pages: Lane[tuple[Where, Window], Rows] = Lane(database.pages, _pages)
 
     @classmethod
     @asynccontextmanager
-    async def open(
+    async def open(cls, path: str | os.PathLike[str], **options: Unpack[Options]) -> AsyncIterator[Self]:
+        """The store in the file *path*, as `connect` gives it; closed at the end."""
+        async with aclosing(await cls.connect(path, **options)) as store:
+            yield store
+
+    @classmethod
+    async def connect(
         cls,
         path: str | os.PathLike[str],
         *,
@@ -61,22 +80,26 @@ class Store:
         synchronous: Synchronous = "full",
         owner: str | None = None,
         clock: Callable[[], datetime] = _now,
-    ) -> AsyncIterator[Self]:
-        """The store in the file *path*, made if there is none, or in `:memory:`; closed at the end.
+        ids: Callable[[datetime], str] | None = None,
+    ) -> Self:
+        """The store in the file *path*, made if there is none, or in `:memory:`; the caller closes it, by `aclose`.
 
         A write waits *lock_timeout* seconds in all for a lock that another program holds. With *synchronous*
         "normal" it does not wait for the disk: a power cut may take the last writes. *owner* is what a second
-        flowruns on this file is told. Raises DatabaseInUse or DatabaseUnusable.
+        flowruns on this file is told. *clock* tells the time, *ids* makes the id of a run that has none, by default
+        a UUIDv7. Raises DatabaseInUse or DatabaseUnusable.
         """
         owner = owner or f"pid {os.getpid()}"
-        async with opened(os.fspath(path), lock_timeout=lock_timeout, synchronous=synchronous, owner=owner) as database:
-            store = cls(database, lock_timeout, clock)
-            try:
-                yield store
-            finally:
-                await store._writer.drained()
-                await store._runs.drained()
-                await store._pages.drained()
+        database = await connect(os.fspath(path), lock_timeout=lock_timeout, synchronous=synchronous, owner=owner)
+        return cls(database, lock_timeout, clock, ids or Uuid7())
+
+    async def aclose(self) -> None:
+        """Finishes what was asked for, and leaves one file. Any event loop may close what another one has opened."""
+        try:
+            for lane in (self._writer, self._runs, self._pages):
+                await lane.drained()
+        finally:
+            await self._database.aclose()
 
     async def get(self, id: str) -> Stored:
         """The run. Raises NotFound."""
@@ -110,6 +133,10 @@ class Store:
     async def delete(self, id: str, *, when: Precondition = ALWAYS) -> None:
         """Deletes the run. Raises NotFound or PreconditionFailed."""
         await self._writer.run(Delete(id, when))
+
+    async def clear(self) -> None:
+        """Deletes every run, and begins to count anew, as a new file does: for tests, since ETags come again."""
+        await self._database.writing.call(queries.clear)
 
     def _write(self, connection: sqlite3.Connection, writes: list[Write]) -> list[Any]:
         # The time is taken where writes have their order, so that times and ids have it too.

@@ -9,12 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, closing, contextmanager
+from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flowruns import database
 from flowruns.database import (
     MIGRATIONS,
     MOST_JOBS,
@@ -24,7 +25,6 @@ from flowruns.database import (
     Lane,
     Writer,
     each,
-    opened,
     prepare,
     schema,
     translated,
@@ -43,7 +43,7 @@ def connect(path: Path | str) -> sqlite3.Connection:
 @pytest.fixture
 async def connection(path: Path) -> AsyncIterator[Connection]:
     """A connection on a thread, to a file with one table of numbers."""
-    connection = Connection(lambda: connect(path), iter_chunk_size=64)
+    connection = Connection(lambda: connect(path))
     async with connection:
         await connection.call(lambda writing: writing.execute("create table t (n integer primary key)"))
         yield connection
@@ -202,7 +202,7 @@ async def kept_busy(lane: Lane, count: int) -> None:
 
 
 async def test_closed_connection_fails_all_that_waits(path: Path) -> None:
-    async with Connection(lambda: connect(path), iter_chunk_size=64) as connection:
+    async with Connection(lambda: connect(path)) as connection:
         lane = Lane(connection, run_each)
     outcomes = await asyncio.gather(*(lane.run(lambda _: None) for _ in range(3)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [ValueError] * 3
@@ -484,8 +484,10 @@ def test_what_this_program_is_to_blame_for_stays_as_it_is(code: int | None) -> N
 # The file
 
 
-def open_database(path: Path | str, lock_timeout: float = 1) -> AbstractAsyncContextManager[Database]:
-    return opened(str(path), lock_timeout=lock_timeout, owner="me")
+@asynccontextmanager
+async def open_database(path: Path | str, lock_timeout: float = 1, owner: str = "me") -> AsyncIterator[Database]:
+    async with aclosing(await database.connect(str(path), lock_timeout=lock_timeout, owner=owner)) as opened:
+        yield opened
 
 
 async def count_on(database: Database) -> int:
@@ -689,12 +691,11 @@ async def test_file_put_in_place_of_an_open_one_is_left_alone(path: Path, tmp_pa
 
 REFUSED = """
 import asyncio, sys
-from flowruns.database import opened
+from flowruns.database import connect
 from flowruns.errors import DatabaseUnusable
 
 async def main():
-    async with opened(sys.argv[1], lock_timeout=0, owner="me"):
-        pass
+    await connect(sys.argv[1], lock_timeout=0, owner="me")
 
 sys.setswitchinterval(1e-6)  # a thread that outlives its loop meets the loop's end sooner or later
 for _ in range(500):
@@ -713,10 +714,11 @@ def test_refused_start_is_over_when_it_is_told(path: Path) -> None:
 
 SERVER = """
 import asyncio, sys
-from flowruns.database import opened
+from contextlib import aclosing
+from flowruns.database import connect
 
 async def main():
-    async with opened(sys.argv[1], lock_timeout=1, owner="other") as database:
+    async with aclosing(await connect(sys.argv[1], lock_timeout=1, owner="other")) as database:
         await database.writing.call(lambda connection: connection.execute("update clock set seq = 7").rowcount)
         print("written", flush=True)
         sys.stdin.read()
@@ -852,17 +854,17 @@ async def test_log_that_cannot_be_folded_in_stays_and_loses_nothing(
     def deny(action: int, *_: object) -> int:
         return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_PRAGMA else sqlite3.SQLITE_OK
 
-    async with opened(str(path), lock_timeout=0, owner="test") as database:
+    async with open_database(path, lock_timeout=0) as database:
         await database.writing.call(lambda writing: writing.execute("update clock set seq = 7"))
         await database.writing.call(lambda writing: writing.set_authorizer(deny))
     assert ["folded in" in record.message for record in caplog.records] == [True]
-    async with opened(str(path), lock_timeout=0, owner="test") as database:
+    async with open_database(path, lock_timeout=0) as database:
         found = await database.writing.call(lambda writing: writing.execute("select seq from clock").fetchone())
         assert found == (7,)
 
 
 async def test_end_does_not_wait_for_another_programs_lock(path: Path) -> None:
-    async with opened(str(path), lock_timeout=60, owner="test") as database:
+    async with open_database(path, lock_timeout=60) as database:
         await database.writing.call(lambda writing: writing.execute("update clock set seq = 7"))
         other = connect(path)
         other.execute("begin immediate")

@@ -5,7 +5,11 @@ import json
 import os
 import random
 import sqlite3
+import subprocess
+import sys
+import threading
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -312,3 +316,75 @@ async def test_a_commit_waits_for_the_disk_as_asked(path: Path, synchronous: Syn
     async with Store.open(path, synchronous=synchronous) as store:
         writing = store._writer._lane._connection
         assert await writing.call(lambda connection: connection.execute("pragma synchronous").fetchone()) == (level,)
+
+
+# Event loops
+
+
+def test_one_event_loop_may_open_it_others_use_it_and_another_close_it(path: Path) -> None:
+    store = asyncio.run(Store.connect(path))
+    for number in range(3):
+        asyncio.run(store.put(f"a{number}", PUT))
+    assert asyncio.run(store.count()) == 3
+    asyncio.run(store.aclose())
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_several_event_loops_use_it_at_once() -> None:
+    async def put_some(name: str) -> None:
+        await asyncio.gather(*(store.put(f"{name}-{number}", PUT) for number in range(50)))
+        assert len((await store.page(window=Window(size=100))).runs) >= 50
+
+    store = asyncio.run(Store.connect(":memory:"))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(asyncio.run, [put_some(name) for name in "abcd"]))
+    assert asyncio.run(store.count()) == 200
+    asyncio.run(store.aclose())
+
+
+def test_it_outlives_an_event_loop_that_is_closed_while_a_write_is_under_way() -> None:
+    store = asyncio.run(Store.connect(":memory:"))
+    reached, gate = threading.Event(), threading.Event()
+
+    def held(connection: sqlite3.Connection) -> None:
+        reached.set()
+        gate.wait()
+
+    async def leave() -> None:
+        task = asyncio.create_task(store._database.writing.call(held))
+        late = asyncio.create_task(store.put("a1", PUT))
+        await asyncio.to_thread(reached.wait)
+        task.cancel()
+        late.cancel()
+
+    asyncio.run(leave())
+    gate.set()
+    assert asyncio.run(store.count()) in (0, 1)
+    asyncio.run(store.put("a2", PUT))
+    asyncio.run(store.aclose())
+
+
+def test_program_that_forgets_to_close_it_ends_and_has_what_was_acknowledged(path: Path) -> None:
+    program = f"""
+import asyncio, warnings
+from flowruns.models import RunPost
+from flowruns.store import Store
+warnings.simplefilter("ignore")
+store = asyncio.run(Store.connect({str(path)!r}))
+asyncio.run(store.create(RunPost(flow_id="deploy", id="a1")))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+    store = asyncio.run(Store.connect(path))
+    assert asyncio.run(store.get("a1")).run.flow_id == "deploy"
+    asyncio.run(store.aclose())
+
+
+async def test_cleared_it_is_as_a_new_one(path: Path) -> None:
+    async with Store.open(path) as store:
+        for _ in range(2):
+            stored, created = await store.put("a1", PUT)
+            assert (stored.seq, created, await store.count()) == (1, True, 1)
+            await store.delete("a1")
+            await store.clear()
+            page = await store.page()
+            assert (page.runs, page.total, page.etag) == ([], 0, "0")
