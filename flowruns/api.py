@@ -123,9 +123,15 @@ class ServiceApi:
         """GET /openapi.json: this API, described."""
         from flowruns.openapi import document  # few ask for it, and every start would pay
 
-        return responses.json(document())
+        return responses.json(document(given.scope.get("root_path", "")))
 
     async def health(self, given: Inputs) -> Answer:
         """GET /health: that runs can be read, and how many there are."""
-        runs = await self.store.count()
-        return responses.json(encode({"status": "ok", "version": __version__, "schema": SCHEMA_VERSION, "runs": runs}))
+        health = {
+            "status": "ok",
+            "version": __version__,
+            "schema": SCHEMA_VERSION,
+            "runs": await self.store.count(),
+            "instance": self.store.instance,
+        }
+        return responses.json(encode(health))

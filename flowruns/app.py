@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Callable
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -14,6 +15,7 @@ from flowruns.logs import RequestLog, log
 from flowruns.settings import DEFAULTS, Settings
 from flowruns.store import Store
 
+MakeApp = Callable[[Store, Settings], ASGIApp]
 RUNS = "/api/v1/flow-runs"
 
 

@@ -153,7 +153,7 @@ def cli() -> None:
 )  # fmt: skip
 @click.option(
     "--allow-host", "allow_hosts", multiple=True, type=Host(), envvar="FLOWRUNS_ALLOW_HOST",
-    help="Serve requests for this Host too, beside loopback and --host. Repeatable.",
+    help="Serve requests for this Host too, beside loopback and --host; * for any. Repeatable.",
 )  # fmt: skip
 @click.option(
     "--cors-origin", "cors_origins", multiple=True, type=Origin(), envvar="FLOWRUNS_CORS_ORIGIN",
@@ -182,9 +182,9 @@ def serve(log_level: str, tokens: tuple[str, ...], anonymous: bool, exit_with_st
     from threading import Thread
 
     from flowruns.logs import to_stderr
-    from flowruns.server import Ready, serve
+    from flowruns.server import Running, serve
 
-    def ready(server: Ready) -> None:
+    def ready(server: Running) -> None:
         if exit_with_stdin:
             Thread(target=at_end_of_stdin, args=(server.stop,), daemon=True).start()
         data = "memory, gone at the end" if settings.database == MEMORY else Path(settings.database).expanduser()

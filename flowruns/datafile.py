@@ -7,6 +7,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import DecodeError, Struct
+from msgspec.json import decode, encode
+
 from flowruns.errors import DatabaseInUse, DatabaseUnusable
 
 APPLICATION_ID = 0x666C726E  # "flrn", at byte 68 of the file (SQLite's file format, 1.3)
@@ -34,12 +37,13 @@ def identity(path: Path) -> Identity | None:
 
 @contextmanager
 def claimed(path: Path, owner: str) -> Iterator[None]:
-    """While entered, no other flowruns serves *path*; *owner* is what another one is told about this one.
+    """While entered, no other flowruns serves *path*; the first line of *owner* is what another one is told about
+    this one.
 
     The kernel drops the lock with the process, so that a killed server blocks nobody. It is a file of its
     own since on some systems a lock on the database would shut out SQLite's. Raises DatabaseInUse.
     """
-    name = path.with_name(path.name + ".lock")
+    name = _lock_name(path)
     handle = _locked(name, path)
     try:
         os.truncate(handle, 0)
@@ -56,6 +60,31 @@ def claimed(path: Path, owner: str) -> Iterator[None]:
             os.close(handle)
 
 
+class Owner(Struct, frozen=True):
+    """Who serves a database, as its lock file says: a line for people, and one for programs."""
+
+    pid: int
+    url: str
+    instance: str  # which `/health` tells, if it is still this one
+    secret: str | None = None  # a token, for programs of the same user: nobody else may read the file
+
+    def text(self) -> str:
+        """What `claimed` writes."""
+        return f"pid {self.pid}, {self.url}\n{encode(self).decode()}\n"
+
+
+def owner_of(path: Path) -> Owner | None:
+    """Who says that it serves *path*. It may have been killed since."""
+    try:
+        return decode(_lock_name(path).read_bytes().partition(b"\n")[2], type=Owner)
+    except (OSError, DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _lock_name(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
 def _locked(name: Path, path: Path) -> int:
     while True:
         try:
@@ -65,7 +94,7 @@ def _locked(name: Path, path: Path) -> int:
         try:
             _lock(handle)
         except OSError:
-            owner = os.read(handle, 1000).decode(errors="replace") or "starting"
+            owner = os.read(handle, 10_000).decode(errors="replace").partition("\n")[0] or "starting"
             os.close(handle)
             raise DatabaseInUse(
                 f"{path} is served by another flowruns already ({owner}); stop it, or name another file"

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 from flowruns.errors import BEGUN, Fault, FlowrunsError, Forbidden, Unauthorized, Unavailable
 from flowruns.inputs import CALLER, Disconnected
 from flowruns.responses import Answer, Header, Message, Receive, Scope, Send, fault_of_ours, refusal
-from flowruns.settings import Settings
+from flowruns.settings import ANY_HOST, Settings
 
 log = logging.getLogger("flowruns")
 
@@ -73,6 +73,8 @@ class Guard:
             await fault_of_ours()(scope, receive, send)
 
     def _check_host(self, values: list[bytes]) -> None:
+        if ANY_HOST in self._hosts:
+            return
         name = values[0].decode("latin-1").lower() if len(values) == 1 else ""
         if name not in self._hosts and _without_port(name) not in self._hosts:
             msg = "This server is not served under that host; if it should be, start it with --allow-host HOST"
@@ -95,7 +97,7 @@ def _without_port(host: str) -> str:
 
 
 def _check_own(origin: str, scope: Scope) -> None:
-    host = next(value for name, value in scope["headers"] if name == b"host").decode("latin-1")
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
     if origin.lower() != f"{scope['scheme']}://{host}".lower():
         msg = "Pages of that origin are not served; if they should be, start the server with --cors-origin ORIGIN"
         raise Forbidden(Fault(("header", "origin"), msg, "origin_not_allowed"))

@@ -1,6 +1,6 @@
 """/openapi.json (OpenAPI 3.1), made from the Structs that decode bodies and the table that reads queries."""
 
-from functools import cache
+from functools import lru_cache
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -52,6 +52,7 @@ class Health(Struct, kw_only=True):
     version: str
     schema: Annotated[int, Meta(description="version of the database's schema")]
     runs: Annotated[int, Meta(ge=0, description="how many runs there are")]
+    instance: Annotated[str, Meta(description="of this start of the service: another one has another")]
 
 
 _REF = "#/components/schemas/{name}"
@@ -98,13 +99,13 @@ _ETAG = {"ETag": {"description": "changes with every write", "schema": {"type": 
 _LOCATION = {"Location": {"description": "the path of the run", "schema": {"type": "string"}}}
 
 
-@cache
-def document() -> bytes:
-    """The description as JSON."""
-    return encode(_published(_document()))
+@lru_cache(maxsize=16)
+def document(prefix: str = "") -> bytes:
+    """The description as JSON, of a service below *prefix*."""
+    return encode(_published(_document(prefix)))
 
 
-def _document() -> dict[str, Any]:
+def _document(prefix: str) -> dict[str, Any]:
     _, components = schema_components(_COMPONENTS, ref_template=_REF)
     components["RunPost"]["examples"] = [_POST_EXAMPLE]
     components["RunPut"]["examples"] = [_PUT_EXAMPLE]
@@ -116,6 +117,7 @@ def _document() -> dict[str, Any]:
             "summary": "Self-service action runs",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
+        "servers": [{"url": prefix or "/"}],
         "paths": {
             RUNS: {
                 "get": _operation(

@@ -8,19 +8,21 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import partial
+from secrets import token_hex
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar, Unpack
 
 import uvicorn
 
-from flowruns.app import create_app
+from flowruns.app import MakeApp, create_app
+from flowruns.datafile import Owner
 from flowruns.errors import PortTaken
 from flowruns.protocol import Protocol
 from flowruns.settings import Settings
-from flowruns.store import Store
+from flowruns.store import Sources, Store
 
 log = logging.getLogger("flowruns")
 
@@ -32,12 +34,21 @@ _LAST_WORD_SECONDS = 0.2
 _STOP_SECONDS = 3  # that requests in flight have to finish
 
 
-class Ready(NamedTuple):
-    """What is known once requests are served."""
+_R = TypeVar("_R")
+
+
+class Running(NamedTuple):
+    """A server that serves requests."""
 
     url: str
-    runs: int
+    runs: int  # when it began
+    store: Store
+    loop: asyncio.AbstractEventLoop  # which serves
     stop: Callable[[], None]  # from any thread
+
+    def call(self, coroutine: Coroutine[Any, Any, _R]) -> _R:
+        """What *coroutine* returns or raises in the server's loop; from another thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -120,49 +131,89 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def serve(settings: Settings, ready: Callable[[Ready], None]) -> None:
-    """Serves until it is stopped; *ready* is called once it does. Raises CannotStart."""
+def serve(
+    settings: Settings,
+    ready: Callable[[Running], None],
+    *,
+    make_app: MakeApp = create_app,
+    secret: str | None = None,
+    **sources: Unpack[Sources],
+) -> None:
+    """Serves until it is stopped; *ready* is called once it does. *secret* is a token that programs of the same user
+    may find beside the file. Raises CannotStart.
+    """
     listener = listen(settings.host, settings.port)
     with listener, asyncio.Runner(loop_factory=_config(settings).get_loop_factory()) as runner:
-        runner.run(_serve(settings, listener, ready))
+        runner.run(_serve(settings, listener, ready, make_app=make_app, secret=secret, signals=True, **sources))
 
 
-async def _serve(settings: Settings, listener: socket.socket, ready: Callable[[Ready], None]) -> None:
+@asynccontextmanager
+async def serving(settings: Settings, **sources: Unpack[Sources]) -> AsyncIterator[Running]:
+    """A server in this event loop, while entered. Raises CannotStart."""
+    ready: asyncio.Future[Running] = asyncio.get_running_loop().create_future()
+    with listen(settings.host, settings.port) as listener:
+        server = asyncio.create_task(_serve(settings, listener, ready.set_result, **sources))
+        either: list[asyncio.Future[Any]] = [server, ready]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            if ready.done():  # else it has failed
+                yield ready.result()
+        finally:
+            if ready.done():
+                ready.result().stop()
+            await server
+
+
+async def _serve(
+    settings: Settings,
+    listener: socket.socket,
+    ready: Callable[[Running], None],
+    *,
+    make_app: MakeApp = create_app,
+    secret: str | None = None,
+    signals: bool = False,
+    **sources: Unpack[Sources],
+) -> None:
     address = url(settings.host, listener.getsockname()[1])
+    instance = token_hex(8)
     config = _config(settings)
-    runs = 0
 
     def stop() -> None:
         server.should_exit = True
 
-    server = Server(config, ready=lambda: ready(Ready(address, runs, stop)))
-    owner = f"pid {os.getpid()}, {address}"
-    with server.stopped_by_signals():
+    server = Server(config, lambda: ready(Running(address, runs, store, asyncio.get_running_loop(), stop)))
+    with server.stopped_by_signals() if signals else nullcontext():
         async with Store.open(
-            settings.database, lock_timeout=settings.lock_timeout, synchronous=settings.synchronous, owner=owner
+            settings.database,
+            lock_timeout=settings.lock_timeout,
+            synchronous=settings.synchronous,
+            owner=Owner(os.getpid(), address, instance, secret).text(),
+            instance=instance,
+            **sources,
         ) as store:
             runs = await store.count()
-            config.app = create_app(store, settings)
+            config.app = make_app(store, settings)
             await server.serve(sockets=[listener])
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[Ready]:
+def running(settings: Settings, *, make_app: MakeApp = create_app, **sources: Unpack[Sources]) -> Iterator[Running]:
     """A server on a thread of its own, while entered. Raises CannotStart."""
-    started: list[Ready | BaseException] = []
+    started: list[Running | BaseException] = []
     known = threading.Event()
 
-    def tell(outcome: Ready | BaseException) -> None:
+    def tell(outcome: Running | BaseException) -> None:
         started.append(outcome)
         known.set()
 
     def run() -> None:
         try:
-            serve(settings, tell)
+            serve(settings, tell, make_app=make_app, **sources)
         except BaseException as error:
             tell(error)
 
-    thread = threading.Thread(target=run, name="flowruns")
+    # A daemon, so that a program that forgets to leave ends all the same; what was acknowledged is on the disk.
+    thread = threading.Thread(target=run, name="flowruns", daemon=True)
     thread.start()
     known.wait()
     try:
@@ -170,7 +221,7 @@ def running(settings: Settings) -> Iterator[Ready]:
             raise started[0]
         yield started[0]
     finally:
-        if isinstance(started[0], Ready):
+        if isinstance(started[0], Running):
             started[0].stop()
         thread.join()
 

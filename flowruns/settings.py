@@ -6,6 +6,7 @@ from typing import Literal
 from msgspec import Struct
 
 MEMORY = ":memory:"
+ANY_HOST = "*"
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -28,7 +29,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     body_timeout: float = 30.0  # seconds between two pieces of a body
     idle_timeout: float = 75.0  # seconds; longer than clients keep a connection for the next request, so that none
     # meets a closed one
-    allow_hosts: frozenset[str] = frozenset()  # beside loopback and *host*
+    allow_hosts: frozenset[str] = frozenset()  # beside loopback and *host*; ANY_HOST: all
     cors_origins: frozenset[str] = frozenset()  # as browsers write them: https://portal.example
 
     def __rich_repr__(self) -> list[tuple[str, object]]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
+from secrets import token_hex
 from typing import Any, NamedTuple, Self, TypedDict, Unpack
 
 from msgspec.json import decode
@@ -36,14 +37,20 @@ class Page(NamedTuple):
         return decode(b"[%b]" % self.docs, type=list[FlowRun])
 
 
-class Options(TypedDict, total=False):
+class Sources(TypedDict, total=False):
+    """Where a store has times and ids from."""
+
+    clock: Callable[[], datetime]
+    ids: Callable[[datetime], str] | None
+
+
+class Options(Sources, total=False):
     """What `Store.connect` may be told."""
 
     lock_timeout: float
     synchronous: Synchronous
-    owner: str | None
-    clock: Callable[[], datetime]
-    ids: Callable[[datetime], str] | None
+    owner: str
+    instance: str
 
 
 def _now() -> datetime:
@@ -54,8 +61,15 @@ class Store:
     """Flow runs in one SQLite file: `async with Store.open("flowruns.db") as store: …`."""
 
     def __init__(
-        self, database: Database, lock_timeout: float, clock: Callable[[], datetime], ids: Callable[[datetime], str]
+        self,
+        database: Database,
+        *,
+        lock_timeout: float,
+        clock: Callable[[], datetime],
+        ids: Callable[[datetime], str],
+        instance: str,
     ) -> None:
+        self.instance = instance
         self.cursors = CursorCodec(database.cursor_key)
         self._database = database
         self._clock = clock
@@ -78,7 +92,8 @@ class Store:
         *,
         lock_timeout: float = 5.0,
         synchronous: Synchronous = "full",
-        owner: str | None = None,
+        owner: str = "",
+        instance: str = "",
         clock: Callable[[], datetime] = _now,
         ids: Callable[[datetime], str] | None = None,
     ) -> Self:
@@ -86,12 +101,13 @@ class Store:
 
         A write waits *lock_timeout* seconds in all for a lock that another program holds. With *synchronous*
         "normal" it does not wait for the disk: a power cut may take the last writes. *owner* is what a second
-        flowruns on this file is told. *clock* tells the time, *ids* makes the id of a run that has none, by default
-        a UUIDv7. Raises DatabaseInUse or DatabaseUnusable.
+        flowruns on this file is told, *instance* tells this opening of the file from others. *clock* tells the time,
+        *ids* makes the id of a run that has none, by default a UUIDv7. Raises DatabaseInUse or DatabaseUnusable.
         """
         owner = owner or f"pid {os.getpid()}"
         database = await connect(os.fspath(path), lock_timeout=lock_timeout, synchronous=synchronous, owner=owner)
-        return cls(database, lock_timeout, clock, ids or Uuid7())
+        instance = instance or token_hex(8)
+        return cls(database, lock_timeout=lock_timeout, clock=clock, ids=ids or Uuid7(), instance=instance)
 
     async def aclose(self) -> None:
         """Finishes what was asked for, and leaves one file. Any event loop may close what another one has opened."""

@@ -106,9 +106,12 @@ class TestResources:
         await put(client, "a")
         assert faults(await client.get(f"http://localhost{target}"), 404) == {("path",): "not_found"}
 
-    async def test_health_tells_status_version_schema_and_runs(self, client: httpx.AsyncClient) -> None:
+    async def test_health_tells_status_version_schema_runs_and_which_start_it_is(
+        self, client: httpx.AsyncClient
+    ) -> None:
         await put(client, "a")
         health = (await client.get("/health")).json()
+        assert re.fullmatch("[0-9a-f]{16}", health.pop("instance"))
         assert health == {"status": "ok", "version": "0.1.0", "schema": SCHEMA_VERSION, "runs": 1}
 
     async def test_every_answer_forbids_sniffing(self, client: httpx.AsyncClient) -> None:

@@ -16,6 +16,7 @@ FLOORS = [
     {"guard", "api", "logs"},
     {"app"},
     {"protocol", "server"},
+    {"embed"},
     {"cli", "__main__"},
 ]
 FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
@@ -32,7 +33,9 @@ IMPURE = {"asyncio", "time", "socket", "threading", "starlette", "uvicorn", "aio
 
 def imports(module: str) -> set[str]:
     """What *module* imports at its top or later: other packages by name, ours as `.name`."""
-    found = set()
+    found: set[str] = set()
+    if module == "__init__":  # every module imports it; what it offers it imports when it is asked for
+        return found
     for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}

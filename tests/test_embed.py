@@ -1,0 +1,256 @@
+"""flowruns inside another program: mounted, on a thread, in its event loop."""
+
+import asyncio
+import gc
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+import flowruns
+from flowruns.embed import Embedded
+from flowruns.errors import DatabaseInUse, DatabaseUnusable
+from tests.conftest import RUNS
+from tests.wire import RUN, Wire
+
+BODY = {"flowId": "deploy", "flowType": "automation"}
+
+
+def held() -> tuple[list[threading.Thread], int]:
+    """The threads and, on Linux, the number of descriptors of this process."""
+    gc.collect()
+    return threading.enumerate(), len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _started_before() -> None:
+    with flowruns.serve():  # libuv has a pipe from its first loop on, for the process
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    before = held()
+    yield
+    assert held() == before
+
+
+@pytest.fixture
+def app() -> Iterator[Embedded]:
+    app = flowruns.create_app()
+    yield app
+    app.close()
+
+
+def asking(app: Any, base: str = "http://any.example") -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=base)
+
+
+async def put(app: Any, path: str, **headers: str) -> httpx.Response:
+    async with asking(app) as client:
+        return await client.put(path, json=BODY, headers=headers)
+
+
+# Servers
+
+
+def test_server_on_a_thread_is_there_and_gone(tmp_path: Path) -> None:
+    with flowruns.serve(tmp_path / "a b.db") as server, Wire(server.url) as wire:
+        assert wire.ask("PUT", f"{RUNS}/a1", RUN).status == 201
+        assert asyncio.run(_count(server.store)) == 1
+        assert server.call(server.store.count()) == 1
+    assert os.listdir(tmp_path) == ["a b.db"]
+    os.unlink(tmp_path / "a b.db")
+
+
+async def _count(store: flowruns.Store) -> int:
+    return await store.count()
+
+
+async def test_server_in_the_running_loop_is_there_and_gone(tmp_path: Path) -> None:
+    async with flowruns.serve_async(tmp_path / "a.db") as server, httpx.AsyncClient(base_url=server.url) as client:
+        assert (await client.put(f"{RUNS}/a1", json=BODY)).status_code == 201
+        assert await server.store.count() == 1
+    assert os.listdir(tmp_path) == ["a.db"]
+
+
+async def test_server_in_the_running_loop_says_why_it_cannot_start(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnusable, match="is not a file"):
+        async with flowruns.serve_async(tmp_path):
+            pass
+
+
+async def test_server_in_the_running_loop_leaves_signals_alone(tmp_path: Path) -> None:
+    import signal
+
+    before = signal.getsignal(signal.SIGINT)
+    async with flowruns.serve_async():
+        assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_two_servers_share_nothing() -> None:
+    with flowruns.serve(tokens={"a": 1}) as one, flowruns.serve() as other, Wire(other.url) as wire:
+        assert one.url != other.url
+        assert wire.ask("PUT", f"{RUNS}/a1", RUN).status == 201
+        assert one.call(one.store.count()) == 0
+
+
+# Applications
+
+
+async def test_application_needs_no_lifespan(app: Embedded) -> None:
+    assert (await put(app, f"{RUNS}/a1")).status_code == 201
+    assert (await put(app, f"{RUNS}/a1")).status_code == 200
+
+
+def test_application_may_be_asked_in_one_event_loop_after_the_other(app: Embedded) -> None:
+    statuses = [asyncio.run(put(app, f"{RUNS}/a1")).status_code for _ in range(3)]
+    assert statuses == [201, 200, 200]
+
+
+async def test_requests_that_come_first_share_one_opening(tmp_path: Path) -> None:
+    app = flowruns.create_app(tmp_path / "a.db")
+    answers = await asyncio.gather(*(put(app, f"{RUNS}/a{number}") for number in range(20)))
+    assert [answer.status_code for answer in answers] == [201] * 20
+    await app.aclose()
+    assert os.listdir(tmp_path) == ["a.db"]
+
+
+async def test_answers_are_those_of_a_server_byte_for_byte(app: Embedded) -> None:
+    requests: list[tuple[str, str, bytes | None]] = [  # but what each signs or times
+        ("PUT", f"{RUNS}/A", RUN), ("GET", f"{RUNS}/a1", None), ("DELETE", RUNS, None),
+        ("POST", RUNS, b"{"), ("GET", f"{RUNS}?size=0&cursor=x", None), ("GET", "/nothing", None),
+    ]  # fmt: skip
+    async with flowruns.serve_async() as server, asking(app) as here, httpx.AsyncClient(base_url=server.url) as there:
+        for method, target, body in requests:
+            headers = {"Content-Type": "application/json"} if body else {}
+            answers = [await client.request(method, target, content=body, headers=headers) for client in (here, there)]
+            assert answers[1].headers.pop("date")  # the server's own
+            assert [answer.content for answer in answers] == [answers[0].content] * 2
+            assert [(answer.status_code, answer.headers) for answer in answers] == [
+                (answers[0].status_code, answers[0].headers)
+            ] * 2
+
+
+async def test_mounted_below_a_prefix_it_works_and_says_where_runs_are(app: Embedded) -> None:
+    host = Starlette(routes=[Mount("/tools/runs", app)])
+    created = await put(host, f"/tools/runs{RUNS}/a1")
+    assert (created.status_code, created.headers["location"]) == (201, f"/tools/runs{RUNS}/a1")
+    async with asking(host) as client:
+        assert (await client.get(created.headers["location"])).json()["id"] == "a1"
+        posted = await client.post(f"/tools/runs{RUNS}", json={"flowId": "deploy"})
+        assert (await client.get(posted.headers["location"])).json() == posted.json()
+        page = (await client.get(f"/tools/runs{RUNS}?size=1")).json()
+        rest = await client.get(f"/tools/runs{RUNS}", params={"size": 1, "cursor": page["next_page"]})
+        assert [run["id"] for run in rest.json()["items"]] == ["a1"]
+        assert (await client.get(RUNS)).status_code == 404
+        servers = (await client.get("/tools/runs/openapi.json")).json()["servers"]
+        assert servers == [{"url": "/tools/runs"}]
+
+
+async def test_mounted_it_opens_and_closes_with_its_host(tmp_path: Path) -> None:
+    apps = [flowruns.create_app(tmp_path / name) for name in ("a.db", "b.db")]
+    host = Starlette(routes=[Mount(f"/{number}", app) for number, app in enumerate(apps)],
+                     lifespan=flowruns.lifespan_of(*apps))  # fmt: skip
+    async with _living(host):
+        assert {"a.db", "b.db"} < set(os.listdir(tmp_path))
+        assert (await put(host, f"/1{RUNS}/a1")).status_code == 201
+    assert sorted(os.listdir(tmp_path)) == ["a.db", "b.db"]
+
+
+async def test_by_itself_it_has_a_lifespan(tmp_path: Path) -> None:
+    app = flowruns.create_app(tmp_path / "a.db")
+    async with _living(app):
+        assert (await put(app, f"{RUNS}/a1")).status_code == 201
+    assert os.listdir(tmp_path) == ["a.db"]
+
+
+async def test_lifespan_fails_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="is not a file"):
+        async with _living(flowruns.create_app(tmp_path)):
+            pass
+
+
+@asynccontextmanager
+async def _living(app: Any) -> AsyncIterator[None]:
+    """While entered, *app* runs as under a server."""
+    incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    outgoing: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def told(expected: str) -> None:
+        message = await outgoing.get()
+        if message["type"] != expected:
+            raise RuntimeError(message["message"])
+
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    async with AsyncExitStack() as stack:
+        task = asyncio.create_task(app(scope, incoming.get, outgoing.put))
+        stack.push_async_callback(asyncio.wait, [task])
+        await incoming.put({"type": "lifespan.startup"})
+        await told("lifespan.startup.complete")
+        yield
+        await incoming.put({"type": "lifespan.shutdown"})
+        await told("lifespan.shutdown.complete")
+
+
+async def test_database_that_cannot_be_opened_is_503_until_it_can(tmp_path: Path) -> None:
+    app = flowruns.create_app(tmp_path / "a.db")
+    async with flowruns.Store.open(tmp_path / "a.db"):
+        refused = await put(app, f"{RUNS}/a1")
+        assert refused.status_code == 503
+        assert "served by another flowruns" in refused.json()["detail"][0]["msg"]
+        with pytest.raises(DatabaseInUse):
+            await app.open()
+    assert (await put(app, f"{RUNS}/a1")).status_code == 201
+    await app.aclose()
+
+
+async def test_it_can_be_closed_where_a_loop_is_running_and_opened_again(tmp_path: Path) -> None:
+    app = flowruns.create_app(tmp_path / "a.db")
+    await put(app, f"{RUNS}/a1")
+    app.close()
+    app.close()
+    assert os.listdir(tmp_path) == ["a.db"]
+    assert (await put(app, f"{RUNS}/a1")).status_code == 200
+    await app.aclose()
+
+
+async def test_it_has_tokens_limits_and_hosts_of_its_own() -> None:
+    app = flowruns.create_app(tokens={"secret": 7}, max_body=10, allow_hosts=frozenset())
+    async with asking(app, "http://localhost") as client:
+        token = {"Authorization": "Bearer secret"}
+        assert (await client.put(f"{RUNS}/a1", json=BODY)).status_code == 401
+        assert (await client.put(f"{RUNS}/a1", json=BODY, headers=token)).status_code == 413
+    assert (await put(app, f"{RUNS}/a1")).status_code == 403
+    await app.aclose()
+
+
+def test_program_that_closes_nothing_leaves_one_file(tmp_path: Path) -> None:
+    program = f"""
+import asyncio, httpx, flowruns
+app = flowruns.create_app("a.db")
+async def main():
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t") as client:
+        assert (await client.put("{RUNS}/a1", json={BODY!r})).status_code == 201
+asyncio.run(main())
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=tmp_path, check=True, timeout=30)
+    assert os.listdir(tmp_path) == ["a.db"]
+
+
+def test_import_of_flowruns_imports_nothing_heavy() -> None:
+    program = (
+        "import sys, flowruns; print([m for m in ('msgspec', 'starlette', 'uvicorn', 'asyncio') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        flowruns.nothing  # noqa: B018  # asked for on purpose
