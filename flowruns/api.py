@@ -8,13 +8,14 @@ from msgspec.json import encode
 from flowruns import __version__, responses
 from flowruns.datafile import SCHEMA_VERSION
 from flowruns.errors import Fault, MethodNotAllowed, NoSuchPath, NotFound
+from flowruns.feed import Feed, Stream
 from flowruns.inputs import Inputs
 from flowruns.models import RunPost, RunPut, Slug
 from flowruns.paging import Cursor
 from flowruns.responses import Answer, Header, Receive, Scope, Send
 from flowruns.store import Store
 
-Operation = Callable[[Inputs], Awaitable[Answer]]
+Operation = Callable[[Inputs], Awaitable[Answer | Stream]]
 
 
 class Endpoint:
@@ -44,15 +45,18 @@ async def no_such_path(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class RunsApi:
-    """The five operations on runs, over a store."""
+    """The five operations on runs, over a store and its feed."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, feed: Feed) -> None:
         self.store = store
+        self.feed = feed
 
-    async def page(self, given: Inputs) -> Answer:
-        """GET …/flow-runs: a page of runs."""
+    async def page(self, given: Inputs) -> Answer | Stream:
+        """GET …/flow-runs: a page of runs, or their changes."""
         with given:
             where, window, fingerprint = given.chosen(self.store.cursors)
+        if given.wants_events():
+            return await self.feed.runs(given, where)
         page = await self.store.page(where, window)
         if given.precondition().unchanged(page.etag):
             return responses.not_modified(page.etag)
@@ -78,11 +82,13 @@ class RunsApi:
         id, stored = await self.store.create(body, by=given.caller)
         return responses.stored(stored, 201, _location(given, f"/{id}"))
 
-    async def get(self, given: Inputs) -> Answer:
-        """GET …/flow-runs/{id_}: one run."""
+    async def get(self, given: Inputs) -> Answer | Stream:
+        """GET …/flow-runs/{id_}: one run, or its changes."""
         id = given.path("id_", Slug)
         if given.faults:  # off the pattern: no run has it
             raise NotFound(id)
+        if given.wants_events():
+            return await self.feed.run(given, id)
         stored = await self.store.get(id)
         when = given.precondition()
         if when.unchanged(stored.etag):

@@ -10,6 +10,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from flowruns.api import Endpoint, RunsApi, ServiceApi, no_such_path
+from flowruns.feed import Feed
 from flowruns.guard import Guard
 from flowruns.logs import RequestLog, log
 from flowruns.settings import DEFAULTS, Settings
@@ -40,7 +41,7 @@ class App(Starlette):
 
 def create_app(store: Store, settings: Settings = DEFAULTS) -> Starlette:
     """An ASGI application over an open *store*, which the caller closes."""
-    runs, service = RunsApi(store), ServiceApi(store)
+    runs, service = RunsApi(store, Feed(store, settings)), ServiceApi(store)
     size = settings.max_body
     middleware = [Middleware(Guard, settings)]
     if log.isEnabledFor(logging.INFO):

@@ -132,6 +132,10 @@ def cli() -> None:
     envvar="FLOWRUNS_MAX_CONNECTIONS", help="Beyond it, those that are silent longest make room.",
 )  # fmt: skip
 @click.option(
+    "--max-streams", default=DEFAULTS.max_streams, show_default=True, type=click.IntRange(0),
+    envvar="FLOWRUNS_MAX_STREAMS", help="Streams of changes at once; at most half of --max-connections.",
+)  # fmt: skip
+@click.option(
     "--max-head", default=f"{DEFAULTS.max_head // KIB}KiB", show_default=True, type=Bytes(),
     envvar="FLOWRUNS_MAX_HEAD", help="Largest head of a request: its line and headers.",
 )  # fmt: skip

@@ -99,7 +99,7 @@ class Connection(aiosqlite.Connection):
                 outcome: T | Failed = function(connection)
             except BaseException as error:
                 outcome = Failed(error)
-            _call_soon(loop, _tell, [(None, told)], [outcome])
+            call_soon(loop, _tell, [(None, told)], [outcome])
 
         # Not by aiosqlite's own `_execute`: its thread would end at the first answer to a loop that is closed.
         self._tx.put_nowait((None, perform))
@@ -116,10 +116,15 @@ class Lane(Generic[J, T]):
     """Jobs to one connection: those that wait together are performed together, in order."""
 
     def __init__(
-        self, connection: Connection, perform: Callable[[sqlite3.Connection, list[J]], Sequence[T | Failed]]
+        self,
+        connection: Connection,
+        perform: Callable[[sqlite3.Connection, list[J]], Sequence[T | Failed]],
+        told: Callable[[], None] = lambda: None,
     ) -> None:
+        """*told* is called each time that outcomes were told."""
         self._connection = connection
         self._perform = perform
+        self._told = told
         self._waiting: deque[tuple[J, asyncio.Future[T]]] = deque()
         self._driver: asyncio.Task[None] | None = None
 
@@ -151,7 +156,7 @@ class Lane(Generic[J, T]):
         except Exception as error:  # the connection is closed
             refused = list(self._waiting)
             self._waiting.clear()
-            _deliver(refused, [Failed(error)] * len(refused))
+            self._deliver(refused, [Failed(error)] * len(refused))
         finally:
             if self._driver is asyncio.current_task():
                 self._driver = None
@@ -162,7 +167,15 @@ class Lane(Generic[J, T]):
             if not (batch := self._taken()):
                 break
             outcomes = _perform(self._perform, [job for job, _ in batch], connection)
-            _deliver(batch, outcomes)
+            self._deliver(batch, outcomes)
+
+    def _deliver(self, batch: Sequence[tuple[J, "asyncio.Future[T]"]], outcomes: Sequence[T | Failed]) -> None:
+        for loop in {waiter.get_loop() for _, waiter in batch}:
+            call_soon(loop, self._tell, batch, outcomes)
+
+    def _tell(self, batch: Sequence[tuple[J, "asyncio.Future[T]"]], outcomes: Sequence[T | Failed]) -> None:
+        _tell(batch, outcomes)
+        self._told()
 
     def _taken(self) -> list[tuple[J, "asyncio.Future[T]"]]:
         """What waits, less what nobody waits for any more: the thread alone takes, the loop alone appends."""
@@ -174,13 +187,8 @@ class Lane(Generic[J, T]):
         return taken
 
 
-def _deliver(batch: Sequence[tuple[Any, "asyncio.Future[T]"]], outcomes: Sequence[T | Failed]) -> None:
-    """Tells those who wait, each in its loop."""
-    for loop in {waiter.get_loop() for _, waiter in batch}:
-        _call_soon(loop, _tell, batch, outcomes)
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: Any) -> None:
+def call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: Any) -> None:
+    """Has *loop* call *function*; from any thread."""
     with suppress(RuntimeError):  # it is closed: nobody waits any more
         loop.call_soon_threadsafe(function, *args)
 
@@ -226,13 +234,16 @@ class Writer(Generic[J, T]):
         perform: Callable[[sqlite3.Connection, list[J]], Sequence[T | Failed]],
         lock_timeout: float,
         guard: Callable[[], None],
+        told: Callable[[], None] = lambda: None,
     ) -> None:
-        """*perform* is given the open transaction; *guard* raises what must keep every write from happening."""
+        """*perform* is given the open transaction; *guard* raises what must keep every write from happening; *told* is
+        called after each commit.
+        """
         self._lock_timeout = lock_timeout
         self._busy_timeout = lock_timeout
         self._perform = perform
         self._guard = guard
-        self._lane: Lane[Job[J], T] = Lane(connection, self._commit)
+        self._lane: Lane[Job[J], T] = Lane(connection, self._commit, told)
         self.drained = self._lane.drained
 
     async def run(self, write: J) -> T:

@@ -7,13 +7,15 @@ from typing import Annotated, Any, NamedTuple
 from msgspec import Meta
 
 from flowruns.errors import Fault
-from flowruns.models import FlowType, Instant, Slug, Word, instant
+from flowruns.models import FlowType, Instant, Slug, Tag, Word, encode, instant
+from flowruns.paging import MOST
 from flowruns.validation import Loc, text_faults
 
 TagPair = Annotated[str, Meta(pattern=r"\A[^:]*:")]  # the key ends at the first colon
 
 MOST_VALUES = 100  # of one parameter; SQLite refuses expressions deeper than 1,000
 _INT64 = range(-(2**63), 2**63)
+_REACH = 10_000  # numbers that one read of changes looks at: a long way back holds up no page for long
 
 
 class Filter(NamedTuple):
@@ -25,6 +27,7 @@ class Filter(NamedTuple):
     several: str  # " or ": any of the values; " and ": all of them
     meaning: str
     tallied: bool = False  # `tally` has the column, so that totals need no count
+    of_change: str | None = None  # in place of *sql* where a deleted run may fit too, and no index is walked
 
 
 # In order of how few runs one value leaves: the first that a query names chooses the index that its pages walk.
@@ -37,6 +40,9 @@ FILTERS = (
         "exists (select 1 from tag where tag.created_seq = run.created_seq and tag.key = ? and tag.value = ?)",
         " and ",
         "runs with this tag; the key ends at the first colon",
+        # A deleted run has no rows in `tag`. What `encode` writes of a tag stands in no JSON string: its quotes would
+        # be escaped there.
+        of_change="instr(run.tags, ?)",
     ),
     Filter("phase", Word, "run.phase = ?", " or ", "runs in this phase", tallied=True),
     Filter("flowType", FlowType, "run.flow_type = ?", " or ", "runs of this type", tallied=True),
@@ -48,6 +54,7 @@ FILTERS = (
         " where created_seq > 0 and created_at > ?))",
         " and ",
         "runs created later than this",
+        of_change="run.created_at > ?",
     ),
     Filter(
         "createdBefore",
@@ -56,6 +63,7 @@ FILTERS = (
         " where created_seq > 0 and created_at < ?))",
         " and ",
         "runs created earlier than this",
+        of_change="run.created_at < ?",
     ),
 )
 
@@ -70,9 +78,17 @@ class Where(NamedTuple):
     tally: str | None = None  # the same of `tally`, with the same *args*; None: it cannot tell
     counted: str | None = None  # in place of *source* where nothing but their number is asked for
     fingerprint: bytes = b""  # the same for the same filters in any order
+    changed: str = "true"  # in place of *clause* for changes: what deleted runs fitted last, they fit still
+    changed_args: tuple[Any, ...] = ()
+    reach: int = _REACH
 
 
 ALL = Where()
+
+
+def one(id: str) -> Where:
+    """The run with this *id*, which an index finds wherever its number is."""
+    return Where(clause="run.id = ?", args=(id,), changed="run.id = ?", changed_args=(id,), reach=MOST)
 
 
 def where(query: Iterable[tuple[str, str]], faults: list[Fault]) -> Where:
@@ -120,6 +136,14 @@ def _arguments(text: str, filter: Filter) -> tuple[Any, ...]:
     return (text,)
 
 
+def _of_change(filter: Filter, value: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What *value* is for the question mark of `of_change`."""
+    if filter.type is TagPair:
+        key, text = value
+        return (encode(Tag(key=key, value=text)).decode(),)
+    return value[:1]
+
+
 def _unescaped(text: str) -> str:
     """*text* with the `+` of an offset that arrived as a space, since the client did not escape it."""
     return re.sub(r" (\d\d:\d\d)\Z", r"+\1", text)
@@ -137,6 +161,8 @@ def _where(chosen: list[tuple[Filter, list[tuple[Any, ...]]]]) -> Where:
         if all(one.tallied for one, _ in chosen)
         else None,
         fingerprint=repr([(one.name, sorted(values)) for one, values in chosen]).encode(),
+        changed=" and ".join(_clause(one._replace(sql=one.of_change or one.sql), values) for one, values in chosen),
+        changed_args=tuple(arg for one, values in chosen for value in values for arg in _of_change(one, value)),
     )
     if leader.type is TagPair:  # the first tag's index gives the order, the runs are looked up
         rest = [(leader, values[1:]), *chosen[1:]]

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 from flowruns.errors import BEGUN, Fault, FlowrunsError, Forbidden, Unauthorized, Unavailable
 from flowruns.inputs import CALLER, Disconnected
-from flowruns.responses import Answer, Header, Message, Receive, Scope, Send, fault_of_ours, refusal
+from flowruns.responses import STREAMING, Answer, Header, Message, Receive, Scope, Send, fault_of_ours, refusal
 from flowruns.settings import ANY_HOST, Settings
 
 log = logging.getLogger("flowruns")
@@ -54,7 +54,7 @@ class Guard:
                 scope[CALLER] = self._user([value for name, value in headers if name == b"authorization"])
             await self._app(scope, receive, send)
         except FlowrunsError as error:
-            await refusal(error)(scope, receive, send)
+            await _answer(refusal(error), scope, receive, send)
         except Disconnected:
             pass
         except asyncio.CancelledError as error:  # the server ends and has waited long enough
@@ -62,7 +62,8 @@ class Guard:
                 while (await receive())["type"] != "http.disconnect":  # nothing would be true: the connection ends
                     pass
                 return
-            await refusal(Unavailable("The server is stopping", retry_after=1, part="server"))(scope, receive, send)
+            stopping = Unavailable("The server is stopping", retry_after=1, part="server")
+            await _answer(refusal(stopping), scope, receive, send)
         except Exception as error:
             # Type and place, but not the message, which may hold what a client sent.
             place = traceback.extract_tb(error.__traceback__)[-1]
@@ -70,7 +71,7 @@ class Guard:
                 "%s at %s:%d answering %s", type(error).__name__, place.filename, place.lineno or 0, scope["method"]
             )
             log.debug("", exc_info=error)
-            await fault_of_ours()(scope, receive, send)
+            await _answer(fault_of_ours(), scope, receive, send)
 
     def _check_host(self, values: list[bytes]) -> None:
         if ANY_HOST in self._hosts:
@@ -89,6 +90,14 @@ class Guard:
         if found is None or scheme.lower() != b"bearer":
             raise Unauthorized
         return found
+
+
+async def _answer(answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
+    """Sends *answer*; in the middle of a stream that ends there is nothing to say, and its client asks again."""
+    if STREAMING in scope:
+        await send({"type": "http.response.body", "body": b""})
+    else:
+        await answer(scope, receive, send)
 
 
 def _without_port(host: str) -> str:

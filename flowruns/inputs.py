@@ -1,5 +1,6 @@
 """Requests to typed values: what is wrong is gathered, and told together."""
 
+import re
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import parse_qsl
@@ -17,6 +18,10 @@ T = TypeVar("T")
 
 CALLER = "flowruns.caller"  # where the guard leaves the caller's user id in an ASGI scope
 LARGEST_PAGE = 100
+EVENTS, JSON = "text/event-stream", "application/json"
+
+_WEIGHT = re.compile(r"q=([01](?:\.\d{0,3})?)", re.ASCII | re.IGNORECASE)  # RFC 9110 12.4.2
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 
 
 class Disconnected(Exception):
@@ -79,6 +84,25 @@ class Inputs:
         """What If-Match and If-None-Match ask for."""
         return precondition(self.header(b"if-match"), self.header(b"if-none-match"))
 
+    def wants_events(self) -> bool:
+        """Whether Accept names text/event-stream, and application/json not at all or with less weight."""
+        accept = (self.header(b"accept") or "").lower()
+        if EVENTS not in accept:
+            return False
+        weights = dict(_weighed(part) for part in accept.split(","))
+        return weights.get(EVENTS, 0) > weights.get(JSON, 0)
+
+    def resumed(self, last: int) -> int | None:
+        """The change number that Last-Event-ID names, if it is none after *last*; None if the header is empty or not
+        sent. Raises ValueError if it is no number of this database.
+        """
+        text = self.header(b"last-event-id")
+        if not text:
+            return None
+        if not _NUMBER.fullmatch(text) or int(text) > last:
+            raise ValueError("of another database")
+        return int(text)
+
     def chosen(self, cursors: CursorCodec) -> tuple[Where, Window, bytes]:
         """The filters, the window and the fingerprint of both, by which *cursors* belong to them."""
         query: list[tuple[str, str]] = []
@@ -135,3 +159,10 @@ class Inputs:
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return b"".join(chunks) if len(chunks) > 1 else chunk
+
+
+def _weighed(part: str) -> tuple[str, float]:
+    """A media range of Accept, and its weight (RFC 9110 12.5.1)."""
+    media_type, *parameters = (word.strip() for word in part.split(";"))
+    weights = [float(match[1]) for match in map(_WEIGHT.fullmatch, parameters) if match]
+    return media_type, weights[0] if weights else 1.0

@@ -93,7 +93,7 @@ _ERRORS = {
     "413": "the body is too large",
     "415": "the body is not declared as application/json",
     "422": "a value breaks a rule; every broken one is named",
-    "503": "the database cannot do this now",
+    "503": "the database or the server cannot do this now",
 }
 _ETAG = {"ETag": {"description": "changes with every write", "schema": {"type": "string"}}}
 _LOCATION = {"Location": {"description": "the path of the run", "schema": {"type": "string"}}}
@@ -121,7 +121,11 @@ def _document(prefix: str) -> dict[str, Any]:
         "paths": {
             RUNS: {
                 "get": _operation(
-                    "getFlowRuns", "A page of runs, newest first", _page_parameters(), _PAGE, "304 401 403 422 503"
+                    "getFlowRuns",
+                    "A page of runs, newest first, or a stream of their changes",
+                    _page_parameters(),
+                    _PAGE,
+                    "304 401 403 422 503",
                 ),
                 "post": _operation(
                     "createFlowRun", "Create a run", [], _created("created"), "401 403 409 413 415 422 503", RunPost
@@ -130,9 +134,9 @@ def _document(prefix: str) -> dict[str, Any]:
             RUN: {
                 "get": _operation(
                     "getFlowRun",
-                    "One run",
-                    [_id(str), _IF_MATCH, _IF_NONE_MATCH],
-                    _one("the run"),
+                    "One run, or a stream of its changes",
+                    [_id(str), _IF_MATCH, _IF_NONE_MATCH, _LAST_EVENT_ID],
+                    _streamed(_one("the run")),
                     "304 401 403 404 412 503",
                 ),
                 "put": _operation(
@@ -211,7 +215,17 @@ def _created(description: str) -> dict[str, Any]:
     return {"201": _json(description, _ref(FlowRun), **_ETAG, **_LOCATION)}
 
 
-_PAGE = {"200": _json("the page", _ref(FlowRunPage), **_ETAG)}
+def _streamed(success: dict[str, Any]) -> dict[str, Any]:
+    """*success*, which is a stream of server-sent events to who asks for that."""
+    content = success["200"]["content"] | {"text/event-stream": {"schema": {"type": "string", "description": _EVENTS}}}
+    return success | {"200": success["200"] | {"content": content}}
+
+
+_EVENTS = (
+    "server-sent events: run (data: the run), deleted (data: its id), resync, bye; each id is a change number, and"
+    " that of a page's ETag is where to go on from the page"
+)
+_PAGE = _streamed({"200": _json("the page", _ref(FlowRunPage), **_ETAG)})
 _HEALTH = {"200": _json("it is well", _ref(Health))}
 
 
@@ -224,6 +238,9 @@ _IF_MATCH = _parameter(
 )
 _IF_NONE_MATCH = _parameter(
     "header", "If-None-Match", {"type": "string"}, "only if the run has none of these, or * for any"
+)
+_LAST_EVENT_ID = _parameter(
+    "header", "Last-Event-ID", {"type": "string"}, "of a stream: the change number that it goes on after"
 )
 
 
@@ -243,6 +260,7 @@ def _page_parameters() -> list[dict[str, Any]]:
         _parameter("query", "order", {"enum": ["desc", "asc"], "default": "desc"}, "newest or oldest first"),
         *filters,
         _IF_NONE_MATCH,
+        _LAST_EVENT_ID,
     ]
 
 

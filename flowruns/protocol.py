@@ -33,6 +33,8 @@ class Cycle(RequestResponseCycle):
             self._start = message
             return
         start, self._start = self._start, None
+        if self.scope["http_version"] == "1.0":  # knows no chunks: a stream goes on until the connection closes
+            self.chunked_encoding, self.expected_content_length = False, len(message["body"])
         if start is None or message.get("more_body") or self.flow.write_paused or self.disconnected:
             if start is not None:
                 await super().send(start)
@@ -181,6 +183,9 @@ class Protocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it; uvicorn's returns nothing
         """Whether to stay open: a client that has closed its half still gets the answers to whole requests."""
+        if self.is_streaming:  # who closes then has left: else it would be known at the next write
+            self.transport.abort()  # nobody is to be waited for that takes the rest
+            return False
         if self._refused:  # what came last; those before it are being answered
             return self._running is not None and not self._running.response_complete
         if self._answering and self._state == "idle":
@@ -220,6 +225,12 @@ class Protocol(HttpToolsProtocol):
     def is_silent(self) -> bool:
         """Whether it waits for a request, or for the rest of a head, which clients send at once."""
         return self._state != "body" and not self._answering and not self.transport.is_closing()
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether an answer goes out piece by piece: a stream's only."""
+        running = self._running
+        return running is not None and running.response_started and not running.response_complete
 
     @property
     def _answering(self) -> bool:

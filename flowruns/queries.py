@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
@@ -19,6 +20,10 @@ T = TypeVar("T")
 
 # A page ends early rather than take more memory than this, in bytes; its cursors go on from there.
 MOST_PAGE_BYTES = 16 * 1024 * 1024
+
+# What one read of changes takes: enough for a journey to pay off, little enough for many slow clients to hold.
+MOST_CHANGES = 100
+MOST_CHANGES_BYTES = 1024 * 1024
 
 
 class Stored(NamedTuple):
@@ -148,6 +153,49 @@ def _heavy_page(connection: sqlite3.Connection, where: Where, window: Window) ->
     finally:
         connection.execute("rollback")
     return Rows(b",".join(doc for _, doc in taken), rest[0], rest[1], lowest, highest, rest[2], rest[3])
+
+
+class Change(NamedTuple):
+    """The last write to a run, of change number *seq*. It left *doc*; None: it deleted the run."""
+
+    seq: int
+    id: str
+    doc: bytes | None
+
+    @property
+    def run(self) -> FlowRun | None:
+        """The run as a Struct, None if it is deleted."""
+        return None if self.doc is None else decode(self.doc, type=FlowRun)
+
+
+class Changes(NamedTuple):
+    """What a read has *found*, in order of change numbers: all there is up to number *position*."""
+
+    found: Sequence[Change]
+    position: int
+    last: int  # number of the last write: there may be more where *position* is below it
+
+
+def changes(connection: sqlite3.Connection, where: Where, after: int) -> Changes:
+    """The runs of *where* whose last write is after number *after*, deleted ones too: the first few.
+
+    The number of the last write is read first, so that what is written in between has a number above *position*.
+    """
+    last: int = connection.execute("select seq from clock").fetchone()[0]
+    till = min(last, after + where.reach)
+    sql = (
+        "select seq, id, cast(doc as blob) from run"
+        f" where seq > ? and seq <= ? and {where.changed} order by seq limit {MOST_CHANGES}"
+    )
+    found: list[Change] = []
+    size = 0
+    with closing(connection.execute(sql, (after, till, *where.changed_args))) as rows:
+        for row in rows:
+            found.append(change := Change(*row))
+            size += len(change.doc or b"")
+            if size > MOST_CHANGES_BYTES or len(found) == MOST_CHANGES:
+                return Changes(found, change.seq, last)
+    return Changes(found, max(after, till), last)
 
 
 class Row(NamedTuple):

@@ -15,6 +15,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
+STREAMING = "flowruns.streaming"  # in an ASGI scope: an answer has begun that is not known whole
+
 STATUS: dict[type[FlowrunsError], int] = {
     errors.BadRequest: 400,
     errors.Unauthorized: 401,
@@ -35,6 +37,12 @@ STATUS: dict[type[FlowrunsError], int] = {
 _COMMON: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-cache"),  # may be kept, with its ETag, but is asked for again
+)
+_EVENTS: tuple[Header, ...] = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
 )
 _JSON: tuple[Header, ...] = ((b"content-type", b"application/json"), *_COMMON)
 
@@ -81,6 +89,11 @@ def deleted() -> Answer:
 def etag(value: str) -> Header:
     """The ETag header of *value*."""
     return b"etag", b'"%b"' % value.encode()
+
+
+def events() -> Answer:
+    """The head of a stream of server-sent events, which no proxy is to keep or to gather."""
+    return Answer(200, _EVENTS)
 
 
 def refusal(error: FlowrunsError) -> Answer:

@@ -32,6 +32,7 @@ if sys.platform == "win32":
 _BACKLOG = 2048
 _LAST_WORD_SECONDS = 0.2
 _STOP_SECONDS = 3  # that requests in flight have to finish
+_BYE_SECONDS = 0.5  # that streams have to: their clients go on elsewhere, and lose nothing
 
 
 _R = TypeVar("_R")
@@ -85,6 +86,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
+        self.end_news: Callable[[], None] = lambda: None  # `_serve` sets it, once there is a store
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Serves, and says so."""
@@ -92,12 +94,22 @@ class Server(uvicorn.Server):
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Lets requests in flight finish for a while, then cuts what is left: clients that do not read, say."""
+        """Ends the streams, and lets requests in flight finish for a while, then cuts what is left: clients that do not
+        read, say.
+        """
+        self.end_news()
+        cutting = asyncio.get_running_loop().call_later(_BYE_SECONDS, self._cut_streams)
         await super().shutdown(sockets)
+        cutting.cancel()
         if self.server_state.tasks:  # cancelled by now: they say so
             await asyncio.wait(list(self.server_state.tasks), timeout=_LAST_WORD_SECONDS)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
+
+    def _cut_streams(self) -> None:
+        for connection in list(self.server_state.connections):
+            if connection.is_streaming:  # type: ignore[union-attr]  # as below
+                connection.transport.abort()
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second; once a second the stalled are ended."""
@@ -193,6 +205,7 @@ async def _serve(
         ) as store:
             runs = await store.count()
             config.app = make_app(store, settings)
+            server.end_news = store.end_news
             await server.serve(sockets=[listener])
 
 

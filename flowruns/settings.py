@@ -24,6 +24,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     lock_timeout: float = 5.0  # seconds that a write waits for another program's lock, in all
     synchronous: Synchronous = "full"  # "normal": a power cut may take the last writes, nothing else may
     max_connections: int = 500  # beyond it, those that are silent longest make room
+    max_streams: int = 200  # open at once, and at most half of *max_connections*: others are to be served too
     max_head: int = 64 * KIB  # bytes of a request's line and headers
     head_timeout: float = 10.0  # seconds for a whole head, from its first byte or the connection's start
     body_timeout: float = 30.0  # seconds between two pieces of a body

@@ -15,11 +15,12 @@ from flowruns import queries
 from flowruns.conditions import ALWAYS, Precondition
 from flowruns.database import Database, Failed, Lane, Writer, connect, each
 from flowruns.errors import NotFound
-from flowruns.filters import ALL, Where
+from flowruns.filters import ALL, Where, one
 from flowruns.ids import Uuid7
 from flowruns.models import FlowRun, RunPost, RunPut
+from flowruns.news import News, Question
 from flowruns.paging import FIRST, CursorCodec, Links, Window, links
-from flowruns.queries import Create, Delete, Put, Rows, Stored, Write
+from flowruns.queries import Change, Changes, Create, Delete, Put, Rows, Stored, Write
 from flowruns.settings import Synchronous
 
 
@@ -74,7 +75,11 @@ class Store:
         self._database = database
         self._clock = clock
         self._ids = ids
-        self._writer: Writer[Write, Any] = Writer(database.writing, self._write, lock_timeout, database.guard)
+        self._changes: Lane[Sequence[Question], Sequence[Changes | Failed]] = Lane(database.pages, _changes)
+        self._news = News(self._changes.run)
+        self._writer: Writer[Write, Any] = Writer(
+            database.writing, self._write, lock_timeout, database.guard, self._news.come
+        )
         self._runs: Lane[str, Stored | None] = Lane(database.runs, _get)
         self._pages: Lane[tuple[Where, Window], Rows] = Lane(database.pages, _pages)
 
@@ -111,9 +116,10 @@ class Store:
 
     async def aclose(self) -> None:
         """Finishes what was asked for, and leaves one file. Any event loop may close what another one has opened."""
+        self.end_news()
         try:
-            for lane in (self._writer, self._runs, self._pages):
-                await lane.drained()
+            for room in (self._news, self._changes, self._writer, self._runs, self._pages):
+                await room.drained()
         finally:
             await self._database.aclose()
 
@@ -133,6 +139,37 @@ class Store:
     async def count(self) -> int:
         """How many runs there are."""
         return (await self.page(window=Window(size=1))).total
+
+    async def position(self) -> int:
+        """The number of the last write."""
+        return int((await self.page(window=Window(size=1))).etag)
+
+    async def last_change(self, id: str) -> Change | None:
+        """The last write to the run, even if it is gone by that; None: it was never there."""
+        (changes,) = await self._changes.run([(one(id), 0)])
+        if isinstance(changes, Failed):
+            raise changes.error
+        return changes.found[0] if changes.found else None
+
+    async def changes(self, where: Where, after: int, patience: float | None = None) -> Changes | None:
+        """The next changes of *where* after number *after*, as soon as there is one.
+
+        None is found after *patience* seconds of silence. None comes back once `end_news` was called.
+        """
+        return await self._news.after(where, after, patience)
+
+    async def follow(self, after: int = 0, where: Where = ALL) -> AsyncIterator[Change]:
+        """The changes of *where* after number *after*: the past, each run once, then the news, until `end_news` is
+        called or the store is closed.
+        """
+        while (changes := await self.changes(where, after)) is not None:
+            for change in changes.found:
+                yield change
+            after = changes.position
+
+    def end_news(self) -> None:
+        """Ends everybody's wait for changes, for good."""
+        self._news.end()
 
     async def create(self, body: RunPost, *, by: int | None = None) -> tuple[str, Stored]:
         """The id and the run that *body* makes, created *by* a user. Raises AlreadyExists."""
@@ -176,3 +213,10 @@ def _pages(connection: sqlite3.Connection, wanted: list[tuple[Where, Window]]) -
     reads = [partial(queries.page, where=where, window=window) for where, window in unique]
     found = dict(zip(unique, each(connection, reads), strict=True))
     return [found[one] for one in wanted]
+
+
+def _changes(connection: sqlite3.Connection, wanted: list[Sequence[Question]]) -> list[Sequence[Changes | Failed]]:
+    return [
+        each(connection, [partial(queries.changes, where=where, after=after) for where, after in questions])
+        for questions in wanted
+    ]

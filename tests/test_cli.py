@@ -27,7 +27,7 @@ VARIABLES = [
     "FLOWRUNS_HOST", "FLOWRUNS_PORT", "FLOWRUNS_DATABASE", "FLOWRUNS_TOKENS", "FLOWRUNS_ANONYMOUS",
     "FLOWRUNS_MAX_BODY", "FLOWRUNS_LOCK_TIMEOUT", "FLOWRUNS_ALLOW_HOST", "FLOWRUNS_CORS_ORIGIN", "FLOWRUNS_LOG_LEVEL",
     "FLOWRUNS_SYNCHRONOUS", "FLOWRUNS_MAX_CONNECTIONS", "FLOWRUNS_MAX_HEAD", "FLOWRUNS_HEAD_TIMEOUT",
-    "FLOWRUNS_BODY_TIMEOUT", "FLOWRUNS_IDLE_TIMEOUT", "FLOWRUNS_EXIT_WITH_STDIN",
+    "FLOWRUNS_BODY_TIMEOUT", "FLOWRUNS_IDLE_TIMEOUT", "FLOWRUNS_EXIT_WITH_STDIN", "FLOWRUNS_MAX_STREAMS",
 ]  # fmt: skip
 
 
@@ -296,15 +296,15 @@ def test_options_are_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main([]) == 0
     args = "runs.db --host ::1 --port 9 --token secret=7 --max-body 1KiB --lock-timeout 0.5 --synchronous normal"
     args += (
-        " --max-connections 3 --max-head 2KiB --head-timeout 4 --body-timeout 5 --idle-timeout 6 --allow-host a"
-        " --cors-origin http://b"
+        " --max-connections 3 --max-streams 2 --max-head 2KiB --head-timeout 4 --body-timeout 5 --idle-timeout 6"
+        " --allow-host a --cors-origin http://b"
     )
     assert main(args.split()) == 0
     assert served == [
         Settings(),
         Settings(
             database="runs.db", host="::1", port=9, tokens={"secret": 7}, max_body=1024, lock_timeout=0.5,
-            synchronous="normal", max_connections=3, max_head=2048, head_timeout=4.0, body_timeout=5.0,
+            synchronous="normal", max_connections=3, max_streams=2, max_head=2048, head_timeout=4.0, body_timeout=5.0,
             idle_timeout=6.0, allow_hosts=frozenset({"a"}), cors_origins=frozenset({"http://b"}),
         ),
     ]  # fmt: skip

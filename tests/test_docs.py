@@ -16,6 +16,7 @@ from flowruns.responses import STATUS
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 CONVERSATION = re.findall(r"^```console\n\$ (.*)\n(.*)\n```$", README, re.MULTILINE)
+STREAMS = re.findall(r"^```console\n\$ (curl -sN .*)\n((?:.*\n)+?)```$", README, re.MULTILINE)
 # What differs each time: made ids, the time now, cursors.
 VARYING = [
     (r'"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"', '"ID"'),
@@ -37,6 +38,14 @@ def test_the_conversation_goes_as_it_is_shown(server: str) -> None:
         words = shlex.split(command.replace("localhost:8000", server.removeprefix("http://")))
         answer = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30)
         assert masked(answer.stdout) == masked(shown), command
+    assert STREAMS
+    for command, shown in STREAMS:
+        words = shlex.split(command.replace("localhost:8000", server.removeprefix("http://")))
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as curl:
+            assert curl.stdout
+            told = "".join(curl.stdout.readline() for _ in shown.splitlines())
+            curl.kill()
+        assert masked(told) == masked(shown), command
 
 
 def test_the_python_examples_run(tmp_path: Path) -> None:

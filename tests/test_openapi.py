@@ -42,6 +42,13 @@ def test_every_filter_is_a_parameter() -> None:
     assert {filter.name for filter in FILTERS} | {"cursor", "size", "order"} <= names
 
 
+@pytest.mark.parametrize("path", [RUNS, f"{RUNS}/{{id_}}"])
+def test_streams_are_of_the_same_operations(path: str) -> None:
+    operation = DOCUMENT["paths"][path]["get"]
+    assert set(operation["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
+    assert {"header": "Last-Event-ID"} in [{one["in"]: one["name"]} for one in operation["parameters"]]
+
+
 def test_patterns_are_written_as_json_schema_reads_them() -> None:
     text = document().decode()
     assert "^([a-z0-9_.-]+)$" in text

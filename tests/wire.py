@@ -85,12 +85,7 @@ class Wire:
 
     def reply(self, method: str = "GET") -> Reply:
         """The next answer, to a request of *method*."""
-        head, _, self._read = self._until(b"\r\n\r\n").partition(b"\r\n\r\n")
-        first, *lines = head.split(b"\r\n")
-        version, status, *_ = first.split(b" ")
-        assert version == b"HTTP/1.1"
-        pairs = [line.split(b": ", 1) for line in lines]
-        reply = Reply(int(status), [(name.lower(), value) for name, value in pairs], b"")
+        reply = self.head()
         if method == "HEAD" or reply.status in (100, 204, 304):
             return reply
         size = int(reply.header(b"content-length") or b"")
@@ -98,6 +93,15 @@ class Wire:
             self._more()
         body, self._read = self._read[:size], self._read[size:]
         return reply._replace(body=body)
+
+    def head(self) -> Reply:
+        """The next answer without its body."""
+        head, _, self._read = self._until(b"\r\n\r\n").partition(b"\r\n\r\n")
+        first, *lines = head.split(b"\r\n")
+        version, status, *_ = first.split(b" ")
+        assert version == b"HTTP/1.1"
+        pairs = [line.split(b": ", 1) for line in lines]
+        return Reply(int(status), [(name.lower(), value) for name, value in pairs], b"")
 
     def rest(self) -> bytes:
         """All that comes until the server closes."""

@@ -1,0 +1,404 @@
+"""Changes without HTTP: the query, who waits for it, and who shares a read."""
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from flowruns import queries
+from flowruns.database import Failed
+from flowruns.errors import NotFound, Unavailable
+from flowruns.filters import ALL, FILTERS, Where, one, where
+from flowruns.models import FlowType, RunPut, Tag
+from flowruns.news import News, Question
+from flowruns.paging import Window
+from flowruns.queries import Change, Changes
+from flowruns.store import Store
+from tests.test_filters import VALUES
+
+PUT = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
+
+
+def chosen(*query: tuple[str, str]) -> Where:
+    return where(query, [])
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Returns once something *holds* that no event tells."""
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
+async def past(store: Store, where: Where = ALL, after: int = 0) -> list[Change]:
+    """All that a follower is told of what was written before it came."""
+    last = await store.position()
+    found: list[Change] = []
+    while after < last:
+        (changes,) = await store._changes.run([(where, after)])
+        assert isinstance(changes, Changes), changes
+        found += changes.found
+        assert after < changes.position <= changes.last == last
+        after = changes.position
+    return found
+
+
+async def some(following: AsyncIterator[Change], count: int) -> list[tuple[int, str, bool]]:
+    """The number and the id of the next changes, and whether there is a run."""
+    changes = [await anext(following) for _ in range(count)]
+    return [(change.seq, change.id, change.run is not None) for change in changes]
+
+
+# The query
+
+
+async def test_changes_are_the_last_of_each_run_in_their_order(store: Store) -> None:
+    for id in "abcb":
+        await store.put(id, PUT)
+    await store.delete("a")
+    assert [(change.seq, change.id, change.doc is None) for change in await past(store)] == [
+        (3, "c", False), (4, "b", False), (5, "a", True)
+    ]  # fmt: skip
+    assert (await past(store))[1].doc == (await store.get("b")).doc
+
+
+async def test_one_read_takes_a_bounded_number(store: Store) -> None:
+    await asyncio.gather(*(store.put(f"{number}", PUT) for number in range(250)))
+    (changes,) = await store._changes.run([(ALL, 0)])
+    assert isinstance(changes, Changes)
+    assert (len(changes.found), changes.position, changes.last) == (100, 100, 250)
+    assert len(await past(store)) == 250
+
+
+async def test_one_read_takes_bounded_bytes_but_at_least_one_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "MOST_CHANGES_BYTES", 1)
+    for id in "abc":
+        await store.put(id, PUT)
+    (changes,) = await store._changes.run([(ALL, 1)])
+    assert isinstance(changes, Changes)
+    assert ([change.id for change in changes.found], changes.position) == (["b"], 2)
+    assert len(await past(store)) == 3
+
+
+async def test_one_read_goes_a_bounded_way(store: Store) -> None:
+    for _ in range(20):
+        await store.put("a", PUT)
+    await store.put("b", RunPut(flow_id="b", flow_type=FlowType.AUTOMATION))
+    far = chosen(("flowId", "b"))._replace(reach=5)
+    (changes,) = await store._changes.run([(far, 0)])
+    assert changes == Changes([], 5, 21)
+    assert [change.id for change in await past(store, far)] == ["b"]
+
+
+async def test_one_run_is_found_however_long_ago_it_was_written(store: Store) -> None:
+    await store.put("old", PUT)
+    for _ in range(20):
+        await store.put("a", PUT)
+    (changes,) = await store._changes.run([(one("old"), 0)])
+    assert isinstance(changes, Changes)
+    assert ([change.id for change in changes.found], changes.position) == (["old"], 21)
+    assert one("old").reach > 2**60
+
+
+async def test_changes_are_walked_by_their_numbers(store: Store) -> None:
+    texts = [f"{name}={value}" for name, values in VALUES.items() for value in values]
+    for query in [[], *([tuple(text.split("=", 1))] for text in texts)]:
+        found = where(query, [])  # type: ignore[arg-type]  # of pairs
+        plan = await store._changes._connection.call(
+            lambda connection, found=found: connection.execute(
+                f"explain query plan select doc from run where seq > 0 and seq <= 9 and {found.changed} order by seq",
+                found.changed_args,
+            ).fetchall()
+        )
+        assert [row[3] for row in plan] == ["SEARCH run USING INDEX sqlite_autoindex_run_1 (seq>? AND seq<?)"], query
+
+
+def test_every_filter_chooses_changes() -> None:
+    for filter in FILTERS:
+        found = chosen(*((filter.name, value) for value in VALUES[filter.name]))
+        assert found.changed.count("?") == len(found.changed_args) > 0
+        assert " from " not in found.changed
+    assert chosen().changed == "true"
+
+
+async def test_changes_of_any_filters_are_the_runs_that_pages_have(path: Path) -> None:
+    seed = int.from_bytes(os.urandom(4))
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    async with Store.open(path) as store:
+        fitted: dict[str, RunPut] = {}
+        noon = ""
+        for number in range(300):
+            id = f"x{chance.randrange(40)}"
+            if id in fitted and chance.random() < 0.3:
+                await store.delete(id)
+                fitted.pop(id)
+            else:
+                fitted[id] = _any_run(chance)
+                put, _ = await store.put(id, fitted[id], by=chance.choice([1, 2, None]))
+                noon = put.run.created_at if number < 150 else noon
+        for _ in range(100):
+            query = [
+                *(("flowId", value) for value in chance.choice([[], ["a"], ["a", "b"]])),
+                *(("phase", value) for value in chance.choice([[], [], ["failed"]])),
+                *(("createdBy", value) for value in chance.choice([[], [], ["1"]])),
+                *(("tag", value) for value in chance.choice([[], ["k:1"], ["k:1", "k:2"], ['l"\\:ä\x00']])),
+                *((name, noon) for name in chance.choice([[], [], ["createdAfter"], ["createdBefore"]])),
+            ]
+            chosen = where(query, [])
+            expected = {run.id for run in (await store.page(chosen, Window(size=100))).runs}
+            changes = await past(store, chosen)
+            assert {change.id for change in changes if change.run} == expected, f"seed {seed}: {query}"
+            assert sorted(change.seq for change in changes) == [change.seq for change in changes]
+
+
+def _any_run(chance: random.Random) -> RunPut:
+    values = ["1", "2", "\\:ä\x00"]
+    tags = [Tag(key=chance.choice(["k", 'l"']), value=chance.choice(values)) for _ in range(chance.randrange(4))]
+    return RunPut(
+        flow_id=chance.choice("abc"),
+        flow_type=FlowType.AUTOMATION,
+        phase=chance.choice(["failed", "running", None]),
+        tags=tags or None,
+    )
+
+
+async def test_deleted_runs_fit_what_they_fitted_last(store: Store) -> None:
+    body = RunPut(flow_id="b", flow_type=FlowType.REFERENCE, phase="failed", tags=[Tag(key="k", value="v:w")])
+    await store.put("x", body, by=5)
+    created = (await store.get("x")).run.created_at
+    await store.delete("x")
+    fitting = [
+        ("flowId", "b"), ("flowType", "reference"), ("phase", "failed"), ("tag", "k:v:w"), ("createdBy", "5"),
+        ("createdAfter", "2000-01-01T00:00:00Z"), ("createdBefore", "9000-01-01T00:00:00Z"),
+    ]  # fmt: skip
+    others = [
+        ("flowId", "a"), ("flowType", "automation"), ("phase", "running"), ("tag", "k:v"), ("createdBy", "6"),
+        ("createdAfter", created), ("createdBefore", created),
+    ]  # fmt: skip
+    assert {name for name, _ in fitting} == {name for name, _ in others} == {filter.name for filter in FILTERS}
+    assert [change.doc for change in await past(store, where(fitting, []))] == [None]
+    for pair in fitting:
+        assert len(await past(store, chosen(pair))) == 1, pair
+    for pair in others:
+        assert await past(store, chosen(pair)) == [], pair
+
+
+# Following
+
+
+async def test_following_gives_the_past_then_the_news(store: Store) -> None:
+    await store.put("a", PUT)
+    following = store.follow()
+    assert await some(following, 1) == [(1, "a", True)]
+    next = asyncio.create_task(some(following, 1))
+    await store.put("b", PUT)
+    assert await next == [(2, "b", True)]
+    await store.delete("a")
+    await store.put("b", PUT)
+    assert await some(following, 2) == [(3, "a", False), (4, "b", True)]
+
+
+async def test_following_ends_with_the_store(path: Path) -> None:
+    async def all_changes(store: Store, where: Where = ALL) -> list[str]:
+        return [change.id async for change in store.follow(where=where)]
+
+    before = asyncio.all_tasks()
+    async with Store.open(path) as store:
+        followers = [asyncio.create_task(all_changes(store)), asyncio.create_task(all_changes(store, one("b")))]
+        await store.put("a", PUT)
+        await anext(store.follow())
+    assert await asyncio.gather(*followers) == [["a"], []]
+    assert asyncio.all_tasks() == before
+
+
+async def test_nobody_is_kept_who_has_left(store: Store) -> None:
+    before = asyncio.all_tasks()
+    following = [asyncio.create_task(anext(store.follow(where=where))) for where in (ALL, one("a")) for _ in range(10)]
+    await until(lambda: len(store._news._asked) == 20)
+    for task in following:
+        task.cancel()
+    await asyncio.wait(following)
+    assert store._news._asked == {}
+    await store._news.drained()
+    assert store._news._unread == set()
+    await store.put("a", PUT)
+    await store._writer.drained()
+    assert asyncio.all_tasks() <= before
+
+
+async def test_no_change_is_missed_whenever_it_comes(store: Store) -> None:
+    seed = int.from_bytes(os.urandom(4))
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+
+    async def follow(where: Where, last: str) -> dict[str, int]:
+        seen: dict[str, int] = {}
+        async for change in store.follow(where=where):
+            assert change.seq > max(seen.values(), default=0), f"seed {seed}"
+            seen.pop(change.id, None)
+            if change.run:
+                seen[change.id] = change.seq
+            if change.id == last:
+                return seen
+        raise AssertionError("it has ended")
+
+    followers = [asyncio.create_task(follow(where, "last")) for where in [ALL, chosen(("flowId", "a"))] * 3]
+    numbers: dict[str, int] = {}
+    for _ in range(300):
+        id = f"{chance.randrange(50)}"
+        if id in numbers and chance.random() < 0.3:
+            await store.delete(id)
+            numbers.pop(id)
+        else:
+            numbers[id] = (await store.put(id, PUT))[0].seq
+        for _ in range(chance.randrange(20)):
+            await asyncio.sleep(0)
+    numbers["last"] = (await store.put("last", PUT))[0].seq
+    assert await asyncio.gather(*followers) == [numbers] * 6, f"seed {seed}"
+
+
+async def test_a_change_is_told_though_its_writer_has_left(store: Store) -> None:
+    following = store.follow()
+    next = asyncio.create_task(anext(following))
+    await until(lambda: bool(store._news._asked))
+    writing = asyncio.create_task(store.put("a", PUT))
+    await until(lambda: store._writer._lane._driver is not None and not store._writer._lane._waiting)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert (await next).id == "a"
+
+
+async def test_the_last_change_of_a_run_is_known_when_it_is_gone(store: Store) -> None:
+    assert await store.last_change("a") is None
+    put, _ = await store.put("a", PUT)
+    assert await store.last_change("a") == Change(put.seq, "a", put.doc)
+    await store.delete("a")
+    assert await store.last_change("a") == Change(put.seq + 1, "a", None)
+    assert await store.position() == put.seq + 1
+    with pytest.raises(NotFound):
+        await store.get("a")
+
+
+# Who waits, on a reader that is the test's
+
+
+class Reader:
+    """Answers questions from the numbers that were *written*; each is a change of run "a"."""
+
+    def __init__(self) -> None:
+        self.written: list[int] = []
+        self.last = 0
+        self.asked: list[Sequence[Question]] = []
+
+    async def __call__(self, questions: Sequence[Question]) -> list[Changes | Failed]:
+        self.asked.append(questions)
+        await asyncio.sleep(0)
+        return [
+            Changes([Change(number, "a", b"{}") for number in self.written if number > after], self.last, self.last)
+            for _, after in questions
+        ]
+
+    def write(self, number: int, *, fits: bool = True) -> None:
+        self.last = number
+        self.written += [number] * fits
+
+
+async def settled(news: News) -> None:
+    """Returns once nothing is to be read."""
+    await until(lambda: not (news._reader or news._timer))
+
+
+async def test_those_who_ask_the_same_share_a_read() -> None:
+    reader = Reader()
+    news = News(reader)
+    waiting = [asyncio.create_task(news.after(ALL, 0)) for _ in range(50)]
+    await asyncio.sleep(0)
+    await settled(news)
+    assert reader.asked == [[(ALL, 0)]]
+    reader.write(1)
+    news.come()
+    answers = await asyncio.gather(*waiting)
+    assert reader.asked[1:] == [[(ALL, 0)]]
+    assert all(answer is answers[0] for answer in answers)
+
+
+async def test_what_fits_nothing_is_walked_once_and_wakes_nobody() -> None:
+    reader = Reader()
+    news = News(reader)
+    waiting = asyncio.create_task(news.after(ALL, 0))
+    for number in (10, 20, 30):
+        reader.write(number, fits=False)
+        news.come()
+        await asyncio.sleep(0)
+        await settled(news)
+    reader.write(31)
+    news.come()
+    assert await waiting == Changes([Change(31, "a", b"{}")], 31, 31)
+    assert [after for ((_, after),) in reader.asked][-3:] == [10, 20, 30]
+
+
+async def test_many_commits_share_a_read() -> None:
+    reader = Reader()
+    news = News(reader)
+    waiting = asyncio.create_task(news.after(ALL, 0))
+    await asyncio.sleep(0)
+    await settled(news)
+    for number in range(1, 1000):
+        reader.write(number, fits=False)
+        news.come()
+    await settled(news)
+    assert len(reader.asked) == 2
+    waiting.cancel()
+
+
+async def test_nobody_waits_and_nothing_is_read() -> None:
+    reader = Reader()
+    news = News(reader)
+    news.come()
+    await settled(news)
+    assert reader.asked == []
+
+
+async def test_patience_ends_with_the_position_that_was_reached() -> None:
+    reader = Reader()
+    news = News(reader)
+    reader.write(7, fits=False)
+    assert await news.after(ALL, 3, patience=0.02) == Changes((), 7, 7)
+    assert news._asked == {}
+
+
+async def test_a_read_that_fails_is_told_to_those_who_asked() -> None:
+    async def read(questions: Sequence[Question]) -> list[Changes | Failed]:
+        return [Failed(Unavailable("damaged")) if where is ALL else Changes([Change(1, "a", None)], 1, 1)
+                for where, _ in questions]  # fmt: skip
+
+    news = News(read)
+    outcomes = await asyncio.gather(news.after(ALL, 0), news.after(one("a"), 0), return_exceptions=True)
+    assert isinstance(outcomes[0], Unavailable)
+    assert outcomes[1] == Changes([Change(1, "a", None)], 1, 1)
+
+
+async def test_a_reader_that_fails_is_told_to_all() -> None:
+    async def read(questions: Sequence[Question]) -> list[Changes | Failed]:
+        raise ValueError("closed")
+
+    news = News(read)
+    outcomes = await asyncio.gather(news.after(ALL, 0), news.after(one("a"), 0), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [ValueError, ValueError]
+
+
+async def test_the_end_is_told_at_once_and_for_good() -> None:
+    news = News(Reader())
+    waiting = [asyncio.create_task(news.after(ALL, 0)) for _ in range(10)]
+    await asyncio.sleep(0)
+    news.end()
+    news.end()
+    assert await asyncio.gather(*waiting) == [None] * 10
+    assert await news.after(ALL, 0) is None
+    news.come()
+    await news.drained()
+    assert news._timer is None
