@@ -10,7 +10,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from flowruns.errors import BadRequest, FlowrunsError, HeadersTooLarge, TimedOut, Unavailable
-from flowruns.responses import refusal
+from flowruns.responses import DROP, refusal
 from flowruns.settings import Settings
 
 MOST_FIELDS = 256  # of a head
@@ -31,6 +31,10 @@ class Cycle(RequestResponseCycle):
         """Keeps the start of a response until the first piece of its body comes."""
         if message["type"] == "http.response.start":
             self._start = message
+            return
+        if message["type"] == DROP:
+            self.disconnected = True
+            self.transport.abort()
             return
         start, self._start = self._start, None
         if self.scope["http_version"] == "1.0":  # knows no chunks: a stream goes on until the connection closes

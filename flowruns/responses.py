@@ -15,6 +15,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
+DROP = "flowruns.drop"  # a message of ours beside ASGI's: the connection is closed without an answer
 STREAMING = "flowruns.streaming"  # in an ASGI scope: an answer has begun that is not known whole
 
 STATUS: dict[type[FlowrunsError], int] = {
@@ -98,15 +99,16 @@ def events() -> Answer:
 
 def refusal(error: FlowrunsError) -> Answer:
     """*error* in the one error shape (contract, "Errors")."""
-    return _error(STATUS[type(error)], error.faults, *_more_headers(error))
+    return error_answer(STATUS[type(error)], error.faults, *_more_headers(error))
 
 
 def fault_of_ours() -> Answer:
     """500, without a word about the inside."""
-    return _error(500, (Fault(("server",), "flowruns failed; its log says where", "internal_error"),))
+    return error_answer(500, (Fault(("server",), "flowruns failed; its log says where", "internal_error"),))
 
 
-def _error(status: int, faults: tuple[Fault, ...], *headers: Header) -> Answer:
+def error_answer(status: int, faults: tuple[Fault, ...], *headers: Header) -> Answer:
+    """*faults* in the one error shape."""
     detail = [{"loc": fault.loc, "msg": fault.msg, "type": fault.type} for fault in faults]
     return json(encode({"detail": detail}), status, *headers)
 

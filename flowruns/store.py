@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -158,7 +158,7 @@ class Store:
         """
         return await self._news.after(where, after, patience)
 
-    async def follow(self, after: int = 0, where: Where = ALL) -> AsyncIterator[Change]:
+    async def follow(self, after: int = 0, where: Where = ALL) -> AsyncGenerator[Change]:
         """The changes of *where* after number *after*: the past, each run once, then the news, until `end_news` is
         called or the store is closed.
         """

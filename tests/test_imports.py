@@ -14,10 +14,11 @@ FLOORS = [
     {"store"},
     {"responses", "inputs", "openapi"},
     {"guard", "api", "feed", "logs"},
-    {"app"},
+    {"app", "faults"},
     {"protocol", "server"},
     {"embed"},
-    {"cli", "__main__"},
+    {"cli", "__main__", "testing"},
+    {"pytest_plugin"},
 ]
 FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
 PURE = FLOORS[0] | FLOORS[1] | FLOORS[2]
