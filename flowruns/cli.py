@@ -1,21 +1,22 @@
 """The command line: argv and environment to `Settings`, then start (contract, "The command line")."""
 
-import math
 import os
-import re
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from ipaddress import ip_address
-from pathlib import Path
+from itertools import pairwise
 from typing import Any
 
 import click
+from msgspec.json import decode, encode
 
 from flowruns import __version__
 from flowruns.errors import CannotStart, DatabaseInUse, DatabaseUnusable, PortTaken, one_line
+from flowruns.parameters import Bytes, Host, Origin, Seconds, is_loopback, read_tokens
 from flowruns.settings import DEFAULTS, KIB, MEMORY, MIB, Settings
 
+_HURRY_SECONDS = 1.0  # after which the end waits for no request any more: whoever asked is gone
 EXIT_CODES: dict[type[CannotStart], int] = {PortTaken: 3, DatabaseInUse: 4, DatabaseUnusable: 5}
 
 
@@ -36,57 +37,6 @@ class Main(click.Group):
         self.format_commands(ctx, formatter)
 
 
-class Bytes(click.ParamType[int]):
-    """A size: a number of bytes, or of KiB, MiB or GiB."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The bytes of *value*."""
-        match = re.fullmatch(r"(\d{1,15})\s*(?:([KMG])(?:iB)?|B)?", str(value), re.ASCII | re.IGNORECASE)
-        if match is None:
-            self.fail(f"{value!r} is not a size: give bytes, or for example 8MiB", param, ctx)
-        return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[(match[2] or "").upper()]
-
-
-class Seconds(click.FloatRange):
-    """A number of seconds, up to an hour."""
-
-    def __init__(self) -> None:
-        super().__init__(0, 3600)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The seconds of *value*."""
-        seconds: float = super().convert(value, param, ctx)
-        if math.isnan(seconds):
-            self.fail(f"{value!r} is not a number of seconds", param, ctx)
-        return seconds
-
-
-class Host(click.ParamType[str]):
-    """A host's name or address, as it stands in a Host header."""
-
-    name = "host"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """*value*, if it can be one."""
-        if not re.fullmatch(r"[^\s/@]+", value):
-            self.fail(f"{value!r} is not a host: give a name or an address, for example runs.example", param, ctx)
-        return str(value)
-
-
-class Origin(click.ParamType[str]):
-    """A web origin, as browsers write it."""
-
-    name = "origin"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """*value*, if it is one."""
-        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s?#]+", value.lower()):
-            self.fail(f"{value!r} is not an origin: give for example https://portal.example", param, ctx)
-        return str(value.lower())
-
-
 @click.group(cls=Main, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", message="%(prog)s %(version)s")
 def cli() -> None:
@@ -99,8 +49,11 @@ def cli() -> None:
     """  # noqa: D301  # click reads the escape
 
 
+_database = click.argument("database", default="flowruns.db", envvar="FLOWRUNS_DATABASE")
+
+
 @cli.command()
-@click.argument("database", default="flowruns.db", envvar="FLOWRUNS_DATABASE")
+@_database
 @click.option("--host", default="127.0.0.1", show_default=True, envvar="FLOWRUNS_HOST", help="Address to listen on.")
 @click.option(
     "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), envvar="FLOWRUNS_PORT",
@@ -109,7 +62,7 @@ def cli() -> None:
 @click.option(
     "--token", "tokens", multiple=True, metavar="TOKEN=USER_ID",
     help="Serve only callers with this token, as this user; @FILE reads them from a file, one a line, - from standard"
-    " input. Repeatable. [env var: FLOWRUNS_TOKENS, separated by commas]",
+    " input; auto makes one. Repeatable. [env var: FLOWRUNS_TOKENS, separated by commas]",
 )  # fmt: skip
 @click.option(
     "--anonymous", is_flag=True, envvar="FLOWRUNS_ANONYMOUS",
@@ -167,7 +120,28 @@ def cli() -> None:
     "--log-level", default="warning", show_default=True, envvar="FLOWRUNS_LOG_LEVEL",
     type=click.Choice(["debug", "info", "warning", "error"]), help="info logs each request, on stderr.",
 )  # fmt: skip
-def serve(log_level: str, tokens: tuple[str, ...], anonymous: bool, exit_with_stdin: bool, **options: Any) -> None:
+@click.option(
+    "--log", "log_format", default="text", show_default=True, type=click.Choice(["text", "json"]),
+    envvar="FLOWRUNS_LOG", help="json makes each line on stderr an object.",
+)  # fmt: skip
+@click.option(
+    "--ready", "ready_format", default="text", show_default=True, type=click.Choice(["text", "json"]),
+    envvar="FLOWRUNS_READY", help="json writes one line to stdout once requests are served, or why they are not.",
+)  # fmt: skip
+@click.option(
+    "--reuse", is_flag=True, envvar="FLOWRUNS_REUSE",
+    help="Where another flowruns serves DATABASE, say where, as --ready does, and end.",
+)  # fmt: skip
+def serve(
+    log_level: str,
+    log_format: str,
+    ready_format: str,
+    reuse: bool,
+    tokens: tuple[str, ...],
+    anonymous: bool,
+    exit_with_stdin: bool,
+    **options: Any,
+) -> None:
     """Serve runs from DATABASE: a file, made if there is none (default flowruns.db), or :memory:.
 
     Each option can be given in the environment as FLOWRUNS_ and its name. Exit codes: 0 ended, 2 usage, 3 port,
@@ -177,80 +151,88 @@ def serve(log_level: str, tokens: tuple[str, ...], anonymous: bool, exit_with_st
         options[repeatable] = frozenset(options[repeatable])
     if exit_with_stdin and "-" in tokens:
         raise click.UsageError("--exit-with-stdin and --token - both want standard input; give tokens as @FILE")
-    settings = Settings(tokens=read_tokens(tokens), **options)
-    if not (settings.tokens or anonymous or is_loopback(settings.host)):
+    users, made = read_tokens(tokens)
+    settings = Settings(tokens=users, **options)
+    if not (users or anonymous or is_loopback(settings.host)):
         raise click.UsageError(
             f"--host {settings.host} lets others in: name who with --token TOKEN=USER_ID, or say --anonymous"
         )
     # Here, so that --help and mistakes answer at once.
     from threading import Thread
 
-    from flowruns.logs import to_stderr
+    from flowruns import sidecar
+    from flowruns.logs import json_line, to_stderr
     from flowruns.server import Running, serve
+
+    data = "memory, gone at the end" if settings.database == MEMORY else os.path.expanduser(settings.database)
 
     def ready(server: Running) -> None:
         if exit_with_stdin:
-            Thread(target=at_end_of_stdin, args=(server.stop,), daemon=True).start()
-        data = "memory, gone at the end" if settings.database == MEMORY else Path(settings.database).expanduser()
-        say(f"flowruns {__version__}  API   {server.url}/api/v1/flow-runs")
-        say(f"                data  {data} ({server.runs} runs)      Ctrl+C to stop")
+            Thread(target=at_end_of_stdin, args=(server.stop, server.hurry), daemon=True).start()
+        if ready_format == "json":
+            tell(sidecar.ready(server, settings.database))
+        elif log_format == "json":
+            say(json_line("info", f"serving {data} at {server.url}", url=server.url, database=data, runs=server.runs))
+        else:
+            say(f"flowruns {__version__}  API   {server.url}/api/v1/flow-runs")
+            say(f"                data  {data} ({server.runs} runs)      Ctrl+C to stop")
+            if made:
+                say(f"                token {made}")
 
-    with to_stderr(log_level.upper()):
-        serve(settings, ready)
+    def start() -> None:
+        with to_stderr(log_level.upper(), as_json=log_format == "json"):
+            serve(settings, ready, secret=made)
+
+    def told(line: str) -> None:
+        if ready_format == "json":
+            tell(line)
+        else:
+            say(f"flowruns: {data} is served already: {decode(line)['url']}")
+
+    if reuse:
+        sidecar.start_or_reuse(start, told, settings.database)
+    else:
+        start()
 
 
-def at_end_of_stdin(function: Callable[[], None]) -> None:
-    """Calls *function* once whoever holds the other end of standard input has closed it, or was killed."""
+@cli.command()
+@_database
+@click.option("--json", "as_json", is_flag=True, help="Write an object, for programs.")
+def status(database: str, as_json: bool) -> int:
+    """Say who serves DATABASE. Exit code 1: nobody does."""
+    from flowruns import sidecar
+
+    found = sidecar.status(database)
+    if as_json:
+        tell(encode({"served": found is not None, **(found or {})}).decode())
+    elif found is None:
+        tell(f"nobody serves {database}")
+    else:
+        counted = f", {found['runs']} runs" if found["runs"] is not None else ""
+        well = "" if found["answers"] else ", which does not answer"
+        tell(f"{database} is served at {found['url']} (pid {found['pid']}{counted}){well}")
+    return 0 if found else 1
+
+
+@cli.command()
+@_database
+def stop(database: str) -> int:
+    """End the flowruns that serves DATABASE, as Ctrl+C does. Exit code 1: nobody does, or it did not end."""
+    from flowruns import sidecar
+
+    stopped = sidecar.stop(database)
+    tell(f"nobody serves {database}" if stopped is None else f"stopped {stopped.url} (pid {stopped.pid})")
+    return 0 if stopped else 1
+
+
+def at_end_of_stdin(stop: Callable[[], None], hurry: Callable[[], None]) -> None:
+    """Calls *stop* once whoever holds the other end of standard input has closed it, or was killed; then *hurry*."""
     with suppress(OSError):  # it is closed here
         while os.read(0, 65536):  # not sys.stdin, whose lock the interpreter wants at its end
             pass
-    function()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches *host*."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def read_tokens(given: tuple[str, ...]) -> dict[str, int]:
-    """The user id of each token, from options and the environment. Raises click.UsageError."""
-    lines = [line for text in given for line in _token_lines("--token", text)]
-    if environment := os.environ.get("FLOWRUNS_TOKENS"):
-        lines += _some("FLOWRUNS_TOKENS", environment.split(","))
-    tokens: dict[str, int] = {}
-    for line in filter(None, map(str.strip, lines)):
-        token, _, user = line.rpartition("=")
-        # The line is not repeated: it may hold a secret.
-        if not token.strip() or len(token.split()) > 1 or not re.fullmatch(r"\d{1,18}", user.strip(), re.ASCII):
-            raise click.UsageError("a token should be TOKEN=USER_ID, where USER_ID is a number")
-        if tokens.setdefault(token.strip(), int(user)) != int(user):
-            raise click.UsageError("a token belongs to two users")
-    return tokens
-
-
-def _token_lines(option: str, text: str) -> list[str]:
-    """The lines that one *option* stands for."""
-    if text == "-":
-        return _some(option, sys.stdin.read().splitlines())
-    if not text.startswith("@"):
-        return _some(option, [text])
-    try:
-        lines = Path(text[1:]).expanduser().read_text(encoding="utf-8").splitlines()
-        return _some(option, [line for line in lines if not line.startswith("#")])
-    except OSError as error:
-        raise click.UsageError(f"{option} @FILE: cannot read the file: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise click.UsageError(f"{option} @FILE: the file is not UTF-8") from None
-
-
-def _some(source: str, lines: list[str]) -> list[str]:
-    """*lines*, unless there is nothing in them: that is a mistake, not an open door."""
-    if not any(map(str.strip, lines)):
-        raise click.UsageError(f"{source}: there is no token in it; give TOKEN=USER_ID")
-    return lines
+    stop()
+    time.sleep(_HURRY_SECONDS)
+    hurry()
 
 
 def say(line: str) -> None:
@@ -259,15 +241,42 @@ def say(line: str) -> None:
         click.echo(one_line(line), err=True)
 
 
+def tell(line: str) -> None:
+    """Writes *line* to stdout at once, for whoever asked for it."""
+    with suppress(OSError):
+        click.echo(line)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
     try:
         return cli.main(argv, prog_name="flowruns", standalone_mode=False) or 0
     except CannotStart as error:
-        say(f"flowruns: {error}")
-        return EXIT_CODES[type(error)]
+        return _failed(EXIT_CODES.get(type(error), 1), str(error), argv)
     except click.UsageError as error:
-        say(f"flowruns: {error.format_message().rstrip('.')} (see `flowruns --help`)")
-        return 2
+        return _failed(2, f"{error.format_message().rstrip('.')} (see `flowruns --help`)", argv)
     except (click.Abort, KeyboardInterrupt):
         return 130
+
+
+def _failed(code: int, message: str, argv: list[str] | None) -> int:
+    """*code*, once the reason is told, in the forms that *argv* asks for, however wrong the rest of it is."""
+    given = sys.argv[1:] if argv is None else argv
+    if _form("--ready", given) == "json":
+        from flowruns.sidecar import failed
+
+        tell(failed(code, message))
+    if _form("--log", given) == "json":
+        from flowruns.logs import json_line
+
+        say(json_line("error", message, code=code))
+    else:
+        say(f"flowruns: {message}")
+    return code
+
+
+def _form(option: str, given: list[str]) -> str | None:
+    """What *option* says in the arguments *given*, or its environment variable."""
+    said = [text.partition("=")[2] for text in given if text.startswith(f"{option}=")]
+    said += [text for name, text in pairwise(given) if name == option]
+    return said[-1] if said else os.environ.get(f"FLOWRUNS_{option[2:].upper()}")

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ SCHEMA_VERSION = 2  # at byte 60, user_version
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_SIZE = 100
+_MOST_OWNER = 10_000  # bytes
+_LOOKS, _LOOK_SECONDS = 5, 0.01
 
 
 class Identity(NamedTuple):
@@ -74,11 +77,20 @@ class Owner(Struct, frozen=True):
 
 
 def owner_of(path: Path) -> Owner | None:
-    """Who says that it serves *path*. It may have been killed since."""
+    """Who serves *path* now; None if nobody does, or somebody who has not said yet who it is."""
     try:
-        return decode(_lock_name(path).read_bytes().partition(b"\n")[2], type=Owner)
+        handle = os.open(_lock_name(path), os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        with suppress(OSError):
+            _lock(handle)
+            return None  # its owner was killed
+        return decode(os.read(handle, _MOST_OWNER).partition(b"\n")[2], type=Owner)
     except (OSError, DecodeError, UnicodeDecodeError):
         return None
+    finally:
+        os.close(handle)
 
 
 def _lock_name(path: Path) -> Path:
@@ -92,9 +104,9 @@ def _locked(name: Path, path: Path) -> int:
         except OSError as error:
             raise DatabaseUnusable(f"{path} cannot be used: {name.name}: {error.strerror}") from None
         try:
-            _lock(handle)
+            _lock_patiently(handle)
         except OSError:
-            owner = os.read(handle, 10_000).decode(errors="replace").partition("\n")[0] or "starting"
+            owner = os.read(handle, _MOST_OWNER).decode(errors="replace").partition("\n")[0] or "starting"
             os.close(handle)
             raise DatabaseInUse(
                 f"{path} is served by another flowruns already ({owner}); stop it, or name another file"
@@ -104,6 +116,16 @@ def _locked(name: Path, path: Path) -> int:
         if identity(name) == Identity(found.st_dev, found.st_ino):
             return handle
         os.close(handle)
+
+
+def _lock_patiently(handle: int) -> None:
+    """Takes the lock, also where `owner_of` has just looked whether it is taken. Raises OSError."""
+    for _ in range(_LOOKS):
+        with suppress(OSError):
+            _lock(handle)
+            return
+        time.sleep(_LOOK_SECONDS)
+    _lock(handle)
 
 
 if os.name == "nt":  # pragma: no cover - untested

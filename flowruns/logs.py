@@ -5,13 +5,16 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from logging.handlers import QueueHandler
 from queue import Full, Queue
 from time import perf_counter
 
+from msgspec.json import encode
 from starlette.types import ASGIApp
 
 from flowruns.errors import one_line
+from flowruns.models import utc
 from flowruns.responses import Message, Receive, Scope, Send
 
 log = logging.getLogger("flowruns")
@@ -42,7 +45,8 @@ class RequestLog:
             await self._app(scope, receive, sending)
         finally:
             took = (perf_counter() - began) * 1000
-            log.info("%s %s %s %.1f ms", scope["method"], scope["path"], status or "left", took)
+            said = {"method": scope["method"], "path": scope["path"], "status": status or "left", "ms": round(took, 1)}
+            log.info("%(method)s %(path)s %(status)s %(ms)s ms", said)
 
 
 class _Lines(logging.Formatter):
@@ -53,6 +57,20 @@ class _Lines(logging.Formatter):
         return one_line(super().format(record))
 
 
+class _Json(logging.Formatter):
+    """One record, one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of *record*: time, level, message, and what it tells of a request."""
+        fields = record.args if isinstance(record.args, dict) else {}
+        return json_line(record.levelname.lower(), record.getMessage(), **fields)
+
+
+def json_line(level: str, message: str, **fields: object) -> str:
+    """A line of the log as JSON, of now."""
+    return encode({"time": utc(datetime.now(UTC)), "level": level, "message": message, **fields}).decode()
+
+
 class _Dropping(QueueHandler):
     def enqueue(self, record: logging.LogRecord) -> None:
         """Leaves *record* to the thread that writes, unless too many wait."""
@@ -61,11 +79,11 @@ class _Dropping(QueueHandler):
 
 
 @contextmanager
-def to_stderr(level: str) -> Iterator[None]:
+def to_stderr(level: str, *, as_json: bool = False) -> Iterator[None]:
     """While entered, what flowruns and uvicorn log from *level* on is written to stderr by a thread of its own."""
     queue: Queue[logging.LogRecord | None] = Queue(_MOST_WAITING)
     handler = _Dropping(queue)
-    handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_Json() if as_json else _Lines("%(asctime)s %(levelname)s %(message)s"))
     writer = threading.Thread(target=_write, args=(queue,), name="flowruns-log", daemon=True)
     writer.start()
     loggers = [log, logging.getLogger("uvicorn.error")]

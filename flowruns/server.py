@@ -30,6 +30,7 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if sys.platform == "win32":
     SIGNALS.append(signal.SIGBREAK)
 _BACKLOG = 2048
+_REACHED_AT = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # an address that is every address
 _LAST_WORD_SECONDS = 0.2
 _STOP_SECONDS = 3  # that requests in flight have to finish
 _BYE_SECONDS = 0.5  # that streams have to: their clients go on elsewhere, and lose nothing
@@ -43,9 +44,12 @@ class Running(NamedTuple):
 
     url: str
     runs: int  # when it began
+    instance: str  # which `/health` tells
     store: Store
     loop: asyncio.AbstractEventLoop  # which serves
+    secret: str | None  # a token that programs of the same user may find beside the file
     stop: Callable[[], None]  # from any thread
+    hurry: Callable[[], None]  # after it: requests in flight are not waited for any more
 
     def call(self, coroutine: Coroutine[Any, Any, _R]) -> _R:
         """What *coroutine* returns or raises in the server's loop; from another thread."""
@@ -151,9 +155,7 @@ def serve(
     secret: str | None = None,
     **sources: Unpack[Sources],
 ) -> None:
-    """Serves until it is stopped; *ready* is called once it does. *secret* is a token that programs of the same user
-    may find beside the file. Raises CannotStart.
-    """
+    """Serves until it is stopped; *ready* is called once it does. Raises CannotStart."""
     listener = listen(settings.host, settings.port)
     with listener, asyncio.Runner(loop_factory=_config(settings).get_loop_factory()) as runner:
         runner.run(_serve(settings, listener, ready, make_app=make_app, secret=secret, signals=True, **sources))
@@ -186,14 +188,21 @@ async def _serve(
     signals: bool = False,
     **sources: Unpack[Sources],
 ) -> None:
-    address = url(settings.host, listener.getsockname()[1])
+    address = url(_REACHED_AT.get(settings.host, settings.host), listener.getsockname()[1])
     instance = token_hex(8)
     config = _config(settings)
+
+    def told() -> None:
+        loop = asyncio.get_running_loop()
+        ready(Running(address, runs, instance, store, loop, secret, stop, hurry))
 
     def stop() -> None:
         server.should_exit = True
 
-    server = Server(config, lambda: ready(Running(address, runs, store, asyncio.get_running_loop(), stop)))
+    def hurry() -> None:
+        server.force_exit = True
+
+    server = Server(config, told)
     with server.stopped_by_signals() if signals else nullcontext():
         async with Store.open(
             settings.database,

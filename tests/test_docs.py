@@ -1,5 +1,7 @@
 """The README is true: what it shows is run, and what there is, it shows."""
 
+import json
+import os
 import re
 import shlex
 import shutil
@@ -10,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
+from flowruns import __version__
 from flowruns.cli import EXIT_CODES, cli
 from flowruns.filters import FILTERS
 from flowruns.responses import STATUS
@@ -57,6 +60,39 @@ def test_the_python_examples_run(tmp_path: Path) -> None:
         assert run.returncode == 0, run.stderr
         said += run.stdout
     assert said == "0\npending 1\n"
+
+
+def beside(command: str, path: Path) -> dict[str, str]:
+    """The environment of a program that finds `flowruns` by name, as an installed one."""
+    (path / command).write_text(f'#!/bin/sh\nexec "{sys.executable}" -m flowruns "$@"\n')
+    (path / command).chmod(0o755)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FLOWRUNS_")}
+    return clean | {"PATH": f"{path}{os.pathsep}{os.environ['PATH']}"}
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="the example is in Node.js")
+def test_the_sidecar_of_a_program_in_node_goes_as_it_is_shown(tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```js\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    (tmp_path / "tool.mjs").write_text(example)
+    env = beside("flowruns", tmp_path)
+    run = subprocess.run(["node", "tool.mjs"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=30)
+    assert (run.stdout, run.stderr) == ("201 pending\nended with 0\n", "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the example is for a POSIX shell")
+def test_the_ready_line_of_the_sidecar_is_as_it_is_shown(tmp_path: Path) -> None:
+    (command,) = re.findall(r"^(flowruns runs.db --port 0 .*)$", README, re.MULTILINE)
+    (shown,) = re.findall(r"^```json\n(.*)\n```$", README, re.MULTILINE)
+    env = beside("flowruns", tmp_path)
+    run = subprocess.run(
+        command, shell=True, cwd=tmp_path, env=env, input="", capture_output=True, text=True, timeout=30
+    )
+    line = json.loads(run.stdout)
+    assert {key: type(value) for key, value in line.items()} == {
+        key: type(value) for key, value in json.loads(shown).items()
+    }
+    assert list(line) == list(json.loads(shown))
+    assert (line["event"], line["version"], line["api"], run.returncode) == ("ready", __version__, 1, 0)
 
 
 @pytest.mark.parametrize("option", cli.commands["serve"].params, ids=lambda option: str(option.name))

@@ -16,7 +16,7 @@ FLOORS = [
     {"guard", "api", "feed", "logs"},
     {"app", "faults"},
     {"protocol", "server"},
-    {"embed"},
+    {"embed", "sidecar", "parameters"},
     {"cli", "__main__", "testing"},
     {"pytest_plugin"},
 ]
@@ -27,7 +27,7 @@ ONLY = {
     "sqlite3": {"database", "queries", "store"},
     "starlette": {"guard", "logs", "app"},
     "uvicorn": {"protocol", "server"},
-    "click": {"cli"},
+    "click": {"cli", "parameters"},
 }
 IMPURE = {"asyncio", "time", "socket", "threading", "starlette", "uvicorn", "aiosqlite", "sqlite3"}
 

@@ -1,0 +1,119 @@
+"""What the options of the command line may say."""
+
+import math
+import os
+import re
+import sys
+from ipaddress import ip_address
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import Any, NamedTuple
+
+import click
+
+
+class Bytes(click.ParamType[int]):
+    """A size: a number of bytes, or of KiB, MiB or GiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The bytes of *value*."""
+        match = re.fullmatch(r"(\d{1,15})\s*(?:([KMG])(?:iB)?|B)?", str(value), re.ASCII | re.IGNORECASE)
+        if match is None:
+            self.fail(f"{value!r} is not a size: give bytes, or for example 8MiB", param, ctx)
+        return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[(match[2] or "").upper()]
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds, up to an hour."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 3600)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds of *value*."""
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return seconds
+
+
+class Host(click.ParamType[str]):
+    """A host's name or address, as it stands in a Host header."""
+
+    name = "host"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """*value*, if it can be one."""
+        if not re.fullmatch(r"[^\s/@]+", value):
+            self.fail(f"{value!r} is not a host: give a name or an address, for example runs.example", param, ctx)
+        return str(value)
+
+
+class Origin(click.ParamType[str]):
+    """A web origin, as browsers write it."""
+
+    name = "origin"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """*value*, if it is one."""
+        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s?#]+", value.lower()):
+            self.fail(f"{value!r} is not an origin: give for example https://portal.example", param, ctx)
+        return str(value.lower())
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches *host*."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+class Tokens(NamedTuple):
+    """The user id of each token, and the one that was made for `auto`."""
+
+    users: dict[str, int]
+    made: str | None
+
+
+def read_tokens(given: tuple[str, ...]) -> Tokens:
+    """The tokens that are served, from options and the environment. Raises click.UsageError."""
+    lines = [line for text in given for line in _token_lines("--token", text)]
+    if environment := os.environ.get("FLOWRUNS_TOKENS"):
+        lines += _some("FLOWRUNS_TOKENS", environment.split(","))
+    tokens: dict[str, int] = {}
+    made = None
+    for line in filter(None, map(str.strip, lines)):
+        token, _, user = ("auto=0" if line == "auto" else line).rpartition("=")
+        if token == "auto":
+            made = token = made or token_urlsafe(16)  # 128 bits
+        # The line is not repeated: it may hold a secret.
+        if not token.strip() or len(token.split()) > 1 or not re.fullmatch(r"\d{1,18}", user.strip(), re.ASCII):
+            raise click.UsageError("a token should be TOKEN=USER_ID, where USER_ID is a number")
+        if tokens.setdefault(token.strip(), int(user)) != int(user):
+            raise click.UsageError("a token belongs to two users")
+    return Tokens(tokens, made)
+
+
+def _token_lines(option: str, text: str) -> list[str]:
+    """The lines that one *option* stands for."""
+    if text == "-":
+        return _some(option, sys.stdin.read().splitlines())
+    if not text.startswith("@"):
+        return _some(option, [text])
+    try:
+        lines = Path(text[1:]).expanduser().read_text(encoding="utf-8").splitlines()
+        return _some(option, [line for line in lines if not line.startswith("#")])
+    except OSError as error:
+        raise click.UsageError(f"{option} @FILE: cannot read the file: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise click.UsageError(f"{option} @FILE: the file is not UTF-8") from None
+
+
+def _some(source: str, lines: list[str]) -> list[str]:
+    """*lines*, unless there is nothing in them: that is a mistake, not an open door."""
+    if not any(map(str.strip, lines)):
+        raise click.UsageError(f"{source}: there is no token in it; give TOKEN=USER_ID")
+    return lines

@@ -1,0 +1,310 @@
+"""flowruns beside another program: real processes that start it, find it, share it, are killed, and end it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowruns import sidecar
+from flowruns.datafile import Owner, claimed, owner_of
+from flowruns.server import running
+from flowruns.settings import Settings
+from tests.conftest import RUNS
+from tests.processes import COMMAND, Process, ended, ran, started
+from tests.wire import RUN, Wire, request
+
+READY = ("--port", "0", "--ready", "json")
+SIDECAR = (*READY, "--exit-with-stdin", "--token", "auto", "--reuse")
+KEYS = ["event", "url", "port", "pid", "token", "database", "version", "api", "instance", "reused"]
+
+
+class Sidecar:
+    """A process, and what it wrote to stdout once it was ready."""
+
+    def __init__(self, process: Process) -> None:
+        assert process.stdout
+        self.process = process
+        self.line: dict[str, Any] = json.loads(process.stdout.readline())
+
+    @property
+    def token(self) -> str:
+        return f"Authorization: Bearer {self.line['token']}"
+
+    def end(self) -> tuple[int, str]:
+        """The exit code and stderr, once standard input is closed."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        return ended(self.process)
+
+
+@contextmanager
+def sidecars(cwd: Path, *args: str, env: Mapping[str, str] | None = None) -> Iterator[Sidecar]:
+    with started(cwd, *args, env=env) as process:
+        yield Sidecar(process)
+
+
+# The ready line
+
+
+def test_ready_line_is_all_on_stdout_and_true(tmp_path: Path) -> None:
+    with sidecars(tmp_path, "a b.db", *SIDECAR) as one:
+        line = one.line
+        assert list(line) == KEYS
+        assert line["url"] == f"http://127.0.0.1:{line['port']}"
+        assert line["pid"] == one.process.pid
+        assert line["database"] == str(tmp_path / "a b.db")
+        assert (line["event"], line["api"], line["reused"]) == ("ready", 1, False)
+        assert len(line["token"]) >= 22  # 128 bits
+        with Wire(line["url"]) as wire:
+            assert wire.ask("PUT", f"{RUNS}/a1", RUN).status == 401
+            assert wire.ask("PUT", f"{RUNS}/a1", RUN, one.token).json["createdBy"] == 0
+            assert wire.ask("GET", "/health", None, one.token).json["instance"] == line["instance"]
+        assert one.end() == (0, "")
+    assert os.listdir(tmp_path) == ["a b.db"]
+
+
+def test_ready_line_of_a_server_without_tokens_on_every_address_can_be_used(tmp_path: Path) -> None:
+    with sidecars(tmp_path, ":memory:", *READY, "--host", "0.0.0.0", "--anonymous") as one:
+        assert one.line["token"] is None
+        assert one.line["database"] == ":memory:"
+        with Wire(one.line["url"]) as wire:
+            wire.send(request("GET", "/health", host=one.line["url"].removeprefix("http://")))
+            assert wire.reply().status == 200
+        one.process.terminate()
+        assert ended(one.process) == (0, "")
+
+
+def test_made_token_may_name_its_user(tmp_path: Path) -> None:
+    with sidecars(tmp_path, ":memory:", *READY, "--token", "auto=7", "--token", "other=8") as one:
+        with Wire(one.line["url"]) as wire:
+            assert wire.ask("PUT", f"{RUNS}/a1", RUN, one.token).json["createdBy"] == 7
+            assert wire.ask("PUT", f"{RUNS}/a1", RUN, "Authorization: Bearer other").json["updatedBy"] == 8
+        one.process.terminate()
+        assert ended(one.process) == (0, "")
+
+
+def test_twenty_at_once_have_twenty_ports_and_tokens_and_true_lines(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        processes = [stack.enter_context(started(tmp_path, f"{number}.db", *SIDECAR)) for number in range(20)]
+        with ThreadPoolExecutor(20) as pool:
+            all_of_them = list(pool.map(Sidecar, processes))
+        assert len({one.line["port"] for one in all_of_them}) == 20
+        assert len({one.line["token"] for one in all_of_them}) == 20
+        for one in all_of_them:
+            with Wire(one.line["url"]) as wire:
+                assert wire.ask("GET", "/health", None, one.token).json["instance"] == one.line["instance"]
+        assert [one.end() for one in all_of_them] == [(0, "")] * 20
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "named"),
+    [
+        (("runs.db", "--ready", "json", "--host", "192.0.2.1", "--token", "auto"), 3, "192.0.2.1"),
+        ((".", "--ready=json", "--port", "0"), 5, "not a file"),
+        (("runs.db", "--ready", "json", "--port", "x"), 2, "--port"),
+        (("runs.db", "--reddy", "json", "--ready", "json"), 2, "--ready"),
+    ],
+)
+def test_failed_start_is_a_line_and_the_exit_code(tmp_path: Path, args: tuple[str, ...], code: int, named: str) -> None:
+    with started(tmp_path, *args, "--log", "json") as process:
+        assert process.stdout
+        line = json.loads(process.stdout.readline())
+        found, said = ended(process)
+    assert (line["event"], line["code"], found) == ("failed", code, code)
+    assert named in line["message"]
+    (logged,) = map(json.loads, said.splitlines())
+    assert (logged["level"], logged["message"], logged["code"]) == ("error", line["message"], code)
+
+
+def test_forms_may_come_from_the_environment(tmp_path: Path) -> None:
+    env = {"FLOWRUNS_READY": "json", "FLOWRUNS_LOG": "json", "FLOWRUNS_LOG_LEVEL": "info", "FLOWRUNS_REUSE": "1"}
+    with sidecars(tmp_path, "--port", "0", env=env) as one:
+        with Wire(one.line["url"]) as wire:
+            wire.ask("GET", f"{RUNS}?phase=%00")
+        with sidecars(tmp_path, "--port", "0", env=env) as other:
+            assert other.line == one.line | {"reused": True}
+            assert ended(other.process) == (0, "")
+        one.process.terminate()
+        code, said = ended(one.process)
+    first = json.loads(said.splitlines()[0])
+    assert code == 0
+    assert first.pop("time").endswith("Z")
+    assert first.pop("ms") > 0
+    assert first.pop("message").startswith(f"GET {RUNS} 422 ")
+    assert first == {"level": "info", "method": "GET", "path": RUNS, "status": 422}
+    with started(tmp_path, "--port", "x", env=env) as process:
+        assert process.stdout
+        assert json.loads(process.stdout.readline())["code"] == 2
+
+
+def test_json_log_says_where_it_serves(tmp_path: Path) -> None:
+    with started(tmp_path, "runs.db", "--port", "0", "--log", "json") as process:
+        assert process.stderr
+        line = json.loads(process.stderr.readline())
+        assert line["message"] == f"serving runs.db at {line['url']}"
+        with Wire(line["url"]) as wire:
+            assert wire.ask("GET", RUNS).status == 200
+        process.terminate()
+        assert ended(process) == (0, "")
+
+
+# One server for each file
+
+
+def test_second_start_reuses_the_first_or_ends_with_4(tmp_path: Path) -> None:
+    with sidecars(tmp_path, "runs.db", *SIDECAR) as first:
+        (tmp_path / "other.db").symlink_to("runs.db")
+        for name in ("runs.db", "other.db"):
+            with sidecars(tmp_path, name, *SIDECAR) as second:
+                assert second.line == first.line | {"reused": True}
+                assert ended(second.process) == (0, "")
+        with sidecars(tmp_path, "runs.db", *READY) as third:
+            assert (third.line["event"], third.line["code"]) == ("failed", 4)
+            code, said = ended(third.process)
+        assert code == 4
+        assert first.line["url"] in said
+        assert first.line["token"] not in said
+        assert first.end() == (0, "")
+
+
+def test_of_many_that_start_at_once_one_serves_and_all_have_its_line(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        processes = [stack.enter_context(started(tmp_path, "runs.db", *SIDECAR)) for _ in range(8)]
+        with ThreadPoolExecutor(8) as pool:
+            lines = [one.line for one in pool.map(Sidecar, processes)]
+        serving = next(line for line in lines if not line["reused"])
+        assert [line | {"reused": False} for line in lines] == [serving] * 8
+        assert [line["reused"] for line in lines].count(False) == 1
+
+
+def test_lock_of_a_killed_server_holds_up_nobody(tmp_path: Path) -> None:
+    with sidecars(tmp_path, "runs.db", *SIDECAR) as first, Wire(first.line["url"]) as wire:
+        assert wire.ask("PUT", f"{RUNS}/a1", RUN, first.token).status == 201
+        first.process.kill()
+        first.process.wait()
+    assert (tmp_path / "runs.db.lock").exists()
+    assert owner_of(tmp_path / "runs.db") is None
+    with sidecars(tmp_path, "runs.db", *SIDECAR) as second:
+        assert second.line["reused"] is False
+        with Wire(second.line["url"]) as wire:
+            assert wire.ask("GET", f"{RUNS}/a1", None, second.token).status == 200
+        assert second.end() == (0, "")
+    assert os.listdir(tmp_path) == ["runs.db"]
+
+
+def test_reuse_on_a_port_that_a_stranger_has_says_so(tmp_path: Path) -> None:
+    with running(Settings(database=":memory:", port=0)) as stranger:
+        port = stranger.url.rpartition(":")[2]
+        with sidecars(tmp_path, "runs.db", *READY, "--reuse", "--port", port) as one:
+            assert (one.line["event"], one.line["code"]) == ("failed", 3)
+
+
+def test_looking_at_a_lock_does_not_keep_anybody_from_taking_it(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    (tmp_path / "runs.db.lock").write_text("left by a killed one")
+    look = (
+        f"from flowruns.datafile import owner_of; from pathlib import Path\nwhile True: owner_of(Path({str(path)!r}))"
+    )
+    with subprocess.Popen([sys.executable, "-c", look]) as looking:
+        try:
+            for number in range(200):
+                me = Owner(number, "http://here", "x")
+                with claimed(path, me.text()):
+                    assert owner_of(path) == me
+                (tmp_path / "runs.db.lock").touch()
+        finally:
+            looking.kill()
+
+
+# Its end
+
+PARENT = """
+import subprocess, sys
+child = subprocess.Popen([*sys.argv[1:]], stdin=subprocess.PIPE)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "while a body is being sent"])
+def test_killed_parent_leaves_no_orphan(tmp_path: Path, busy: bool) -> None:
+    for number in range(3):
+        command = [sys.executable, "-c", PARENT, *COMMAND, f"{number}.db", *SIDECAR]
+        with (
+            subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent,
+            ExitStack() as stack,
+        ):
+            assert parent.stdout
+            line = json.loads(parent.stdout.readline())
+            if busy:
+                wire = stack.enter_context(Wire(line["url"]))
+                wire.send(request("PUT", f"{RUNS}/a1", RUN, f"Authorization: Bearer {line['token']}")[:-1])
+            parent.kill()
+            began = time.monotonic()
+            assert parent.stdout.read() == ""  # the sidecar had the other end: it is gone
+            assert time.monotonic() - began < 2  # the promise, and no measurement
+        assert owner_of(tmp_path / f"{number}.db") is None
+    assert sorted(os.listdir(tmp_path)) == ["0.db", "1.db", "2.db"]
+
+
+# Found and ended by others
+
+
+def test_status_and_stop(tmp_path: Path) -> None:
+    assert _told(tmp_path, "status", "runs.db") == (1, "nobody serves runs.db\n", "")
+    assert _told(tmp_path, "stop", "runs.db") == (1, "nobody serves runs.db\n", "")
+    with sidecars(tmp_path, "runs.db", *SIDECAR) as one:
+        url, pid = one.line["url"], one.line["pid"]
+        assert _told(tmp_path, "status", "runs.db") == (0, f"runs.db is served at {url} (pid {pid}, 0 runs)\n", "")
+        code, said, _ = _told(tmp_path, "status", "runs.db", "--json")
+        assert code == 0
+        assert json.loads(said) == {
+            "served": True, "database": str(tmp_path / "runs.db"), "url": url, "pid": pid,
+            "version": one.line["version"], "runs": 0, "instance": one.line["instance"], "answers": True,
+        }  # fmt: skip
+        assert _told(tmp_path, "stop", "runs.db") == (0, f"stopped {url} (pid {pid})\n", "")
+        assert one.process.wait() == 0
+    assert os.listdir(tmp_path) == ["runs.db"]
+    assert json.loads(_told(tmp_path, "status", "runs.db", "--json")[1]) == {"served": False}
+
+
+def test_status_of_a_server_with_a_token_of_its_own_says_that_it_answers(tmp_path: Path) -> None:
+    with sidecars(tmp_path, "runs.db", *READY, "--token", "secret=7") as one:
+        code, said, _ = _told(tmp_path, "status", "runs.db")
+        assert (code, said) == (0, f"runs.db is served at {one.line['url']} (pid {one.line['pid']})\n")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="only POSIX can stop a process for a while")
+def test_server_that_does_not_answer_is_said_to_be_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sidecar, "_ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(sidecar, "_STOP_SECONDS", 0.2)
+    with sidecars(tmp_path, "runs.db", *READY) as one:
+        one.process.send_signal(signal.SIGSTOP)
+        found = sidecar.status(str(tmp_path / "runs.db"))
+        assert found is not None
+        assert found["answers"] is False
+        with pytest.raises(sidecar.CannotStop, match=f"pid {one.process.pid} was told to stop"):
+            sidecar.stop(str(tmp_path / "runs.db"))
+        one.process.send_signal(signal.SIGCONT)
+        assert one.process.wait() == 0
+
+
+def _told(cwd: Path, *args: str) -> tuple[int, str, str]:
+    """The exit code, stdout and stderr of a command."""
+    done = subprocess.run([*COMMAND, *args], cwd=cwd, capture_output=True, text=True, timeout=30)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_help_of_the_command_line_names_its_commands(tmp_path: Path) -> None:
+    code, said, _ = _told(tmp_path, "--help")
+    assert code == 0
+    assert {"serve", "status", "stop"} <= set(said.split())
+    assert ran(tmp_path, "status", "a.db", "b.db")[0] == 2
