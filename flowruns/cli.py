@@ -9,15 +9,20 @@ from itertools import pairwise
 from typing import Any
 
 import click
-from msgspec.json import decode, encode
+from msgspec.json import decode
 
 from flowruns import __version__
-from flowruns.errors import CannotStart, DatabaseInUse, DatabaseUnusable, PortTaken, one_line
-from flowruns.parameters import Bytes, Host, Origin, Seconds, is_loopback, read_tokens
+from flowruns.errors import CannotStart, DatabaseInUse, DatabaseUnusable, PortTaken
+from flowruns.output import say, tell
+from flowruns.parameters import DATABASE, Bytes, Host, Origin, Seconds, is_loopback, read_tokens
 from flowruns.settings import DEFAULTS, KIB, MEMORY, MIB, Settings
 
 _HURRY_SECONDS = 1.0  # after which the end waits for no request any more: whoever asked is gone
 EXIT_CODES: dict[type[CannotStart], int] = {PortTaken: 3, DatabaseInUse: 4, DatabaseUnusable: 5}
+
+
+# The other commands, each with the module that has it as a click command of that name: a start imports none of them.
+ELSEWHERE = {"status": "control", "stop": "control"}
 
 
 class Main(click.Group):
@@ -25,9 +30,22 @@ class Main(click.Group):
 
     usual = "serve"
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands, the usual one first."""
+        return [self.usual, *ELSEWHERE]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of that *name*."""
+        if name in ELSEWHERE:
+            from importlib import import_module
+
+            found: click.Command = getattr(import_module(f"flowruns.{ELSEWHERE[name]}"), f"{name}_command")
+            return found
+        return super().get_command(ctx, name)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Puts the usual command before arguments that begin with no other."""
-        if not args or (args[0] not in self.commands and args[0] not in ("--help", "-h", "--version")):
+        if not args or args[0] not in (*self.list_commands(ctx), "--help", "-h", "--version"):
             args = [self.usual, *args]
         return super().parse_args(ctx, args)
 
@@ -49,11 +67,8 @@ def cli() -> None:
     """  # noqa: D301  # click reads the escape
 
 
-_database = click.argument("database", default="flowruns.db", envvar="FLOWRUNS_DATABASE")
-
-
 @cli.command()
-@_database
+@DATABASE
 @click.option("--host", default="127.0.0.1", show_default=True, envvar="FLOWRUNS_HOST", help="Address to listen on.")
 @click.option(
     "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), envvar="FLOWRUNS_PORT",
@@ -195,36 +210,6 @@ def serve(
         start()
 
 
-@cli.command()
-@_database
-@click.option("--json", "as_json", is_flag=True, help="Write an object, for programs.")
-def status(database: str, as_json: bool) -> int:
-    """Say who serves DATABASE. Exit code 1: nobody does."""
-    from flowruns import sidecar
-
-    found = sidecar.status(database)
-    if as_json:
-        tell(encode({"served": found is not None, **(found or {})}).decode())
-    elif found is None:
-        tell(f"nobody serves {database}")
-    else:
-        counted = f", {found['runs']} runs" if found["runs"] is not None else ""
-        well = "" if found["answers"] else ", which does not answer"
-        tell(f"{database} is served at {found['url']} (pid {found['pid']}{counted}){well}")
-    return 0 if found else 1
-
-
-@cli.command()
-@_database
-def stop(database: str) -> int:
-    """End the flowruns that serves DATABASE, as Ctrl+C does. Exit code 1: nobody does, or it did not end."""
-    from flowruns import sidecar
-
-    stopped = sidecar.stop(database)
-    tell(f"nobody serves {database}" if stopped is None else f"stopped {stopped.url} (pid {stopped.pid})")
-    return 0 if stopped else 1
-
-
 def at_end_of_stdin(stop: Callable[[], None], hurry: Callable[[], None]) -> None:
     """Calls *stop* once whoever holds the other end of standard input has closed it, or was killed; then *hurry*."""
     with suppress(OSError):  # it is closed here
@@ -233,18 +218,6 @@ def at_end_of_stdin(stop: Callable[[], None], hurry: Callable[[], None]) -> None
     stop()
     time.sleep(_HURRY_SECONDS)
     hurry()
-
-
-def say(line: str) -> None:
-    """Writes *line* to stderr at once; nobody need be listening."""
-    with suppress(OSError):
-        click.echo(one_line(line), err=True)
-
-
-def tell(line: str) -> None:
-    """Writes *line* to stdout at once, for whoever asked for it."""
-    with suppress(OSError):
-        click.echo(line)
 
 
 def main(argv: list[str] | None = None) -> int:

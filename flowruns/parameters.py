@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import click
 
+DATABASE = click.argument("database", default="flowruns.db", envvar="FLOWRUNS_DATABASE")
+
 
 class Bytes(click.ParamType[int]):
     """A size: a number of bytes, or of KiB, MiB or GiB."""

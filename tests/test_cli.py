@@ -293,7 +293,7 @@ def test_help_shows_an_example_a_line(capfd: pytest.CaptureFixture[str]) -> None
 
 def test_options_are_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[Settings] = []
-    monkeypatch.setattr(flowruns.server, "serve", lambda settings, ready: served.append(settings))
+    monkeypatch.setattr(flowruns.server, "serve", lambda settings, ready, **more: served.append(settings))
     assert main([]) == 0
     args = "runs.db --host ::1 --port 9 --token secret=7 --max-body 1KiB --lock-timeout 0.5 --synchronous normal"
     args += (

@@ -16,8 +16,8 @@ FLOORS = [
     {"guard", "api", "feed", "logs"},
     {"app", "faults"},
     {"protocol", "server"},
-    {"embed", "sidecar", "parameters"},
-    {"cli", "__main__", "testing"},
+    {"embed", "sidecar", "parameters", "output"},
+    {"cli", "control", "__main__", "testing"},
     {"pytest_plugin"},
 ]
 FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
@@ -27,7 +27,7 @@ ONLY = {
     "sqlite3": {"database", "queries", "store"},
     "starlette": {"guard", "logs", "app"},
     "uvicorn": {"protocol", "server"},
-    "click": {"cli", "parameters"},
+    "click": {"cli", "control", "output", "parameters"},
 }
 IMPURE = {"asyncio", "time", "socket", "threading", "starlette", "uvicorn", "aiosqlite", "sqlite3"}
 

@@ -1,0 +1,34 @@
+"""The commands about a server that runs: who it is, and its end."""
+
+import click
+from msgspec.json import encode
+
+from flowruns import sidecar
+from flowruns.output import tell
+from flowruns.parameters import DATABASE
+
+
+@click.command("status")
+@DATABASE
+@click.option("--json", "as_json", is_flag=True, help="Write an object, for programs.")
+def status_command(database: str, as_json: bool) -> int:
+    """Say who serves DATABASE. Exit code 1: nobody does."""
+    found = sidecar.status(database)
+    if as_json:
+        tell(encode({"served": found is not None, **(found or {})}).decode())
+    elif found is None:
+        tell(f"nobody serves {database}")
+    else:
+        counted = f", {found['runs']} runs" if found["runs"] is not None else ""
+        well = "" if found["answers"] else ", which does not answer"
+        tell(f"{database} is served at {found['url']} (pid {found['pid']}{counted}){well}")
+    return 0 if found else 1
+
+
+@click.command("stop")
+@DATABASE
+def stop_command(database: str) -> int:
+    """End the flowruns that serves DATABASE, as Ctrl+C does. Exit code 1: nobody does, or it did not end."""
+    stopped = sidecar.stop(database)
+    tell(f"nobody serves {database}" if stopped is None else f"stopped {stopped.url} (pid {stopped.pid})")
+    return 0 if stopped else 1
