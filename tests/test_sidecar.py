@@ -5,12 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,31 +17,11 @@ from flowruns.datafile import Owner, claimed, owner_of
 from flowruns.server import running
 from flowruns.settings import Settings
 from tests.conftest import RUNS
-from tests.processes import COMMAND, Process, ended, ran, started
+from tests.faults.sidecars import READY, SIDECAR, Sidecar, at_once, orphaned
+from tests.processes import COMMAND, ended, ran, started
 from tests.wire import RUN, Wire, request
 
-READY = ("--port", "0", "--ready", "json")
-SIDECAR = (*READY, "--exit-with-stdin", "--token", "auto", "--reuse")
 KEYS = ["event", "url", "port", "pid", "token", "database", "version", "api", "instance", "reused"]
-
-
-class Sidecar:
-    """A process, and what it wrote to stdout once it was ready."""
-
-    def __init__(self, process: Process) -> None:
-        assert process.stdout
-        self.process = process
-        self.line: dict[str, Any] = json.loads(process.stdout.readline())
-
-    @property
-    def token(self) -> str:
-        return f"Authorization: Bearer {self.line['token']}"
-
-    def end(self) -> tuple[int, str]:
-        """The exit code and stderr, once standard input is closed."""
-        assert self.process.stdin
-        self.process.stdin.close()
-        return ended(self.process)
 
 
 @contextmanager
@@ -92,17 +70,8 @@ def test_made_token_may_name_its_user(tmp_path: Path) -> None:
         assert ended(one.process) == (0, "")
 
 
-def test_twenty_at_once_have_twenty_ports_and_tokens_and_true_lines(tmp_path: Path) -> None:
-    with ExitStack() as stack:
-        processes = [stack.enter_context(started(tmp_path, f"{number}.db", *SIDECAR)) for number in range(20)]
-        with ThreadPoolExecutor(20) as pool:
-            all_of_them = list(pool.map(Sidecar, processes))
-        assert len({one.line["port"] for one in all_of_them}) == 20
-        assert len({one.line["token"] for one in all_of_them}) == 20
-        for one in all_of_them:
-            with Wire(one.line["url"]) as wire:
-                assert wire.ask("GET", "/health", None, one.token).json["instance"] == one.line["instance"]
-        assert [one.end() for one in all_of_them] == [(0, "")] * 20
+def test_many_at_once_have_ports_and_tokens_of_their_own_and_true_lines(tmp_path: Path) -> None:
+    at_once(tmp_path, 8)
 
 
 @pytest.mark.parametrize(
@@ -227,32 +196,11 @@ def test_looking_at_a_lock_does_not_keep_anybody_from_taking_it(tmp_path: Path) 
 
 # Its end
 
-PARENT = """
-import subprocess, sys
-child = subprocess.Popen([*sys.argv[1:]], stdin=subprocess.PIPE)
-sys.stdin.read()
-"""
 
-
-@pytest.mark.parametrize("busy", [False, True], ids=["idle", "while a body is being sent"])
-def test_killed_parent_leaves_no_orphan(tmp_path: Path, busy: bool) -> None:
-    for number in range(3):
-        command = [sys.executable, "-c", PARENT, *COMMAND, f"{number}.db", *SIDECAR]
-        with (
-            subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent,
-            ExitStack() as stack,
-        ):
-            assert parent.stdout
-            line = json.loads(parent.stdout.readline())
-            if busy:
-                wire = stack.enter_context(Wire(line["url"]))
-                wire.send(request("PUT", f"{RUNS}/a1", RUN, f"Authorization: Bearer {line['token']}")[:-1])
-            parent.kill()
-            began = time.monotonic()
-            assert parent.stdout.read() == ""  # the sidecar had the other end: it is gone
-            assert time.monotonic() - began < 2  # the promise, and no measurement
-        assert owner_of(tmp_path / f"{number}.db") is None
-    assert sorted(os.listdir(tmp_path)) == ["0.db", "1.db", "2.db"]
+@pytest.mark.parametrize("busy", ["idle", "body", "stream", "starting"])
+def test_killed_parent_leaves_no_orphan(tmp_path: Path, busy: str) -> None:
+    orphaned(tmp_path, "runs.db", busy)
+    assert os.listdir(tmp_path) in ([], ["runs.db"])
 
 
 # Found and ended by others

@@ -26,6 +26,7 @@ TRIALS = {
     "full": Trial("databases", "full", 5, "the disk is full, then has room again"),
     "locked": Trial("databases", "locked", 5, "another process holds the lock of the database"),
     "hostile": Trial("hostile", "run", 20_000, "requests that no honest client sends; a round is one"),
+    "sidecar": Trial("sidecars", "orphans", 20, "kill -9 of the program that has flowruns as a sidecar"),
     "soak": Trial("soak", "run", 200, "a long time under mixed load; a round is 1,000 requests"),
 }
 
