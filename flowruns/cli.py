@@ -191,8 +191,8 @@ def serve(
         else:
             say(f"flowruns {__version__}  API   {server.url}/api/v1/flow-runs")
             say(f"                data  {data} ({server.runs} runs)      Ctrl+C to stop")
-            if made:
-                say(f"                token {made}")
+            if made:  # shown to a person, but not kept in a log
+                say(f"                token {made if sys.stderr.isatty() else '(--ready json tells it)'}")
 
     def start() -> None:
         with to_stderr(log_level.upper(), as_json=log_format == "json"):
