@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.benchmarks import start, tables
-from tests.benchmarks.contenders import Ceiling, Contender, Flowruns, Part, copied, fill, peer
+from tests.benchmarks.contenders import Ceiling, Contender, Flowruns, Followed, Part, copied, fill, peer
 from tests.benchmarks.load import GENERATOR, MOST_OTHERS, Load
 from tests.benchmarks.measure import Measured, Plan, measure
 from tests.benchmarks.operations import GROWTH_OPERATIONS, OPERATIONS, Operation
 from tests.benchmarks.parts import PARTS
-from tests.benchmarks.runs import FEWEST_RUNS
+from tests.benchmarks.runs import FEWEST_RUNS, id_of
 from tests.benchmarks.stalls import waits
 
 OURS = "flowruns"
+_FOLLOWERS, _NOBODY = 50, "nobody-writes-this"
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 T = TypeVar("T")
 Results = dict[str, dict[int, dict[str, Measured]]]  # by operation, connections, contender
@@ -31,7 +32,8 @@ def main() -> int:
     options = arguments()
     print(f"{machine()}; load by {GENERATOR}\n")
     with tempfile.TemporaryDirectory(prefix="flowruns-benchmark-", dir=options.folder) as folder:
-        told = (growth if options.growth else parts if options.parts else usual)(options, Path(folder))
+        section = growth if options.growth else parts if options.parts else streams if options.streams else usual
+        told = section(options, Path(folder))
     if options.json:
         options.json.write_text(json.dumps(plain({"machine": machine(), "load_by": GENERATOR, **told}), indent=1))
     by_connections = [found for by in told["load"].values() for found in by.values()]
@@ -90,6 +92,26 @@ def parts(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {"load": results}
 
 
+def streams(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """What followers cost whom nothing concerns that is written, beside the same server without any."""
+    template = folder / "template.db"
+    fill(template, 0, options.runs + _FOLLOWERS)
+    followed = {
+        "nobody": [],
+        "a filter": [f"?flowId={_NOBODY}"] * _FOLLOWERS,
+        "a filter each": [f"?flowId={_NOBODY}-{number}" for number in range(_FOLLOWERS)],
+        "a run": [f"/{id_of(options.runs)}"] * _FOLLOWERS,
+        "a run each": [f"/{id_of(options.runs + number)}" for number in range(_FOLLOWERS)],
+    }
+    contenders = [
+        Followed(name, Flowruns(name, options.runs, copied(template, folder / f"{name}.db")), queries)
+        for name, queries in followed.items()
+    ]
+    results = measured(OPERATIONS, contenders, options, folder / "answers.json")
+    print(f"{_FOLLOWERS} followers of …\n" + tables.parts(results, list(followed), "nobody"), "\n")
+    return {"load": results}
+
+
 def measured(
     operations: Mapping[str, Operation], contenders: Sequence[Contender], options: argparse.Namespace, answers: Path
 ) -> Results:
@@ -142,6 +164,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="under a minute: 16 connections, short rounds")
     parser.add_argument("--growth", action="store_true", help="the long one: every operation as runs become more")
     parser.add_argument("--parts", action="store_true", help="what each part of it costs: the load without it")
+    parser.add_argument("--streams", action="store_true", help="what followers cost whom no write concerns")
     parser.add_argument(
         "--peer",
         nargs="?",
@@ -165,7 +188,8 @@ def arguments() -> argparse.Namespace:
     quick = {"connections": [16], "rounds": 2, "seconds": 0.5, "starts": 3}
     growth = {"connections": [1, 16], "rounds": 3, "seconds": 1.0}
     parts = {"connections": [16], "operations": ["get", "list", "deep", "create", "replace", "mixed"], "rounds": 5}
-    chosen = [growth] * options.growth + [parts] * options.parts + [quick] * options.quick
+    streams = {"connections": [16], "operations": ["create", "replace"], "rounds": 9}
+    chosen = [streams] * options.streams + [growth] * options.growth + [parts] * options.parts + [quick] * options.quick
     for name, value in ChainMap(*reversed(chosen), usual).items():
         if getattr(options, name, None) is None:
             setattr(options, name, value)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +87,27 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Followed:
+    """The *whole* with a follower of each of the *queries*, none of which what is written fits."""
+
+    name: str
+    whole: Flowruns
+    queries: Sequence[str]
+
+    @contextmanager
+    def serving(self, operation: Operation, victims: int) -> Iterator[Server]:
+        with self.whole.serving(operation, victims) as server, ExitStack() as stack:
+            for query in self.queries:
+                connection = stack.enter_context(closing(http.client.HTTPConnection(server.host)))
+                connection.request("GET", f"{RUNS}{query}", headers={"Accept": "text/event-stream"})
+                assert connection.getresponse().status == 200
+            yield server
+
+    def known(self, server: Server, victims: int) -> Known:
+        return self.whole.known(server, victims)
+
+
+@dataclass(frozen=True)
 class Peer:
     """What one would write with FastAPI, SQLAlchemy and fastapi-pagination, under the interpreter *python*."""
 
@@ -115,7 +136,7 @@ class Peer:
         subprocess.run(command, check=True, cwd=CHECKOUT, env={**os.environ, "PEER_DATABASE": str(file)})
 
 
-Contender = Ceiling | Flowruns | Part | Peer
+Contender = Ceiling | Flowruns | Part | Followed | Peer
 
 
 def fill(file: Path, first: int, last: int) -> float:
