@@ -24,9 +24,10 @@ class Events:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.last_id: int | None = None
+        self.last_id: int | None = None  # of blocks that are complete
         self.comments = 0
         self._rest = b""
+        self._id: int | None = None
         self._kind, self._data = "", list[str]()
 
     def feed(self, data: bytes) -> None:
@@ -39,12 +40,13 @@ class Events:
         field, _, value = line.partition(": ")
         match field:
             case "id":
-                self.last_id = int(value)
+                self._id = int(value)
             case "event":
                 self._kind = value
             case "data":
                 self._data.append(value)
             case "":
+                self.last_id = self._id
                 if self._data:
                     self.events.append(Event(self.last_id or 0, self._kind, "\n".join(self._data)))
                 self._kind, self._data = "", []

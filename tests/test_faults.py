@@ -1,7 +1,9 @@
 """What flowruns promises under faults, on real processes. `python -m tests.faults` does the same for longer."""
 
 import asyncio
+import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -18,12 +20,14 @@ from flowruns.server import running
 from flowruns.settings import Settings
 from flowruns.store import Store
 from tests.conftest import RUNS
-from tests.faults import Impossible, crashes
+from tests.faults import Impossible, crashes, streams
 from tests.faults.__main__ import main
 from tests.faults.clients import Findings, Writer, crew, each
 from tests.faults.crashes import NAME, end, ended_by, kill, stop
 from tests.faults.databases import Small, full, held, leave_room, locked, mounted, size_limit, small_disk
+from tests.faults.streams import Follower, Place, Row
 from tests.processes import ended, serving
+from tests.streams import Event
 from tests.wire import RUN, Wire, heard, request
 
 
@@ -85,6 +89,24 @@ async def _first_refused(store: Store, ids: Iterator[str], body: RunPut) -> str:
 
 def test_lock_of_another_process_holds_up_nothing_but_writes() -> None:
     assert "0 lost" in locked(1, seed=1)
+
+
+def test_followers_miss_nothing_over_kill_9_and_ends() -> None:
+    assert " 0 missed of " in streams.run(500, seed=1)
+
+
+def test_what_a_follower_missed_is_found() -> None:
+    follower = Follower("some phases", random.Random(1), slow=False)
+    run = {"id": "a", "phase": "failed"}
+    follower._take(Event(3, "run", json.dumps(run)))
+    rows = {"a": Row(3, run, "failed", []), "b": Row(4, None, "succeeded", [])}
+    assert follower.missed(rows, Place()) == []
+    for number, seen in ((5, run), (3, {**run, "phase": "running"}), (3, None)):
+        assert len(follower.missed({"a": Row(number, seen, "running", [])}, Place())) == 1
+    assert len(follower.missed({"c": Row(4, None, "failed", [])}, Place())) == 1
+    for event in (Event(3, "deleted", '{"id":"a"}'), Event(9, "resync", "{}")):
+        with pytest.raises(AssertionError, match="was told"):
+            follower._take(event)
 
 
 def test_broken_promise_is_exit_code_1_and_a_line(

@@ -98,6 +98,7 @@ def streams(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     fill(template, 0, options.runs + _FOLLOWERS)
     followed = {
         "nobody": [],
+        "nobody, too": [],  # what two equal servers differ by
         "a filter": [f"?flowId={_NOBODY}"] * _FOLLOWERS,
         "a filter each": [f"?flowId={_NOBODY}-{number}" for number in range(_FOLLOWERS)],
         "a run": [f"/{id_of(options.runs)}"] * _FOLLOWERS,
@@ -108,7 +109,7 @@ def streams(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         for name, queries in followed.items()
     ]
     results = measured(OPERATIONS, contenders, options, folder / "answers.json")
-    print(f"{_FOLLOWERS} followers of …\n" + tables.parts(results, list(followed), "nobody"), "\n")
+    print(f"{_FOLLOWERS} followers of …\n" + tables.streams(results, list(followed), "nobody"), "\n")
     return {"load": results}
 
 

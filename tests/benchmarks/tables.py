@@ -42,6 +42,16 @@ def parts(results: Results, names: Sequence[str], base: str) -> str:
     return markdown([f"of {base}'s rate", *others, f"{base}: /s"], rows)
 
 
+def streams(results: Results, names: Sequence[str], base: str) -> str:
+    """The rate of each contender as a share of *base*'s, and what a request costs it."""
+    rows = []
+    for operation, by_connections in results.items():
+        for connections, found in by_connections.items():
+            cells = [f"{_share(found[name], found[base]):.2f} ({typical(found[name].loads).cpu:.0f})" for name in names]
+            rows.append([f"{operation}, {connections}", *cells, f"{typical(found[base].loads).rate:,.0f}"])
+    return markdown([f"of {base}'s rate (CPU us a request)", *names, f"{base}: /s"], rows)
+
+
 def growth(results: Results, names: Sequence[str], bytes_a_run: Mapping[str, float]) -> str:
     """p50 at the fewest connections and rates at the most, at each size, and the last's share of the first's."""
     rows = []

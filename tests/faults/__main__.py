@@ -27,6 +27,7 @@ TRIALS = {
     "locked": Trial("databases", "locked", 5, "another process holds the lock of the database"),
     "hostile": Trial("hostile", "run", 20_000, "requests that no honest client sends; a round is one"),
     "sidecar": Trial("sidecars", "orphans", 20, "kill -9 of the program that has flowruns as a sidecar"),
+    "stream": Trial("streams", "run", 10_000, "followers of changes leave and come back; a round is one change"),
     "soak": Trial("soak", "run", 200, "a long time under mixed load; a round is 1,000 requests"),
 }
 

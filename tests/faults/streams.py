@@ -1,0 +1,245 @@
+"""Followers of changes that leave and come back, and a server that is killed and ended meanwhile: none of them may
+miss what a run was last.
+"""
+
+import asyncio
+import json
+import random
+import signal
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from uvicorn.loops.auto import auto_loop_factory
+
+from tests.conftest import RUNS
+from tests.faults import progress
+from tests.faults.clients import Findings, Run, Writer, acknowledged, at_work, crew
+from tests.faults.crashes import NAME, WRITERS, ended_by
+from tests.processes import serving
+from tests.streams import ACCEPT, Event, Events
+from tests.wire import Wire, request
+
+FOLLOWERS = 50
+ENDED = "ended"  # the phase of the last writes, after which followers leave
+_LAST_RUN = "last"
+_TAG = {"key": "source", "value": "github-actions"}
+_PHASES = ("failed", "running", ENDED)
+_SERVER_SECONDS = 3_600  # after which a server is killed, whatever happens
+_CATCH_UP_SECONDS = 120  # that followers have for all there is, once everything is written
+_LOOK_SECONDS = 0.01  # between two looks at what cannot be waited for
+_SLOW_SECONDS = 0.02  # that a slow follower takes for each piece
+
+
+class Row(NamedTuple):
+    """What the database has of a run in the end."""
+
+    number: int
+    run: Run | None  # None: deleted
+    phase: str | None
+    tags: list[Run]
+
+
+Seen = tuple[int, Run | None]
+
+
+@dataclass
+class Place:
+    """Where the server is, and what there is to be known of it."""
+
+    url: str = ""  # empty: nowhere
+    one: str = ""  # the run that some follow alone, once there is one
+    over: bool = False
+
+
+@dataclass
+class Follower:
+    """A client that leaves at random, and resumes after the last number that it was told."""
+
+    kind: str  # of KINDS
+    chance: random.Random
+    slow: bool
+    events: int = 0
+    connections: int = 0
+    byes: int = 0
+    done: bool = False
+    seen: dict[str, Seen] = field(default_factory=dict)
+    _number: int = 0  # of the last event
+    _resumes: int = 0
+
+    async def follow(self, place: Place) -> None:
+        """Follows until the last writes were told."""
+        while not (self.done or place.over):
+            with suppress(OSError, asyncio.IncompleteReadError):  # there is no server, or no more
+                if place.url and (target := KINDS[self.kind](place)):
+                    await self._connect(place.url, target)
+            await asyncio.sleep(0 if self.done else _LOOK_SECONDS)
+
+    async def _connect(self, url: str, target: str) -> None:
+        address = urlsplit(url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        try:
+            writer.write(request("GET", target, None, ACCEPT, f"Last-Event-ID: {self._resumes}"))
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 "), f"a follower of {target} was answered {head!r}"
+            self.connections += 1
+            await self._read(reader)
+        finally:
+            writer.transport.abort()
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        parser = Events()
+        while not self.done and self.chance.random() > 0.01:
+            if self.slow:
+                await asyncio.sleep(_SLOW_SECONDS)
+            size = int(await reader.readuntil(b"\r\n"), 16)
+            parser.feed((await reader.readexactly(size + 2))[:-2])
+            for event in parser.events:
+                self._take(event)
+            parser.events.clear()
+            self._resumes = parser.last_id or self._resumes
+            if not size:
+                return
+
+    def _take(self, event: Event) -> None:
+        if event.kind == "bye":
+            self.byes += 1
+            return
+        assert event.kind in ("run", "deleted"), f"a follower of {self.kind} was told {event}"
+        assert event.id > self._number, f"a follower of {self.kind} was told {event.id} after {self._number}"
+        self._number = event.id
+        self.events += 1
+        id, run = event.json["id"], event.json if event.kind == "run" else None
+        self.seen[id] = event.id, run
+        self.done = run is not None and run["phase"] == ENDED and (id == _LAST_RUN or self.kind == "one run")
+
+    def missed(self, rows: dict[str, Row], place: Place) -> list[str]:
+        """The runs that it should have seen as they are, and has not."""
+        return [
+            f"a follower of {self.kind} has seen {id} as {self.seen.get(id, 'never')!r:.200}, not {row.number}"
+            for id, row in rows.items()
+            if fits(self.kind, id, row, place) and self.seen.get(id) != (row.number, row.run)
+        ]
+
+
+KINDS: dict[str, Callable[[Place], str]] = {
+    "all runs": lambda place: RUNS,
+    "some phases": lambda place: f"{RUNS}?{'&'.join(f'phase={phase}' for phase in _PHASES)}",
+    "a tag": lambda place: f"{RUNS}?tag={_TAG['key']}:{_TAG['value']}",
+    "one run": lambda place: place.one and f"{RUNS}/{place.one}",
+}
+
+
+def fits(kind: str, id: str, row: Row, place: Place) -> bool:
+    """Whether the stream of this *kind* tells of the run."""
+    match kind:
+        case "some phases":
+            return row.phase in _PHASES
+        case "a tag":
+            return _TAG in row.tags
+        case "one run":
+            return id == place.one
+    return True
+
+
+def run(rounds: int, seed: int) -> str:
+    """Makes so many changes."""
+    writers, chance = crew(WRITERS, seed), random.Random(seed)
+    kinds = ["all runs", *KINDS]  # twice as often as each other
+    followers = [
+        Follower(kinds[number % len(kinds)], random.Random(f"{seed} {number}"), slow=number % 7 == 3)
+        for number in range(FOLLOWERS)
+    ]
+    place = Place()
+    with tempfile.TemporaryDirectory(prefix="flowruns-faults-") as folder, ThreadPoolExecutor(1) as pool:
+        file = Path(folder) / NAME
+        following = pool.submit(_follow, followers, place)
+        try:
+            _write(file, place, writers, rounds, chance, following)
+            rows = _rows(file)
+        finally:
+            place.over = True
+        following.result()
+    missed = [one for follower in followers for one in follower.missed(rows, place)]
+    deleted = sum(row.run is None for row in rows.values())
+    last = max(row.number for row in rows.values())
+    told = (
+        f"{last:,} changes by {WRITERS} writers, a kill -9 and an end in between, {FOLLOWERS} followers"
+        f" that connected {sum(follower.connections for follower in followers):,} times and heard"
+        f" {sum(follower.byes for follower in followers)} byes: {sum(follower.events for follower in followers):,}"
+        f" events, numbers rising; {len(missed)} missed of the last states of {len(rows):,} runs, {deleted:,} deleted"
+    )
+    assert not missed, f"{told}: {'; '.join(missed[:3])}"
+    return f"stream: {told}"
+
+
+def _follow(followers: Sequence[Follower], place: Place) -> None:
+    """Has the *followers* follow until each has been told of the last writes."""
+
+    async def follow() -> None:
+        async with asyncio.TaskGroup() as group:
+            for follower in followers:
+                group.create_task(follower.follow(place))
+
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        try:
+            runner.run(follow())
+        except* Exception as errors:
+            raise AssertionError("; ".join(f"{error!r}" for error in errors.exceptions[:3])) from errors
+
+
+def _write(
+    file: Path,
+    place: Place,
+    writers: Sequence[Writer],
+    changes: int,
+    chance: random.Random,
+    following: Future[None],
+) -> None:
+    """Has the *writers* make so many *changes* to the runs in *file*. The server is killed once, and ended once; the
+    third stays until all is followed.
+    """
+    findings = Findings()
+    for number, share in enumerate((chance.uniform(0.2, 0.5), chance.uniform(0.6, 0.9), 1)):
+        with serving(file.parent, NAME, seconds=_SERVER_SECONDS) as server:
+            findings.check(server.url, file, writers)
+            place.url = server.url
+            with at_work(writers, server.url):
+                place.one = place.one or next(iter(writers[0].runs))
+                while acknowledged(writers) < share * changes and not following.done():
+                    progress(f"stream: {acknowledged(writers):,} of {changes:,} changes")
+                    time.sleep(_LOOK_SECONDS)
+                if number == 0:
+                    place.url = ""
+                    server.process.kill()
+                    server.process.wait()
+            if number == 1:
+                place.url = ""
+                ended_by(server.process, signal.SIGTERM)
+            if number == 2:
+                _last_writes(server.url, place)
+                with suppress(TimeoutError):  # what is missed is told
+                    following.result(_CATCH_UP_SECONDS)
+
+
+def _last_writes(url: str, place: Place) -> None:
+    body = json.dumps({"flowId": "last", "flowType": "automation", "phase": ENDED, "tags": [_TAG]}).encode()
+    with Wire(url) as wire:
+        for id in (place.one, _LAST_RUN):
+            assert wire.ask("PUT", f"{RUNS}/{id}", body).status in (200, 201)
+
+
+def _rows(file: Path) -> dict[str, Row]:
+    """All that the database has, by id."""
+    with closing(sqlite3.connect(file)) as connection:
+        return {
+            id: Row(number, doc and json.loads(doc), phase, json.loads(tags or "[]"))
+            for id, number, doc, phase, tags in connection.execute("select id, seq, doc, phase, tags from run")
+        }
