@@ -116,15 +116,10 @@ class Lane(Generic[J, T]):
     """Jobs to one connection: those that wait together are performed together, in order."""
 
     def __init__(
-        self,
-        connection: Connection,
-        perform: Callable[[sqlite3.Connection, list[J]], Sequence[T | Failed]],
-        told: Callable[[], None] = lambda: None,
+        self, connection: Connection, perform: Callable[[sqlite3.Connection, list[J]], Sequence[T | Failed]]
     ) -> None:
-        """*told* is called each time that outcomes were told."""
         self._connection = connection
         self._perform = perform
-        self._told = told
         self._waiting: deque[tuple[J, asyncio.Future[T]]] = deque()
         self._driver: asyncio.Task[None] | None = None
 
@@ -156,7 +151,7 @@ class Lane(Generic[J, T]):
         except Exception as error:  # the connection is closed
             refused = list(self._waiting)
             self._waiting.clear()
-            self._deliver(refused, [Failed(error)] * len(refused))
+            _deliver(refused, [Failed(error)] * len(refused))
         finally:
             if self._driver is asyncio.current_task():
                 self._driver = None
@@ -167,15 +162,7 @@ class Lane(Generic[J, T]):
             if not (batch := self._taken()):
                 break
             outcomes = _perform(self._perform, [job for job, _ in batch], connection)
-            self._deliver(batch, outcomes)
-
-    def _deliver(self, batch: Sequence[tuple[J, "asyncio.Future[T]"]], outcomes: Sequence[T | Failed]) -> None:
-        for loop in {waiter.get_loop() for _, waiter in batch}:
-            call_soon(loop, self._tell, batch, outcomes)
-
-    def _tell(self, batch: Sequence[tuple[J, "asyncio.Future[T]"]], outcomes: Sequence[T | Failed]) -> None:
-        _tell(batch, outcomes)
-        self._told()
+            _deliver(batch, outcomes)
 
     def _taken(self) -> list[tuple[J, "asyncio.Future[T]"]]:
         """What waits, less what nobody waits for any more: the thread alone takes, the loop alone appends."""
@@ -185,6 +172,12 @@ class Lane(Generic[J, T]):
             if not one[1].done():
                 taken.append(one)
         return taken
+
+
+def _deliver(batch: Sequence[tuple[Any, "asyncio.Future[T]"]], outcomes: Sequence[T | Failed]) -> None:
+    """Tells those who wait, each in its loop."""
+    for loop in {waiter.get_loop() for _, waiter in batch}:
+        call_soon(loop, _tell, batch, outcomes)
 
 
 def call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: Any) -> None:
@@ -234,16 +227,17 @@ class Writer(Generic[J, T]):
         perform: Callable[[sqlite3.Connection, list[J]], Sequence[T | Failed]],
         lock_timeout: float,
         guard: Callable[[], None],
-        told: Callable[[], None] = lambda: None,
+        committed: Callable[[], None] = lambda: None,
     ) -> None:
-        """*perform* is given the open transaction; *guard* raises what must keep every write from happening; *told* is
-        called after each commit.
+        """*perform* is given the open transaction; *guard* raises what must keep every write from happening;
+        *committed* is called, on the thread, after each commit.
         """
         self._lock_timeout = lock_timeout
         self._busy_timeout = lock_timeout
         self._perform = perform
         self._guard = guard
-        self._lane: Lane[Job[J], T] = Lane(connection, self._commit, told)
+        self._committed = committed
+        self._lane: Lane[Job[J], T] = Lane(connection, self._commit)
         self.drained = self._lane.drained
 
     async def run(self, write: J) -> T:
@@ -281,6 +275,7 @@ class Writer(Generic[J, T]):
             _roll_back(connection)
             _overwrite(connection)
             raise
+        self._committed()
         return [*(_late() for _ in range(late)), *outcomes]
 
     def _begin(self, connection: sqlite3.Connection, jobs: list[Job[J]]) -> int:

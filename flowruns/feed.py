@@ -98,8 +98,8 @@ class Stream(NamedTuple):
         position = self.after
         await say(opening(position, lost=self.lost))
         while (changes := await self.feed.store.changes(self.where, position, _SILENCE_SECONDS)) is not None:
-            position = changes.position
-            for piece in pieces(changes.found) if changes.found else [comment(position)]:
+            lost, position = changes.position < position, changes.position
+            for piece in pieces(changes.found) if changes.found else [opening(position, lost=lost)]:
                 await say(piece)
         await say(_BYE, more=False)
 

@@ -9,8 +9,8 @@ from flowruns.queries import Changes
 
 Question = tuple[Where, int]  # what has changed of these runs, after this number?
 
-_REST_SECONDS = 0.005  # between two reads for commits: nobody sees the difference, and busy writers pay for few reads
-_REST_SHARE = 10  # and so many times what a read takes, so that many different questions cost writers no more
+_REST_SECONDS = 0.02  # between two reads for commits: nobody sees the difference, and busy writers pay for few reads
+_REST_SHARE = 30  # and so many times what a read takes, so that many different questions cost writers no more
 
 
 class News:
@@ -22,7 +22,7 @@ class News:
         self._read = read
         self._asked: dict[asyncio.Future[Changes | None], Question] = {}
         self._unread: set[asyncio.Future[Changes | None]] = set()
-        self._last = 0  # the highest number that was read
+        self._last = 0  # the number of the last write, when it was read last
         self._reader: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._rests_until = 0.0
@@ -42,25 +42,20 @@ class News:
         if position < self._last:
             self._ask([waiter])
         else:
-            self.come()  # as something may have, meanwhile
+            self._come()  # as something may have, meanwhile
         timer = None if patience is None else loop.call_later(patience, self._found_nothing, waiter)
         try:
             return await waiter
         finally:
             if timer is not None:
                 timer.cancel()
-            del self._asked[waiter]
+            self._asked.pop(waiter, None)
             self._unread.discard(waiter)
 
     def come(self) -> None:
-        """Has everybody's question read, now or after the rest: something was written. In any event loop."""
-        loop = self._loop
-        if not self._asked or loop is None:
-            return
-        if loop is not asyncio.get_running_loop():
-            call_soon(loop, self.come)
-        elif self._timer is None:
-            self._timer = loop.call_later(max(0, self._rests_until - loop.time()), self._ask_all)
+        """Has everybody's question read, now or after the rest: something was written. From any thread."""
+        if self._loop is not None and self._asked and self._timer is None:
+            call_soon(self._loop, self._come)
 
     def end(self) -> None:
         """Ends every wait, those that begin later too."""
@@ -81,11 +76,16 @@ class News:
         """The running loop, in which they wait from now on. What another one left behind goes with it."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            if self._asked:
+            if self._loop is not None and self._asked and not self._loop.is_closed():
                 raise RuntimeError("the followers of a store wait in one event loop")
-            self._loop, self._reader, self._timer = loop, None, None
+            self._loop, self._reader, self._timer, self._rests_until = loop, None, None, 0.0
+            self._asked.clear()
             self._unread.clear()
         return loop
+
+    def _come(self) -> None:
+        if self._loop is not None and self._asked and self._timer is None:
+            self._timer = self._loop.call_later(max(0, self._rests_until - self._loop.time()), self._ask_all)
 
     def _found_nothing(self, waiter: "asyncio.Future[Changes | None]") -> None:
         if not waiter.done():
@@ -106,14 +106,14 @@ class News:
         loop = asyncio.get_running_loop()
         try:
             while self._unread:
+                began = loop.time()
                 waiters, self._unread = self._unread, set()
                 questions = list({self._asked[waiter] for waiter in waiters})
-                began = loop.time()
                 answers = dict(zip(questions, await self._outcomes(questions), strict=True))
-                ended = loop.time()
-                self._rests_until = ended + max(_REST_SECONDS, _REST_SHARE * (ended - began))
                 for waiter in waiters & self._asked.keys():
                     self._tell(waiter, answers[self._asked[waiter]])
+                ended = loop.time()
+                self._rests_until = ended + max(_REST_SECONDS, _REST_SHARE * (ended - began))
         finally:
             self._reader = None
 
@@ -129,8 +129,8 @@ class News:
         if isinstance(answer, Failed):
             waiter.set_exception(answer.error)
             return
-        self._last = max(self._last, answer.last)
-        if answer.found:
+        self._last = answer.last
+        if answer.found or answer.position < self._asked[waiter][1]:
             waiter.set_result(answer)
             return
         self._asked[waiter] = self._asked[waiter][0], answer.position

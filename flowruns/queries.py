@@ -169,19 +169,31 @@ class Change(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """What a read has *found*, in order of change numbers: all there is up to number *position*."""
+    """What a read has *found*, in order of change numbers: all there is up to number *position*. Where that is below
+    the number that was asked for, numbers have begun anew.
+    """
 
     found: Sequence[Change]
     position: int
     last: int  # number of the last write: there may be more where *position* is below it
 
 
-def changes(connection: sqlite3.Connection, where: Where, after: int) -> Changes:
-    """The runs of *where* whose last write is after number *after*, deleted ones too: the first few.
+def last_change(connection: sqlite3.Connection, id: str) -> Change | None:
+    """The last write to the run, None if there was none."""
+    row = connection.execute("select seq, id, cast(doc as blob) from run where id = ?", (id,)).fetchone()
+    return row and Change(*row)
 
-    The number of the last write is read first, so that what is written in between has a number above *position*.
+
+def last_number(connection: sqlite3.Connection) -> int:
+    """The number of the last write."""
+    number: int = connection.execute("select seq from clock").fetchone()[0]
+    return number
+
+
+def changes(connection: sqlite3.Connection, where: Where, after: int, last: int) -> Changes:
+    """The runs of *where* whose last write is after number *after*, deleted ones too: the first few, up to number
+    *last*. That was the last one before this read: what is written in between has a higher number.
     """
-    last: int = connection.execute("select seq from clock").fetchone()[0]
     till = min(last, after + where.reach)
     sql = (
         "select seq, id, cast(doc as blob) from run"
@@ -195,7 +207,7 @@ def changes(connection: sqlite3.Connection, where: Where, after: int) -> Changes
             size += len(change.doc or b"")
             if size > MOST_CHANGES_BYTES or len(found) == MOST_CHANGES:
                 return Changes(found, change.seq, last)
-    return Changes(found, max(after, till), last)
+    return Changes(found, till, last)
 
 
 class Row(NamedTuple):

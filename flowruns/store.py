@@ -13,9 +13,9 @@ from msgspec.json import decode
 
 from flowruns import queries
 from flowruns.conditions import ALWAYS, Precondition
-from flowruns.database import Database, Failed, Lane, Writer, connect, each
+from flowruns.database import Database, Failed, Lane, Writer, connect, each, translated
 from flowruns.errors import NotFound
-from flowruns.filters import ALL, Where, one
+from flowruns.filters import ALL, Where
 from flowruns.ids import Uuid7
 from flowruns.models import FlowRun, RunPost, RunPut
 from flowruns.news import News, Question
@@ -146,15 +146,16 @@ class Store:
 
     async def last_change(self, id: str) -> Change | None:
         """The last write to the run, even if it is gone by that; None: it was never there."""
-        (changes,) = await self._changes.run([(one(id), 0)])
-        if isinstance(changes, Failed):
-            raise changes.error
-        return changes.found[0] if changes.found else None
+        try:
+            return await self._database.pages.call(partial(queries.last_change, id=id))
+        except sqlite3.Error as error:
+            raise translated(error) from error
 
     async def changes(self, where: Where, after: int, patience: float | None = None) -> Changes | None:
         """The next changes of *where* after number *after*, as soon as there is one.
 
-        None is found after *patience* seconds of silence. None comes back once `end_news` was called.
+        None is found after *patience* seconds of silence, or when the store was cleared: then *position* is below
+        *after*. None comes back once `end_news` was called.
         """
         return await self._news.after(where, after, patience)
 
@@ -190,6 +191,7 @@ class Store:
     async def clear(self) -> None:
         """Deletes every run, and begins to count anew, as a new file does: for tests, since ETags come again."""
         await self._database.writing.call(queries.clear)
+        self._news.come()
 
     def _write(self, connection: sqlite3.Connection, writes: list[Write]) -> list[Any]:
         # The time is taken where writes have their order, so that times and ids have it too.
@@ -216,7 +218,8 @@ def _pages(connection: sqlite3.Connection, wanted: list[tuple[Where, Window]]) -
 
 
 def _changes(connection: sqlite3.Connection, wanted: list[Sequence[Question]]) -> list[Sequence[Changes | Failed]]:
+    last = queries.last_number(connection)
     return [
-        each(connection, [partial(queries.changes, where=where, after=after) for where, after in questions])
+        each(connection, [partial(queries.changes, where=where, after=after, last=last) for where, after in questions])
         for questions in wanted
     ]

@@ -254,6 +254,18 @@ def test_an_empty_last_event_id_is_none(server: str, wire: Wire) -> None:
         assert told([stream.event()]) == [("run", "b")]
 
 
+def test_a_store_that_is_cleared_has_its_followers_resync(path: Path) -> None:
+    with running(Settings(database=str(path), port=0)) as ready, Wire(ready.url) as wire:
+        for id in "abc":
+            put(wire, id)
+        with Stream(ready.url, after=0) as stream:
+            stream.events(3)
+            ready.call(ready.store.clear())
+            assert stream.event() == Event(0, "resync", "{}")
+            put(wire, "d")
+            assert stream.event().id == 1
+
+
 # Filters
 
 TAGS = [{"key": "env", "value": "test"}, {"key": "a b", "value": 'q"\\:\u0000ä\n'}]

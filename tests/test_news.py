@@ -3,7 +3,9 @@
 import asyncio
 import os
 import random
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from flowruns.paging import Window
 from flowruns.queries import Change, Changes
 from flowruns.store import Store
 from tests.test_filters import VALUES
+from tests.wire import SECONDS
 
 PUT = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
 
@@ -272,6 +275,71 @@ async def test_a_change_is_told_though_its_writer_has_left(store: Store) -> None
     assert (await next).id == "a"
 
 
+async def test_numbers_that_begin_anew_are_told(store: Store) -> None:
+    for id in "abc":
+        await store.put(id, PUT)
+    waiting = asyncio.create_task(store.changes(ALL, 3))
+    await until(lambda: bool(store._news._asked))
+    await store.clear()
+    assert await waiting == Changes([], 0, 0)
+    await store.put("d", PUT)
+    assert await store.changes(ALL, 3) == Changes([], 1, 1)
+    assert await some(store.follow(), 1) == [(1, "d", True)]
+
+
+def test_followers_wait_in_one_event_loop_after_the_other(path: Path) -> None:
+    async def put_and_see(id: str) -> list[tuple[int, str, bool]]:
+        following = store.follow(await store.position())
+        seen = asyncio.create_task(some(following, 1))
+        await until(lambda: bool(store._news._asked))
+        await store.put(id, PUT)
+        return await seen
+
+    store = asyncio.run(Store.connect(path))
+    assert [asyncio.run(put_and_see(id)) for id in "ab"] == [[(1, "a", True)], [(2, "b", True)]]
+    asyncio.run(store.aclose())
+
+
+def test_a_loop_that_is_closed_while_some_wait_takes_them_along() -> None:
+    async def leave() -> None:
+        waiting.append(asyncio.ensure_future(store.changes(ALL, 0)))
+        await until(lambda: bool(store._news._asked))
+
+    waiting: list[asyncio.Future[Changes | None]] = []
+    store = asyncio.run(Store.connect(":memory:"))
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(leave())
+    with pytest.raises(RuntimeError, match="one event loop"):
+        asyncio.run(store.changes(ALL, 0))
+    loop.run_until_complete(store.put("a", PUT))
+    loop.run_until_complete(waiting[0])
+    loop.run_until_complete(leave())
+    waiting[1].cancel()
+    loop.run_until_complete(asyncio.wait(waiting))
+    loop.close()
+    asyncio.run(store.put("b", PUT))
+    assert asyncio.run(store.changes(ALL, 1)) is not None
+    asyncio.run(store.aclose())
+
+
+def test_what_one_event_loop_writes_another_one_is_told() -> None:
+    async def follow() -> list[tuple[int, str, bool]]:
+        following = store.follow()
+        first = await some(following, 1)
+        begun.set()
+        return first + await some(following, 1)
+
+    begun = threading.Event()
+    store = asyncio.run(Store.connect(":memory:"))
+    asyncio.run(store.put("a", PUT))
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(asyncio.run, follow())
+        begun.wait()
+        asyncio.run(store.put("b", PUT))
+        assert following.result(SECONDS) == [(1, "a", True), (2, "b", True)]
+    asyncio.run(store.aclose())
+
+
 async def test_the_last_change_of_a_run_is_known_when_it_is_gone(store: Store) -> None:
     assert await store.last_change("a") is None
     put, _ = await store.put("a", PUT)
@@ -309,6 +377,7 @@ class Reader:
 
 async def settled(news: News) -> None:
     """Returns once nothing is to be read."""
+    await asyncio.sleep(0)  # what another thread may have asked for, too
     await until(lambda: not (news._reader or news._timer))
 
 
