@@ -25,6 +25,7 @@ class Cycle(RequestResponseCycle):
     headers here are all of `responses`, which has made them of numbers, names of its own and quoted paths.
     """
 
+    is_stream = False  # it goes out piece by piece
     _start: Any = None
 
     async def send(self, message: Any) -> None:
@@ -37,6 +38,7 @@ class Cycle(RequestResponseCycle):
             self.transport.abort()
             return
         start, self._start = self._start, None
+        self.is_stream = self.is_stream or message.get("more_body", False)
         if self.scope["http_version"] == "1.0":  # knows no chunks: a stream goes on until the connection closes
             self.chunked_encoding, self.expected_content_length = False, len(message["body"])
         if start is None or message.get("more_body") or self.flow.write_paused or self.disconnected:
@@ -232,9 +234,9 @@ class Protocol(HttpToolsProtocol):
 
     @property
     def is_streaming(self) -> bool:
-        """Whether an answer goes out piece by piece: a stream's only."""
+        """Whether a stream has begun, and not ended."""
         running = self._running
-        return running is not None and running.response_started and not running.response_complete
+        return isinstance(running, Cycle) and running.is_stream and not running.response_complete
 
     @property
     def _answering(self) -> bool:

@@ -180,6 +180,7 @@ def test_http_1_0_gets_the_stream_until_the_connection_closes(path: Path) -> Non
         assert (head.status, head.header(b"transfer-encoding"), head.header(b"content-length")) == (200, None, None)
         heard(ready.url)
         put(wire, "a")
+        old._until(b"event: run")
         ready.stop()
         assert told(parsed(old.rest())) == [("run", "a"), ("bye", "")]
 
@@ -570,6 +571,16 @@ def test_a_follower_that_has_closed_its_half_before_is_served(server: str, wire:
         assert other.head().status == 200
 
 
+def test_an_answer_that_waits_for_its_client_is_no_stream(server: str, wire: Wire) -> None:
+    put(wire, "big", args={"text": "x" * 7_000_000})
+    with Wire(server) as slow:
+        slow.send(request("GET", f"{RUNS}/big") * 2)
+        heard(server)
+        slow.end()
+        heard(server)
+        assert [len(slow.reply().body) > 7_000_000 for _ in range(2)] == [True, True]
+
+
 def test_a_stream_is_not_silent(path: Path) -> None:
     with (
         running(Settings(database=str(path), port=0, max_connections=4, head_timeout=0.01)) as ready,
@@ -598,7 +609,7 @@ def test_streams_end_with_bye_and_the_server_at_once(tmp_path: Path, number: int
         for stream in streams:
             assert stream.until_end()[-1].kind == "bye"
         assert ended(server.process) == (0, "")
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2  # half a second where nothing else is done
     assert os.listdir(tmp_path) == ["runs.db"]
 
 
@@ -620,7 +631,7 @@ def test_a_follower_that_reads_nothing_does_not_hold_up_the_end(tmp_path: Path) 
         server.process.send_signal(signal.SIGTERM)
         assert told(quick.until_end()) == [("bye", "")]
         assert ended(server.process) == (0, "")
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 3  # less than it would take to cut whatever is left
 
 
 def renamed(path: Path, table: str, name: str) -> None:
