@@ -58,14 +58,10 @@ class News:
             call_soon(self._loop, self._come)
 
     def end(self) -> None:
-        """Ends every wait, those that begin later too."""
+        """Ends every wait, those that begin later too. From any thread."""
         self._ended = True
-        for waiter in self._asked:
-            if not waiter.done():
-                waiter.set_result(None)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._loop is not None:
+            call_soon(self._loop, self._end)
 
     async def drained(self) -> None:
         """Returns once nothing is being read."""
@@ -83,8 +79,16 @@ class News:
             self._unread.clear()
         return loop
 
+    def _end(self) -> None:
+        for waiter in self._asked:
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _come(self) -> None:
-        if self._loop is not None and self._asked and self._timer is None:
+        if self._loop is not None and self._asked and self._timer is None and not self._ended:
             self._timer = self._loop.call_later(max(0, self._rests_until - self._loop.time()), self._ask_all)
 
     def _found_nothing(self, waiter: "asyncio.Future[Changes | None]") -> None:

@@ -300,25 +300,19 @@ def test_followers_wait_in_one_event_loop_after_the_other(path: Path) -> None:
     asyncio.run(store.aclose())
 
 
-def test_a_loop_that_is_closed_while_some_wait_takes_them_along() -> None:
+def test_a_loop_that_ends_while_some_wait_takes_them_along() -> None:
     async def leave() -> None:
-        waiting.append(asyncio.ensure_future(store.changes(ALL, 0)))
+        waiting.append(asyncio.create_task(store.changes(ALL, 0)))
         await until(lambda: bool(store._news._asked))
 
-    waiting: list[asyncio.Future[Changes | None]] = []
+    waiting: list[asyncio.Task[Changes | None]] = []
     store = asyncio.run(Store.connect(":memory:"))
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(leave())
-    with pytest.raises(RuntimeError, match="one event loop"):
-        asyncio.run(store.changes(ALL, 0))
-    loop.run_until_complete(store.put("a", PUT))
-    loop.run_until_complete(waiting[0])
-    loop.run_until_complete(leave())
-    waiting[1].cancel()
-    loop.run_until_complete(asyncio.wait(waiting))
-    loop.close()
-    asyncio.run(store.put("b", PUT))
-    assert asyncio.run(store.changes(ALL, 1)) is not None
+    for id in "abc":
+        asyncio.run(leave())
+        assert waiting.pop().cancelled()
+        asyncio.run(store.put(id, PUT))
+        assert asyncio.run(store.changes(ALL, 0)) is not None
+        asyncio.run(store.clear())
     asyncio.run(store.aclose())
 
 
@@ -338,6 +332,23 @@ def test_what_one_event_loop_writes_another_one_is_told() -> None:
         asyncio.run(store.put("b", PUT))
         assert following.result(SECONDS) == [(1, "a", True), (2, "b", True)]
     asyncio.run(store.aclose())
+
+
+def test_followers_wait_in_one_event_loop_and_another_one_may_end_them() -> None:
+    async def follow() -> list[Change]:
+        return [change async for change in store.follow()]
+
+    async def asked() -> None:
+        await until(lambda: bool(store._news._asked))
+
+    store = asyncio.run(Store.connect(":memory:"))
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(asyncio.run, follow())
+        asyncio.run(asked())
+        with pytest.raises(RuntimeError, match="one event loop"):
+            asyncio.run(store.changes(ALL, 0))
+        asyncio.run(store.aclose())
+        assert following.result(SECONDS) == []
 
 
 async def test_the_last_change_of_a_run_is_known_when_it_is_gone(store: Store) -> None:
