@@ -11,6 +11,7 @@ Question = tuple[Where, int]  # what has changed of these runs, after this numbe
 
 _REST_SECONDS = 0.02  # between two reads for commits: nobody sees the difference, and busy writers pay for few reads
 _REST_SHARE = 30  # and so many times what a read takes, so that many different questions cost writers no more
+_MOST_REST_SECONDS = 0.25  # but a read that took long, on a busy machine, say, keeps nobody waiting
 
 
 class News:
@@ -117,7 +118,8 @@ class News:
                 for waiter in waiters & self._asked.keys():
                     self._tell(waiter, answers[self._asked[waiter]])
                 ended = loop.time()
-                self._rests_until = ended + max(_REST_SECONDS, _REST_SHARE * (ended - began))
+                rest = max(_REST_SECONDS, _REST_SHARE * (ended - began))
+                self._rests_until = ended + min(rest, _MOST_REST_SECONDS)
         finally:
             self._reader = None
 

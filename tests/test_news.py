@@ -435,6 +435,20 @@ async def test_many_commits_share_a_read() -> None:
     waiting.cancel()
 
 
+async def test_a_read_that_took_long_keeps_nobody_waiting() -> None:
+    class Slow(Reader):
+        async def __call__(self, questions: Sequence[Question]) -> list[Changes | Failed]:
+            await asyncio.sleep(0.1)
+            return await super().__call__(questions)
+
+    reader = Slow()
+    reader.write(1)
+    news = News(reader)
+    assert await news.after(ALL, 0) == Changes([Change(1, "a", b"{}")], 1, 1)
+    rest = news._rests_until - asyncio.get_running_loop().time()
+    assert rest <= 0.25
+
+
 async def test_nobody_waits_and_nothing_is_read() -> None:
     reader = Reader()
     news = News(reader)
