@@ -5,13 +5,16 @@ Nothing imports this but `testing`.
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, overload
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs
 
 from flowruns.errors import Fault, one_line
+from flowruns.inputs import Disconnected
 from flowruns.responses import DROP, Answer, Message, Receive, Scope, Send, error_answer
 
 _TYPES = {
@@ -19,6 +22,7 @@ _TYPES = {
     500: "internal_error", 503: "unavailable",
 }  # fmt: skip
 _MOST_SHOWN = 20  # requests, in a report
+_MOST_BODY = 200  # bytes of each
 
 
 class Wanted(NamedTuple):
@@ -31,8 +35,8 @@ class Wanted(NamedTuple):
     def fits(self, method: str, path: str) -> bool:
         """Whether a request is meant."""
         return (
-            self.method in (None, method)
-            and (self.path is None or fnmatchcase(path, self.path))
+            (self.method or method).upper() == method
+            and fnmatchcase(path, self.path or "*")
             and (self.id is None or path.endswith(f"/flow-runs/{self.id}"))
         )
 
@@ -46,20 +50,34 @@ class Asked:
     def __init__(self, scope: Scope) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.query = dict(parse_qsl(scope["query_string"].decode(errors="replace"), keep_blank_values=True))
+        self.query_string: str = scope["query_string"].decode(errors="replace")
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        self.body = b""
         self.status: int | None = None  # None: no answer, or not yet
+        self._pieces: list[bytes] = []
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """The values of each parameter."""
+        return parse_qs(self.query_string, keep_blank_values=True)
+
+    @property
+    def body(self) -> bytes:
+        """The body, as much of it as was read."""
+        return b"".join(self._pieces)
 
     @property
     def json(self) -> Any:
         """The body, decoded. Raises ValueError."""
         return json.loads(self.body)
 
+    def read(self, piece: bytes) -> None:
+        """Notes a *piece* of the body."""
+        self._pieces.append(piece)
+
     def __repr__(self) -> str:
-        query = "?" + "&".join(f"{name}={value}" for name, value in self.query.items()) if self.query else ""
-        body = self.body[:200].decode(errors="replace") + ("…" if len(self.body) > 200 else "")
-        return one_line(f"{self.method} {self.path}{query} {self.status or 'no answer'} {body}".rstrip())
+        target = self.path + ("?" + self.query_string if self.query_string else "")
+        body = self.body[:_MOST_BODY].decode(errors="replace") + ("…" if len(self.body) > _MOST_BODY else "")
+        return one_line(f"{self.method} {target} {self.status or 'no answer'} {body}".rstrip())
 
 
 class Requests(Sequence[Asked]):
@@ -82,10 +100,6 @@ class Requests(Sequence[Asked]):
         """Notes one more."""
         self._asked.append(asked)
 
-    def clear(self) -> None:
-        """Forgets them all."""
-        self._asked.clear()
-
     def of(self, method: str | None = None, path: str | None = None, *, id: str | None = None) -> list[Asked]:
         """Those that are meant, see `Wanted`."""
         wanted = Wanted(method, path, id)
@@ -97,10 +111,7 @@ class Requests(Sequence[Asked]):
 
     def report(self) -> str:
         """The last of them, a line each."""
-        asked = list(self._asked)
-        lines = [repr(one) for one in asked[-_MOST_SHOWN:]]
-        before = len(asked) - len(lines)
-        return "\n".join([f"({before} before)"] * bool(before) + lines) or "(none)"
+        return "\n".join(last([repr(one) for one in list(self._asked)]))
 
     def __repr__(self) -> str:
         return f"<{len(self)} requests>\n{self.report()}"
@@ -114,58 +125,89 @@ class Behaviour:
 
     wanted: Wanted
     times: int | None  # that are left; None: always
-    delay: float = 0.0
+    delay: float | None = None  # seconds
     answer: Answer | None = None
     done: bool = False
 
+    def __post_init__(self) -> None:
+        if self.times is not None and self.times < 1:
+            raise ValueError("times is 1 or more, or None: until the test ends")
+        if self.delay is not None and self.delay < 0:
+            raise ValueError("a delay is 0 seconds or more")
+
 
 class Faulty:
-    """An ASGI application around *app*, which it fails when told to."""
+    """An ASGI application around *app*, which it fails when told to. All but `requests` is of the server's loop."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
         self.requests = Requests()
         self.behaviours: list[Behaviour] = []
+        self._under_way: dict[asyncio.Task[Any] | None, Send] = {}
 
     def reset(self, app: Any) -> None:
         """Forgets what was asked and what it was told; *app* answers from now on."""
         self.app = app
-        self.requests.clear()
+        self.requests = Requests()  # who holds the old ones keeps them
         self.behaviours.clear()
+
+    async def drop_all(self) -> None:
+        """Closes the connections of the requests that are under way, and returns once nothing more comes of them."""
+        dropped, self._under_way = self._under_way, {}
+        tasks = [task for task in dropped if task is not None]
+        for task in tasks:
+            await dropped[task]({"type": DROP})
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Notes the request, and answers it or not."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        asked = Asked(scope)
+        asked, task = Asked(scope), asyncio.current_task()
         self.requests.append(asked)
+        self._under_way[task] = send
+        try:
+            with suppress(Disconnected):
+                await self._answer(asked, scope, receive, send)
+        except asyncio.CancelledError:
+            if task in self._under_way:  # else it was dropped
+                raise
+        finally:
+            self._under_way.pop(task, None)
 
+    async def _answer(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> None:
         async def receiving() -> Message:
             message = await receive()
-            asked.body += message.get("body", b"")
+            asked.read(message.get("body", b""))
             return message
 
         async def sending(message: Message) -> None:
             asked.status = message.get("status", asked.status)
             await send(message)
 
+        coming: Receive = receiving
         for behaviour in self._due(asked):
-            if behaviour.delay:
-                await asyncio.sleep(behaviour.delay)
+            if behaviour.delay is not None:
+                coming = await _held(coming, behaviour.delay)
                 continue
-            await (self.app(scope, receiving, _nowhere) if behaviour.done else _drained(receiving))
+            if behaviour.done and asked.method not in ("GET", "HEAD"):  # whose effect is their answer
+                await self.app(scope, coming, _nowhere)
+            else:
+                await _drained(coming)
             if behaviour.answer is None:
                 await send({"type": DROP})
             else:
-                await behaviour.answer(scope, receiving, sending)
+                await behaviour.answer(scope, coming, sending)
             return
-        await self.app(scope, receiving, sending)
+        await self.app(scope, coming, sending)
 
     def _due(self, asked: Asked) -> list[Behaviour]:
         """What is to be done now: every delay, then the first that answers."""
         fitting = [one for one in self.behaviours if one.wanted.fits(asked.method, asked.path)]
-        due = [one for one in fitting if one.delay] + [one for one in fitting if not one.delay][:1]
+        due = [one for one in fitting if one.delay is not None] + [one for one in fitting if one.delay is None][:1]
         for one in due:
             if one.times is not None:
                 one.times -= 1
@@ -183,13 +225,36 @@ async def _drained(receive: Receive) -> None:
         pass
 
 
-def failure(status: int, retry_after: float | None) -> Answer:
-    """*status* in the one error shape."""
-    headers = [] if retry_after is None else [(b"retry-after", b"%g" % retry_after)]
+async def _held(receive: Receive, seconds: float) -> Receive:
+    """What *receive* gives, after so many *seconds*. Raises Disconnected as soon as the client has left."""
+    came: deque[Message] = deque()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while (message := await receive())["type"] == "http.request":
+                came.append(message)
+            raise Disconnected
+
+    async def again() -> Message:
+        return came.popleft() if came else await receive()
+
+    return again
+
+
+def failure(status: int, retry_after: int | None) -> Answer:
+    """*status* in the one error shape. Raises ValueError if it is no failure."""
+    if not 400 <= status <= 599:
+        raise ValueError(f"{status} is no failure: those are 400 to 599")
+    headers = [] if retry_after is None else [(b"retry-after", b"%d" % retry_after)]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     fault = Fault(("server",), "The test asked for this answer", _TYPES.get(status, "fault"))
     return error_answer(status, (fault,), *headers)
+
+
+def last(lines: Sequence[str]) -> list[str]:
+    """The last of *lines*, and how many were before them."""
+    before = len(lines) - _MOST_SHOWN
+    return [*([f"({before} before)"] if before > 0 else []), *lines[-_MOST_SHOWN:]] or ["(none)"]
 
 
 def unlike(body: Any, expected: Any, place: str = "") -> list[str]:
@@ -207,18 +272,23 @@ def check(requests: Requests, wanted: Wanted, times: int | None, expected: Any) 
     """The requests that are *wanted* and whose body has what is *expected* (None: any). Raises AssertionError, with
     what was asked in their place, unless there are *times* of them; None: at least one.
     """
+    __tracebackhide__ = True  # pytest shows the line of the test
     meant = requests.of(wanted.method, wanted.path, id=wanted.id)
-    found = [one for one in meant if expected is None or not _differences(one, expected)]
+    found = [one for one in meant if not _differences(one, expected)]
     if len(found) == times or (times is None and found):
         return found
-    number = "at least once" if times is None else f"{times} times"
+    number = "at least once" if times is None else _times(times)
     body = "" if expected is None else f" with {json.dumps(expected)}"
-    lines = [f"{wanted}{body}: expected {number}, asked {len(found)} times"]
-    for one in meant:
-        lines += [f"  {one!r}", *(f"      {line}" for line in _differences(one, expected) if expected is not None)]
+    lines = [f"{wanted}{body}: expected {number}, asked {_times(len(found))}"]
+    for one in meant[-_MOST_SHOWN:]:
+        lines += [f"  {one!r}", *(f"      {line}" for line in _differences(one, expected))]
     if not meant:
         lines += ["no such request; there were:", *(f"  {line}" for line in requests.report().splitlines())]
     raise AssertionError("\n".join(lines))
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def _differences(asked: Asked, expected: Any) -> list[str]:

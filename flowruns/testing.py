@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
-from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -21,24 +20,24 @@ import msgspec
 from flowruns.app import create_app
 from flowruns.conditions import precondition
 from flowruns.errors import AlreadyExists, Fault, Invalid, PreconditionFailed
-from flowruns.faults import Asked, Behaviour, Faulty, Requests, Wanted, check, failure
-from flowruns.filters import FILTERS, Where, where
+from flowruns.faults import Asked, Behaviour, Faulty, Requests, Wanted, check, failure, last
+from flowruns.filters import ALL, FILTERS, Where, where
 from flowruns.ids import Uuid7
-from flowruns.models import FlowRun, RunPut, instant
-from flowruns.paging import Window
+from flowruns.models import FlowRun, RunPut, encode, instant, utc
+from flowruns.paging import CursorCodec, Window
 from flowruns.queries import Stored
 from flowruns.server import Running, running
 from flowruns.settings import MEMORY, Settings
-from flowruns.store import Store
+from flowruns.store import Page, Store
 from flowruns.validation import decode
 
 Json = dict[str, Any]
 
-_FIELDS = tuple(msgspec.structs.fields(RunPut))
-_NAMES = [field.encode_name for field in _FIELDS]
+_NAMES = [field.encode_name for field in msgspec.structs.fields(RunPut)]
 _LEVELS = ("info", "info", "info", "warning", "error")  # of made log lines, in turn
-_RUNNING = ("pending", "running")
 _NEW = precondition(None, "*")
+_CURSOR_KEY = b"flowruns.testing"  # the same in each start, so that pages are; a file has a key of its own
+_PAGE = 1000
 
 
 class Run(FlowRun, kw_only=True):
@@ -79,26 +78,30 @@ class Clock:
 
     def __call__(self) -> datetime:
         """The time."""
-        now = self.now
         with self._lock:
-            if self._now is not None:
-                self._now += self._step
-        return now
+            now = self._now
+            if now is None:
+                return datetime.now(UTC)
+            self._now = now + self._step
+            return now
 
 
 class Ids:
     """UUIDv7 whose random bits come from a seed: of two test runs at the same frozen times they are the same."""
 
     def __init__(self) -> None:
+        self._lock = Lock()  # the store makes ids on a thread of its own, a test on another
         self.seed(0)
 
     def seed(self, seed: int) -> None:
         """Begins anew with *seed*."""
-        self._next = Uuid7(random.Random(seed).randbytes)
+        with self._lock:
+            self._next = Uuid7(random.Random(seed).randbytes)
 
     def __call__(self, now: datetime) -> str:
         """The id of a run that is made *now*."""
-        return self._next(now)
+        with self._lock:
+            return self._next(now)
 
 
 @contextmanager
@@ -112,11 +115,13 @@ def serve(database: str | os.PathLike[str] = MEMORY, **settings: Any) -> "Iterat
         return faulty
 
     with running(given, make_app=make_app, clock=clock, ids=ids) as server:
+        if given.database == MEMORY:
+            server.store.cursors = CursorCodec(_CURSOR_KEY)
         handle = Flowruns(server, given, faulty, clock, ids)
         try:
             yield handle
         finally:
-            handle.close()
+            handle._end()
 
 
 class Flowruns:
@@ -126,76 +131,76 @@ class Flowruns:
         self.url = server.url
         self.store = server.store
         self._call = server.call
+        self._loop = server.loop
         self._settings = settings
         self._faulty = faulty
         self._clock = clock
         self._ids = ids
+        self._client: Any = None  # of this test
+        self._transport: Any = None  # the connections of all of them
 
     # What there is
 
-    @cached_property
+    @property
     def client(self) -> Any:
-        """An `httpx.Client` whose base is `url`. Raises RuntimeError where httpx is not installed."""
-        try:
-            import httpx
-        except ImportError:
-            raise RuntimeError("flowruns.client is an httpx.Client: pip install httpx") from None
-        return httpx.Client(base_url=self.url)
+        """An `httpx.Client` whose base is `url`, a new one for each test. Raises RuntimeError without httpx."""
+        if self._client is None:
+            try:
+                import httpx
+            except ImportError:
+                raise RuntimeError("flowruns.client is an httpx.Client: pip install httpx") from None
+            if self._transport is None:
+                self._transport = httpx.HTTPTransport(verify=False)  # certificates, not asked for, take 20 ms to load
+            self._client = httpx.Client(base_url=self.url, transport=self._transport)
+        return self._client
 
     def get(self, id: str) -> Run:
         """The run. Raises NotFound."""
-        return _run(self._call(self.store.get(id)))
+        return _run(self._call(self.store.get(id)).run)
 
     def dump(self) -> list[Json]:
         """Every run as the API gives it, in order of creation: for snapshots."""
-
-        async def pages() -> list[bytes]:
-            window, docs = Window(size=1000, ascending=True), []
-            while True:
-                page = await self.store.page(window=window)
-                docs.append(page.docs)
-                if page.links.next is None:
-                    return docs
-                window = window._replace(cursor=page.links.next)
-
-        return [run for docs in self._call(pages()) for run in json.loads(b"[%b]" % docs)]
+        return [run for page in self._call(self._pages(ALL)) for run in json.loads(b"[%b]" % page.docs)]
 
     def wait(self, *, id: str | None = None, timeout: float = 5.0, **filters: Any) -> Run:
         """The first run that fits *filters*, the query parameters of a page, and *id*, as soon as there is one.
 
-        Raises AssertionError after *timeout* seconds, with the runs that there are.
+        It blocks: in an event loop, `await asyncio.to_thread(flowruns.wait, …)`. A state that lasts but milliseconds
+        may be missed: `assert_called` knows it. Raises AssertionError after *timeout* seconds, with the runs that
+        there are.
         """
+        __tracebackhide__ = True  # pytest shows the line of the test
         chosen = _filters(filters)
 
-        async def found() -> Run:
+        async def found() -> Run | None:
             async with asyncio.timeout(timeout), aclosing(self.store.follow(0, chosen)) as changes:
                 async for change in changes:
-                    if change.doc is not None and id in (None, change.id):
-                        return _run(Stored(change.seq, change.doc))
-            raise ConnectionError("the server has ended")
+                    if id in (None, change.id) and (run := change.run) is not None:
+                        return _run(run)
+            return None  # the server ends
 
         try:
-            return self._call(found())
+            run = self._call(found())
         except TimeoutError:
-            wanted = ", ".join(
-                f"{name}={value!r}" for name, value in {"id": id, **filters}.items() if value is not None
-            )
-            there = [f"  {run['id']}: {run['flowId']}, {run['phase']}" for run in self.dump()]
-            lines = [f"no run with {wanted or 'any value'} within {timeout} s; there are:", *(there or ["  (none)"])]
-            raise AssertionError("\n".join(lines)) from None
+            fitting = [run for page in self._call(self._pages(chosen)) for run in page.runs]
+            run = next((_run(run) for run in fitting if id in (None, run.id)), None)  # a last look
+        if run is None:
+            raise AssertionError(self._nothing({"id": id, **filters}, timeout))
+        return run
 
     # What there shall be
 
     def run(self, id: str | None = None, *, by: int | None = None, **fields: Any) -> Run:
-        """A new run, with *fields* of a PUT by their names in JSON; what is left out gets something plausible.
+        """A new run, created *by* a user, with *fields* of a PUT by their names in JSON; what is left out gets
+        something plausible.
 
-        *actions* and *logs* may be numbers: so many are made. *tags* may be a dict. Raises TypeError at a field that is
-        not there, Invalid at a value that the API refuses, AlreadyExists.
+        *actions* and *logs* may be numbers: so many are made. *tags* may be a dict. Raises TypeError at a field that
+        PUT does not have, Invalid at a value that it refuses, AlreadyExists.
         """
         _check_names(fields)
         now = self._clock.now
-        body = decode(_encoded(_plausible(fields, now)), RunPut)
-        return self._call(self._create(id or self._ids(now), body, by))
+        body = _body({"id": id, **_plausible(fields, utc(now))})
+        return self._call(self._create(body.id or self._ids(now), body, by))
 
     def seed(self, source: "int | str | os.PathLike[str] | Iterable[Mapping[str, Any]]") -> list[Run]:
         """The runs of *source*: a file with a PUT body a line, or the bodies. A number seeds the ids instead.
@@ -205,55 +210,58 @@ class Flowruns:
         if isinstance(source, int):
             self._ids.seed(source)
             return []
-        bodies = [decode(line, RunPut) for line in _lines(source)]
-        ids = [body.id or self._ids(self._clock.now) for body in bodies]
+        bodies = [_body(body, place) for place, body in _bodies(source)]
 
         async def written() -> list[Run]:
-            return [_run((await self.store.put(id, body))[0]) for id, body in zip(ids, bodies, strict=True)]
+            runs = []
+            for body in bodies:  # one after the other, so that each has its look at the clock
+                id = body.id or self._ids(self._clock.now)
+                runs.append(_run((await self.store.put(id, body))[0].run))
+            return runs
 
         return self._call(written())
 
     def advance(self, id: str, phase: str, *, by: int | None = None, **fields: Any) -> Run:
-        """The run in its next *phase*, as its agent would report it: its times follow, *fields* replace its own.
+        """The run in its next *phase*, as its agent would report it *by* a user: its times follow, and the actions that
+        were in its last phase; *fields* replace its own.
 
         Raises NotFound, TypeError, Invalid.
         """
         _check_names(fields)
-        now = self._clock.now
-        before = {key: value for key, value in _json(self._call(self.store.get(id))).items() if value is not None}
-        body = decode(_encoded(_plausible({**before, "phase": phase, **fields}, now)), RunPut)
-        return _run(self._call(self.store.put(id, body, by=by))[0])
+        stored = self._call(self.store.get(id))
+        body = _body(_advanced(stored, phase, fields, utc(self._clock.now)))
+        return _run(self._call(self.store.put(id, body, by=by))[0].run)
 
     # What shall go wrong
 
     def fail_next(
         self,
         status: int = 503,
-        times: int = 1,
+        times: int | None = 1,
         *,
-        retry_after: float | None = None,
+        retry_after: int | None = None,
         done: bool = False,
         method: str | None = None,
         path: str | None = None,
         id: str | None = None,
     ) -> None:
-        """The next *times* that such a request comes it is answered *status*: in place of its effect or, if *done*,
-        after it.
+        """The next *times* (None: until the test ends) that such a request comes it is answered *status*: in place of
+        its effect or, if *done*, after it.
         """
         answer = failure(status, retry_after)
         self._behave(Behaviour(Wanted(method, path, id), times, answer=answer, done=done))
 
     def drop_connection(
         self,
-        times: int = 1,
+        times: int | None = 1,
         *,
         done: bool = False,
         method: str | None = None,
         path: str | None = None,
         id: str | None = None,
     ) -> None:
-        """The next *times* that such a request comes its connection is closed without an answer: before it has an
-        effect or, if *done*, after it.
+        """The next *times* (None: until the test ends) that such a request comes its connection is closed without an
+        answer: before it has an effect or, if *done*, after it.
         """
         self._behave(Behaviour(Wanted(method, path, id), times, done=done))
 
@@ -266,8 +274,14 @@ class Flowruns:
         path: str | None = None,
         id: str | None = None,
     ) -> None:
-        """Such requests wait for *seconds* before they are answered, the next *times* or, None, until the test ends."""
+        """Such requests wait for *seconds* before anything is done, the next *times* or, None, until the test ends.
+        Whose client leaves meanwhile has no effect.
+        """
         self._behave(Behaviour(Wanted(method, path, id), times, delay=seconds))
+
+    def recover(self) -> None:
+        """Nothing goes wrong any more."""
+        self._call(self._behaving())
 
     # What was asked
 
@@ -288,6 +302,7 @@ class Flowruns:
         """The requests that are meant, whose JSON body has at least what *json* has. Raises AssertionError with what
         was asked instead, unless there are *times* of them; None: one or more.
         """
+        __tracebackhide__ = True
         return check(self.requests, Wanted(method, path, id), times, json)
 
     # The clock
@@ -311,63 +326,93 @@ class Flowruns:
     def reset(
         self, *, seed: Any = 0, time: str | datetime | None = None, tokens: Mapping[str, int] | None = None
     ) -> None:
-        """As if it had just been started: no run, no fault, no request, the real time unless *time* freezes it. *seed*
-        is what `seed` takes; *tokens* are served in place of those of the start.
+        """As if it had just been started: no run, no fault, no request, none under way, the real time unless *time*
+        freezes it. *seed* is what `seed` takes; *tokens* are served in place of those of the start.
         """
+        if not isinstance(tokens, Mapping | None):
+            raise TypeError(f"tokens are a dict of token to user id, not {tokens!r}")
+        settings = self._settings if tokens is None else msgspec.structs.replace(self._settings, tokens=dict(tokens))
         self._clock.freeze(None)
         self._ids.seed(0)
-        self._call(self._reset(tokens))
+        self._call(self._clear(settings))
+        self._client = None
         self._clock.freeze(time)
         self.seed(seed)
 
-    def close(self) -> None:
-        """Closes the client, if there is one; who has started the server ends it."""
-        if "client" in self.__dict__:
-            self.client.close()
-            del self.client
-
-    async def _reset(self, tokens: Mapping[str, int] | None) -> None:
+    async def _clear(self, settings: Settings) -> None:
+        await self._faulty.drop_all()
         await self.store.clear()
-        settings = self._settings if tokens is None else msgspec.structs.replace(self._settings, tokens=dict(tokens))
         self._faulty.reset(create_app(self.store, settings))
 
-    def _behave(self, behaviour: Behaviour) -> None:
-        async def behave() -> None:
-            self._faulty.behaviours.append(behaviour)
+    def _end(self) -> None:
+        # The server would wait for them. Not waited for: a program that never left ends here, without its threads.
+        asyncio.run_coroutine_threadsafe(self._faulty.drop_all(), self._loop)
+        if self._transport is not None:
+            self._transport.close()
 
-        self._call(behave())
+    def _behave(self, behaviour: Behaviour) -> None:
+        self._call(self._behaving(behaviour))
+
+    async def _behaving(self, *more: Behaviour) -> None:
+        """With *more*, or from now on not at all."""
+        self._faulty.behaviours = [*self._faulty.behaviours, *more] if more else []
+
+    async def _pages(self, chosen: Where) -> list[Page]:
+        """Every run that is *chosen*, the oldest first."""
+        page = await self.store.page(chosen, Window(None, _PAGE, ascending=True))
+        pages = [page]
+        while page.links.next is not None:
+            page = await self.store.page(chosen, Window(page.links.next, _PAGE, ascending=True))
+            pages.append(page)
+        return pages
+
+    def _nothing(self, wanted: Json, timeout: float) -> str:
+        """That no run is what was *wanted*, and what there is."""
+        said = ", ".join(f"{name}={value!r}" for name, value in wanted.items() if value is not None)
+        there = [f"{run['id']}: {run['flowId']}, {run['phase']}" for run in self.dump()]
+        head = f"no run with {said or 'any value'} within {timeout} s; there are:"
+        return "\n".join([head, *(f"  {line}" for line in last(there))])
 
     async def _create(self, id: str, body: RunPut, by: int | None) -> Run:
         try:
-            return _run((await self.store.put(id, body, by=by, when=_NEW))[0])
+            return _run((await self.store.put(id, body, by=by, when=_NEW))[0].run)
         except PreconditionFailed:
             raise AlreadyExists(id) from None
 
 
-def _run(stored: Stored) -> Run:
-    return msgspec.json.decode(stored.doc, type=Run)
+def _run(run: FlowRun) -> Run:
+    values = msgspec.structs.asdict(run)
+    # By json, as msgspec refuses numbers that a float does not hold.
+    return Run(**{**values, "args": json.loads(bytes(run.args)), "outputs": json.loads(bytes(run.outputs))})
 
 
-def _json(stored: Stored) -> Json:
-    run: Json = json.loads(stored.doc)
-    return run
+def _body(body: bytes | Json, place: str = "") -> RunPut:
+    """The PUT that *body* says. Raises Invalid, whose message tells the *place* and the field."""
+    try:
+        return decode(body if isinstance(body, bytes) else encode(body), RunPut)
+    except Invalid as error:
+        faults = [one._replace(msg=f"{place}{'.'.join(map(str, one.loc))}: {one.msg}") for one in error.faults]
+        raise Invalid(*faults) from None
 
 
-def _encoded(body: Json) -> bytes:
-    return json.dumps(body).encode()
-
-
-def _lines(source: "str | os.PathLike[str] | Iterable[Mapping[str, Any]]") -> list[bytes]:
+def _bodies(source: "str | os.PathLike[str] | Iterable[Mapping[str, Any]]") -> Iterator[tuple[str, bytes | Json]]:
+    """The bodies of *source*, each after its place."""
     if isinstance(source, str | os.PathLike):
-        return [line for line in Path(source).read_bytes().splitlines() if line.strip()]
-    return [_encoded(dict(body)) for body in source]
+        for number, line in enumerate(Path(source).read_bytes().split(b"\n"), 1):
+            if line.strip():
+                yield f"{source}, line {number}, ", line
+    elif isinstance(source, Mapping):
+        raise TypeError("seed takes a list of bodies, not one")
+    else:
+        for number, body in enumerate(source, 1):
+            yield f"run {number}, ", dict(body)
 
 
 def _check_names(fields: Mapping[str, Any]) -> None:
     for name in fields:
         if name not in _NAMES:
             near = get_close_matches(name.replace("_", ""), _NAMES, 1)
-            raise TypeError(f"a run has no field {name!r}" + (f"; is it {near[0]!r}?" if near else ""))
+            raise TypeError(f"a PUT has no field {name!r}" + (f"; is it {near[0]!r}?" if near else ""))
 
 
 def _filters(filters: Mapping[str, Any]) -> Where:
@@ -386,22 +431,11 @@ def _filters(filters: Mapping[str, Any]) -> Where:
     return chosen
 
 
-def _plausible(fields: Json, now: datetime) -> Json:
-    """A PUT body with *fields*, and with what belongs to its phase."""
-    body = {"flowId": "deploy-web", "flowType": "selfServiceAction", **fields}
-    phase = body.get("phase", "pending")
-    if phase != _RUNNING[0]:
-        body.setdefault("startTime", now.isoformat())
-    if phase not in (*_RUNNING, None):
-        body.setdefault("endTime", now.isoformat())
-    return body | _expanded(body, phase, now)
-
-
-def _expanded(fields: Mapping[str, Any], phase: str | None, now: datetime) -> Json:
-    """*fields*, with actions, logs and tags written out."""
-    body = dict(fields)
+def _plausible(fields: Json, now: str) -> Json:
+    """A PUT body with *fields*, and with what belongs to its phase; actions, logs and tags written out."""
+    body = _timed({"flowId": "deploy-web", "flowType": "selfServiceAction", "phase": "pending", **fields}, now)
     if isinstance(body.get("actions"), int):
-        body["actions"] = list(_actions(body["actions"], phase, now))
+        body["actions"] = _actions(body["actions"], body["phase"], now)
     if isinstance(body.get("logs"), int):
         body["logs"] = [
             {"message": f"line {number}", "level": _LEVELS[number % len(_LEVELS)]} for number in range(body["logs"])
@@ -411,13 +445,35 @@ def _expanded(fields: Mapping[str, Any], phase: str | None, now: datetime) -> Js
     return body
 
 
-def _actions(number: int, phase: str | None, now: datetime) -> Iterator[Json]:
-    """So many actions of a run in *phase*: all but the last have succeeded."""
-    for step in range(number):
-        last = step == number - 1
-        action: Json = {"id": f"step-{step + 1}", "phase": phase if last else "succeeded"}
-        if phase != _RUNNING[0]:
-            action["startTime"] = now.isoformat()
-        if not last or phase not in (*_RUNNING, None):
-            action["endTime"] = now.isoformat()
-        yield action
+def _advanced(stored: Stored, phase: str, fields: Json, now: str) -> Json:
+    """A PUT body that brings the run to its next *phase*, with *fields*."""
+    run = stored.run
+    before = _set(json.loads(stored.doc))
+    before |= {"args": run.args, "outputs": run.outputs, "phase": phase}  # the first two as they are, byte for byte
+    if run.actions:
+        before["actions"] = [
+            _timed({**_set(action), "phase": phase}, now) if action["phase"] == run.phase else action
+            for action in before["actions"]
+        ]
+    return _plausible({**before, **fields}, now)
+
+
+def _actions(number: int, phase: str | None, now: str) -> list[Json]:
+    """So many actions of a run in *phase*: all are pending, or all but the last have succeeded."""
+    phases = ["pending" if phase == "pending" else "succeeded"] * (number - 1) + [phase] * (number > 0)
+    return [_timed({"id": f"step-{step}", "phase": phase}, now) for step, phase in enumerate(phases, 1)]
+
+
+def _timed(span: Json, now: str) -> Json:
+    """A run or an action with the times that belong to its phase, if it has none."""
+    times = {}
+    if span["phase"] != "pending":
+        times["startTime"] = now
+    if span["phase"] not in ("pending", "running", None):
+        times["endTime"] = now
+    return {**times, **span}
+
+
+def _set(values: Json) -> Json:
+    """*values* less those that are null."""
+    return {key: value for key, value in values.items() if value is not None}

@@ -1,0 +1,321 @@
+"""A server in a test's hand: what it makes, waits for, and puts back."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from flowruns.errors import AlreadyExists, Invalid, NotFound
+from flowruns.testing import Clock, Flowruns, Ids, serve
+from tests.conftest import REAL_RUNS, RUNS
+from tests.wire import RUN, Wire, heard
+
+TIME = "2025-01-20T18:53:03.558Z"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Flowruns]:
+    with serve() as server:
+        yield server
+
+
+@pytest.fixture
+def runs(server: Flowruns) -> Iterator[Flowruns]:
+    server.reset()
+    yield server
+    server.reset()
+
+
+# The clock and the ids
+
+
+def test_clock_runs_until_it_is_frozen() -> None:
+    clock = Clock()
+    assert datetime.now(UTC) - clock() < timedelta(seconds=5)
+    clock.freeze(TIME)
+    assert clock() == clock() == datetime(2025, 1, 20, 18, 53, 3, 558000, UTC)
+    clock.tick(1.5)
+    assert clock.now == datetime(2025, 1, 20, 18, 53, 5, 58000, UTC)
+    clock.freeze(None)
+    assert clock().year > 2025
+
+
+def test_clock_steps_each_time_it_tells() -> None:
+    clock = Clock()
+    clock.freeze(TIME, step_ms=250)
+    assert [clock().microsecond // 1000 for _ in range(3)] == [558, 808, 58]
+    assert clock.now == clock.now
+
+
+def test_clock_refuses_what_is_no_time() -> None:
+    clock = Clock()
+    with pytest.raises(RuntimeError, match="freeze the clock"):
+        clock.tick(1)
+    with pytest.raises(ValueError, match="zone"):
+        clock.freeze(datetime(2025, 1, 1))
+    with pytest.raises(ValueError, match="RFC 3339"):
+        clock.freeze("yesterday")
+
+
+def test_ids_are_those_of_their_seed_and_sort_by_time() -> None:
+    ids, again, other = Ids(), Ids(), Ids()
+    other.seed(1)
+    now = datetime(2025, 1, 1, tzinfo=UTC)
+    times = [now, now, now + timedelta(seconds=1), now]
+    made = [ids(time) for time in times]
+    assert made == [again(time) for time in times] == sorted(set(made))
+    assert made[0] != other(now)
+
+
+# What there shall be
+
+
+def test_run_is_plausible_in_each_phase(runs: Flowruns) -> None:
+    runs.freeze(TIME)
+    seen = {phase: runs.run(phase=phase, actions=3) for phase in ("pending", "running", "failed")}
+    times = {phase: (run.start_time, run.end_time) for phase, run in seen.items()}
+    assert times == {"pending": (None, None), "running": (TIME, None), "failed": (TIME, TIME)}
+    spans = {
+        phase: [(one.phase, one.start_time, one.end_time) for one in run.actions or []] for phase, run in seen.items()
+    }
+    assert spans == {
+        "pending": [("pending", None, None)] * 3,
+        "running": [("succeeded", TIME, TIME)] * 2 + [("running", TIME, None)],
+        "failed": [("succeeded", TIME, TIME)] * 2 + [("failed", TIME, TIME)],
+    }
+    assert runs.run().phase == "pending"
+    assert runs.run(phase=None, actions=0).actions == []
+
+
+def test_run_has_what_it_is_given(runs: Flowruns) -> None:
+    start = datetime(2025, 1, 1, tzinfo=UTC)
+    run = runs.run("a1", by=7, flowId="web", args={"n": 2**80}, tags={"env": "test"}, logs=2, startTime=start)
+    assert (run.id, run.flow_id, run.created_by, run.args["n"]) == ("a1", "web", 7, 2**80)
+    assert run.start_time == "2025-01-01T00:00:00.000Z"
+    assert [(tag.key, tag.value) for tag in run.tags or []] == [("env", "test")]
+    assert [log.message for log in run.logs or []] == ["line 0", "line 1"]
+    assert runs.get("a1") == run
+    with pytest.raises(AlreadyExists):
+        runs.run("a1")
+    with pytest.raises(NotFound):
+        runs.get("a2")
+
+
+def test_run_says_which_field_is_wrong(runs: Flowruns) -> None:
+    with pytest.raises(TypeError, match="no field 'flow_id'; is it 'flowId'"):
+        runs.run(flow_id="web")
+    with pytest.raises(Invalid, match=r"body\.flowId: String should match"):
+        runs.run(flowId="Deploy Web")
+    with pytest.raises(Invalid, match=r"body\.id: String should match"):
+        runs.run("A 1")
+    assert runs.dump() == []
+
+
+def test_advance_takes_times_and_actions_along(runs: Flowruns) -> None:
+    runs.freeze(TIME)
+    runs.run("a1", by=1, phase="running", actions=2, args={"ref": "main"})
+    runs.tick(2)
+    run = runs.advance("a1", "failed", by=2, outputs={"url": "x"})
+    later = "2025-01-20T18:53:05.558Z"
+    assert (run.start_time, run.end_time, run.args, run.outputs) == (TIME, later, {"ref": "main"}, {"url": "x"})
+    assert [(one.phase, one.end_time) for one in run.actions or []] == [("succeeded", TIME), ("failed", later)]
+    assert (run.created_by, run.updated_by) == (1, 2)
+    with pytest.raises(NotFound):
+        runs.advance("a2", "failed")
+    with pytest.raises(TypeError, match="no field 'createdAt'"):
+        runs.advance("a1", "failed", createdAt=TIME)
+
+
+def test_advance_keeps_args_byte_for_byte(runs: Flowruns) -> None:
+    odd = b'{"flowId":"a","flowType":"automation","args":{"n":-0, "m":1e400}}'
+    with Wire(runs.url) as wire:
+        wire.ask("PUT", f"{RUNS}/a1", odd)
+        assert runs.advance("a1", "running").args == {"n": 0, "m": float("inf")}
+        assert b'"args":{"n":-0, "m":1e400}' in wire.ask("GET", f"{RUNS}/a1").body
+
+
+def test_seed_takes_files_and_bodies(runs: Flowruns) -> None:
+    seeded = runs.seed(REAL_RUNS)
+    assert [run.id for run in seeded] == [run["id"] for run in runs.dump()]
+    assert len(seeded) == 346
+    assert [run.flow_id for run in runs.seed([{"flowId": "a", "flowType": "automation"}])] == ["a"]
+
+
+def test_seed_names_the_line_that_is_wrong_and_writes_nothing(runs: Flowruns, tmp_path: Path) -> None:
+    file = tmp_path / "runs.ndjson"
+    file.write_bytes(RUN + b'\r\n\n{"flowId":"A"}\n')
+    with pytest.raises(Invalid, match=r"runs\.ndjson, line 3, body\.flowId: String should match .*; .*flowType"):
+        runs.seed(file)
+    file.write_bytes(RUN + b"\n{")
+    with pytest.raises(Invalid, match="line 2, body.1: JSON decode error"):
+        runs.seed(str(file))
+    with pytest.raises(Invalid, match="run 1, body.flowType: Field required"):
+        runs.seed([{"flowId": "a"}])
+    with pytest.raises(TypeError, match="a list of bodies"):
+        runs.seed({"flowId": "a"})  # type: ignore[arg-type]  # on purpose
+    assert runs.dump() == []
+
+
+def scene(runs: Flowruns) -> tuple[list[dict[str, Any]], bytes]:
+    """What two servers show in the same way."""
+    runs.freeze(TIME, step_ms=10)
+    runs.seed(7)
+    runs.run(phase="succeeded", logs=2)
+    with Wire(runs.url) as wire:
+        wire.ask("POST", RUNS, b'{"flowId":"web"}')
+        return runs.dump(), wire.ask("GET", f"{RUNS}?size=1").body
+
+
+def test_same_seed_and_time_give_the_same_runs_and_pages(runs: Flowruns) -> None:
+    first = scene(runs)
+    assert first[0][0]["id"] < first[0][1]["id"]
+    assert [run["createdAt"] for run in first[0]] == [TIME, "2025-01-20T18:53:03.568Z"]
+    runs.reset()
+    assert scene(runs) == first
+    with serve() as other:
+        assert scene(other) == first
+
+
+def test_dump_is_every_run_in_order_of_creation(runs: Flowruns) -> None:
+    ids = [runs.run(f"r{number % 7}-{number}").id for number in range(1003)]
+    runs.advance(ids[0], "running")
+    assert [run["id"] for run in runs.dump()] == ids
+
+
+# wait
+
+
+def test_wait_finds_what_is_there_and_what_comes(runs: Flowruns) -> None:
+    runs.run("a1", flowId="web", phase="running")
+    assert runs.wait(flowId="web").id == "a1"
+    assert runs.wait(flowId=["api", "web"], timeout=0).id == "a1"
+    later = threading.Thread(target=runs.advance, args=("a1", "succeeded"))
+    later.start()
+    assert runs.wait(id="a1", phase="succeeded").end_time
+    later.join()
+
+
+def test_wait_says_what_there_is_instead(runs: Flowruns) -> None:
+    with pytest.raises(AssertionError, match=r"no run with any value within 0 s; there are:\n  \(none\)"):
+        runs.wait(timeout=0)
+    for number in range(25):
+        runs.run(f"r{number}")
+    message = r"no run with id='x', phase='failed' within 0 s; there are:\n  \(5 before\)\n  r5: deploy-web, pending\n"
+    with pytest.raises(AssertionError, match=message):
+        runs.wait(id="x", phase="failed", timeout=0)
+    with pytest.raises(TypeError, match="no filter 'fase', only id, flowId"):
+        runs.wait(fase="failed")
+    with pytest.raises(Invalid):
+        runs.wait(createdAfter="yesterday")
+
+
+# reset
+
+
+def test_reset_leaves_nothing(runs: Flowruns) -> None:
+    runs.freeze(TIME)
+    runs.run("a1")
+    runs.fail_next(500)
+    runs.delay(60)
+    old = runs.client
+    old.headers["x"] = "y"
+    runs.reset()
+    assert "x" not in runs.client.headers
+    assert runs.client.get(RUNS).json()["total"] == 0
+    assert [one.path for one in runs.requests] == [RUNS]
+    assert runs.run().updated_at > "2026"
+    assert runs.client.get(f"{RUNS}?size=1").headers["etag"] == '"1"'
+
+
+def test_reset_serves_other_tokens_and_the_first_ones_again(runs: Flowruns) -> None:
+    runs.reset(tokens={"t": 7})
+    assert runs.client.get(RUNS).status_code == 401
+    made = runs.client.put(f"{RUNS}/a1", json=json.loads(RUN), headers={"Authorization": "Bearer t"})
+    assert made.json()["createdBy"] == 7
+    runs.reset()
+    assert runs.client.get(RUNS).status_code == 200
+    with pytest.raises(TypeError, match="tokens are a dict"):
+        runs.reset(tokens=["t"])  # type: ignore[arg-type]  # on purpose
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_delayed_request_does_not_reach_the_next_test(runs: Flowruns, method: str) -> None:
+    runs.delay(60, path=f"{RUNS}*")
+    with Wire(runs.url) as wire:
+        wire.send(b"%b %b/a1 HTTP/1.1\r\nHost: localhost\r\n" % (method.encode(), RUNS.encode()))
+        wire.send(b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(RUN) + RUN)
+        heard(runs.url)
+        runs.reset()
+        assert wire.rest() == b""
+    assert runs.dump() == []
+    assert len(runs.requests) == 0
+
+
+def test_stream_ends_with_the_test(runs: Flowruns) -> None:
+    with Wire(runs.url) as wire:
+        wire.send(b"GET %b HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n" % RUNS.encode())
+        assert wire.head().status == 200
+        runs.reset()
+        assert b"event: run" not in wire.rest()
+
+
+def test_writers_under_way_do_not_reach_the_next_test(runs: Flowruns) -> None:
+    going, errors = threading.Event(), []
+
+    def write() -> None:
+        with httpx.Client(base_url=runs.url) as client:
+            going.set()
+            try:
+                while True:
+                    client.post(RUNS, json={"flowId": "web"}).raise_for_status()
+            except httpx.TransportError as error:
+                errors.append(error)
+
+    writers = [threading.Thread(target=write) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    going.wait()
+    while any(writer.is_alive() for writer in writers):
+        runs.reset()
+    runs.reset()
+    assert len(errors) == 4
+    assert runs.dump() == []
+
+
+# Servers
+
+
+def test_server_ends_at_once_with_requests_under_way(tmp_path: Path) -> None:
+    with serve(tmp_path / "a.db") as runs, Wire(runs.url) as wire:
+        runs.delay(60, path=RUNS)
+        wire.send(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % RUNS.encode())
+        heard(runs.url)
+        began = time.monotonic()
+    assert time.monotonic() - began < 2  # uvicorn would wait for 3
+    assert [file.name for file in tmp_path.iterdir()] == ["a.db"]
+
+
+def test_client_needs_httpx_alone() -> None:
+    program = (
+        "import sys; sys.modules['httpx'] = None\n"
+        "from flowruns.testing import serve\n"
+        "with serve() as runs:\n"
+        "    print(runs.run('a1').id)\n"
+        "    try: runs.client\n"
+        "    except RuntimeError as error: print(error)\n"
+    )
+    told = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=30)
+    assert (told.stdout, told.stderr) == ("a1\nflowruns.client is an httpx.Client: pip install httpx\n", "")
+
+
+def test_program_that_never_leaves_ends() -> None:
+    program = "from flowruns.testing import serve\nentered = serve()\nruns = entered.__enter__()\nruns.run()"
+    assert subprocess.run([sys.executable, "-W", "error", "-c", program], timeout=30).returncode == 0
