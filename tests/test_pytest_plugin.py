@@ -1,0 +1,372 @@
+"""The fixtures, in pytest runs of their own."""
+
+import importlib.util
+import textwrap
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+HTTP = """
+import json, os
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+def ask(url, method="GET", body=None, **headers):
+    data = None if body is None else json.dumps(body).encode()
+    headers["Content-Type"] = "application/json"
+    try:
+        with urlopen(Request(url + "/api/v1/flow-runs", data, headers, method=method)) as answer:
+            return answer.status
+    except HTTPError as error:
+        with error:
+            return error.code
+"""
+
+
+class Run:
+    """Runs pytest on a file, in a process of its own: warnings are errors, and of the plugins that are installed only
+    those that are named are loaded.
+    """
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self.pytester = pytester
+        self.pytester.makepyfile(asking=HTTP)
+
+    def __call__(self, source: str, *args: str, plugins: tuple[str, ...] = ()) -> pytest.RunResult:
+        header = "import os, sys, threading, pytest\nfrom asking import ask\n"
+        self.pytester.makepyfile(test_it=header + textwrap.dedent(source))
+        words = [word for name in ("flowruns", *plugins) for word in ("-p", name)]
+        return self.pytester.runpytest_subprocess("-W", "error", "--strict-markers", *words, *args, timeout=60)
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path))
+    return Run(pytester)
+
+
+def test_each_test_has_a_clean_one(run: Run) -> None:
+    result = run(
+        """
+        before = os.environ.get("FLOWRUNS_URL")
+
+        @pytest.mark.parametrize("number", range(3))
+        def test_clean(flowruns, flowruns_server, number):
+            assert flowruns is flowruns_server
+            assert flowruns.dump() == [] and len(flowruns.requests) == 0
+            assert os.environ["FLOWRUNS_URL"] == flowruns.url
+            assert ask(flowruns.url, "POST", {"flowId": "web"}) == 201
+            flowruns.freeze("2025-01-20T18:53:03.558Z")
+            flowruns.fail_next(503, times=None)
+            flowruns.delay(60, times=9, method="PUT")
+
+        def test_put_back(flowruns_server):
+            assert os.environ.get("FLOWRUNS_URL") == before
+            assert flowruns_server.dump() == []
+            assert ask(flowruns_server.url) == 200
+            assert flowruns_server.run().created_at > "2026"
+        """
+    )
+    result.assert_outcomes(passed=4)
+
+
+def test_marks_say_what_there_is(run: Run) -> None:
+    run.pytester.makefile(".ndjson", runs='{"id":"r1","flowId":"a","flowType":"automation"}')
+    result = run(
+        """
+        TIME = "2025-01-20T18:53:03.558Z"
+        pytestmark = pytest.mark.flowruns(tokens={"t": 7}, time=TIME)
+
+        @pytest.mark.flowruns(seed="runs.ndjson")
+        class TestIt:
+            def test_all(self, flowruns):
+                (run,) = flowruns.dump()
+                assert (run["id"], run["createdAt"]) == ("r1", TIME)
+                assert ask(flowruns.url) == 401
+                assert ask(flowruns.url, Authorization="Bearer t") == 200
+
+            @pytest.mark.flowruns(seed=[{"flowId": "b", "flowType": "automation"}], tokens={}, time=None)
+            def test_closest(self, flowruns):
+                (run,) = flowruns.dump()
+                assert run["flowId"] == "b" and run["createdAt"] > TIME
+                assert ask(flowruns.url) == 200
+
+        ids = []
+
+        @pytest.mark.flowruns(seed=3)
+        @pytest.mark.parametrize("again", [0, 1])
+        def test_ids(flowruns, again):
+            ids.append(flowruns.run().id)
+            assert len(set(ids)) == 1
+        """
+    )
+    result.assert_outcomes(passed=4)
+
+
+def test_wrong_mark_is_an_error_of_its_test_alone(run: Run) -> None:
+    marks = {
+        "('runs.ndjson')": r"the marker is flowruns\(seed=0, time=None, tokens=None\), not \('runs.ndjson',\)",
+        "(seeds=3)": r"the marker is flowruns\(seed=0, .*'seeds'",
+        "(seed='none.ndjson')": "No such file.*none.ndjson",
+        "(seed=[{'flowId': 'A'}])": r"run 1, body\.flowId: String should match",
+        "(time='yesterday')": "RFC 3339",
+        "(tokens=['t'])": r"tokens are a dict of token to user id, not \['t'\]",
+    }
+    result = run(
+        "\n".join(
+            f"@pytest.mark.flowruns{mark}\ndef test_wrong_{number}(flowruns): pass\n"
+            f"def test_next_{number}(flowruns): assert flowruns.dump() == [] and flowruns.run().created_at > '2026'"
+            for number, mark in enumerate(marks)
+        )
+    )
+    result.assert_outcomes(passed=len(marks), errors=len(marks))
+    result.stdout.re_match_lines_random([f"E .*{said}" for said in marks.values()])
+
+
+def test_last_requests_are_in_the_report_of_a_failure(run: Run) -> None:
+    result = run(
+        """
+        def test_call(flowruns):
+            for _ in range(21): ask(flowruns.url)
+            flowruns.assert_called("POST")
+
+        @pytest.fixture
+        def made(flowruns):
+            ask(flowruns.url, "POST", {"flowId": "setup"})
+            raise ValueError
+        def test_setup(made): pass
+
+        @pytest.fixture
+        def kept(flowruns):
+            yield
+            ask(flowruns.url, "POST", {"flowId": "teardown"})
+            raise ValueError
+        def test_teardown(kept): pass
+
+        def test_several(make_flowruns):
+            one, two = make_flowruns(), make_flowruns()
+            ask(two.url, "DELETE")
+            assert False
+        """
+    )
+    result.assert_outcomes(passed=1, failed=2, errors=2)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*AssertionError: POST: expected at least once, asked 0 times",
+            "*- flowruns requests -*",
+            "(1 before)",
+            "GET /api/v1/flow-runs 200",
+            'POST /api/v1/flow-runs 201 {"flowId": "setup"}',
+            'POST /api/v1/flow-runs 201 {"flowId": "teardown"}',
+            "*- flowruns requests 2 -*",
+            "DELETE /api/v1/flow-runs 405",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*def check(*")  # the test's own line is the last that is shown
+
+
+def test_options_are_those_of_every_server(run: Run) -> None:
+    run.pytester.makeconftest(
+        """
+        import pytest
+        @pytest.fixture(scope="session")
+        def flowruns_options(tmp_path_factory):
+            return {"tokens": {"t": 7}, "database": str(tmp_path_factory.mktemp("runs") / "a.db")}
+        """
+    )
+    result = run(
+        """
+        def test_server(flowruns, flowruns_options):
+            assert ask(flowruns.url) == 401 and ask(flowruns.url, Authorization="Bearer t") == 200
+            assert os.path.exists(flowruns_options["database"])
+
+        def test_others(make_flowruns):
+            assert ask(make_flowruns().url) == 401
+            assert ask(make_flowruns(tokens={}).url) == 200
+        """
+    )
+    result.assert_outcomes(passed=2)
+
+
+def test_options_of_one_module_alone_are_refused(run: Run) -> None:
+    run.pytester.makepyfile(
+        test_other="""
+        import pytest
+        from asking import ask
+
+        @pytest.fixture(scope="session")
+        def flowruns_options(): return {"max_body": 1024}
+        def test_other(flowruns): pass
+        def test_own(make_flowruns):
+            assert ask(make_flowruns().url, "POST", {"flowId": "x" * 2000}) == 413
+        """
+    )
+    result = run("def test_default(flowruns): pass", "test_it.py", "test_other.py")
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["E *the server of this session has other flowruns_options*make_flowruns"])
+
+
+def test_servers_of_a_test_are_apart_and_end_with_it(run: Run) -> None:
+    result = run(
+        """
+        def test_two(make_flowruns, tmp_path, flowruns):
+            one, two = make_flowruns(tmp_path / "a.db"), make_flowruns()
+            one.run("r1")
+            two.freeze("2025-01-20T18:53:03.558Z")
+            assert (len(one.dump()), two.dump(), flowruns.dump()) == (1, [], [])
+            assert len({one.url, two.url, flowruns.url}) == 3
+            assert one.run().created_at > "2026"
+            two.delay(60)
+
+        def test_files_are_free(tmp_path_factory, flowruns_server):
+            (file,) = tmp_path_factory.getbasetemp().glob("test_two0/*")
+            file.unlink()
+            assert sum(thread.name == "flowruns" for thread in threading.enumerate()) == 1
+        """
+    )
+    result.assert_outcomes(passed=2)
+
+
+ASYNC = """
+        import httpx
+
+        async def status(app):
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://any") as client:
+                answer = await client.post("/api/v1/flow-runs", json={"flowId": "web"})
+                page = await client.get("/api/v1/flow-runs")
+                return answer.status_code, page.json()["total"]
+"""
+
+
+def test_application_is_new_for_each_anyio_test(run: Run) -> None:
+    result = run(
+        f"""{ASYNC}
+        @pytest.fixture
+        def anyio_backend(): return "asyncio"
+
+        @pytest.mark.anyio
+        @pytest.mark.parametrize("again", range(3))
+        async def test_app(flowruns_app, again):
+            assert await status(flowruns_app) == (201, 1)
+            assert not [one for one in threading.enumerate() if one.name == "flowruns"]
+        """,
+        plugins=("anyio",),
+    )
+    result.assert_outcomes(passed=3)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("pytest_asyncio"), reason="pytest-asyncio is not installed")
+def test_application_is_new_for_each_asyncio_test(run: Run) -> None:
+    result = run(
+        f"""{ASYNC}
+        @pytest.mark.asyncio(loop_scope="module")
+        @pytest.mark.parametrize("again", range(3))
+        async def test_app(flowruns_app, again):
+            assert await status(flowruns_app) == (201, 1)
+
+        @pytest.mark.asyncio
+        async def test_both(flowruns_app, flowruns):
+            assert await status(flowruns_app) == (201, 1)
+            assert flowruns.dump() == []
+        """,
+        "-o",
+        "asyncio_default_fixture_loop_scope=function",
+        plugins=("asyncio",),
+    )
+    result.assert_outcomes(passed=4)
+
+
+def test_wider_fixtures_use_the_server(run: Run) -> None:
+    result = run(
+        """
+        @pytest.fixture(scope="module")
+        def seeded(flowruns_server):
+            flowruns_server.reset()
+            flowruns_server.run("r1")
+            return flowruns_server
+
+        class TestRead:
+            @pytest.mark.parametrize("again", range(2))
+            def test_it(self, seeded, again):
+                assert seeded.get("r1").id == "r1"
+
+        @pytest.fixture(scope="class")
+        def own():
+            from flowruns.testing import serve
+            with serve() as server:
+                yield server
+
+        class TestWrite:
+            def test_one(self, own): own.run("r1")
+            def test_two(self, own): assert own.get("r1")
+        """
+    )
+    result.assert_outcomes(passed=4)
+
+
+MANY = """
+        @pytest.mark.parametrize("number", range(40))
+        def test_alone(flowruns, number):
+            assert flowruns.dump() == []
+            assert ask(flowruns.url, "PUT", {"flowId": "web"}) == 405
+            assert flowruns.run(f"r{number}").id == flowruns.wait(flowId="deploy-web").id
+            flowruns.assert_called("PUT", times=1)
+"""
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("xdist"), reason="pytest-xdist is not installed")
+def test_each_worker_has_a_server(run: Run) -> None:
+    result = run(MANY, "-n", "3", plugins=("xdist",))
+    result.assert_outcomes(passed=40)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("random_order"), reason="pytest-random-order is not installed")
+def test_order_does_not_matter(run: Run) -> None:
+    result = run(MANY, "--random-order", plugins=("random_order",))
+    result.assert_outcomes(passed=40)
+
+
+def test_nothing_is_left(run: Run) -> None:
+    """Threads, and on Linux descriptors, are after a session what they were after an earlier one in the process."""
+    run.pytester.makepyfile(test_it="import pytest\nfrom asking import ask\n" + textwrap.dedent(MANY))
+    program = run.pytester.makepyfile(
+        program="""
+        import gc, os, sys, threading, pytest
+        def held():
+            gc.collect()
+            return threading.enumerate(), len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+        seen = []
+        for _ in range(3):
+            assert pytest.main(["-q", "-W", "error", "-p", "flowruns", "test_it.py"]) == 0
+            seen.append(held())
+        assert seen[0] == seen[1] == seen[2] and seen[0][0] == [threading.main_thread()], seen
+        assert "FLOWRUNS_URL" not in os.environ
+        """
+    )
+    result = run.pytester.runpython(program)
+    assert result.ret == 0, result.stderr.str()
+
+
+def test_plugin_is_there_on_install_and_loads_nothing_heavy(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import sys
+        def pytest_unconfigure():
+            heavy = ("msgspec", "starlette", "uvicorn", "aiosqlite", "flowruns.testing")
+            print("loaded:", "flowruns.pytest_plugin" in sys.modules, [one for one in heavy if one in sys.modules])
+        """
+    )
+    pytester.makepyfile("def test_it(flowruns): pass")
+    result = pytester.runpytest_subprocess("--collect-only", timeout=60)
+    result.stdout.fnmatch_lines(["loaded: True []"])
+    result = pytester.runpytest_subprocess("--fixtures", "--markers", "-q", timeout=60)
+    result.stdout.fnmatch_lines(["@pytest.mark.flowruns(seed=0, time=None, tokens=None): the runs *"])
+
+
+def test_plugin_can_be_left_out(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(): pass\ndef test_other(flowruns): pass")
+    result = pytester.runpytest_subprocess("-p", "no:flowruns", timeout=60)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["E *fixture 'flowruns' not found"])
