@@ -139,6 +139,9 @@ class Flowruns:
         self._client: Any = None  # of this test
         self._transport: Any = None  # the connections of all of them
 
+    def __repr__(self) -> str:
+        return f"<Flowruns {self.url}>"
+
     # What there is
 
     @property
@@ -150,7 +153,7 @@ class Flowruns:
             except ImportError:
                 raise RuntimeError("flowruns.client is an httpx.Client: pip install httpx") from None
             if self._transport is None:
-                self._transport = httpx.HTTPTransport(verify=False)  # certificates, not asked for, take 20 ms to load
+                self._transport = httpx.HTTPTransport(verify=False)  # no TLS here: no certificates are loaded
             self._client = httpx.Client(base_url=self.url, transport=self._transport)
         return self._client
 

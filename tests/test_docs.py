@@ -16,6 +16,7 @@ from flowruns import __version__
 from flowruns.cli import EXIT_CODES, cli
 from flowruns.filters import FILTERS
 from flowruns.responses import STATUS
+from flowruns.testing import Flowruns
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 CONVERSATION = re.findall(r"^```console\n\$ (.*)\n(.*)\n```$", README, re.MULTILINE)
@@ -60,6 +61,21 @@ def test_the_python_examples_run(tmp_path: Path) -> None:
         assert run.returncode == 0, run.stderr
         said += run.stdout
     assert said == "0\npending 1\n"
+
+
+def test_the_example_of_tests_passes_as_it_is_shown(tmp_path: Path) -> None:
+    (example,) = re.findall(r"^## In tests$.*?^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    (tmp_path / "test_deploy.py").write_text(example)
+    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "flowruns", "-p", "anyio", "--rootdir=."]
+    run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    assert run.stdout.splitlines()[-1].startswith("4 passed"), run.stdout
+
+
+@pytest.mark.parametrize("name", [name for name in dir(Flowruns) if not name.startswith("_")] + ["url", "store"])
+def test_every_part_of_the_handle_is_in_its_table(name: str) -> None:
+    table = README.partition("\n| of `flowruns` |")[2].partition("\n\n")[0]
+    assert re.search(rf"^\|[^|]*`{name}[`(]", table, re.MULTILINE)
 
 
 def beside(command: str, path: Path) -> dict[str, str]:

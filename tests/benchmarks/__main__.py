@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests.benchmarks import start, tables
+from tests.benchmarks import fixtures, start, tables
 from tests.benchmarks.contenders import Ceiling, Contender, Flowruns, Followed, Part, copied, fill, peer
 from tests.benchmarks.load import GENERATOR, MOST_OTHERS, Load
 from tests.benchmarks.measure import Measured, Plan, measure
@@ -32,12 +32,17 @@ def main() -> int:
     options = arguments()
     print(f"{machine()}; load by {GENERATOR}\n")
     with tempfile.TemporaryDirectory(prefix="flowruns-benchmark-", dir=options.folder) as folder:
-        section = growth if options.growth else parts if options.parts else streams if options.streams else usual
-        told = section(options, Path(folder))
+        told = chosen(options)(options, Path(folder))
     if options.json:
         options.json.write_text(json.dumps(plain({"machine": machine(), "load_by": GENERATOR, **told}), indent=1))
     by_connections = [found for by in told["load"].values() for found in by.values()]
     return judged([one for found in by_connections for measured in found.values() for one in measured.loads])
+
+
+def chosen(options: argparse.Namespace) -> Callable[[argparse.Namespace, Path], dict[str, Any]]:
+    """The sections that *options* ask for."""
+    sections = {"growth": growth, "parts": parts, "streams": streams, "fixtures": of_fixtures}
+    return next((section for name, section in sections.items() if getattr(options, name)), usual)
 
 
 def usual(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -113,6 +118,13 @@ def streams(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {"load": results}
 
 
+def of_fixtures(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """What the fixtures cost tests."""
+    costs, suites = fixtures.costs(options.starts), fixtures.suites(options.rounds)
+    print(tables.fixtures(costs, fixtures.AIMS, suites), "\n")
+    return {"load": {}, "fixtures": costs, "suites": suites}
+
+
 def measured(
     operations: Mapping[str, Operation], contenders: Sequence[Contender], options: argparse.Namespace, answers: Path
 ) -> Results:
@@ -129,6 +141,8 @@ def measured(
 
 def judged(loads: Sequence[Load]) -> int:
     """Says how far the figures can be trusted; returns 1 if a request failed."""
+    if not loads:
+        return 0
     disturbed = sum(one.others > MOST_OTHERS for one in loads)
     failed = sum(one.failed for one in loads)
     print(f"{disturbed} of {len(loads)} measurements met other programs that used over {MOST_OTHERS:.0%} of a core.")
@@ -166,6 +180,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--growth", action="store_true", help="the long one: every operation as runs become more")
     parser.add_argument("--parts", action="store_true", help="what each part of it costs: the load without it")
     parser.add_argument("--streams", action="store_true", help="what followers cost whom no write concerns")
+    parser.add_argument("--fixtures", action="store_true", help="what they cost tests: start, reset and stop")
     parser.add_argument(
         "--peer",
         nargs="?",

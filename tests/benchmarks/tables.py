@@ -90,6 +90,12 @@ def imports(found: Mapping[str, Import]) -> str:
     return markdown(["import of", "ms", "of it flowruns' own", "modules"], rows)
 
 
+def fixtures(costs: Mapping[str, float], aims: Mapping[str, float], suites: Mapping[str, float]) -> str:
+    """What the fixtures' server takes in ms, and what many tests take."""
+    rows = [[name, f"{ms:.1f} ms", f"{aims[name]} ms"] for name, ms in costs.items()]
+    return markdown(["fixtures", "took", "at most"], [*rows, *([name, f"{s:.1f} s", ""] for name, s in suites.items())])
+
+
 def _cell(one: Measured) -> str:
     us = typical(one.loads)
     return f"{us.rate:,.0f} ({us.p50:.2f}, {us.p99:.1f})"
