@@ -6,15 +6,17 @@ possible are made: while jobs are performed, what is asked for gathers, and the 
 
 import asyncio
 import logging
+import os
 import sqlite3
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from secrets import token_bytes
 from typing import Any, Generic, NamedTuple, TypeVar
+from urllib.parse import quote
 
 import aiosqlite
 
@@ -46,6 +48,8 @@ MIGRATIONS: dict[int, str] = {
 
 _PAGE_SIZE = 4096  # a write dirties a dozen of these, and all of each goes to the log: 8192 makes a third more
 _LOG_BYTES = 32 * 1024 * 1024  # until it is folded in: the more, the more often a page was written in the meantime
+_WAIT_MS = 5000  # for another program's lock, where nobody asked for another time
+_BULK_CACHE_KIB = 65536  # what an import of 1,000,000 runs touches again and again: the ends of its indexes
 _LAST_WAIT_MS = 500  # for another program's lock, at the end
 _CACHE_KIB = 8192
 _PAGES_CACHE_KIB = 24576  # holds 10,000 runs: their pages need no system call
@@ -388,6 +392,80 @@ async def connect(path: str, *, lock_timeout: float, owner: str, synchronous: Sy
             runs = await _connection(stack, str(file), lock_timeout, _read_only)
             pages = await _connection(stack, str(file), lock_timeout, _read_only, _much_cached)
         return Database(one, runs, pages, key, guard, stack.pop_all().aclose)
+
+
+@contextmanager
+def opened(path: str, *, owner: str, make: bool = False) -> Iterator[sqlite3.Connection]:
+    """The database in the file *path* for the calling thread, while nobody serves it; a file that it had to *make* is
+    removed if the block fails. A commit waits for the disk.
+
+    Raises DatabaseInUse or DatabaseUnusable, also for what SQLite raises in the block.
+    """
+    file = _found(path, make)
+    with datafile.claimed(file, owner), datafile.created(file) if make else nullcontext(), _usable(file):
+        datafile.check_content(file)
+        with closing(_connected(str(file))) as connection:
+            prepare(connection)
+            _durable(connection, "full")
+            try:
+                yield connection
+            finally:
+                with suppress(sqlite3.Error):  # else the log stays: it is part of the data
+                    connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+
+
+@contextmanager
+def reading(path: str) -> Iterator[sqlite3.Connection]:
+    """The database in the file *path* for the calling thread, to be read only, whether it is served or not.
+
+    Raises DatabaseUnusable, also for what SQLite raises in the block.
+    """
+    file = _found(path)
+    with _usable(file):
+        datafile.check_content(file)
+        try:
+            connection = _read(str(file))
+        except sqlite3.OperationalError:
+            if not _lies_still(file):
+                raise
+            # In a folder where nothing can be written, not even the files that readers agree by: nobody writes there.
+            connection = _read(f"file:{quote(str(file))}?immutable=1")
+        with closing(connection):
+            yield connection
+
+
+def _read(file: str) -> sqlite3.Connection:
+    connection = _connected(file)
+    try:
+        _read_only(connection)
+        connection.execute("select count(*) from sqlite_schema").fetchone()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _lies_still(file: Path) -> bool:
+    """Whether *file* is all there is, and nothing can be put beside it."""
+    wal = file.with_name(file.name + "-wal")
+    return not os.access(file.parent, os.W_OK) and not (wal.exists() and wal.stat().st_size)
+
+
+def _found(path: str, make: bool = False) -> Path:
+    if path == MEMORY:
+        raise DatabaseUnusable(f"{MEMORY} is gone with the program that has it; name a file")
+    file = datafile.real_path(path)
+    datafile.check_name(file)
+    if not make and not file.exists():
+        raise DatabaseUnusable(f"{file} is not there; name a database file")
+    return file
+
+
+def _connected(file: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, isolation_level=None, cached_statements=256, uri=file.startswith("file:"))
+    connection.execute(f"pragma busy_timeout = {_WAIT_MS}")
+    connection.execute(f"pragma cache_size = {-_BULK_CACHE_KIB}")
+    return connection
 
 
 @contextmanager

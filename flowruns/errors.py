@@ -139,3 +139,11 @@ class DatabaseInUse(CannotStart):
 
 class DatabaseUnusable(CannotStart):
     """The file is not ours, damaged, newer, or out of reach."""
+
+
+class InputRefused(CannotStart):
+    """Lines of an import break rules; each was named, and none is kept."""
+
+
+class CannotWrite(CannotStart):
+    """A file that was asked for cannot be written."""

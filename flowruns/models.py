@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal, NamedTuple
 
-from msgspec import Meta, Raw, Struct, field
-from msgspec.json import Encoder
+from msgspec import DecodeError, Meta, Raw, Struct, field
+from msgspec.json import Encoder, decode
 
 # \A and \Z, as $ would let a newline pass at the end.
 Slug = Annotated[str, Meta(pattern=r"\A([a-z0-9_.-]+)\Z")]
@@ -59,6 +59,7 @@ def json_object(value: Raw) -> Raw:
 
 
 Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"}, extra={"check": instant})]
+UserId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]  # what SQLite keeps
 JsonObject = Annotated[Raw, Meta(extra_json_schema={"type": ["object", "null"]}, extra={"check": json_object})]
 
 _NULL = Raw(b"null")
@@ -189,6 +190,65 @@ class RunPut(Model, kw_only=True):
             reviewed_by=kept.reviewed_by,
             reviewed_at=kept.reviewed_at,
         )
+
+
+class AsSent(Model, kw_only=True):
+    """JSON whose line breaks a line of its own cannot hold."""
+
+    args: str | None = None
+    outputs: str | None = None
+
+
+class RunLine(RunPut, kw_only=True):
+    """A line of an import: the body of PUT, or, if it has `createdAt`, a whole run as `export` wrote it."""
+
+    created_at: Instant | None = None
+    created_by: UserId | None = None
+    updated_at: Instant | None = None
+    updated_by: UserId | None = None
+    reviewed_by: UserId | None = None
+    reviewed_at: Instant | None = None
+    as_sent: AsSent | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("created_at", "updated_at", "reviewed_at"):
+            if text := getattr(self, name):
+                setattr(self, name, instant(text))
+        if self.created_at and self.updated_at and self.updated_at < self.created_at:
+            raise RuleBroken("value_error", "updatedAt should not be before createdAt")
+        if self.as_sent:
+            self.args = _as_sent(self.args, self.as_sent.args)
+            self.outputs = _as_sent(self.outputs, self.as_sent.outputs)
+
+    def run(self, id: str, *, now: str, by: int | None, kept: Kept | None) -> FlowRun:
+        """The run of this line: a whole one keeps nothing of another, as a PUT does."""
+        if self.created_at is None:
+            return super().run(id, now=now, by=by, kept=kept)
+        own = Kept(self.created_at, self.created_by, self.reviewed_at, self.reviewed_by)
+        return super().run(id, now=self.updated_at or self.created_at, by=self.updated_by, kept=own)
+
+
+def line_of(doc: bytes) -> bytes:
+    """The line of the run *doc*, of which `RunLine` makes the same bytes. Raw line breaks, which stand between the
+    values of `args` and `outputs` only, are spaces there, and the text with them is told beside it.
+    """
+    if b"\n" not in doc:
+        return doc
+    run = decode(doc, type=FlowRun)
+    texts = {name: bytes(value).decode() for name, value in (("args", run.args), ("outputs", run.outputs))}
+    broken = {name: text for name, text in texts.items() if "\n" in text}
+    return b'%b,"asSent":%b}' % (doc.replace(b"\n", b" ")[:-1], encode(broken))
+
+
+def _as_sent(value: Raw, text: str | None) -> Raw:
+    """*text*, if it is *value* but for its line breaks: else somebody has changed the value since."""
+    if text is None or text.replace("\n", " ").encode() != bytes(value):
+        return value
+    try:
+        return decode(text, type=Raw)
+    except DecodeError:  # a line break within a string
+        return value
 
 
 class RunPost(Model, kw_only=True):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from msgspec.json import decode
 
@@ -13,7 +13,7 @@ from flowruns.conditions import Precondition
 from flowruns.database import Failed
 from flowruns.errors import AlreadyExists, NotFound
 from flowruns.filters import ALL, Where
-from flowruns.models import FlowRun, Kept, RunPut, encode, utc
+from flowruns.models import FlowRun, Kept, RunLine, RunPut, encode, utc
 from flowruns.paging import Window
 
 T = TypeVar("T")
@@ -155,6 +155,29 @@ def _heavy_page(connection: sqlite3.Connection, where: Where, window: Window) ->
     return Rows(b",".join(doc for _, doc in taken), rest[0], rest[1], lowest, highest, rest[2], rest[3])
 
 
+def documents(connection: sqlite3.Connection, where: Where, after: int, till: int) -> list[tuple[int, bytes]]:
+    """The first runs of *where* that were created after number *after* and up to *till*, each with its number: some at
+    a time, so that no read holds up the folding in of the log for long.
+    """
+    found: list[tuple[int, bytes]] = []
+    size = 0
+    sql = _walk(where, True, "cast(doc as blob)", str(MOST_CHANGES * 10))
+    with closing(connection.execute(sql, (after + 1, *where.args))) as rows:
+        for row in rows:
+            if row[0] > till or size > MOST_CHANGES_BYTES:
+                break
+            found.append(row)
+            size += len(row[1])
+    return found
+
+
+def count(connection: sqlite3.Connection, where: Where) -> int:
+    """How many runs of *where* there are."""
+    sql, args = _total(where)
+    total: int = connection.execute(f"select (select {sql})", args).fetchone()[0]
+    return total
+
+
 class Change(NamedTuple):
     """The last write to a run, of change number *seq*. It left *doc*; None: it deleted the run."""
 
@@ -251,7 +274,20 @@ class Delete(NamedTuple):
     when: Precondition
 
 
-Write = Create | Put | Delete
+OnConflict = Literal["replace", "skip", "fail"]
+
+
+class Restore(NamedTuple):
+    """A run to be made or replaced by the line of an import; with an id of ours, if *id* is None. Done, it tells
+    whether the run is new; None: there is one, and *on_conflict* leaves it as it is.
+    """
+
+    id: str | None
+    body: RunLine
+    on_conflict: OnConflict
+
+
+Write = Create | Put | Delete | Restore
 
 
 def write(
@@ -268,7 +304,7 @@ def write(
     batch = _Batch(number, utc(now), dict(found))
     outcomes = []
     for id, write in zip(ids, writes, strict=True):
-        if isinstance(write, Create) and write.id is None:
+        if isinstance(write, Create | Restore) and write.id is None:
             while id in batch.rows:  # taken, by somebody who chose it
                 id = make_id(now)
                 met = _find(connection, [id])[1]
@@ -312,6 +348,8 @@ class _Batch:
                     return self._put(id, write)
                 case Delete():
                     return self._delete(id, write)
+                case Restore():
+                    return self._restore(id, write)
         except Exception as error:
             return Failed(error)
 
@@ -332,6 +370,15 @@ class _Batch:
         write.when.require(str(row.seq))
         self.number += 1
         self.rows[id] = row._replace(created_seq=-self.number, seq=self.number, doc=None)
+
+    def _restore(self, id: str, write: Restore) -> bool | None:
+        row = self._live(id)
+        if row and write.on_conflict == "fail":
+            raise AlreadyExists(id)
+        if row and write.on_conflict == "skip":
+            return None
+        self._store(id, write.body, None, row)
+        return row is None
 
     def _live(self, id: str) -> Row | None:
         row = self.rows.get(id)
@@ -407,8 +454,8 @@ def _write_tags(connection: sqlite3.Connection, rows: Sequence[Row], found: dict
     for row in rows:
         was = found.get(row.id)
         if was is None or (was.created_seq, was.tags) != (row.created_seq, row.tags):
-            old |= _tag_rows(was)
-            new |= _tag_rows(row)
+            old |= tag_rows(was)
+            new |= tag_rows(row)
     connection.executemany("delete from tag where (key, value, created_seq) = (?, ?, ?)", old - new)
     added = list(new - old)
     for start in range(0, len(added), _MOST_TAGS):
@@ -419,7 +466,7 @@ def _write_tags(connection: sqlite3.Connection, rows: Sequence[Row], found: dict
         )
 
 
-def _tag_rows(row: Row | None) -> set["_TagRow"]:
+def tag_rows(row: Row | None) -> set["_TagRow"]:
     """The rows of `tag` for *row*: none for a deleted one."""
     if row is None or row.tags is None or row.created_seq < 0:
         return set()

@@ -174,6 +174,16 @@ def _literal(raw: Raw, type: Any, check: object, loc: Loc) -> Iterator[Fault]:
         yield choice_fault(loc, "literal_error", type.values)
 
 
+def _integer(raw: Raw, type: Any, check: object, loc: Loc) -> Iterator[Fault]:
+    number = _as(int, raw)
+    if number is None:
+        yield Fault(loc, "Input should be a valid integer", "int_type")
+    elif type.ge is not None and number < type.ge:
+        yield Fault(loc, f"Input should be greater than or equal to {type.ge}", "greater_than_equal")
+    elif type.le is not None and number > type.le:
+        yield Fault(loc, f"Input should be less than or equal to {type.le}", "less_than_equal")
+
+
 def _list(raw: Raw, type: Any, check: object, loc: Loc) -> Iterator[Fault]:
     items = _as(list[Raw], raw)
     if items is None:
@@ -184,6 +194,7 @@ def _list(raw: Raw, type: Any, check: object, loc: Loc) -> Iterator[Fault]:
 
 _KINDS: dict[type, Callable[..., Iterator[Fault]]] = {
     inspect.StrType: _text,
+    inspect.IntType: _integer,
     inspect.RawType: _raw,
     inspect.EnumType: _enum,
     inspect.LiteralType: _literal,

@@ -12,7 +12,7 @@ FLOORS = [
     {"filters"},
     {"queries", "news"},
     {"store"},
-    {"responses", "inputs", "openapi"},
+    {"responses", "inputs", "openapi", "transfer"},
     {"guard", "api", "feed", "logs"},
     {"app", "faults"},
     {"protocol", "server"},
@@ -24,7 +24,7 @@ FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in m
 PURE = FLOORS[0] | FLOORS[1] | FLOORS[2]
 ONLY = {
     "aiosqlite": {"database"},
-    "sqlite3": {"database", "queries", "store"},
+    "sqlite3": {"database", "queries", "store", "transfer"},
     "starlette": {"guard", "logs", "app"},
     "uvicorn": {"protocol", "server"},
     "click": {"cli", "control", "output", "parameters"},

@@ -1,0 +1,325 @@
+"""Lines in and out: what is kept, what is named, and that it is all or nothing."""
+
+import io
+import json
+import random
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowruns.conditions import ALWAYS
+from flowruns.database import opened, prepare, reading
+from flowruns.errors import InputRefused
+from flowruns.filters import where
+from flowruns.models import RunLine, RunPut, encode, line_of
+from flowruns.queries import Create, Delete
+from flowruns.queries import get as stored_runs
+from flowruns.queries import write as write_runs
+from flowruns.transfer import MOST_NAMED, USUAL, Loaded, Rules, Watch, export, lines, load
+from flowruns.validation import decode
+from tests.conftest import REAL_RUNS
+
+Run = dict[str, Any]
+NOW = datetime(2025, 1, 20, 18, 53, 3, 558000, UTC)
+WHOLE = {
+    "createdAt": "2024-02-29T00:00:00.000Z", "createdBy": 7, "updatedAt": "2024-03-01T00:00:00.000Z", "updatedBy": 8,
+    "reviewedBy": 9, "reviewedAt": "2024-03-02T00:00:00.000Z",
+}  # fmt: skip
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        prepare(connection)
+        yield connection
+
+
+def body(id: str = "a1", **fields: Any) -> Run:
+    return {"id": id, "flowId": "f", "flowType": "automation", **fields}
+
+
+def text(*runs: Run | str) -> bytes:
+    return "".join(f"{run if isinstance(run, str) else json.dumps(run)}\n" for run in runs).encode()
+
+
+def loaded(connection: sqlite3.Connection, data: bytes, rules: Rules = USUAL) -> tuple[Loaded | str, list[str]]:
+    """What came of an import, or why it was refused, and the faults that it named."""
+    faults: list[str] = []
+    try:
+        told = load(connection, lines([("x", io.BytesIO(data))]), rules, Watch(faults.append), clock=lambda: NOW)
+        return told, faults
+    except InputRefused as error:
+        return str(error), faults
+
+
+def exported(connection: sqlite3.Connection, query: str = "") -> bytes:
+    written: list[bytes] = []
+    chosen = where([tuple(pair.split("=")) for pair in query.split("&") if pair], [])  # type: ignore[misc]  # two parts
+    runs = export(connection, written.append, chosen)
+    data = b"".join(written)
+    assert data.count(b"\n") == runs
+    return data
+
+
+def ids(data: bytes) -> list[str]:
+    return [json.loads(line)["id"] for line in data.splitlines()]
+
+
+# Round trips
+
+
+def test_export_and_import_and_export_again_gives_the_same_bytes(connection: sqlite3.Connection) -> None:
+    assert loaded(connection, REAL_RUNS.read_bytes()) == (Loaded(created=346), [])
+    first = exported(connection)
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as other:
+        prepare(other)
+        assert loaded(other, first) == (Loaded(created=346), [])
+        assert exported(other) == first
+
+
+def test_whole_run_keeps_who_made_it_and_when(connection: sqlite3.Connection) -> None:
+    assert loaded(connection, text(body(**WHOLE)))[0] == Loaded(created=1)
+    run = json.loads(exported(connection))
+    assert {name: run[name] for name in WHOLE} == WHOLE
+
+
+def test_body_of_put_is_written_as_a_put_writes_it(connection: sqlite3.Connection) -> None:
+    loaded(connection, text(body(updatedBy=8, reviewedBy=9, logs=[{"message": "hi"}])))
+    run = json.loads(exported(connection))
+    assert (run["createdAt"], run["updatedAt"], run["phase"]) == ("2025-01-20T18:53:03.558Z",) * 2 + ("pending",)
+    assert (run["createdBy"], run["updatedBy"], run["reviewedBy"]) == (None, None, None)
+    assert run["logs"] == [
+        {"timestamp": "2025-01-20T18:53:03.558Z", "message": "hi", "level": "info", "action": None}
+    ]  # fmt: skip
+
+
+def test_body_of_put_keeps_of_the_run_that_it_replaces_what_a_put_keeps(connection: sqlite3.Connection) -> None:
+    loaded(connection, text(body(**WHOLE)))
+    assert loaded(connection, text(body(phase="failed")))[0] == Loaded(replaced=1)
+    run = json.loads(exported(connection))
+    assert (run["phase"], run["createdBy"], run["reviewedBy"], run["updatedBy"]) == ("failed", 7, 9, None)
+
+
+def test_whole_run_replaces_all_of_the_one_that_there_is(connection: sqlite3.Connection) -> None:
+    loaded(connection, text(body(**WHOLE)))
+    loaded(connection, text(body(createdAt="2020-01-01T00:00:00Z")))
+    run = json.loads(exported(connection))
+    assert [run[name] for name in WHOLE] == ["2020-01-01T00:00:00.000Z", None] * 2 + [None, None]
+
+
+def test_line_without_an_id_gets_one_that_sorts_by_time(connection: sqlite3.Connection) -> None:
+    run = {"flowId": "f", "flowType": "automation"}
+    assert loaded(connection, text(run, run, run))[0] == Loaded(created=3)
+    made = ids(exported(connection))
+    assert made == sorted(made)
+    assert len(set(made)) == 3
+
+
+def test_order_of_creation_is_that_of_the_lines(connection: sqlite3.Connection) -> None:
+    loaded(connection, text(body("c", **WHOLE), body("a"), body("b")))
+    assert ids(exported(connection)) == ["c", "a", "b"]
+
+
+def test_run_that_was_deleted_can_be_imported_again(connection: sqlite3.Connection) -> None:
+    loaded(connection, text(body("a"), body("b")))
+    data = exported(connection)
+    connection.execute("begin")
+    write_runs(connection, [Delete("a", ALWAYS)], now=NOW, make_id=str)
+    connection.execute("commit")
+    assert loaded(connection, data)[0] == Loaded(created=1, replaced=1)
+    assert ids(exported(connection)) == ["b", "a"]
+
+
+ODD = [
+    '{"a":\n1}', '{\n}', '{"a": [1,\r\n\n 2]}', '{"n": 1e400, "z": -0, "big": ' + "9" * 309 + "}", '{"a":1,"a":2}',
+    '{"\\u0000": "\\n\\u2028"}', '{"text": "\u2028\u0085é🙂"}', '{"a":' * 90 + "1" + "}" * 90, '{"x": " \\n ",\n"y":0}',
+    "{}", "null", '{ "a" : "\\ud83d\\ude42" }',
+]  # fmt: skip
+
+
+def test_json_as_it_was_sent_survives_a_round_trip_however_it_is_laid_out(connection: sqlite3.Connection) -> None:
+    """Random trials."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    words = ["", "a", "a:b", 'quo"te', "\\", "\n", "é🙂", "\x00", "\u2028", "x" * 300]
+    sent = []
+    for number in range(300):
+        tags = [{"key": chance.choice(words), "value": chance.choice(words)} for _ in range(chance.randrange(4))]
+        logs = [{"message": chance.choice(words)} for _ in range(chance.randrange(3))]
+        fields = [
+            f'"id":"r-{number}"', '"flowId":"f"', '"flowType":"reference"', f'"tags":{json.dumps(tags)}',
+            f'"args":{chance.choice(ODD)}', f'"outputs":{chance.choice(ODD)}', f'"logs":{json.dumps(logs)}',
+        ]  # fmt: skip
+        chance.shuffle(fields)
+        sent.append("{" + ", ".join(fields) + "}")
+    bodies = [decode(one.encode(), RunPut) for one in sent]
+    connection.execute("begin")
+    write_runs(connection, [Create(one.id, one, chance.choice([None, 7])) for one in bodies], now=NOW, make_id=str)
+    connection.execute("commit")
+    first = exported(connection)
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as other:
+        prepare(other)
+        assert loaded(other, first) == (Loaded(created=300), [])
+        assert exported(other) == first
+        names = [f"r-{number}" for number in range(300)]
+        docs = [[one and one.doc for one in stored_runs(each, names)] for each in (connection, other)]
+        assert docs[0] == docs[1]
+
+
+def test_exported_line_with_line_breaks_is_one_line_that_can_be_put() -> None:
+    sent = decode(text(body(args="?")).replace(b'"?"', b'{"a":\n 1}').strip(), RunLine)
+    line = line_of(encode(sent.run("a1", now="2025-01-20T18:53:03.558Z", by=None, kept=None)))
+    assert b"\n" not in line
+    assert bytes(decode(line, RunPut).args) == b'{"a":  1}'
+    assert bytes(decode(line, RunLine).args) == b'{"a":\n 1}'
+
+
+@pytest.mark.parametrize(
+    ("args", "as_sent"),
+    [
+        ('{"a": 2}', '{"a":\n1}'),  # somebody has changed it since
+        ('{"a":" "}', '{"a":"\n"}'),  # a line break in a string is no JSON
+        ("null", "{\n}"), ("{ }", ""),
+    ],
+)  # fmt: skip
+def test_text_as_it_was_sent_that_is_not_that_of_the_value_is_passed_over(args: str, as_sent: str) -> None:
+    line = f'{{"id":"a","flowId":"f","flowType":"reference","args":{args},"asSent":{json.dumps({"args": as_sent})}}}'
+    assert bytes(decode(line.encode(), RunLine).args).decode() == args
+
+
+# Faults
+
+
+def test_every_fault_of_every_line_is_named_and_nothing_is_imported(connection: sqlite3.Connection) -> None:
+    data = text(
+        body("a"), '{"id":"B","tags":[{"key":1}]}', "", '{"a" 1}', body("c", createdAt="x", createdBy="7"),
+        body("d", createdBy=2**63, updatedBy=-(2**63) - 1, reviewedBy=1.5, createdAt="2025-01-01T00:00:00"),
+        body("e", createdAt="2025-01-02T00:00:00Z", updatedAt="2025-01-01T00:00:00Z"),
+    )  # fmt: skip
+    refused, faults = loaded(connection, data)
+    assert refused == "13 faults in 5 lines of 6; nothing was imported"
+    assert faults == [
+        "x:2: body.flowId: Field required",
+        "x:2: body.flowType: Field required",
+        "x:2: body.id: String should match pattern '^([a-z0-9_.-]+)$'",
+        "x:2: body.tags.0.key: Input should be a valid string",
+        "x:2: body.tags.0.value: Field required",
+        "x:4: byte 5: JSON decode error: expected ':'",
+        "x:5: body.createdAt: Input should be a valid datetime: RFC 3339, as 2025-01-20T18:53:03.558Z",
+        "x:5: body.createdBy: Input should be a valid integer",
+        "x:6: body.createdAt: Input should have timezone info: Z, or an offset as +02:00",
+        f"x:6: body.createdBy: Input should be less than or equal to {2**63 - 1}",
+        f"x:6: body.updatedBy: Input should be greater than or equal to {-(2**63)}",
+        "x:6: body.reviewedBy: Input should be a valid integer",
+        "x:7: body: updatedAt should not be before createdAt",
+    ]
+    assert exported(connection) == b""
+
+
+def test_hundred_faults_are_named_and_the_rest_counted(connection: sqlite3.Connection) -> None:
+    refused, faults = loaded(connection, text(*["{}"] * 70))
+    assert len(faults) == MOST_NAMED + 1
+    assert faults[-1] == "and 40 more"
+    assert str(refused).startswith("140 faults in 70 lines of 70;")
+
+
+def test_fault_cannot_forge_a_line_of_ours(connection: sqlite3.Connection) -> None:
+    _, faults = loaded(connection, text(body("a"), body("a\n\x1b[31mflowruns: all is well")))
+    assert all(fault.isprintable() for fault in faults)
+
+
+def test_valid_lines_are_imported_where_invalid_ones_are_skipped(connection: sqlite3.Connection) -> None:
+    told, faults = loaded(connection, text(body("a"), "{}", body("b")), Rules(skip_invalid=True))
+    assert told == Loaded(created=2, invalid=1)
+    assert str(told) == "2 created, 0 replaced, 1 invalid lines skipped"
+    assert len(faults) == 2
+    assert ids(exported(connection)) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "told", "phases"),
+    [
+        (Rules(), Loaded(created=1, replaced=2), {"a": "late", "b": "new"}),
+        (Rules("skip"), Loaded(created=1, left=2), {"a": "old", "b": "new"}),
+        (Rules("fail"), None, {"a": "old"}),
+        (Rules("fail", skip_invalid=True), Loaded(created=1, invalid=2), {"a": "old", "b": "new"}),
+    ],
+)
+def test_lines_are_written_one_after_the_other(
+    connection: sqlite3.Connection, rules: Rules, told: Loaded | None, phases: dict[str, str]
+) -> None:
+    loaded(connection, text(body("a", phase="old")))
+    given = text(body("a", phase="new"), body("b", phase="new"), body("a", phase="late"))
+    found, faults = loaded(connection, given, rules)
+    assert found == told or told is None
+    if rules.on_conflict == "fail":
+        assert faults == [f"x:{number}: body.id: There is a flow run 'a' already" for number in (1, 3)]
+    assert {run["id"]: run["phase"] for run in map(json.loads, exported(connection).splitlines())} == phases
+
+
+def test_empty_lines_marks_of_windows_and_no_last_newline_are_no_faults(connection: sqlite3.Connection) -> None:
+    data = b"\xef\xbb\xbf" + text(body("a")).replace(b"\n", b"\r\n") + b"\r\n  \n" + text(body("b")).rstrip()
+    assert loaded(connection, data) == (Loaded(created=2), [])
+    assert loaded(connection, b"\xef\xbb\xbf") == (Loaded(), [])
+    assert loaded(connection, b"") == (Loaded(), [])
+
+
+# All or nothing
+
+
+def test_watcher_that_raises_undoes_everything(connection: sqlite3.Connection) -> None:
+    def at(runs: int, size: int) -> None:
+        if runs > 500:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load(connection, lines([("x", io.BytesIO(text(*[body(f"r{n}") for n in range(2000)])))]), watch=Watch(at=at))
+    assert exported(connection) == b""
+    assert connection.execute("select seq, runs from clock").fetchone() == (0, 0)
+
+
+def test_failing_import_leaves_the_file_as_it_was_and_removes_a_new_one(tmp_path: Path) -> None:
+    file, data = tmp_path / "a.db", text(*[body(f"r{n}") for n in range(1000)])
+    with opened(str(file), owner="x", make=True) as connection:
+        loaded(connection, data)
+    before = file.read_bytes()
+    for name in ("a.db", "new.db"):
+        with pytest.raises(InputRefused), opened(str(tmp_path / name), owner="x", make=True) as connection:
+            load(connection, lines([("x", io.BytesIO(data.replace(b"automation", b"scorecard") + b"{}\n"))]))
+        assert [path.name for path in tmp_path.iterdir()] == ["a.db"]
+    assert file.read_bytes() == before
+
+
+# Exports
+
+
+def test_export_is_filtered_as_pages_are(connection: sqlite3.Connection) -> None:
+    tags = [{"key": "env", "value": "prod"}]
+    loaded(connection, text(body("a", phase="failed"), body("b", phase="failed", tags=tags), body("c", tags=tags)))
+    assert ids(exported(connection, "phase=failed")) == ["a", "b"]
+    assert ids(exported(connection, "phase=failed&tag=env:prod")) == ["b"]
+    assert ids(exported(connection, "flowId=g")) == []
+
+
+def test_export_leaves_out_what_comes_meanwhile_and_what_is_gone(tmp_path: Path) -> None:
+    file = str(tmp_path / "a.db")
+    with opened(file, owner="x", make=True) as connection:
+        loaded(connection, text(*[body(f"r{n}") for n in range(3000)]))
+        written: list[bytes] = []
+
+        def write(data: bytes) -> None:
+            if not written:
+                loaded(connection, text(body("late"), body("r0", phase="late"), body("r2999", phase="late")))
+            written.append(data)
+
+        with reading(file) as other:
+            assert export(other, write) == 3000
+    runs = {run["id"]: run["phase"] for run in map(json.loads, b"".join(written).splitlines())}
+    assert len(runs) == 3000
+    assert (runs["r0"], runs["r2999"]) == ("pending", "late")
