@@ -12,17 +12,26 @@ import click
 from msgspec.json import decode
 
 from flowruns import __version__
-from flowruns.errors import CannotStart, DatabaseInUse, DatabaseUnusable, PortTaken
+from flowruns.errors import CannotStart, DatabaseInUse, DatabaseUnusable, InputRefused, PortTaken
 from flowruns.output import say, tell
 from flowruns.parameters import DATABASE, Bytes, Host, Origin, Seconds, is_loopback, read_tokens
 from flowruns.settings import DEFAULTS, KIB, MEMORY, MIB, Settings
 
 _HURRY_SECONDS = 1.0  # after which the end waits for no request any more: whoever asked is gone
-EXIT_CODES: dict[type[CannotStart], int] = {PortTaken: 3, DatabaseInUse: 4, DatabaseUnusable: 5}
+EXIT_CODES: dict[type[CannotStart], int] = {PortTaken: 3, DatabaseInUse: 4, DatabaseUnusable: 5, InputRefused: 6}
 
 
 # The other commands, each with the module that has it as a click command of that name: a start imports none of them.
-ELSEWHERE = {"status": "control", "stop": "control"}
+ELSEWHERE = {
+    "status": "control",
+    "stop": "control",
+    "import": "data_commands",
+    "export": "data_commands",
+    "backup": "data_commands",
+    "check": "data_commands",
+    "prune": "data_commands",
+    "vacuum": "data_commands",
+}
 
 
 class Main(click.Group):

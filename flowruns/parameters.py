@@ -4,14 +4,25 @@ import math
 import os
 import re
 import sys
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from secrets import token_urlsafe
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import click
 
+from flowruns.errors import Fault
+from flowruns.filters import FILTERS, Where, where
+
 DATABASE = click.argument("database", default="flowruns.db", envvar="FLOWRUNS_DATABASE")
+# An option where the argument is another file, or none: one form for all commands on what is in the file.
+DATABASE_OPTION = click.option(
+    "-d", "--database", default="flowruns.db", show_default=True, metavar="DATABASE", envvar="FLOWRUNS_DATABASE",
+    help="The file of the runs.",
+)  # fmt: skip
+_BUFFER = 1 << 20  # bytes of a file that are read at once
+_AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}  # seconds
 
 
 class Bytes(click.ParamType[int]):
@@ -41,6 +52,39 @@ class Seconds(click.FloatRange):
         return seconds
 
 
+class Age(click.ParamType[float]):
+    """A time that has passed, in seconds: a number of s, m, h, d or w."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds of *value*."""
+        match = re.fullmatch(r"(\d{1,9})\s*([smhdw])", str(value), re.ASCII | re.IGNORECASE)
+        if match is None:
+            self.fail(f"{value!r} is not an age: give for example 30d, 12h or 8w", param, ctx)
+        return float(int(match[1]) * _AGES[match[2].lower()])
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """*command* with an option for each filter of the API, by its name there or with hyphens."""
+    for filter in reversed(FILTERS):
+        words = re.sub(r"(?=[A-Z])", "-", filter.name).lower()
+        names = [f"--{words}"] if words == filter.name else [f"--{words}", f"--{filter.name}"]
+        several = "any of them" if filter.several == " or " else "all of them"
+        meaning = f"{filter.meaning[0].upper()}{filter.meaning[1:]}. Repeatable: {several}."
+        command = click.option(*names, filter.name, multiple=True, metavar="VALUE", help=meaning)(command)
+    return command
+
+
+def chosen(filters: Mapping[str, tuple[str, ...]]) -> Where:
+    """The runs that the values of `filter_options` choose. Raises click.UsageError, which names every fault."""
+    faults: list[Fault] = []
+    found = where([(name, text) for name, texts in filters.items() for text in texts], faults)
+    if faults:
+        raise click.UsageError("; ".join(f"{fault.loc[-1]}: {fault.msg}" for fault in faults))
+    return found
+
+
 class Host(click.ParamType[str]):
     """A host's name or address, as it stands in a Host header."""
 
@@ -63,6 +107,28 @@ class Origin(click.ParamType[str]):
         if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s?#]+", value.lower()):
             self.fail(f"{value!r} is not an origin: give for example https://portal.example", param, ctx)
         return str(value.lower())
+
+
+def open_input(name: str, *, spool: bool = False) -> BinaryIO:
+    """The file *name*, open; standard input for `-`, or all that came of it, if it is to *spool*. Raises
+    click.UsageError.
+    """
+    try:
+        if name != "-":
+            return open(name, "rb", buffering=_BUFFER)
+        if sys.stdin is None:
+            raise click.UsageError("- cannot be read: standard input is closed")
+        if not spool:
+            return sys.stdin.buffer
+        from shutil import copyfileobj
+        from tempfile import TemporaryFile
+
+        file = TemporaryFile()  # noqa: SIM115  # whoever called closes it
+        copyfileobj(sys.stdin.buffer, file)
+        file.seek(0)
+        return file
+    except OSError as error:
+        raise click.UsageError(f"{name} cannot be read: {error.strerror}") from None
 
 
 def is_loopback(host: str) -> bool:

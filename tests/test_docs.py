@@ -52,6 +52,25 @@ def test_the_conversation_goes_as_it_is_shown(server: str) -> None:
         assert masked(told) == masked(shown), command
 
 
+@pytest.mark.skipif(os.name == "nt", reason="the commands are for a POSIX shell")
+def test_the_commands_on_data_go_as_they_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "runs.ndjson").write_text(
+        '{"id": "a", "flowId": "f", "flowType": "automation", "phase": "failed"}\n'
+        '{"flowType": "automation", "tags": [{"key": "env"}]}\n'
+        '{"id": "b", "flowId": "f", "flowType": "automation"}\n{"id": "c", "f"}\n'
+    )
+    (shown,) = re.findall(r"^```console\n(\$ flowruns import .*?)^```$", README, re.MULTILINE | re.DOTALL)
+    env = beside("flowruns", tmp_path)
+    said = ""
+    for command in re.findall(r"^\$ (.*)$", shown, re.MULTILINE):
+        run = subprocess.run(
+            f"({command}) 2>&1" if "2>" not in command else command,
+            shell=True, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True, timeout=30,
+        )  # fmt: skip
+        said += f"$ {command}\n{run.stdout}\n"
+    assert said == shown
+
+
 def test_the_python_examples_run(tmp_path: Path) -> None:
     said = ""
     for example in re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL):

@@ -8,26 +8,26 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "flowruns"
 FLOORS = [
     {"errors", "settings", "__init__"},
-    {"models", "validation", "paging", "conditions", "ids", "datafile", "database"},
+    {"models", "validation", "paging", "conditions", "ids", "datafile", "files", "database"},
     {"filters"},
     {"queries", "news"},
     {"store"},
-    {"responses", "inputs", "openapi", "transfer"},
+    {"responses", "inputs", "openapi", "transfer", "upkeep"},
     {"guard", "api", "feed", "logs"},
     {"app", "faults"},
     {"protocol", "server"},
-    {"embed", "sidecar", "parameters", "output"},
-    {"cli", "control", "__main__", "testing"},
+    {"embed", "sidecar", "parameters", "output", "progress", "interrupts"},
+    {"cli", "control", "data_commands", "__main__", "testing"},
     {"pytest_plugin"},
 ]
 FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
 PURE = FLOORS[0] | FLOORS[1] | FLOORS[2]
 ONLY = {
     "aiosqlite": {"database"},
-    "sqlite3": {"database", "queries", "store", "transfer"},
+    "sqlite3": {"database", "queries", "store", "transfer", "upkeep"},
     "starlette": {"guard", "logs", "app"},
     "uvicorn": {"protocol", "server"},
-    "click": {"cli", "control", "output", "parameters"},
+    "click": {"cli", "control", "data_commands", "output", "parameters"},
 }
 IMPURE = {"asyncio", "time", "socket", "threading", "starlette", "uvicorn", "aiosqlite", "sqlite3"}
 

@@ -1,0 +1,287 @@
+"""The commands on what is in a file: in and out, copies, and care."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, BinaryIO
+
+import click
+
+from flowruns import queries, transfer, upkeep
+from flowruns.database import opened, reading
+from flowruns.datafile import SCHEMA_VERSION, check_name, claimed, real_path
+from flowruns.errors import CannotWrite, DatabaseUnusable
+from flowruns.files import replaced
+from flowruns.interrupts import Interrupts
+from flowruns.output import say, tell
+from flowruns.parameters import DATABASE_OPTION, Age, chosen, filter_options, open_input
+from flowruns.progress import Progress
+from flowruns.transfer import Rules, Watch
+
+_STDOUT = 1
+
+
+class OnDatabase(click.Command):
+    """A command that takes the database as an option, and says so where it is given as `serve` takes it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """What click makes of *args*. Raises click.UsageError."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if "extra argument" not in error.message:
+                raise
+            raise click.UsageError(f"{error.message.rstrip('.')}: name the database with --database", ctx) from None
+
+
+@click.command("import", cls=OnDatabase)
+@click.argument("files", nargs=-1, required=True, metavar="FILE…", type=click.Path(allow_dash=True))
+@DATABASE_OPTION
+@click.option("--skip-invalid", is_flag=True, help="Import the valid lines, whatever is wrong with others.")
+@click.option(
+    "--on-conflict", default="replace", show_default=True, type=click.Choice(["replace", "skip", "fail"]),
+    help="What becomes of a run that there is already, or that an earlier line has made.",
+)  # fmt: skip
+def import_command(files: tuple[str, ...], database: str, skip_invalid: bool, on_conflict: queries.OnConflict) -> None:
+    """Import runs from FILEs of one JSON object a line, - for standard input: all of them, or none.
+
+    A line is the body of a PUT, or what `flowruns export` wrote, which keeps who created, updated and reviewed a run
+    and when. Every fault is named by file and line. Exit code 6: there were some, and nothing was imported; 4: the
+    database is being served.
+
+    \b
+    flowruns import runs.ndjson
+    flowruns export -d old.db --phase failed | flowruns import -d new.db -
+    """  # noqa: D301  # click reads the escape
+    with ExitStack() as stack:
+        inputs = [(name, stack.enter_context(open_input(name))) for name in files]
+        total = size_of([file for _, file in inputs])
+        progress = stack.enter_context(Progress("importing"))
+
+        def fault(line: str) -> None:
+            progress.clear()
+            say(line)
+
+        def at(runs: int, size: int) -> None:
+            progress.at(runs, size / total if total else None)
+
+        with (
+            interruptible() as interrupts,
+            opened(database, owner=f"pid {os.getpid()}, an import", make=True) as connection,
+            interrupts.allowed(),
+        ):
+            watch = Watch(fault, at, interrupts.too_late)
+            loaded = transfer.load(connection, transfer.lines(inputs), Rules(on_conflict, skip_invalid), watch)
+    tell(f"{database}: {loaded}")
+
+
+@click.command("export", cls=OnDatabase)
+@DATABASE_OPTION
+@filter_options
+@click.option(
+    "-o", "--output", default="-", metavar="FILE", help="Where to, instead of standard output: whole, or not at all."
+)
+def export_command(database: str, output: str, **filters: tuple[str, ...]) -> None:
+    """Export runs, oldest first, as one JSON object a line, which `flowruns import` reads back to the same bytes.
+
+    The database may be served meanwhile: each run is written as it is then, and those that come later are not.
+
+    \b
+    flowruns export -o runs.ndjson
+    flowruns export --flow-id deploy-web --created-after 2026-01-01T00:00:00Z | jq .phase
+    """  # noqa: D301  # click reads the escape
+    where = chosen(filters)
+    with interruptible() as interrupts, reading(database) as connection, Progress("exporting") as progress:
+        must_be_newest(connection, database)
+        total = queries.count(connection, where) if progress.shown else 0
+
+        def at(runs: int) -> None:
+            progress.at(runs, runs / total if total else None)
+
+        if output == "-":
+            # Whoever closes the pipe has what it wanted.
+            with writing("standard output"), suppress(BrokenPipeError), interrupts.allowed():
+                transfer.export(connection, partial(write_all, _STDOUT), where, at)
+            return
+        with output_file(output, database) as file, interrupts.allowed():
+            runs = transfer.export(connection, partial(write_all, file), where, at)
+    tell(f"{output}: {runs} runs")
+
+
+@click.command("backup", cls=OnDatabase)
+@click.argument("file", metavar="FILE")
+@DATABASE_OPTION
+@click.option("--force", is_flag=True, help="Replace FILE if there is one.")
+def backup_command(file: str, database: str, force: bool) -> None:
+    """Copy the database to FILE, whole, whoever serves it meanwhile: every write that was acknowledged before.
+
+    \b
+    flowruns backup runs-$(date +%F).db
+    """  # noqa: D301  # click reads the escape
+    target = real_path(file)
+    check_name(target)
+    if target == real_path(database):
+        raise click.UsageError("FILE is the database itself; name another file")
+    if target.exists() and not force:
+        raise click.UsageError(f"{file} exists; name another file, or say --force to replace it")
+    with (
+        interruptible() as interrupts,
+        reading(database) as connection,
+        writing(file),
+        claimed(target, f"pid {os.getpid()}, a backup"),  # FILE may be a database that is served
+        replaced(target, force=force) as part,
+        Progress("copying", "MB") as progress,
+        interrupts.allowed(),
+    ):
+        wal = target.with_name(target.name + "-wal")
+        if wal.exists() and wal.stat().st_size:  # it would be taken for a part of the copy
+            raise CannotWrite(f"{wal} belongs to another database; name another file")
+        size = upkeep.copy(connection, part, progress.at)
+    tell(f"{file}: {megabytes(size)}")
+
+
+@click.command("check", cls=OnDatabase)
+@DATABASE_OPTION
+def check_command(database: str) -> None:
+    """Check that the file is whole: its pages, its schema, its counts, and each run. Exit code 5: it is not."""
+    with (
+        interruptible() as interrupts,
+        reading(database) as connection,
+        Progress("checking") as progress,
+        interrupts.allowed(),
+    ):
+        checked = upkeep.check(connection, progress.at)
+    for finding in checked.findings:
+        tell(finding)
+    if checked.findings:
+        raise DatabaseUnusable(f"{database} is damaged: restore it from a backup, or export what can be read")
+    if checked.schema < SCHEMA_VERSION:
+        tell(f"{database} is well as far as can be seen: schema {checked.schema} is of an older flowruns")
+    else:
+        tell(f"{database} is well: {checked.runs} runs, {checked.deleted} deleted, schema {checked.schema}")
+
+
+@click.command("prune", cls=OnDatabase)
+@DATABASE_OPTION
+@click.option("--older-than", required=True, type=Age(), help="By createdAt: 30d, say, or 12h; of s, m, h, d, w.")
+@click.option("--keep-failed", is_flag=True, help=f"Keep those whose phase is {', '.join(upkeep.FAILED[:4])} or so.")
+@click.option("--dry-run", is_flag=True, help="Only say how many it would be.")
+def prune_command(database: str, older_than: float, keep_failed: bool, dry_run: bool) -> None:
+    """Delete the runs that were created long ago: all of them, or none. Exit code 4: the database is being served.
+
+    The room that they leave is used again; `flowruns vacuum` makes the file smaller.
+
+    \b
+    flowruns prune --older-than 30d --keep-failed --dry-run
+    """  # noqa: D301  # click reads the escape
+    now = datetime.now(UTC)
+    try:
+        before = now - timedelta(seconds=older_than)
+    except OverflowError:
+        raise click.UsageError("--older-than goes back beyond the year 1") from None
+    if dry_run:
+        with interruptible() as interrupts, reading(database) as connection, interrupts.allowed():
+            must_be_newest(connection, database)
+            pruned = upkeep.prunable(connection, before, keep_failed=keep_failed)
+    else:
+        with (
+            interruptible() as interrupts,
+            opened(database, owner=f"pid {os.getpid()}, a prune") as connection,
+            Progress("pruning") as progress,
+            interrupts.allowed(),
+        ):
+            commits = interrupts.too_late
+            pruned = upkeep.prune(connection, before, progress.at, commits, keep_failed=keep_failed, now=now)
+    kept = f", {pruned.kept} failed ones kept" if keep_failed else ""
+    tell(f"{database}: {pruned.deleted} runs {'would be ' * dry_run}deleted{kept}")
+
+
+@click.command("vacuum", cls=OnDatabase)
+@DATABASE_OPTION
+def vacuum_command(database: str) -> None:
+    """Make the file as small as what is in it. Exit code 4: the database is being served.
+
+    That runs were deleted stays known, so that clients that were away are told.
+    """
+    with (
+        interruptible() as interrupts,
+        opened(database, owner=f"pid {os.getpid()}, a vacuum") as connection,
+        Progress("vacuuming") as progress,
+        interrupts.allowed(),
+    ):
+        before = real_path(database).stat().st_size
+        upkeep.vacuum(connection, progress.at)
+    tell(f"{database}: {megabytes(real_path(database).stat().st_size)}, was {megabytes(before)}")
+
+
+@contextmanager
+def interruptible() -> Iterator[Interrupts]:
+    """While entered, what is allowed is interrupted by Ctrl+C and the like. Raises click.Abort then, once it is said
+    that nothing was changed.
+    """
+    with Interrupts() as interrupts:
+        try:
+            yield interrupts
+        except KeyboardInterrupt:
+            say("flowruns: interrupted, and nothing was changed")
+            raise click.Abort from None
+
+
+def size_of(files: list[BinaryIO]) -> int:
+    """The size of all *files*, in bytes; 0 if that of one of them is not known: a pipe."""
+    sizes = [os.fstat(file.fileno()).st_size for file in files]
+    return sum(sizes) if all(sizes) else 0
+
+
+@contextmanager
+def output_file(name: str, database: str) -> Iterator[int]:
+    """What *name* is written by: whole, or it stays as it was. Raises CannotWrite or click.UsageError."""
+    file = real_path(name)
+    if file == real_path(database):
+        raise click.UsageError("--output is the database itself; name another file")
+    with writing(name):
+        if file.exists() and not file.is_file():  # a pipe, say, which is not to be replaced
+            handle = os.open(file, os.O_WRONLY)
+            try:
+                yield handle
+            finally:
+                os.close(handle)
+            return
+        with replaced(file, force=True) as part:
+            handle = os.open(part, os.O_WRONLY)
+            try:
+                yield handle
+            finally:
+                os.close(handle)
+
+
+@contextmanager
+def writing(name: str) -> Iterator[None]:
+    """While entered, what goes wrong with the file *name* is told as CannotWrite."""
+    try:
+        yield
+    except FileExistsError:
+        raise CannotWrite(f"{name} exists by now; name another file, or say --force to replace it") from None
+    except OSError as error:
+        raise CannotWrite(f"{name} cannot be written: {error.strerror}") from None
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Writes all of *data*: a pipe may take a part at a time."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
+def must_be_newest(connection: Any, database: str) -> None:
+    """Nothing, unless the file is of an older schema, which only a start brings up to date. Raises DatabaseUnusable."""
+    version = connection.execute("pragma user_version").fetchone()[0]
+    if version < SCHEMA_VERSION:
+        raise DatabaseUnusable(f"{database} is of an older flowruns: serve it once, which brings it up to date")
+
+
+def megabytes(size: int) -> str:
+    """*size* in bytes, as people read it."""
+    return f"{size / 1_000_000:,.1f} MB"

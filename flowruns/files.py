@@ -1,0 +1,58 @@
+"""Files that are whole, or not there."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from secrets import token_hex
+
+
+@contextmanager
+def replaced(file: Path, *, force: bool) -> Iterator[Path]:
+    """A new file beside *file*, private to the user; it becomes *file* if the block succeeds, and is removed if not.
+
+    Raises FileExistsError where there is one, and not *force*.
+    """
+    if not force and file.exists():
+        raise FileExistsError(file)
+    part = file.with_name(f".{file.name}.{token_hex(4)}.part")
+    os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        yield part
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        if force:
+            os.replace(part, file)
+        else:
+            _appear(part, file)
+        _sync_folder(file.parent)
+    finally:
+        remove([part, *(part.with_name(part.name + end) for end in ("-journal", "-wal", "-shm"))])
+
+
+def _appear(part: Path, file: Path) -> None:
+    """Makes *part* be *file*, unless there is one by now."""
+    try:
+        os.link(part, file)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if file.exists():
+            raise FileExistsError(file) from None
+        os.rename(part, file)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove(files: Iterable[Path]) -> None:
+    """Removes *files*, those of them that there are."""
+    for file in files:
+        file.unlink(missing_ok=True)

@@ -1,0 +1,93 @@
+"""A line that tells how far something is: on stderr, for somebody who watches a terminal."""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TextIO
+
+_REDRAW_SECONDS = 0.1  # more often than that nobody reads it
+_BAR, _LEAST_BAR = 24, 8  # columns
+_CLEAR = "\r\x1b[K"
+_GREEN, _PLAIN = "\x1b[32m", "\x1b[0m"
+
+
+class Progress:
+    """While entered, a line that says how far *what* is, in *units*; it is gone at the end."""
+
+    def __init__(
+        self,
+        what: str,
+        units: str = "runs",
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._what = what
+        self._units = units
+        self._stream = stream or sys.stderr
+        self._clock = clock
+        self._began = clock()
+        self._drawn: float | None = None
+        self.shown = is_terminal(self._stream)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.clear()
+
+    def at(self, done: int, share: float | None = None) -> None:
+        """So many units are *done*, which is this *share* of all, if that is known."""
+        if not self.shown:
+            return
+        now = self._clock()
+        if now - (self._began if self._drawn is None else self._drawn) < _REDRAW_SECONDS:
+            return
+        self._drawn = now
+        self._write("\r" + self._line(done, share, now - self._began) + "\x1b[K")
+
+    def clear(self) -> None:
+        """Takes the line away; the next `at` draws it again."""
+        if self._drawn is not None:
+            self._write(_CLEAR)
+
+    def _line(self, done: int, share: float | None, seconds: float) -> str:
+        columns = shutil.get_terminal_size().columns - 1  # a line that wraps cannot be taken away
+        if share is None:
+            told = f"{done:,} {self._units}, {done / seconds:,.0f}/s" if done else duration(seconds)
+            return f"{self._what}  {told}"[:columns]
+        share = min(1.0, share)
+        left = f", {duration(seconds * (1 - share) / share)} left" if share else ""
+        told = f"{share:4.0%}  {done:,} {self._units}, {done / seconds:,.0f}/s{left}"
+        width = min(_BAR, columns - len(self._what) - len(told) - len("  [] "))
+        if width < _LEAST_BAR:
+            return f"{self._what}  {told}"[:columns]
+        bar = "=" * int(share * width)
+        shown = bar if not bar or "NO_COLOR" in os.environ else f"{_GREEN}{bar}{_PLAIN}"
+        return f"{self._what}  [{shown}{' ' * (width - len(bar))}] {told}"
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):  # the terminal is gone, or closed
+            self.shown = False
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether lines on *stream* can be drawn anew."""
+    try:
+        return stream.isatty() and os.environ.get("TERM") != "dumb"
+    except (AttributeError, ValueError):  # there is none, or it is closed
+        return False
+
+
+def duration(seconds: float) -> str:
+    """*seconds* as people read them."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,40 @@
+"""What replaces a file: whole, or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from flowruns.files import replaced
+from tests.test_datafile import contents
+
+
+def fails(part: Path) -> None:
+    part.with_name(part.name + "-wal").touch()
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_file_is_whole_or_not_there(tmp_path: Path, force: bool) -> None:
+    file = tmp_path / "a"
+    with pytest.raises(KeyboardInterrupt), replaced(file, force=force) as part:
+        fails(part)
+    assert contents(tmp_path) == {}
+    with replaced(file, force=force) as part:
+        part.write_text("new")
+        assert not file.exists()
+    assert file.read_text() == "new"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert list(contents(tmp_path)) == ["a"]
+
+
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_file_that_there_is_stays_unless_forced(tmp_path: Path, meanwhile: bool) -> None:
+    file = tmp_path / "a"
+    if not meanwhile:
+        file.write_text("theirs")
+    with pytest.raises(FileExistsError), replaced(file, force=False):
+        file.write_text("theirs")  # only then it is there, if it was not before
+    assert {name: data for name, (data, _) in contents(tmp_path).items()} == {"a": b"theirs"}
+    with replaced(file, force=True) as part:
+        part.write_text("ours")
+    assert file.read_text() == "ours"

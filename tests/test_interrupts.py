@@ -1,0 +1,60 @@
+"""When a signal is heard: where it leaves nothing half done."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from flowruns.interrupts import Interrupts
+
+
+def sent(number: int = signal.SIGINT) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_waits_until_it_is_allowed(number: int) -> None:
+    done = []
+    with Interrupts() as interrupts:
+        sent(number)
+        done.append("around")
+        with pytest.raises(KeyboardInterrupt), interrupts.allowed():
+            done.append("within")
+    assert done == ["around"]
+
+
+def test_signal_interrupts_what_is_allowed_and_not_what_comes_after() -> None:
+    with Interrupts() as interrupts:
+        with interrupts.allowed():
+            interrupts.too_late()
+            sent()
+        with pytest.raises(KeyboardInterrupt), interrupts.allowed():
+            pytest.fail("it came before")
+
+
+def test_second_signal_is_heard_anywhere() -> None:
+    with Interrupts():
+        sent()
+        with pytest.raises(KeyboardInterrupt):
+            sent()
+
+
+def test_handlers_are_those_of_before_in_the_end() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Interrupts():
+        assert signal.getsignal(signal.SIGINT) != before
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_other_thread_hears_nothing_and_goes_on() -> None:
+    done = []
+
+    def work() -> None:
+        with Interrupts() as interrupts, interrupts.allowed():
+            done.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [True]

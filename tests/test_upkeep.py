@@ -1,0 +1,227 @@
+"""Copies, checks, old runs and room: on files, without the command line."""
+
+import io
+import json
+import os
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from flowruns.database import opened, reading
+from flowruns.datafile import APPLICATION_ID
+from flowruns.filters import ALL
+from flowruns.queries import changes, last_number
+from flowruns.transfer import lines, load
+from flowruns.upkeep import FAILED, Checked, Pruned, check, copy, heard, prunable, prune, vacuum
+from tests.conftest import REAL_RUNS
+from tests.test_datafile import contents
+
+DAY = timedelta(days=1)
+NOW = datetime(2025, 1, 20, 18, 53, 3, 558000, UTC)
+
+
+def nothing(*_: object) -> None:
+    """Watches nothing."""
+
+
+@pytest.fixture
+def filled(path: Path) -> Path:
+    """A database of 346 real runs."""
+    with opened(str(path), owner="x", make=True) as connection, REAL_RUNS.open("rb") as file:
+        load(connection, lines([("x", file)]))
+    return path
+
+
+def checked(path: Path) -> Checked:
+    with reading(str(path)) as connection:
+        return check(connection, nothing)
+
+
+def altered(path: Path, sql: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(sql)
+
+
+# Reading leaves no trace
+
+
+def test_reading_leaves_the_file_and_its_folder_as_they_were(filled: Path) -> None:
+    before = contents(filled.parent)
+    with reading(str(filled)) as connection:
+        assert connection.execute("select count(*) from run").fetchone() == (346,)
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            connection.execute("delete from run")
+    assert contents(filled.parent) == before
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_file_in_a_folder_where_nothing_can_be_written_is_read(filled: Path) -> None:
+    filled.parent.chmod(0o500)
+    filled.chmod(0o400)
+    assert checked(filled) == Checked(346, 0, 2, [])
+    filled.parent.chmod(0o700)
+
+
+# Check
+
+
+def test_database_that_is_well_has_no_findings(filled: Path) -> None:
+    assert checked(filled) == Checked(346, 0, 2, [])
+
+
+@pytest.mark.parametrize(
+    ("sql", "finding"),
+    [
+        ("update clock set runs = 345", "clock: its number of runs is not theirs (1)"),
+        ("update clock set seq = 3", "clock: there are later writes than its last (1)"),
+        ("delete from tally where flow_type = 'reference'", "tally: kinds of runs counted wrongly (2)"),
+        ("insert into tally values ('f', 'reference', '', 1)",
+         "tally: kinds that it counts, and that no runs are of (1)"),
+        ("drop index run_by_time", "schema: index run_by_time is missing"),
+        ("drop trigger run_created; create trigger run_created after insert on run begin select 1; end",
+         "schema: trigger run_created is another"),
+        ("update run set doc = '{}' where created_seq = 7", "run {id}: its document is no run"),
+        ("update run set doc = replace(doc, '\"flowType\":\"', '\"flowType\":\"x') where created_seq = 7",
+         "run {id}: its document is no run"),
+        ("update run set created_by = 7 where created_seq = 7", "run {id}: created_by not as in its document"),
+        ("update run set tags = null where created_seq = 7", "run {id}: tags not as in its document"),
+        ("insert into tag values ('a', 'b', 7)", "tag: there are 1 that no run has"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(filled: Path, sql: str, finding: str) -> None:
+    with closing(sqlite3.connect(filled)) as connection:
+        (id,) = connection.execute("select id from run where created_seq = 7").fetchone()
+    altered(filled, sql)
+    assert finding.format(id=id) in checked(filled).findings
+
+
+def test_tag_that_is_missing_is_named(filled: Path) -> None:
+    altered(filled, "delete from tag where created_seq = 7")
+    (finding,) = checked(filled).findings
+    assert finding.startswith("tag: 3 of the runs ")
+
+
+def test_damaged_page_is_found(filled: Path) -> None:
+    data = bytearray(filled.read_bytes())
+    with closing(sqlite3.connect(filled)) as connection:
+        (root,) = connection.execute("select rootpage from sqlite_schema where name = 'run_by_flow'").fetchone()
+    data[(root - 1) * 4096 : root * 4096] = bytes(4096)
+    filled.write_bytes(data)
+    assert checked(filled).findings
+
+
+def test_others_may_add_tables_and_views_of_their_own(filled: Path) -> None:
+    altered(filled, "create table theirs (n); create view seen as select id from run")
+    assert checked(filled).findings == []
+
+
+def test_older_schema_is_checked_as_far_as_can_be(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((Path(__file__).parent / "data" / "schema_1.sql").read_text("utf-8"))
+        connection.execute(f"pragma application_id = {APPLICATION_ID}")
+        connection.execute("pragma user_version = 1")
+    assert checked(path) == Checked(0, 0, 1, [])
+
+
+# Prune
+
+
+@pytest.fixture
+def aged(path: Path) -> Path:
+    """Runs of each of the last 1,000 hours, some of which failed."""
+    phases = [None, "succeeded", "FAILED", "running", *FAILED]
+    with opened(str(path), owner="x", make=True) as connection:
+        runs = [
+            {"id": f"r{hour}", "flowId": "f", "flowType": "automation", "phase": phases[hour % len(phases)],
+             "createdAt": (NOW - timedelta(hours=hour)).isoformat(), "tags": [{"key": "k", "value": f"v{hour % 3}"}]}
+            for hour in reversed(range(1000))
+        ]  # fmt: skip
+        load(connection, lines([("x", io.BytesIO("\n".join(map(json.dumps, runs)).encode()))]))
+    return path
+
+
+@pytest.mark.parametrize("keep_failed", [False, True])
+def test_prune_deletes_what_is_older_and_tells_followers(aged: Path, keep_failed: bool) -> None:
+    with opened(str(aged), owner="x") as connection:
+        before = last_number(connection)
+        would = prunable(connection, NOW - DAY, keep_failed=keep_failed)
+        done = prune(connection, NOW - DAY, nothing, nothing, keep_failed=keep_failed, now=NOW)
+        assert would == done
+        assert done.deleted + done.kept == 975
+        assert (done.kept > 0) == keep_failed
+        left = {id for (id,) in connection.execute("select id from run where created_seq > 0")}
+        assert {f"r{hour}" for hour in range(25)} <= left
+        assert len(left) == 25 + done.kept
+        told: set[str] = set()
+        position = before
+        while found := changes(connection, ALL, position, last_number(connection)).found:
+            assert all(change.doc is None for change in found)
+            told |= {change.id for change in found}
+            position = found[-1].seq
+        assert len(told) == done.deleted
+        assert not told & left
+    assert checked(aged) == Checked(25 + done.kept, done.deleted, 2, [])
+
+
+def test_prune_that_is_interrupted_has_deleted_nothing(aged: Path) -> None:
+    def at(done: int, share: float | None) -> None:
+        if done > 300:
+            raise KeyboardInterrupt
+
+    with opened(str(aged), owner="x") as connection:
+        with pytest.raises(KeyboardInterrupt):
+            prune(connection, NOW - DAY, at, nothing, keep_failed=False, now=NOW)
+        assert prunable(connection, NOW - DAY, keep_failed=False) == Pruned(975, 0)
+
+
+# Copy, vacuum
+
+
+def test_copy_holds_what_was_committed_and_nothing_of_a_write_under_way(filled: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copy.db"
+    target.touch()
+    with opened(str(filled), owner="x") as connection, reading(str(filled)) as source:
+        connection.execute("begin immediate")
+        connection.execute("delete from tag")
+        assert copy(source, target, nothing) == target.stat().st_size
+        connection.execute("rollback")
+    assert checked(target) == Checked(346, 0, 2, [])
+
+
+def test_copy_goes_on_while_others_write(filled: Path, tmp_path: Path) -> None:
+    """Each write between its steps would make SQLite's online backup begin anew."""
+    target = tmp_path / "copy.db"
+    target.touch()
+    steps: list[float | None] = []
+    with opened(str(filled), owner="x") as connection, reading(str(filled)) as source:
+
+        def at(done: int, share: float | None) -> None:
+            connection.execute("update run set phase = 'x' || ? where created_seq = 1", (len(steps),))
+            steps.append(share)
+
+        copy(source, target, at, pages=10)
+        assert len(steps) > 10
+        assert steps[-1] == 1
+        assert source.execute("select phase from run where created_seq = 1").fetchone() == (f"x{len(steps) - 1}",)
+    with reading(str(target)) as connection:
+        assert connection.execute("select phase from run where created_seq = 1").fetchone() == ("neutral",)
+
+
+def test_vacuum_makes_the_file_smaller_and_keeps_what_was_deleted(aged: Path) -> None:
+    before = aged.stat().st_size
+    with opened(str(aged), owner="x") as connection:
+        prune(connection, NOW, nothing, nothing, keep_failed=False, now=NOW)
+        vacuum(connection, nothing)
+    assert aged.stat().st_size < before
+    assert checked(aged) == Checked(1, 999, 2, [])
+
+
+def test_long_statement_ends_with_what_the_watcher_raises(filled: Path) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with reading(str(filled)) as connection, pytest.raises(KeyboardInterrupt), heard(connection, interrupted):
+        connection.execute("select count(*) from run a, run b, run c").fetchone()
