@@ -4,17 +4,18 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import pairwise
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from msgspec.json import decode
 
 from flowruns import __version__
 from flowruns.errors import CannotStart, DatabaseInUse, DatabaseUnusable, InputRefused, PortTaken
 from flowruns.output import say, tell
-from flowruns.parameters import DATABASE, Bytes, Host, Origin, Seconds, is_loopback, read_tokens
+from flowruns.parameters import DATABASE, Bytes, Host, Origin, Seconds, is_loopback, open_input, read_tokens
 from flowruns.settings import DEFAULTS, KIB, MEMORY, MIB, Settings
 
 _HURRY_SECONDS = 1.0  # after which the end waits for no request any more: whoever asked is gone
@@ -156,6 +157,14 @@ def cli() -> None:
     "--reuse", is_flag=True, envvar="FLOWRUNS_REUSE",
     help="Where another flowruns serves DATABASE, say where, as --ready does, and end.",
 )  # fmt: skip
+@click.option(
+    "--seed", "seeds", multiple=True, metavar="FILE", type=click.Path(allow_dash=True), envvar="FLOWRUNS_SEED",
+    help="Begin with the runs of this file, as `flowruns import` reads it; - for standard input. Repeatable.",
+)  # fmt: skip
+@click.option(
+    "--demo", is_flag=True, envvar="FLOWRUNS_DEMO",
+    help="Begin with a sample of real runs, some of which go on while you watch; in :memory: unless DATABASE is named.",
+)  # fmt: skip
 def serve(
     log_level: str,
     log_format: str,
@@ -164,17 +173,23 @@ def serve(
     tokens: tuple[str, ...],
     anonymous: bool,
     exit_with_stdin: bool,
+    seeds: tuple[str, ...],
+    demo: bool,
     **options: Any,
 ) -> None:
     """Serve runs from DATABASE: a file, made if there is none (default flowruns.db), or :memory:.
 
     Each option can be given in the environment as FLOWRUNS_ and its name. Exit codes: 0 ended, 2 usage, 3 port,
-    4 database in use by another flowruns, 5 database unusable or newer.
+    4 database in use by another flowruns, 5 database unusable or newer, 6 a line of --seed refused.
     """
     for repeatable in ("allow_hosts", "cors_origins"):
         options[repeatable] = frozenset(options[repeatable])
     if exit_with_stdin and "-" in tokens:
         raise click.UsageError("--exit-with-stdin and --token - both want standard input; give tokens as @FILE")
+    if "-" in seeds and (exit_with_stdin or "-" in tokens):
+        raise click.UsageError("--seed - wants standard input for itself; name a file")
+    if demo and click.get_current_context().get_parameter_source("database") is ParameterSource.DEFAULT:
+        options["database"] = MEMORY
     users, made = read_tokens(tokens)
     settings = Settings(tokens=users, **options)
     if not (users or anonymous or is_loopback(settings.host)):
@@ -199,13 +214,23 @@ def serve(
             say(json_line("info", f"serving {data} at {server.url}", url=server.url, database=data, runs=server.runs))
         else:
             say(f"flowruns {__version__}  API   {server.url}/api/v1/flow-runs")
-            say(f"                data  {data} ({server.runs} runs)      Ctrl+C to stop")
+            say(f"                data  {data} ({server.runs} runs{', demo' * demo})      Ctrl+C to stop")
             if made:  # shown to a person, but not kept in a log
                 say(f"                token {made if sys.stderr.isatty() else '(--ready json tells it)'}")
 
+    def fault(line: str) -> None:
+        say(json_line("error", line) if log_format == "json" else line)
+
     def start() -> None:
         with to_stderr(log_level.upper(), as_json=log_format == "json"):
-            serve(settings, ready, secret=made)
+            if not (seeds or demo):
+                serve(settings, ready, secret=made)
+                return
+            from flowruns.seeding import seeded
+            from flowruns.transfer import Stopped
+
+            with suppress(Stopped):  # before it served
+                serve(settings, ready, secret=made, around=seeded(inputs, fault, demo=demo))
 
     def told(line: str) -> None:
         if ready_format == "json":
@@ -213,10 +238,13 @@ def serve(
         else:
             say(f"flowruns: {data} is served already: {decode(line)['url']}")
 
-    if reuse:
-        sidecar.start_or_reuse(start, told, settings.database)
-    else:
-        start()
+    with ExitStack() as stack:
+        # Once, as a start may be tried again; they are read once the file is ours.
+        inputs = [(name, stack.enter_context(open_input(name, spool=True))) for name in seeds]
+        if reuse:
+            sidecar.start_or_reuse(start, told, settings.database)
+        else:
+            start()
 
 
 def at_end_of_stdin(stop: Callable[[], None], hurry: Callable[[], None]) -> None:

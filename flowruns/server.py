@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 from secrets import token_hex
 from types import FrameType
@@ -37,6 +37,8 @@ _BYE_SECONDS = 0.5  # that streams have to: their clients go on elsewhere, and l
 
 
 _R = TypeVar("_R")
+# What is done with the store before it is served, and after; the second argument tells whether it is to stop.
+Around = Callable[[Store, Callable[[], bool]], AbstractAsyncContextManager[None]]
 
 
 class Running(NamedTuple):
@@ -153,12 +155,17 @@ def serve(
     *,
     make_app: MakeApp = create_app,
     secret: str | None = None,
+    around: Around | None = None,
     **sources: Unpack[Sources],
 ) -> None:
-    """Serves until it is stopped; *ready* is called once it does. Raises CannotStart."""
+    """Serves until it is stopped; *ready* is called once it does. Raises CannotStart, and what *around* does."""
     listener = listen(settings.host, settings.port)
     with listener, asyncio.Runner(loop_factory=_config(settings).get_loop_factory()) as runner:
-        runner.run(_serve(settings, listener, ready, make_app=make_app, secret=secret, signals=True, **sources))
+        runner.run(
+            _serve(
+                settings, listener, ready, make_app=make_app, secret=secret, signals=True, around=around, **sources
+            )
+        )  # fmt: skip
 
 
 @asynccontextmanager
@@ -186,6 +193,7 @@ async def _serve(
     make_app: MakeApp = create_app,
     secret: str | None = None,
     signals: bool = False,
+    around: Around | None = None,
     **sources: Unpack[Sources],
 ) -> None:
     address = url(_REACHED_AT.get(settings.host, settings.host), listener.getsockname()[1])
@@ -204,14 +212,17 @@ async def _serve(
 
     server = Server(config, told)
     with server.stopped_by_signals() if signals else nullcontext():
-        async with Store.open(
-            settings.database,
-            lock_timeout=settings.lock_timeout,
-            synchronous=settings.synchronous,
-            owner=Owner(os.getpid(), address, instance, secret).text(),
-            instance=instance,
-            **sources,
-        ) as store:
+        async with (
+            Store.open(
+                settings.database,
+                lock_timeout=settings.lock_timeout,
+                synchronous=settings.synchronous,
+                owner=Owner(os.getpid(), address, instance, secret).text(),
+                instance=instance,
+                **sources,
+            ) as store,
+            around(store, lambda: server.should_exit) if around else nullcontext(),
+        ):
             runs = await store.count()
             config.app = make_app(store, settings)
             server.end_news = store.end_news

@@ -7,7 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from secrets import token_hex
-from typing import Any, NamedTuple, Self, TypedDict, Unpack
+from typing import Any, NamedTuple, Self, TypedDict, TypeVar, Unpack
 
 from msgspec.json import decode
 
@@ -22,6 +22,8 @@ from flowruns.news import News, Question
 from flowruns.paging import FIRST, CursorCodec, Links, Window, links
 from flowruns.queries import Change, Changes, Create, Delete, Put, Rows, Stored, Write
 from flowruns.settings import Synchronous
+
+T = TypeVar("T")
 
 
 class Page(NamedTuple):
@@ -187,6 +189,10 @@ class Store:
     async def delete(self, id: str, *, when: Precondition = ALWAYS) -> None:
         """Deletes the run. Raises NotFound or PreconditionFailed."""
         await self._writer.run(Delete(id, when))
+
+    async def alone(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """What *function* makes of the connection that writes, on its thread and in no transaction: an import, say."""
+        return await self._database.writing.call(function)
 
     async def clear(self) -> None:
         """Deletes every run, and begins to count anew, as a new file does: for tests, since ETags come again."""

@@ -13,10 +13,10 @@ FLOORS = [
     {"queries", "news"},
     {"store"},
     {"responses", "inputs", "openapi", "transfer", "upkeep"},
-    {"guard", "api", "feed", "logs"},
+    {"guard", "api", "feed", "logs", "demo"},
     {"app", "faults"},
     {"protocol", "server"},
-    {"embed", "sidecar", "parameters", "output", "progress", "interrupts"},
+    {"embed", "sidecar", "parameters", "output", "progress", "interrupts", "seeding"},
     {"cli", "control", "data_commands", "__main__", "testing"},
     {"pytest_plugin"},
 ]
