@@ -19,6 +19,7 @@ from tests.benchmarks.operations import GROWTH_OPERATIONS, OPERATIONS, Operation
 from tests.benchmarks.parts import PARTS
 from tests.benchmarks.runs import FEWEST_RUNS, id_of
 from tests.benchmarks.stalls import waits
+from tests.benchmarks.transfer import transfers
 
 OURS = "flowruns"
 _FOLLOWERS, _NOBODY = 50, "nobody-writes-this"
@@ -41,8 +42,15 @@ def main() -> int:
 
 def chosen(options: argparse.Namespace) -> Callable[[argparse.Namespace, Path], dict[str, Any]]:
     """The sections that *options* ask for."""
-    sections = {"growth": growth, "parts": parts, "streams": streams, "fixtures": of_fixtures}
+    sections = {"growth": growth, "parts": parts, "streams": streams, "fixtures": of_fixtures, "transfer": transfer}
     return next((section for name, section in sections.items() if getattr(options, name)), usual)
+
+
+def transfer(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Runs in and out, as it is printed."""
+    found = transfers(options.runs, folder, lambda step: print(f"{step} …", end=" ", file=sys.stderr, flush=True))
+    print(tables.transfers(found, options.runs), "\n")
+    return {"load": {"transfer": {16: {OURS: Measured([found.before, found.meanwhile], 0)}}}, "transfer": found}
 
 
 def usual(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -181,6 +189,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--parts", action="store_true", help="what each part of it costs: the load without it")
     parser.add_argument("--streams", action="store_true", help="what followers cost whom no write concerns")
     parser.add_argument("--fixtures", action="store_true", help="what they cost tests: start, reset and stop")
+    parser.add_argument("--transfer", action="store_true", help="import, export, backup, prune; --runs 1000000")
     parser.add_argument(
         "--peer",
         nargs="?",

@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 from statistics import median
@@ -28,10 +29,10 @@ class Load(NamedTuple):
     others: float  # CPU that other programs used, in cores
 
 
-def load(server: Server, requests: Path, connections: int, seconds: float) -> Load:
-    """What *server* does with the *requests* of a file over *connections* for *seconds*."""
+def load(server: Server, requests: Path, connections: int, seconds: float, done: threading.Event | None = None) -> Load:
+    """What *server* does with the *requests* of a file over *connections* for *seconds*, or until it is *done*."""
     began, cpu, others = time.perf_counter(), server.cpu(), others_cpu(server)
-    told = _generate(server.url, requests, connections, seconds)
+    told = _generate(server.url, requests, connections, seconds, done or threading.Event())
     took = time.perf_counter() - began
     return Load(
         rate=told["requests"] / told["seconds"],
@@ -49,7 +50,7 @@ def typical(loads: list[Load]) -> Load:
     return figures._replace(failed=sum(one.failed for one in loads))
 
 
-def _generate(url: str, requests: Path, connections: int, seconds: float) -> dict[str, float]:
+def _generate(url: str, requests: Path, connections: int, seconds: float, done: threading.Event) -> dict[str, float]:
     if WRK:
         # It takes whole seconds only, so it is told to stop earlier. One thread, as replay.lua wants.
         command = [WRK, "-t1", f"-c{connections}", "-d600s", "--timeout=10s", "-s", str(_HERE / "replay.lua"), url]
@@ -60,7 +61,7 @@ def _generate(url: str, requests: Path, connections: int, seconds: float) -> dic
     assert process.stderr is not None
     if process.stderr.readline() != "ready\n":
         raise SystemExit(f"{command[0]} failed: {process.communicate()}")
-    time.sleep(seconds)  # the measurement itself
+    done.wait(seconds)  # the measurement itself
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     told: dict[str, float] = json.loads(out.strip().splitlines()[-1]) if process.returncode == 0 else {}

@@ -7,6 +7,7 @@ from tests.benchmarks.load import typical
 from tests.benchmarks.measure import Measured
 from tests.benchmarks.stalls import Waits
 from tests.benchmarks.start import Import, Start
+from tests.benchmarks.transfer import Transferred
 
 Results = Mapping[str, Mapping[int, Mapping[str, Measured]]]  # by operation, connections, contender
 
@@ -15,6 +16,22 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table; columns but the first are aligned to the right."""
     lines = [list(head), ["---", *["--:"] * (len(head) - 1)], *map(list, rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def transfers(found: Transferred, runs: int) -> str:
+    """What each command took, and the most memory that it held in each quarter of that."""
+    rows = [
+        [name, f"{spent.seconds:.1f}", f"{runs / spent.seconds:,.0f}", ", ".join(f"{rss:.0f}" for rss in spent.rss)]
+        for name, spent in found.spent.items()
+    ]
+    same = "the same bytes" if found.same else "ERROR: NOT THE SAME BYTES"
+    writes = (
+        f"16 writers: {found.before.rate:,.0f} a second (p99 {found.before.p99:.1f} ms) alone,"
+        f" {found.meanwhile.rate:,.0f} ({found.meanwhile.p99:.1f} ms) around and during a backup"
+    )
+    sizes = f"{found.line_bytes:,.0f} bytes a line, {found.file_bytes:,.0f} bytes a run in the file"
+    table = markdown([f"{runs:,} runs", "seconds", "runs a second", "MB in each quarter"], rows)
+    return f"{table}\n\n{sizes}; exported again: {same}; {writes}"
 
 
 def rates(results: Results, names: Sequence[str], ours: str) -> str:
