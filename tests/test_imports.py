@@ -13,7 +13,7 @@ FLOORS = [
     {"queries", "news"},
     {"store"},
     {"responses", "inputs", "openapi"},
-    {"guard", "api", "feed", "logs"},
+    {"guard", "api", "feed", "web", "logs"},
     {"app", "faults"},
     {"protocol", "server"},
     {"embed", "sidecar", "parameters", "output"},
