@@ -12,7 +12,7 @@ FLOORS = [
     {"filters"},
     {"queries", "news"},
     {"store"},
-    {"responses", "inputs", "openapi"},
+    {"responses", "inputs", "meanings", "openapi"},
     {"guard", "api", "feed", "web", "logs"},
     {"app", "faults"},
     {"protocol", "server"},
