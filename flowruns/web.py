@@ -27,6 +27,7 @@ PAGES = {
     "/ui/": Page("index.html", "./"),
     "/ui/runs/{id_}": Page("index.html", "../"),
     "/ui/compare": Page("index.html", "./"),
+    "/docs": Page("docs.html", "ui/"),
 }
 LEADS = {"/": "ui/", "/ui": "ui/"}  # relative, for the same reason
 

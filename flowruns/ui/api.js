@@ -47,10 +47,15 @@ export function takeToken() {
 	return true;
 }
 
-/** A response with status 2xx. Throws Refused or Unreachable, and AbortError as *signal* says. */
-export async function request(url, { method = "GET", headers = {}, body, signal, cache } = {}) {
-	const sent = token === null ? headers : { ...headers, Authorization: `Bearer ${token}` };
-	const response = await reached(fetch(url, { method, headers: sent, body, signal, cache }));
+/** A response. Throws Unreachable, or AbortError by *signal*. */
+export function ask(url, { headers, ...options } = {}) {
+	if (token !== null) headers = { ...headers, Authorization: `Bearer ${token}` };
+	return reached(fetch(url, { headers, ...options }));
+}
+
+/** One of 2xx. Throws Refused too. */
+export async function request(url, options) {
+	const response = await ask(url, options);
 	if (response.ok) return response;
 	throw new Refused(response.status, await faults(response), Number(response.headers.get("retry-after")) || null);
 }

@@ -24,7 +24,7 @@ export function useKeys(table) {
 document.addEventListener("keydown", (event) => {
 	if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || document.querySelector("dialog")) return;
 	if (TYPED.has(event.target.tagName) && event.key !== "Escape") return;
-	const does = event.key === "?" ? showKeys : event.key === "Escape" ? () => leave(event.target) : view[event.key];
+	const does = event.key === "?" ? view["?"] ?? showKeys : event.key === "Escape" ? () => leave(event.target) : view[event.key];
 	if (!does) return;
 	event.preventDefault();
 	does();
@@ -47,9 +47,9 @@ document.addEventListener("click", (event) => {
 });
 
 /** The keys, in a dialog. */
-export function showKeys() {
+export function showKeys(_, names = TABLE) {
 	const dialog = h("dialog", { "aria-labelledby": "keys", onclose: () => dialog.remove() }, h("h2", { id: "keys" }, "Keys"),
-		h("table", h("tbody", Object.entries(TABLE).map(([keys, does]) =>
+		h("table", h("tbody", Object.entries(names).map(([keys, does]) =>
 			h("tr", h("th", { scope: "row" }, keys.split(" ").map((key) => h("kbd", key))), h("td", does))))),
 		button("Close", () => dialog.close()));
 	document.body.append(dialog);

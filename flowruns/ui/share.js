@@ -52,6 +52,6 @@ function headers() {
 	return `${token}-H 'Content-Type: application/json'`;
 }
 
-function quoted(text) {
+export function quoted(text) {
 	return /^[\w:/.%-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
