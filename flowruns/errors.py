@@ -139,3 +139,11 @@ class DatabaseInUse(CannotStart):
 
 class DatabaseUnusable(CannotStart):
     """The file is not ours, damaged, newer, or out of reach."""
+
+
+class Unreachable(CannotStart):
+    """No server answers at an address."""
+
+
+class Refused(CannotStart):
+    """A server does not do what a command asks of it."""

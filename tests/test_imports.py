@@ -16,7 +16,7 @@ FLOORS = [
     {"guard", "api", "feed", "web", "logs"},
     {"app", "faults"},
     {"protocol", "server"},
-    {"embed", "sidecar", "parameters", "output"},
+    {"embed", "sidecar", "parameters", "output", "client", "local"},
     {"cli", "control", "__main__", "testing"},
     {"pytest_plugin"},
 ]
