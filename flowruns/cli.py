@@ -12,17 +12,31 @@ import click
 from msgspec.json import decode
 
 from flowruns import __version__
-from flowruns.errors import CannotStart, DatabaseInUse, DatabaseUnusable, PortTaken
+from flowruns.errors import CannotStart, DatabaseInUse, DatabaseUnusable, PortTaken, Refused, Unreachable
 from flowruns.output import say, tell
 from flowruns.parameters import DATABASE, Bytes, Host, Origin, Seconds, is_loopback, read_tokens
 from flowruns.settings import DEFAULTS, KIB, MEMORY, MIB, Settings
 
 _HURRY_SECONDS = 1.0  # after which the end waits for no request any more: whoever asked is gone
-EXIT_CODES: dict[type[CannotStart], int] = {PortTaken: 3, DatabaseInUse: 4, DatabaseUnusable: 5}
+EXIT_CODES: dict[type[CannotStart], int] = {
+    PortTaken: 3,
+    Unreachable: 3,
+    DatabaseInUse: 4,
+    DatabaseUnusable: 5,
+    Refused: 7,
+}
 
 
 # The other commands, each with the module that has it as a click command of that name: a start imports none of them.
-ELSEWHERE = {"status": "control", "stop": "control"}
+ELSEWHERE = {
+    "ls": "terminal",
+    "get": "terminal",
+    "tail": "terminal",
+    "rm": "terminal",
+    "status": "control",
+    "stop": "control",
+}
+_NAME = "flowruns"
 
 
 class Main(click.Group):
@@ -223,11 +237,13 @@ def at_end_of_stdin(stop: Callable[[], None], hurry: Callable[[], None]) -> None
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
     try:
-        return cli.main(argv, prog_name="flowruns", standalone_mode=False) or 0
+        return cli.main(argv, prog_name=_NAME, standalone_mode=False) or 0
     except CannotStart as error:
-        return _failed(EXIT_CODES.get(type(error), 1), str(error), argv)
+        code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
+        return _failed(code, str(error), argv)
     except click.UsageError as error:
-        return _failed(2, f"{error.format_message().rstrip('.')} (see `flowruns --help`)", argv)
+        path = error.ctx.command_path if error.ctx else _NAME
+        return _failed(2, f"{error.format_message().rstrip('.')} (see `{path} --help`)", argv)
     except (click.Abort, KeyboardInterrupt):
         return 130
 

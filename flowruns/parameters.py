@@ -11,7 +11,15 @@ from typing import Any, NamedTuple
 
 import click
 
-DATABASE = click.argument("database", default="flowruns.db", envvar="FLOWRUNS_DATABASE")
+
+def files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """What a shell shall complete: the names of files."""
+    from click.shell_completion import CompletionItem  # only then
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+DATABASE = click.argument("database", default="flowruns.db", envvar="FLOWRUNS_DATABASE", shell_complete=files)
 
 
 class Bytes(click.ParamType[int]):

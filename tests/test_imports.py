@@ -16,8 +16,8 @@ FLOORS = [
     {"guard", "api", "feed", "web", "logs"},
     {"app", "faults"},
     {"protocol", "server"},
-    {"embed", "sidecar", "parameters", "output", "client", "local"},
-    {"cli", "control", "__main__", "testing"},
+    {"embed", "sidecar", "parameters", "output", "client", "local", "views", "asking"},
+    {"cli", "control", "terminal", "__main__", "testing"},
     {"pytest_plugin"},
 ]
 FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
@@ -27,7 +27,7 @@ ONLY = {
     "sqlite3": {"database", "queries", "store"},
     "starlette": {"guard", "logs", "app"},
     "uvicorn": {"protocol", "server"},
-    "click": {"cli", "control", "output", "parameters"},
+    "click": {"asking", "cli", "control", "output", "parameters", "terminal"},
 }
 IMPURE = {"asyncio", "time", "socket", "threading", "starlette", "uvicorn", "aiosqlite", "sqlite3"}
 
