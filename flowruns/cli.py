@@ -1,6 +1,7 @@
 """The command line: argv and environment to `Settings`, then start (contract, "The command line")."""
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from msgspec.json import decode
 from flowruns import __version__
 from flowruns.errors import CannotStart, DatabaseInUse, DatabaseUnusable, PortTaken, Refused, Unreachable
 from flowruns.output import say, tell
-from flowruns.parameters import DATABASE, Bytes, Host, Origin, Seconds, is_loopback, read_tokens
+from flowruns.parameters import DATABASE, Bytes, Host, Origin, Seconds, files, is_loopback, read_tokens
 from flowruns.settings import DEFAULTS, KIB, MEMORY, MIB, Settings
 
 _HURRY_SECONDS = 1.0  # after which the end waits for no request any more: whoever asked is gone
@@ -35,8 +36,15 @@ ELSEWHERE = {
     "rm": "terminal",
     "status": "control",
     "stop": "control",
+    "config": "config",
 }
+# What people type who mean one of the commands.
+MEANT = {
+    "list": "ls", "show": "get", "cat": "get", "follow": "tail", "watch": "tail", "logs": "tail", "delete": "rm",
+    "remove": "rm", "start": "serve", "run": "serve", "kill": "stop", "version": "--version", "help": "--help",
+}  # fmt: skip
 _NAME = "flowruns"
+_NEAR = 0.75  # as difflib measures it: "lss" is near "ls", "runs" is near nothing
 
 
 class Main(click.Group):
@@ -59,9 +67,33 @@ class Main(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Puts the usual command before arguments that begin with no other."""
-        if not args or args[0] not in (*self.list_commands(ctx), "--help", "-h", "--version"):
+        completing = ctx.resilient_parsing
+        if not (args or completing) or args and args[0] not in (*self.list_commands(ctx), "--help", "-h", "--version"):
+            if args and not completing:
+                self._check_word(args[0], ctx)
             args = [self.usual, *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """What may come first: a command, or an option or the DATABASE of the usual one."""
+        usual = self.commands[self.usual]
+        found = [*super().shell_complete(ctx, incomplete), *usual.shell_complete(ctx, incomplete)]
+        if not incomplete.startswith("-"):
+            found += files(ctx, usual.params[0], incomplete)
+        return list({(item.type, item.value): item for item in found}.values())
+
+    def _check_word(self, word: str, ctx: click.Context) -> None:
+        """Nothing, unless *word* looks like a misspelt command and is no file's name. Raises click.UsageError."""
+        from difflib import get_close_matches
+
+        if re.fullmatch(r"[A-Za-z]+", word) and not os.path.exists(word):
+            near = get_close_matches(word.lower(), self.list_commands(ctx), 1, _NEAR)
+            if meant := MEANT.get(word.lower(), *near):
+                raise click.UsageError(
+                    f"there is no command {word!r}; is it `flowruns {meant}`? A database of that name is made by"
+                    f" `flowruns serve {word}`",
+                    ctx,
+                )
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Shows the usual command's options too."""
@@ -81,7 +113,7 @@ def cli() -> None:
     """  # noqa: D301  # click reads the escape
 
 
-@cli.command()
+@cli.command(short_help="Serve runs from DATABASE.")
 @DATABASE
 @click.option("--host", default="127.0.0.1", show_default=True, envvar="FLOWRUNS_HOST", help="Address to listen on.")
 @click.option(

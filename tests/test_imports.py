@@ -17,7 +17,7 @@ FLOORS = [
     {"app", "faults"},
     {"protocol", "server"},
     {"embed", "sidecar", "parameters", "output", "client", "local", "views", "asking"},
-    {"cli", "control", "terminal", "__main__", "testing"},
+    {"cli", "control", "terminal", "config", "__main__", "testing"},
     {"pytest_plugin"},
 ]
 FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
@@ -27,7 +27,7 @@ ONLY = {
     "sqlite3": {"database", "queries", "store"},
     "starlette": {"guard", "logs", "app"},
     "uvicorn": {"protocol", "server"},
-    "click": {"asking", "cli", "control", "output", "parameters", "terminal"},
+    "click": {"asking", "cli", "config", "control", "output", "parameters", "terminal"},
 }
 IMPURE = {"asyncio", "time", "socket", "threading", "starlette", "uvicorn", "aiosqlite", "sqlite3"}
 
