@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from flowruns import web
 from flowruns.api import Endpoint, RunsApi, ServiceApi, no_such_path
 from flowruns.feed import Feed
 from flowruns.guard import Guard
@@ -52,6 +53,7 @@ def create_app(store: Store, settings: Settings = DEFAULTS) -> Starlette:
             Path(RUNS + "/{id_}", Endpoint(size, get=runs.get, put=runs.put, delete=runs.delete)),
             Path("/openapi.json", Endpoint(size, get=service.openapi)),
             Path("/health", Endpoint(size, get=service.health)),
+            *(Path(path, Endpoint(size, get=operation)) for path, operation in web.routes().items()),
         ],
         middleware=middleware,
     )

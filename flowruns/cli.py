@@ -1,6 +1,7 @@
 """The command line: argv and environment to `Settings`, then start (contract, "The command line")."""
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -13,26 +14,45 @@ from click.core import ParameterSource
 from msgspec.json import decode
 
 from flowruns import __version__
-from flowruns.errors import CannotStart, DatabaseInUse, DatabaseUnusable, InputRefused, PortTaken
+from flowruns.errors import CannotStart, DatabaseInUse, DatabaseUnusable, InputRefused, PortTaken, Refused, Unreachable
 from flowruns.output import say, tell
-from flowruns.parameters import DATABASE, Bytes, Host, Origin, Seconds, is_loopback, open_input, read_tokens
+from flowruns.parameters import DATABASE, Bytes, Host, Origin, Seconds, files, is_loopback, open_input, read_tokens
 from flowruns.settings import DEFAULTS, KIB, MEMORY, MIB, Settings
 
 _HURRY_SECONDS = 1.0  # after which the end waits for no request any more: whoever asked is gone
-EXIT_CODES: dict[type[CannotStart], int] = {PortTaken: 3, DatabaseInUse: 4, DatabaseUnusable: 5, InputRefused: 6}
+EXIT_CODES: dict[type[CannotStart], int] = {
+    PortTaken: 3,
+    Unreachable: 3,
+    DatabaseInUse: 4,
+    DatabaseUnusable: 5,
+    InputRefused: 6,
+    Refused: 7,
+}
 
 
 # The other commands, each with the module that has it as a click command of that name: a start imports none of them.
 ELSEWHERE = {
-    "status": "control",
-    "stop": "control",
+    "ls": "terminal",
+    "get": "terminal",
+    "tail": "terminal",
+    "rm": "terminal",
     "import": "data_commands",
     "export": "data_commands",
     "backup": "data_commands",
     "check": "data_commands",
     "prune": "data_commands",
     "vacuum": "data_commands",
+    "status": "control",
+    "stop": "control",
+    "config": "config",
 }
+# What people type who mean one of the commands.
+MEANT = {
+    "list": "ls", "show": "get", "cat": "get", "follow": "tail", "watch": "tail", "logs": "tail", "delete": "rm",
+    "remove": "rm", "start": "serve", "run": "serve", "kill": "stop", "version": "--version", "help": "--help",
+}  # fmt: skip
+_NAME = "flowruns"
+_NEAR = 0.75  # as difflib measures it: "lss" is near "ls", "runs" is near nothing
 
 
 class Main(click.Group):
@@ -55,9 +75,33 @@ class Main(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Puts the usual command before arguments that begin with no other."""
-        if not args or args[0] not in (*self.list_commands(ctx), "--help", "-h", "--version"):
+        completing = ctx.resilient_parsing
+        if not (args or completing) or args and args[0] not in (*self.list_commands(ctx), "--help", "-h", "--version"):
+            if args and not completing:
+                self._check_word(args[0], ctx)
             args = [self.usual, *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """What may come first: a command, or an option or the DATABASE of the usual one."""
+        usual = self.commands[self.usual]
+        found = [*super().shell_complete(ctx, incomplete), *usual.shell_complete(ctx, incomplete)]
+        if not incomplete.startswith("-"):
+            found += files(ctx, usual.params[0], incomplete)
+        return list({(item.type, item.value): item for item in found}.values())
+
+    def _check_word(self, word: str, ctx: click.Context) -> None:
+        """Nothing, unless *word* looks like a misspelt command and is no file's name. Raises click.UsageError."""
+        from difflib import get_close_matches
+
+        if re.fullmatch(r"[A-Za-z]+", word) and not os.path.exists(word):
+            near = get_close_matches(word.lower(), self.list_commands(ctx), 1, _NEAR)
+            if meant := MEANT.get(word.lower(), *near):
+                raise click.UsageError(
+                    f"there is no command {word!r}; is it `flowruns {meant}`? A database of that name is made by"
+                    f" `flowruns serve {word}`",
+                    ctx,
+                )
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Shows the usual command's options too."""
@@ -77,7 +121,7 @@ def cli() -> None:
     """  # noqa: D301  # click reads the escape
 
 
-@cli.command()
+@cli.command(short_help="Serve runs from DATABASE.")
 @DATABASE
 @click.option("--host", default="127.0.0.1", show_default=True, envvar="FLOWRUNS_HOST", help="Address to listen on.")
 @click.option(
@@ -260,11 +304,13 @@ def at_end_of_stdin(stop: Callable[[], None], hurry: Callable[[], None]) -> None
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
     try:
-        return cli.main(argv, prog_name="flowruns", standalone_mode=False) or 0
+        return cli.main(argv, prog_name=_NAME, standalone_mode=False) or 0
     except CannotStart as error:
-        return _failed(EXIT_CODES.get(type(error), 1), str(error), argv)
+        code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
+        return _failed(code, str(error), argv)
     except click.UsageError as error:
-        return _failed(2, f"{error.format_message().rstrip('.')} (see `flowruns --help`)", argv)
+        path = error.ctx.command_path if error.ctx else _NAME
+        return _failed(2, f"{error.format_message().rstrip('.')} (see `{path} --help`)", argv)
     except (click.Abort, KeyboardInterrupt):
         return 130
 

@@ -12,7 +12,12 @@ from flowruns.parameters import DATABASE
 @DATABASE
 @click.option("--json", "as_json", is_flag=True, help="Write an object, for programs.")
 def status_command(database: str, as_json: bool) -> int:
-    """Say who serves DATABASE. Exit code 1: nobody does."""
+    """Say who serves DATABASE. Exit code 1: nobody does.
+
+    \b
+    flowruns status                       of flowruns.db
+    flowruns status runs.db --json        for a program
+    """  # noqa: D301  # click reads the escape
     found = sidecar.status(database)
     if as_json:
         tell(encode({"served": found is not None, **(found or {})}).decode())
@@ -28,7 +33,11 @@ def status_command(database: str, as_json: bool) -> int:
 @click.command("stop")
 @DATABASE
 def stop_command(database: str) -> int:
-    """End the flowruns that serves DATABASE, as Ctrl+C does. Exit code 1: nobody does, or it did not end."""
+    """End the flowruns that serves DATABASE, as Ctrl+C does. Exit code 1: nobody does, or it did not end.
+
+    \b
+    flowruns stop runs.db
+    """  # noqa: D301
     stopped = sidecar.stop(database)
     tell(f"nobody serves {database}" if stopped is None else f"stopped {stopped.url} (pid {stopped.pid})")
     return 0 if stopped else 1

@@ -10,13 +10,15 @@ from typing import Any, BinaryIO
 import click
 
 from flowruns import queries, transfer, upkeep
+from flowruns.asking import NORMAL, filtering, query_of
 from flowruns.database import opened, reading
 from flowruns.datafile import SCHEMA_VERSION, check_name, claimed, real_path
 from flowruns.errors import CannotWrite, DatabaseUnusable
 from flowruns.files import replaced
+from flowruns.filters import where
 from flowruns.interrupts import Interrupts
 from flowruns.output import say, tell
-from flowruns.parameters import DATABASE_OPTION, Age, chosen, filter_options, open_input
+from flowruns.parameters import DATABASE_OPTION, Age, open_input
 from flowruns.progress import Progress
 from flowruns.transfer import Rules, Watch
 
@@ -36,7 +38,7 @@ class OnDatabase(click.Command):
             raise click.UsageError(f"{error.message.rstrip('.')}: name the database with --database", ctx) from None
 
 
-@click.command("import", cls=OnDatabase)
+@click.command("import", cls=OnDatabase, short_help="Bring runs in, from lines of JSON.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE…", type=click.Path(allow_dash=True))
 @DATABASE_OPTION
 @click.option("--skip-invalid", is_flag=True, help="Import the valid lines, whatever is wrong with others.")
@@ -77,9 +79,9 @@ def import_command(files: tuple[str, ...], database: str, skip_invalid: bool, on
     tell(f"{database}: {loaded}")
 
 
-@click.command("export", cls=OnDatabase)
+@click.command("export", cls=OnDatabase, short_help="Take runs out, as lines of JSON.", context_settings=NORMAL)
 @DATABASE_OPTION
-@filter_options
+@filtering
 @click.option(
     "-o", "--output", default="-", metavar="FILE", help="Where to, instead of standard output: whole, or not at all."
 )
@@ -92,10 +94,10 @@ def export_command(database: str, output: str, **filters: tuple[str, ...]) -> No
     flowruns export -o runs.ndjson
     flowruns export --flow-id deploy-web --created-after 2026-01-01T00:00:00Z | jq .phase
     """  # noqa: D301  # click reads the escape
-    where = chosen(filters)
+    chosen = where(query_of(filters), [])  # each was checked as an option
     with interruptible() as interrupts, reading(database) as connection, Progress("exporting") as progress:
         must_be_newest(connection, database)
-        total = queries.count(connection, where) if progress.shown else 0
+        total = queries.count(connection, chosen) if progress.shown else 0
 
         def at(runs: int) -> None:
             progress.at(runs, runs / total if total else None)
@@ -103,14 +105,14 @@ def export_command(database: str, output: str, **filters: tuple[str, ...]) -> No
         if output == "-":
             # Whoever closes the pipe has what it wanted.
             with writing("standard output"), suppress(BrokenPipeError), interrupts.allowed():
-                transfer.export(connection, partial(write_all, _STDOUT), where, at)
+                transfer.export(connection, partial(write_all, _STDOUT), chosen, at)
             return
         with output_file(output, database) as file, interrupts.allowed():
-            runs = transfer.export(connection, partial(write_all, file), where, at)
+            runs = transfer.export(connection, partial(write_all, file), chosen, at)
     tell(f"{output}: {runs} runs")
 
 
-@click.command("backup", cls=OnDatabase)
+@click.command("backup", cls=OnDatabase, short_help="Copy the database, served or not.")
 @click.argument("file", metavar="FILE")
 @DATABASE_OPTION
 @click.option("--force", is_flag=True, help="Replace FILE if there is one.")
@@ -142,10 +144,14 @@ def backup_command(file: str, database: str, force: bool) -> None:
     tell(f"{file}: {megabytes(size)}")
 
 
-@click.command("check", cls=OnDatabase)
+@click.command("check", cls=OnDatabase, short_help="Check that the file is whole.")
 @DATABASE_OPTION
 def check_command(database: str) -> None:
-    """Check that the file is whole: its pages, its schema, its counts, and each run. Exit code 5: it is not."""
+    """Check that the file is whole: its pages, its schema, its counts, and each run. Exit code 5: it is not.
+
+    \b
+    flowruns check -d runs.db
+    """  # noqa: D301  # click reads the escape
     with (
         interruptible() as interrupts,
         reading(database) as connection,
@@ -163,7 +169,7 @@ def check_command(database: str) -> None:
         tell(f"{database} is well: {checked.runs} runs, {checked.deleted} deleted, schema {checked.schema}")
 
 
-@click.command("prune", cls=OnDatabase)
+@click.command("prune", cls=OnDatabase, short_help="Delete the runs of long ago.")
 @DATABASE_OPTION
 @click.option("--older-than", required=True, type=Age(), help="By createdAt: 30d, say, or 12h; of s, m, h, d, w.")
 @click.option("--keep-failed", is_flag=True, help=f"Keep those whose phase is {', '.join(upkeep.FAILED[:4])} or so.")
@@ -198,13 +204,16 @@ def prune_command(database: str, older_than: float, keep_failed: bool, dry_run: 
     tell(f"{database}: {pruned.deleted} runs {'would be ' * dry_run}deleted{kept}")
 
 
-@click.command("vacuum", cls=OnDatabase)
+@click.command("vacuum", cls=OnDatabase, short_help="Make the file as small as it can be.")
 @DATABASE_OPTION
 def vacuum_command(database: str) -> None:
     """Make the file as small as what is in it. Exit code 4: the database is being served.
 
     That runs were deleted stays known, so that clients that were away are told.
-    """
+
+    \b
+    flowruns vacuum -d runs.db
+    """  # noqa: D301  # click reads the escape
     with (
         interruptible() as interrupts,
         opened(database, owner=f"pid {os.getpid()}, a vacuum") as connection,

@@ -394,6 +394,48 @@ async def connect(path: str, *, lock_timeout: float, owner: str, synchronous: Sy
         return Database(one, runs, pages, key, guard, stack.pop_all().aclose)
 
 
+def read(path: Path, question: Callable[[sqlite3.Connection], T]) -> T:
+    """What *question* returns or raises of the database *path*, which is left as it is, with nothing beside it.
+
+    Raises DatabaseUnusable. No connection of this process may have the file open (`check_content`).
+    """
+    datafile.check_name(path)
+    while True:
+        before = datafile.state(path)
+        if before is None:
+            raise DatabaseUnusable(f"there is no database {path}; name another, or make it with `flowruns serve`")
+        # A file without a log is read as what cannot change, since SQLite would put a log beside it. Whether it has
+        # changed is seen afterwards.
+        try:
+            found = _read_still(path, question, changes=before.logs)
+        except DatabaseUnusable:
+            if before.logs or datafile.state(path) == before:
+                raise
+        else:
+            if before.logs or datafile.state(path) == before:
+                return found
+
+
+def _read_still(path: Path, question: Callable[[sqlite3.Connection], T], *, changes: bool) -> T:
+    datafile.check_content(path)
+    uri = f"{path.as_uri()}?mode=ro{'' if changes else '&immutable=1'}"
+    with _usable(path), closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+        version = connection.execute("pragma user_version").fetchone()[0]
+        if 0 < version < datafile.SCHEMA_VERSION:
+            raise DatabaseUnusable(
+                f"{path} was written by an older flowruns, with schema {version}: `flowruns serve` on it brings it"
+                f" up to schema {datafile.SCHEMA_VERSION}"
+            )
+        return question(connection) if version else _read_nothing(question)
+
+
+def _read_nothing(question: Callable[[sqlite3.Connection], T]) -> T:
+    """What *question* finds in a database that is still empty."""
+    with closing(sqlite3.connect(MEMORY, isolation_level=None)) as connection:
+        prepare(connection)
+        return question(connection)
+
+
 @contextmanager
 def opened(path: str, *, owner: str, make: bool = False) -> Iterator[sqlite3.Connection]:
     """The database in the file *path* for the calling thread, while nobody serves it; a file that it had to *make* is

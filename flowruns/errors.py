@@ -147,3 +147,11 @@ class InputRefused(CannotStart):
 
 class CannotWrite(CannotStart):
     """A file that was asked for cannot be written."""
+
+
+class Unreachable(CannotStart):
+    """No server answers at an address."""
+
+
+class Refused(CannotStart):
+    """A server does not do what a command asks of it."""

@@ -11,6 +11,7 @@ from flowruns.errors import BEGUN, Fault, FlowrunsError, Forbidden, Unauthorized
 from flowruns.inputs import CALLER, Disconnected
 from flowruns.responses import STREAMING, Answer, Header, Message, Receive, Scope, Send, fault_of_ours, refusal
 from flowruns.settings import ANY_HOST, Settings
+from flowruns.web import is_open
 
 log = logging.getLogger("flowruns")
 
@@ -50,7 +51,7 @@ class Guard:
                         return
                 else:
                     _check_own(origin, scope)
-            if self._tokens:
+            if self._tokens and not is_open(_path(scope)):
                 scope[CALLER] = self._user([value for name, value in headers if name == b"authorization"])
             await self._app(scope, receive, send)
         except FlowrunsError as error:
@@ -98,6 +99,12 @@ async def _answer(answer: Answer, scope: Scope, receive: Receive, send: Send) ->
         await send({"type": "http.response.body", "body": b""})
     else:
         await answer(scope, receive, send)
+
+
+def _path(scope: Scope) -> str:
+    """The path below the prefix that the application is mounted under."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _without_port(host: str) -> str:

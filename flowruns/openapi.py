@@ -1,12 +1,15 @@
 """/openapi.json (OpenAPI 3.1), made from the Structs that decode bodies and the table that reads queries."""
 
+import re
 from functools import lru_cache
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
-from msgspec.json import encode, schema_components
+from msgspec import Meta, Struct, to_builtins
+from msgspec.json import decode, encode, schema_components
 
-from flowruns import __version__
+from flowruns import __version__, errors, meanings
+from flowruns.datafile import SCHEMA_VERSION
+from flowruns.errors import Fault, FlowrunsError
 from flowruns.filters import FILTERS
 from flowruns.models import FlowRun, RunPost, RunPut, Slug
 from flowruns.validation import published
@@ -84,6 +87,45 @@ _PUT_EXAMPLE = {
     "tags": [{"key": "source", "value": "github-actions"}],
 }
 
+_ID_EXAMPLE = "example-run"
+_TAG_EXAMPLE = "17"  # a change number
+_RUN_EXAMPLE = decode(
+    encode(decode(encode(_PUT_EXAMPLE), type=RunPut).run(_ID_EXAMPLE, now="2026-01-28T23:05:10.042Z", by=7, kept=None))
+)
+_EXAMPLES: dict[str, Any] = {
+    "FlowRun": _RUN_EXAMPLE,
+    "FlowRunPage": {
+        "items": [_RUN_EXAMPLE],
+        "total": 1,
+        "current_page": "AEAAAAAAAAAAoCjxKM4jWm2_4fHM",
+        "current_page_backwards": "AQAAAAAAAAACl6aq8fTWdSLcUKFk",
+        "previous_page": None,
+        "next_page": None,
+    },
+    "RunPost": _POST_EXAMPLE,
+    "RunPut": _PUT_EXAMPLE,
+    "Health": {
+        "status": "ok",
+        "version": __version__,
+        "schema": SCHEMA_VERSION,
+        "runs": 346,
+        "instance": "5f0c6d1e7a2b4c39",
+    },
+}
+_EVENTS_EXAMPLE = f"""\
+:
+id: 16
+
+id: 17
+event: run
+data: {encode(_RUN_EXAMPLE).decode()}
+
+id: 18
+event: deleted
+data: {{"id":"{_ID_EXAMPLE}"}}
+
+"""
+
 _ERRORS = {
     "401": "a token is set and the request has none that fits",
     "403": "a host or an origin that is not served",
@@ -95,8 +137,32 @@ _ERRORS = {
     "422": "a value breaks a rule; every broken one is named",
     "503": "the database or the server cannot do this now",
 }
-_ETAG = {"ETag": {"description": "changes with every write", "schema": {"type": "string"}}}
-_LOCATION = {"Location": {"description": "the path of the run", "schema": {"type": "string"}}}
+_ERROR_EXAMPLES: dict[str, FlowrunsError] = {
+    "401": errors.Unauthorized(),
+    "403": errors.Forbidden(Fault(("header", "host"), "This server is not served under that host", "host_not_allowed")),
+    "404": errors.NotFound(_ID_EXAMPLE),
+    "409": errors.AlreadyExists(_ID_EXAMPLE),
+    "412": errors.PreconditionFailed("If-Match"),
+    "413": errors.TooLarge(8 << 20),
+    "415": errors.NotJson(),
+    "422": errors.Invalid(
+        Fault(("body", "flowId"), "Field required", "missing"),
+        Fault(("body", "tags", 0, "value"), "Input should be a valid string", "string_type"),
+    ),
+    "503": errors.Unavailable("The database is locked by another program", retry_after=1),
+}
+
+
+def _header(name: str, description: str, example: str) -> dict[str, Any]:
+    return {name: {"description": description, "schema": {"type": "string"}, "example": example}}
+
+
+_ETAG = _header("ETag", "changes with every write", f'"{_TAG_EXAMPLE}"')
+_LOCATION = _header("Location", "the path of the run", f"{RUNS}/{_ID_EXAMPLE}")
+_ERROR_HEADERS = {
+    "401": _header("WWW-Authenticate", "how to say who you are", "Bearer"),
+    "503": _header("Retry-After", "after so many seconds it may work; missing where waiting does not help", "1"),
+}
 
 
 @lru_cache(maxsize=16)
@@ -107,14 +173,14 @@ def document(prefix: str = "") -> bytes:
 
 def _document(prefix: str) -> dict[str, Any]:
     _, components = schema_components(_COMPONENTS, ref_template=_REF)
-    components["RunPost"]["examples"] = [_POST_EXAMPLE]
-    components["RunPut"]["examples"] = [_PUT_EXAMPLE]
+    _describe(components)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "flowruns",
             "version": __version__,
             "summary": "Self-service action runs",
+            "description": meanings.SERVICE,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": prefix or "/"}],
@@ -168,7 +234,9 @@ def _document(prefix: str) -> dict[str, Any]:
         },
         "components": {
             "schemas": components,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "asked for where a token is set"}
+            },
         },
         "security": [{}, {"bearer": []}],
     }
@@ -180,6 +248,7 @@ def _operation(
     operation = {
         "operationId": id,
         "summary": summary,
+        "description": meanings.OPERATIONS[id],
         "parameters": parameters,
         "responses": success | {status: _other(status) for status in others.split()},
     }
@@ -191,7 +260,22 @@ def _operation(
 def _other(status: str) -> dict[str, Any]:
     if status == "304":
         return {"description": "If-None-Match fits what is here", "headers": _ETAG}
-    return _json(_ERRORS[status], _ref(Error))
+    detail = [to_builtins(Detail(**fault._asdict())) for fault in _ERROR_EXAMPLES[status].faults]
+    response = _json(_ERRORS[status], _ref(Error), **_ERROR_HEADERS.get(status, {}))
+    response["content"]["application/json"]["example"] = {"detail": detail}
+    return response
+
+
+def _describe(components: dict[str, Any]) -> None:
+    """Gives *components* what msgspec does not know: the meaning of each field, and examples."""
+    for name, component in components.items():
+        # The headings of the contract are for those who read the code.
+        component["description"] = re.sub(r" \(contract, [^)]*\)", "", component["description"])
+        for field, schema in component.get("properties", {}).items():
+            if meaning := meanings.of(name, field):
+                schema["description"] = meaning
+        if name in _EXAMPLES:
+            component["examples"] = [_EXAMPLES[name]]
 
 
 def _json(description: str, schema: dict[str, Any], **headers: Any) -> dict[str, Any]:
@@ -217,14 +301,10 @@ def _created(description: str) -> dict[str, Any]:
 
 def _streamed(success: dict[str, Any]) -> dict[str, Any]:
     """*success*, which is a stream of server-sent events to who asks for that."""
-    content = success["200"]["content"] | {"text/event-stream": {"schema": {"type": "string", "description": _EVENTS}}}
-    return success | {"200": success["200"] | {"content": content}}
+    events = {"schema": {"type": "string", "description": meanings.EVENTS}, "example": _EVENTS_EXAMPLE}
+    return success | {"200": success["200"] | {"content": success["200"]["content"] | {"text/event-stream": events}}}
 
 
-_EVENTS = (
-    "server-sent events: run (data: the run), deleted (data: its id), resync, bye; each id is a change number, and"
-    " that of a page's ETag is where to go on from the page"
-)
 _PAGE = _streamed({"200": _json("the page", _ref(FlowRunPage), **_ETAG)})
 _HEALTH = {"200": _json("it is well", _ref(Health))}
 
@@ -233,19 +313,22 @@ def _parameter(place: str, name: str, schema: dict[str, Any], description: str) 
     return {"in": place, "name": name, "required": place == "path", "schema": schema, "description": description}
 
 
-_IF_MATCH = _parameter(
-    "header", "If-Match", {"type": "string"}, "only if the run has one of these entity tags, or * for any"
-)
-_IF_NONE_MATCH = _parameter(
-    "header", "If-None-Match", {"type": "string"}, "only if the run has none of these, or * for any"
-)
+def _tags(name: str, description: str) -> dict[str, Any]:
+    return _parameter("header", name, {"type": "string", "examples": [f'"{_TAG_EXAMPLE}"']}, description)
+
+
+_IF_MATCH = _tags("If-Match", "only if the run has one of these entity tags, or `*` for any")
+_IF_NONE_MATCH = _tags("If-None-Match", "only if what is here has none of these entity tags, or `*` for any")
 _LAST_EVENT_ID = _parameter(
-    "header", "Last-Event-ID", {"type": "string"}, "of a stream: the change number that it goes on after"
+    "header",
+    "Last-Event-ID",
+    {"type": "string", "examples": [_TAG_EXAMPLE]},
+    "of a stream: the change number that it goes on after; `0` tells all there is",
 )
 
 
 def _id(type: Any) -> dict[str, Any]:
-    return _parameter("path", "id_", _schema(type), "the run's id")
+    return _parameter("path", "id_", {**_schema(type), "examples": [_ID_EXAMPLE]}, "the run's id")
 
 
 def _page_parameters() -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from secrets import token_urlsafe
@@ -12,17 +11,23 @@ from typing import Any, BinaryIO, NamedTuple
 
 import click
 
-from flowruns.errors import Fault
-from flowruns.filters import FILTERS, Where, where
-
-DATABASE = click.argument("database", default="flowruns.db", envvar="FLOWRUNS_DATABASE")
-# An option where the argument is another file, or none: one form for all commands on what is in the file.
-DATABASE_OPTION = click.option(
-    "-d", "--database", default="flowruns.db", show_default=True, metavar="DATABASE", envvar="FLOWRUNS_DATABASE",
-    help="The file of the runs.",
-)  # fmt: skip
 _BUFFER = 1 << 20  # bytes of a file that are read at once
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}  # seconds
+
+
+def files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """What a shell shall complete: the names of files."""
+    from click.shell_completion import CompletionItem  # only then
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+DATABASE = click.argument("database", default="flowruns.db", envvar="FLOWRUNS_DATABASE", shell_complete=files)
+# An option where the argument is another file, or none: one form for all commands on what is in the file.
+DATABASE_OPTION = click.option(
+    "-d", "--database", default="flowruns.db", show_default=True, metavar="FILE", envvar="FLOWRUNS_DATABASE",
+    shell_complete=files, help="The file of the runs.",
+)  # fmt: skip
 
 
 class Bytes(click.ParamType[int]):
@@ -63,26 +68,6 @@ class Age(click.ParamType[float]):
         if match is None:
             self.fail(f"{value!r} is not an age: give for example 30d, 12h or 8w", param, ctx)
         return float(int(match[1]) * _AGES[match[2].lower()])
-
-
-def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """*command* with an option for each filter of the API, by its name there or with hyphens."""
-    for filter in reversed(FILTERS):
-        words = re.sub(r"(?=[A-Z])", "-", filter.name).lower()
-        names = [f"--{words}"] if words == filter.name else [f"--{words}", f"--{filter.name}"]
-        several = "any of them" if filter.several == " or " else "all of them"
-        meaning = f"{filter.meaning[0].upper()}{filter.meaning[1:]}. Repeatable: {several}."
-        command = click.option(*names, filter.name, multiple=True, metavar="VALUE", help=meaning)(command)
-    return command
-
-
-def chosen(filters: Mapping[str, tuple[str, ...]]) -> Where:
-    """The runs that the values of `filter_options` choose. Raises click.UsageError, which names every fault."""
-    faults: list[Fault] = []
-    found = where([(name, text) for name, texts in filters.items() for text in texts], faults)
-    if faults:
-        raise click.UsageError("; ".join(f"{fault.loc[-1]}: {fault.msg}" for fault in faults))
-    return found
 
 
 class Host(click.ParamType[str]):

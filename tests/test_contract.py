@@ -100,7 +100,7 @@ class TestResources:
         assert head.content == b""
 
     @pytest.mark.parametrize(
-        "target", [f"{RUNS}/", f"{RUNS}/a/", "/openapi.json/", "/api/v1", "/", "//api/v1/flow-runs", f"{RUNS}%0A"]
+        "target", [f"{RUNS}/", f"{RUNS}/a/", "/openapi.json/", "/api/v1", "/ui/x", "//api/v1/flow-runs", f"{RUNS}%0A"]
     )
     async def test_a_trailing_slash_or_newline_is_another_path(self, client: httpx.AsyncClient, target: str) -> None:
         await put(client, "a")

@@ -96,7 +96,7 @@ def test_several_files_are_one_import(tmp_path: Path) -> None:
         ("import", 2, "FILE…"), ("import nowhere", 2, "nowhere cannot be read"), ("import .", 2, ". cannot be read"),
         ("import a -d :memory:", 5, ":memory:"), ("import a -d no/a.db", 5, "there is no folder"),
         ("export -d no.db", 5, "no.db is not there"), ("export no.db", 2, "name the database with --database"),
-        ("export --phase 1x --created-by x", 2, "phase: String should match"),
+        ("export --phase 1x --created-by x", 2, "'--phase': String should match"),
         ("export -o no/x", 1, "no/x cannot be written"), ("export -o .", 1, ". cannot be written"),
         ("export -o flowruns.db", 2, "is the database itself"), ("backup flowruns.db", 2, "is the database itself"),
         ("backup flowruns.db --force", 2, "is the database itself"), ("backup no/b.db", 5, "there is no folder"),

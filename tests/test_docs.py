@@ -13,25 +13,28 @@ import click
 import pytest
 
 from flowruns import __version__
-from flowruns.cli import EXIT_CODES, cli
+from flowruns.cli import ELSEWHERE, EXIT_CODES, cli
 from flowruns.filters import FILTERS
 from flowruns.responses import STATUS
 from flowruns.testing import Flowruns
+from tests.processes import serving, started
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-CONVERSATION = re.findall(r"^```console\n\$ (.*)\n(.*)\n```$", README, re.MULTILINE)
+CONVERSATION = re.findall(r"^```console\n\$ (curl .*)\n(.*)\n```$", README, re.MULTILINE)
 STREAMS = re.findall(r"^```console\n\$ (curl -sN .*)\n((?:.*\n)+?)```$", README, re.MULTILINE)
+COMMANDS = re.findall(r"^```console\n\$ (flowruns (?!import ).*)\n((?:.*\n)+?)```$", README, re.MULTILINE)
 # What differs each time: made ids, the time now, cursors.
 VARYING = [
     (r'"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"', '"ID"'),
     (r'("(?:created|updated)At"):"[^"]*"', r'\1:"NOW"'),
+    (r"^(  (?:created|updated)  ) \S+ \S+$", r"\1 NOW"),
     (r'("(?:current|next|previous)_page\w*"):"[^"]*"', r'\1:"CURSOR"'),
 ]
 
 
 def masked(text: str) -> str:
     for pattern, name in VARYING:
-        text = re.sub(pattern, name, text)
+        text = re.sub(pattern, name, text, flags=re.MULTILINE)
     return text
 
 
@@ -69,6 +72,27 @@ def test_the_commands_on_data_go_as_they_are_shown(tmp_path: Path) -> None:
         )  # fmt: skip
         said += f"$ {command}\n{run.stdout}\n"
     assert said == shown
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the run is put with curl")
+def test_the_commands_say_what_is_shown(tmp_path: Path) -> None:
+    puts = [command for command, _ in CONVERSATION if " -X PUT " in command]
+    puts += re.findall(r"^(curl -s -o /dev/null -X PUT .*)$", README, re.MULTILINE)
+    assert [command.split()[1] for command, _ in COMMANDS] == ["ls", "ls", "get", "tail", "rm"]
+    with serving(tmp_path) as server:
+        address = server.url.removeprefix("http://")
+        for command in puts:
+            subprocess.run(
+                shlex.split(command.replace("localhost:8000", address)), check=True, stdout=subprocess.DEVNULL
+            )
+        for command, shown in COMMANDS:
+            shown = shown.replace("127.0.0.1:8000", address)
+            with started(tmp_path, *shlex.split(command)[1:], env={"TZ": "UTC"}) as process:
+                assert process.stdout
+                assert process.stderr
+                said = process.stderr.readline() if "tail" in command else ""
+                said += "".join(process.stdout.readline() for _ in shown.splitlines()[said.count("\n") :])
+            assert masked(said) == masked(shown), command
 
 
 def test_the_python_examples_run(tmp_path: Path) -> None:
@@ -139,6 +163,18 @@ def test_every_option_is_in_the_configuration_table(option: click.Parameter) -> 
         assert f"`{option.default}`" in row
 
 
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_every_command_and_its_options_are_shown(name: str) -> None:
+    assert f"flowruns {name}" in README
+    command = cli.get_command(click.Context(cli), name)
+    assert command
+    serve = {option.name for option in cli.commands["serve"].params}
+    for option in command.params:
+        if option.opts[0].startswith("-") and option.name not in serve:
+            assert f"`{max(option.opts, key=len)}`" in README
+            assert option.envvar is None or f"`{option.envvar}`" in README
+
+
 @pytest.mark.parametrize("name", [filter.name for filter in FILTERS])
 def test_every_filter_is_in_the_table_of_parameters(name: str) -> None:
     assert re.search(rf"^\| .*`{name}`.* \| runs", README, re.MULTILINE)
@@ -149,7 +185,7 @@ def test_every_status_is_in_the_table_of_errors(status: int) -> None:
     assert re.search(rf"^\|[ \d,]*\b{status}\b[ \d,]*\|", README, re.MULTILINE)
 
 
-@pytest.mark.parametrize("code", [0, 2, *EXIT_CODES.values()])
+@pytest.mark.parametrize("code", [0, 1, 2, *EXIT_CODES.values(), 130])
 def test_every_exit_code_is_in_its_table(code: int) -> None:
     assert f"\n| {code} | " in README
 

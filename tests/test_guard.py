@@ -22,7 +22,7 @@ PORTAL = "https://portal.example"
 A1 = f"{RUNS}/a1"
 REQUESTS = [
     ("GET", RUNS), ("HEAD", RUNS), ("POST", RUNS), ("PUT", A1), ("GET", A1), ("DELETE", A1), ("PATCH", A1),
-    ("OPTIONS", RUNS), ("GET", "/"), ("GET", "/health"), ("GET", "/openapi.json"), ("GET", "/nothing/here"),
+    ("OPTIONS", RUNS), ("GET", "/nothing"), ("GET", "/health"), ("GET", "/openapi.json"), ("GET", "/nothing/here"),
 ]  # fmt: skip
 
 Make = Callable[..., Starlette]

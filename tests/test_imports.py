@@ -12,12 +12,24 @@ FLOORS = [
     {"filters"},
     {"queries", "news"},
     {"store"},
-    {"responses", "inputs", "openapi", "transfer", "upkeep"},
-    {"guard", "api", "feed", "logs", "demo"},
+    {"responses", "inputs", "meanings", "openapi", "transfer", "upkeep"},
+    {"guard", "api", "feed", "web", "logs", "demo"},
     {"app", "faults"},
     {"protocol", "server"},
-    {"embed", "sidecar", "parameters", "output", "progress", "interrupts", "seeding"},
-    {"cli", "control", "data_commands", "__main__", "testing"},
+    {
+        "embed",
+        "sidecar",
+        "parameters",
+        "output",
+        "client",
+        "local",
+        "views",
+        "asking",
+        "progress",
+        "interrupts",
+        "seeding",
+    },
+    {"cli", "control", "terminal", "data_commands", "config", "__main__", "testing"},
     {"pytest_plugin"},
 ]
 FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
@@ -27,7 +39,7 @@ ONLY = {
     "sqlite3": {"database", "queries", "store", "transfer", "upkeep"},
     "starlette": {"guard", "logs", "app"},
     "uvicorn": {"protocol", "server"},
-    "click": {"cli", "control", "data_commands", "output", "parameters"},
+    "click": {"asking", "cli", "config", "control", "data_commands", "output", "parameters", "terminal"},
 }
 IMPURE = {"asyncio", "time", "socket", "threading", "starlette", "uvicorn", "aiosqlite", "sqlite3"}
 

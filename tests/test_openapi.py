@@ -6,11 +6,16 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec import Struct
+from msgspec.structs import fields
 from starlette.applications import Starlette
 
+from flowruns import meanings, web
 from flowruns.api import Endpoint
 from flowruns.filters import FILTERS
-from flowruns.openapi import document
+from flowruns.models import FlowRun, RunPost, RunPut
+from flowruns.openapi import Error, FlowRunPage, Health, document
+from flowruns.validation import decode
 from tests.conftest import RUNS
 from tests.test_contract import FIELDS
 
@@ -25,7 +30,7 @@ async def test_it_is_served(client: httpx.AsyncClient) -> None:
 
 async def test_paths_and_methods_are_those_of_the_routes(app: Starlette) -> None:
     served = {}
-    for route in app.routes:
+    for route in app.routes[: -len(web.routes())]:  # the page is for people
         endpoint = route.endpoint  # type: ignore[attr-defined]  # all are `Path`s
         assert isinstance(endpoint, Endpoint)
         served[route.path] = set(endpoint._operations) - {"HEAD"}  # type: ignore[attr-defined]  # as above
@@ -59,6 +64,50 @@ def test_patterns_are_written_as_json_schema_reads_them() -> None:
 def test_every_reference_leads_somewhere() -> None:
     for name in re.findall(r'"\$ref":"([^"]*)"', document().decode()):
         assert name.removeprefix("#/components/schemas/") in DOCUMENT["components"]["schemas"]
+
+
+def test_every_operation_field_parameter_and_header_is_described() -> None:
+    bare = [
+        f"{name}.{field}"
+        for name, schema in DOCUMENT["components"]["schemas"].items()
+        for field, value in schema.get("properties", {}).items()
+        if not value.get("description")
+    ]
+    for item in DOCUMENT["paths"].values():
+        for operation in item.values():
+            told = [operation, *operation["parameters"], *operation["responses"].values()]
+            told += [
+                header
+                for response in operation["responses"].values()
+                for header in response.get("headers", {}).values()
+            ]
+            bare += [operation["operationId"] for one in told if not one.get("description")]
+    assert bare == []
+
+
+def test_every_word_of_a_field_is_used() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    found = {f"{name}.{field}" for name, schema in schemas.items() for field in schema.get("properties", {})}
+    assert set(meanings.FIELDS) <= found
+    assert set(meanings.OPERATIONS) == {
+        one["operationId"] for item in DOCUMENT["paths"].values() for one in item.values()
+    }
+
+
+@pytest.mark.parametrize("model", [FlowRunPage, FlowRun, RunPost, RunPut, Error, Health])
+def test_examples_are_what_they_are_examples_of(model: type[Struct]) -> None:
+    errors = [
+        response["content"]["application/json"]["example"]
+        for item in DOCUMENT["paths"].values()
+        for operation in item.values()
+        for status, response in operation["responses"].items()
+        if status >= "400"
+    ]
+    shown = errors if model is Error else DOCUMENT["components"]["schemas"][model.__name__]["examples"]
+    assert shown
+    for example in shown:
+        decode(json.dumps(example).encode(), model)
+        assert model in (RunPost, RunPut) or list(example) == [field.encode_name for field in fields(model)]
 
 
 @pytest.mark.parametrize(("model", "method", "target"), [("RunPost", "POST", RUNS), ("RunPut", "PUT", f"{RUNS}/x")])

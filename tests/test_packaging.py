@@ -20,13 +20,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def test_the_wheel_has_the_schema_the_marker_for_types_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_has_the_schema_the_page_the_marker_for_types_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     ours = {name for name in names if ".dist-info/" not in name}
-    assert ours == {f"flowruns/{path.name}" for path in (ROOT / "flowruns").glob("*.*") if path.is_file()} | {
-        "flowruns/schema.sql"
-    }
-    assert {"flowruns/py.typed", "flowruns/demo.ndjson"} <= ours
+    package = [path for path in (ROOT / "flowruns").rglob("*.*") if path.is_file() and path.suffix != ".pyc"]
+    assert ours == {path.relative_to(ROOT).as_posix() for path in package} | {"flowruns/schema.sql"}
+    assert {"flowruns/ui/index.html", "flowruns/py.typed", "flowruns/demo.ndjson"} <= ours
 
 
 def test_the_installed_package_finds_its_schema_and_its_command(wheel: Path, tmp_path: Path) -> None:

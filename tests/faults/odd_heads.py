@@ -20,8 +20,10 @@ NO_PART_OF_A_LINE = (b"\0", b"\t", b" ", b"\r", b"\x01", b"\x1b", b"\x7f", b"\x8
 TARGETS: Answered = (
     (b"*", (400, 404, 405)), (b"", (400,)), (b"relative", (400,)), (b"localhost:8000", (400, 404)),
     (b"//evil.example/", (400, 404)), (b"//", (400, 404)), (b"http://", (400,)),
-    (b"http:///" + RUNS.encode(), (400, 404)), (b"http://[::1", (400,)), (b"ftp://localhost/", (400, 404)),
-    (b"/", (404,)), (RUNS.encode() + b"/", (404,)), (b"/." + RUNS.encode(), (404,)), (b"/" + RUNS.encode(), (404,)),
+    (b"http:///" + RUNS.encode(), (400, 404)), (b"http://[::1", (400,)), (b"ftp://localhost/a", (400, 404)),
+    (b"/nothing", (404,)), (b"/ui/%2e%2e/etc/passwd", (404,)), (b"/ui/assets/x/..%2f..%2fweb.py", (404,)),
+    (b"/ui/assets/x/__init__.py", (404,)),
+    (RUNS.encode() + b"/", (404,)), (b"/." + RUNS.encode(), (404,)), (b"/" + RUNS.encode(), (404,)),
     (RUNS.encode().upper(), (404,)), (b"/%", (404,)), (RUNS.encode() + b"%0A", (404,)), (b"/health%00", (404,)),
     (b"/health/", (404,)), (b"/openapi.json%20", (404,)), (RUNS.encode() + b"/a/b", (404,)),
     (b"/api/v1/../v1/flow-runs", (404,)), (b"/etc/passwd", (404,)),

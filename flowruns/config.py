@@ -1,0 +1,81 @@
+"""The command that shows what `serve` would be told, and by whom."""
+
+import os
+import re
+from typing import Any
+
+import click
+from click.core import ParameterSource
+from msgspec.json import encode
+
+from flowruns.cli import cli
+from flowruns.output import pour
+
+_MASK = "***"
+_TOKENS = "FLOWRUNS_TOKENS"
+
+
+def _show(as_json: bool, **values: Any) -> int:
+    """Show each value that `serve` would use, and where it is from: an option, an environment variable, a default.
+
+    It takes the options of `serve`. Tokens are masked.
+
+    \b
+    flowruns config                               with the environment of now
+    flowruns config runs.db --port 0 --json       with options, for a program
+    """  # noqa: D301
+    rows = [_row(param, values[str(param.name)]) for param in _PARAMS]
+    if as_json:
+        pour([encode({name: {"value": value, "from": origin} for name, value, origin in rows})])
+        return 0
+    texts = [(name, _text(value), origin) for name, value, origin in rows]
+    widths = [max(len(row[at]) for row in texts) for at in range(2)]
+    pour(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for name, value, origin in texts)
+    return 0
+
+
+def _row(param: click.Parameter, value: Any) -> tuple[str, Any, str]:
+    """Name, value and origin."""
+    name = max(param.opts, key=len).removeprefix("--")
+    source = click.get_current_context().get_parameter_source(str(param.name))
+    if name == "token":
+        return _tokens(name, value)
+    if isinstance(value, tuple):
+        value = list(value)
+    if source is ParameterSource.ENVIRONMENT:
+        return name, value, str(param.envvar)
+    return name, value, "default" if source is ParameterSource.DEFAULT else "command line"
+
+
+def _tokens(name: str, given: tuple[str, ...]) -> tuple[str, list[str], str]:
+    """Tokens come from the command line and from the environment, both at once."""
+    texts = [(text, "command line") for text in given]
+    texts += [(text.strip(), _TOKENS) for text in os.environ.get(_TOKENS, "").split(",") if text.strip()]
+    origins = dict.fromkeys(origin for _, origin in texts)
+    return name, [_masked(text) for text, _ in texts], ", ".join(origins) or "default"
+
+
+def _masked(text: str) -> str:
+    """*text* without its secret: a file's name and a user id are none."""
+    if text.startswith("@") or text in ("-", "auto"):
+        return text
+    token, _, user = text.rpartition("=")
+    if token == "auto":
+        return text
+    return f"{_MASK}={user}" if token and re.fullmatch(r"\s*\d{1,18}", user, re.ASCII) else _MASK
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "-"
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+_PARAMS = cli.commands["serve"].params
+config_command = click.Command(
+    "config",
+    params=[*_PARAMS, click.Option(["--json", "as_json"], is_flag=True, help="Write an object, for programs.")],
+    callback=_show,
+    help=_show.__doc__,
+    short_help="Show each value that `serve` would use.",
+)

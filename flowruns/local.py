@@ -1,0 +1,167 @@
+"""The runs of a database file: of the server that has it, else straight from it."""
+
+import asyncio
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Self
+
+from msgspec import Raw
+from msgspec.json import decode, encode
+
+from flowruns import queries
+from flowruns.client import MOST_SIZE, Client, Event, Filters, Page, resuming
+from flowruns.database import read
+from flowruns.datafile import Owner, owner_of, real_path
+from flowruns.errors import DatabaseUnusable, Fault, Invalid, NotFound, Refused, Unavailable, Unreachable
+from flowruns.filters import Where, one, where
+from flowruns.paging import Window, links
+from flowruns.queries import Changes
+from flowruns.settings import MEMORY
+from flowruns.store import Store
+
+
+class Local:
+    """The runs of the file *database*: by the server that has it, with the token that it leaves for us or else *token*;
+    straight from the file where none has, and then reading leaves it as it is, with nothing beside it.
+
+    Every method may raise what `Client` raises, and DatabaseUnusable.
+    """
+
+    def __init__(self, database: str, token: str | None = None) -> None:
+        if database == MEMORY:
+            raise DatabaseUnusable(":memory: is a server's own; ask that by its address, with --url")
+        self._path = real_path(database)
+        self._token = token
+        self._known: tuple[Owner, Client] | None = None
+
+    @property
+    def name(self) -> str:
+        """What is asked."""
+        server = self._server()
+        return server.name if server else str(self._path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes what is open."""
+        if self._known is not None:
+            self._known[1].close()
+
+    def _server(self) -> Client | None:
+        owner = owner_of(self._path)
+        if owner is None or not owner.url:
+            return None
+        if self._known is None or self._known[0] != owner:
+            self.close()
+            self._known = owner, Client(owner.url, owner.secret or self._token)
+        return self._known[1]
+
+    def pages(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[Page]:
+        """The runs that fit *filters*, at most *limit*, in pages; at least one page."""
+        if server := self._server():
+            yield from server.pages(limit=limit, order=order, **filters)
+            return
+        left, chosen = limit, _where(filters)
+        window = Window(ascending=order == "asc")
+        while True:
+            window = window._replace(size=MOST_SIZE if left is None else min(left, MOST_SIZE))
+            rows = read(self._path, partial(queries.page, where=chosen, window=window))
+            docs = [bytes(doc) for doc in decode(b"[%b]" % rows.docs, type=list[Raw])]
+            yield Page(docs, rows.total)
+            left = None if left is None else left - len(docs)
+            onward = links(window, rows.lowest, rows.highest, older=bool(rows.older), newer=bool(rows.newer)).next
+            if onward is None or left == 0:
+                return
+            window = window._replace(cursor=onward)
+
+    def runs(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[bytes]:
+        """The runs that fit *filters*, at most *limit*."""
+        for page in self.pages(limit=limit, order=order, **filters):
+            yield from page.docs
+
+    def get(self, id: str) -> bytes:
+        """The run. Raises NotFound."""
+        if server := self._server():
+            return server.get(id)
+        (stored,) = read(self._path, partial(queries.get, ids=[id]))
+        if stored is None:
+            raise NotFound(id)
+        return stored.doc
+
+    def delete(self, id: str) -> None:
+        """Deletes the run. Raises NotFound, DatabaseInUse and Refused."""
+        if server := self._server():
+            server.delete(id)
+            return
+        read(self._path, lambda _: None)  # so that no file is made where there is none
+
+        async def delete() -> None:
+            async with Store.open(self._path) as store:
+                await store.delete(id)
+
+        try:
+            asyncio.run(delete())
+        except Unavailable as error:
+            raise Refused(f"{self._path}: {error}") from None
+
+    def watch(self, id: str | None = None, *, after: int | None = None, **filters: Any) -> Iterator[Event]:
+        """The changes of the run *id*, or of those that fit *filters*, for ever: after number *after*, else from now
+        on, the present state of *id* first. What changes the file is seen, and a server that comes is asked.
+        """
+        chosen = _where(filters) if id is None else one(id)
+        begun = False
+
+        def stream(position: int | None) -> Iterator[Event]:
+            nonlocal begun
+            if server := self._server():
+                begun = True
+                yield from server.stream(id, position, filters)
+                return
+            if not begun:
+                begun, position = True, self._beginning(id) if position is None else position
+                yield Event("open", position)
+            yield from self._changes(chosen, position or 0)
+            raise Unreachable(f"nobody serves {self._path}")
+
+        return resuming(stream, after)
+
+    def _beginning(self, id: str | None) -> int:
+        """The number that changes are told after. Raises NotFound."""
+        if id is None:
+            return read(self._path, queries.last_number)
+        change = read(self._path, partial(queries.last_change, id=id))
+        if change is None or change.doc is None:
+            raise NotFound(id)
+        return change.seq - 1
+
+    def _changes(self, chosen: Where, position: int) -> Iterator[Event]:
+        while True:
+            changes = self._read_changes(chosen, position)
+            for change in changes.found:
+                kind, data = ("run", change.doc) if change.doc else ("deleted", encode({"id": change.id}))
+                yield Event(kind, change.seq, data)
+            position = changes.position
+            yield Event("", position)
+            if position >= changes.last:
+                return
+
+    def _read_changes(self, chosen: Where, after: int) -> Changes:
+        return read(self._path, lambda one: queries.changes(one, chosen, after, queries.last_number(one)))
+
+
+def _where(filters: Filters) -> Where:
+    """What *filters* choose. Raises Invalid."""
+    pairs = [
+        (name, str(one))
+        for name, value in filters.items()
+        for one in (value if isinstance(value, list | tuple) else [value])
+    ]
+    faults: list[Fault] = []
+    chosen = where(pairs, faults)
+    if faults:
+        raise Invalid(*faults)
+    return chosen

@@ -1,0 +1,169 @@
+"""The commands about runs: see them, follow them, delete them."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from msgspec.json import decode, encode
+
+from flowruns.asking import NORMAL, asking, chosen, filtering, runs_of
+from flowruns.client import Event, Runs
+from flowruns.errors import NotFound
+from flowruns.output import has_colour, pour, say, width
+from flowruns.views import Style, Table, Tail, line_of_json, run_of, whole
+
+_NOT_FOUND = 1  # exit code
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Write documents as they are stored, one a line.")
+
+
+@click.command("ls", context_settings=NORMAL)
+@filtering
+@click.option(
+    "--limit",
+    default=50,
+    show_default=True,
+    metavar="COUNT",
+    type=click.IntRange(0),
+    help="At most so many; 0 for all.",
+)
+@click.option("--order", default="desc", type=click.Choice(["desc", "asc"]), help="desc, the default: newest first.")
+@JSON
+@asking
+def ls_command(limit: int, order: str, as_json: bool, **options: Any) -> int:
+    """List runs, the newest first. Exit code 1: none fits.
+
+    \b
+    flowruns ls                                   the last 50
+    flowruns ls --phase failed --phase cancelled  of two phases
+    flowruns ls --tag env:test --limit 0 --json   all with a tag, for a program
+    """  # noqa: D301  # click reads the escape
+    filters, runs, table = chosen(options), _runs(options), Table(_style())
+    shown = total = 0
+
+    def pieces() -> Iterator[str | bytes]:
+        nonlocal shown, total
+        for page in runs.pages(limit=limit or None, order=order, **filters):
+            shown, total = shown + len(page.docs), page.total
+            if page.docs and as_json:
+                yield b"\n".join(map(line_of_json, page.docs))
+            elif page.docs:
+                yield "\n".join(table.lines([run_of(doc) for doc in page.docs], _now()))
+
+    read = pour(pieces())
+    if not shown:
+        say("flowruns: no run fits" if filters else f"flowruns: there are no runs in {runs.name}")
+        return _NOT_FOUND
+    if read and shown < total:
+        say(f"flowruns: {shown} of {total} runs; --limit 0 shows all")
+    return 0
+
+
+@click.command("get")
+@click.argument("id")
+@JSON
+@asking
+def get_command(id: str, as_json: bool, **options: Any) -> int:
+    """Show the run ID, whole. Exit code 1: it is not there.
+
+    \b
+    flowruns get web-42                           for people
+    flowruns get web-42 --json | jq .outputs      for programs
+    """  # noqa: D301
+    try:
+        doc = _runs(options).get(id)
+    except NotFound as error:
+        return _missing(error)
+    pour([line_of_json(doc)] if as_json else whole(run_of(doc), _style(), _now()))
+    return 0
+
+
+@click.command("tail", short_help="Follow one run, or all.", context_settings=NORMAL)
+@click.argument("id", required=False)
+@filtering
+@click.option(
+    "-n", "--lines", default=10, show_default=True, metavar="COUNT", type=click.IntRange(0),
+    help="Lines of the log of a run that is seen for the first time.",
+)  # fmt: skip
+@JSON
+@asking
+def tail_command(id: str | None, lines: int, as_json: bool, **options: Any) -> int:
+    """Follow the run ID, or all runs: phases, actions and new lines of the log, until Ctrl+C.
+
+    A server that stops is waited for. Exit code 1: ID is not there.
+
+    \b
+    flowruns tail web-42                          one run
+    flowruns tail --flow-id deploy-web            each run of a flow that changes
+    flowruns tail --json                          the documents, for a program
+    """  # noqa: D301
+    filters, runs = chosen(options), _runs(options)
+    if id is not None and filters:
+        raise click.UsageError("a filter chooses among all runs: give it, or ID")
+    tail = Tail(_style(), names=id is None, lines=lines)
+    try:
+        pour(_told(runs, runs.watch(id, **filters), None if as_json else tail))
+    except NotFound as error:
+        return _missing(error)
+    return 0
+
+
+@click.command("rm")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@asking
+def rm_command(ids: tuple[str, ...], **options: Any) -> int:
+    """Delete the runs ID. Exit code 1: one of them was not there.
+
+    \b
+    flowruns rm web-41 web-42
+    flowruns ls --phase cancelled --json | jq -r .id | xargs flowruns rm
+    """  # noqa: D301
+    runs, code = _runs(options), 0
+    for id in ids:
+        try:
+            runs.delete(id)
+        except NotFound as error:
+            code = _missing(error)
+        else:
+            pour([f"deleted {id}"])
+    return code
+
+
+def _runs(options: dict[str, Any]) -> Runs:
+    runs = runs_of(options["database"], options["url"], options["token"])
+    click.get_current_context().call_on_close(runs.close)
+    return runs
+
+
+def _style() -> Style:
+    return Style(has_colour(), width())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _missing(error: NotFound) -> int:
+    say(f"flowruns: {error}")
+    return _NOT_FOUND
+
+
+def _told(runs: Runs, events: Iterator[Event], tail: Tail | None) -> Iterator[str | bytes]:
+    """The lines that tell *events*, as *tail* words them, or as they are; where they come from is said on stderr."""
+    lost = None
+    for event in events:
+        match event.kind:
+            case "open":
+                say(f"flowruns: following {runs.name}" + ("" if lost is None else " again"))
+                lost = False
+            case "lost":
+                lost = True
+                say("flowruns: no server answers; waiting for one")
+            case "resync":
+                say("flowruns: that is another database; what it holds by now is not told, what changes is")
+            case "run":
+                yield from [line_of_json(event.data)] if tail is None else tail.changed(run_of(event.data), _now())
+            case "deleted":
+                id = decode(event.data)["id"]
+                yield from [encode({"id": id, "deleted": True})] if tail is None else tail.deleted(id, _now())

@@ -1,0 +1,67 @@
+// Times and durations for people, and what ticks.
+
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+const DAY = 1_440 * MINUTE;
+const UNITS = [["d", DAY], ["h", 60 * MINUTE], ["min", MINUTE], ["s", SECOND]];
+const DATE = { day: "numeric", month: "short", year: "numeric" };
+const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
+
+/** *text* in ms, or null; ms stay what they are. */
+export function instant(text) {
+	return typeof text === "string" ? Date.parse(text) : text ?? null;
+}
+
+/** *ms* as `16 ms`, `4.2 s`, `42 s`, `3 min 05 s`, `2 h 03 min` or `3 d 04 h`. */
+export function duration(ms) {
+	if (ms < 0) return `−${duration(-ms)}`;
+	if (ms < SECOND) return `${Math.round(ms)} ms`;
+	if (ms < 10 * SECOND) return `${(Math.floor(ms / 100) / 10).toFixed(1)} s`;
+	const at = UNITS.findIndex(([, length]) => ms >= length);
+	const [[unit, length], next] = [UNITS[at], UNITS[at + 1]];
+	const rest = next ? ` ${String(Math.floor((ms % length) / next[1])).padStart(2, "0")} ${next[0]}` : "";
+	return `${Math.floor(ms / length)} ${unit}${rest}`;
+}
+
+/** *ms* in whole seconds, so that a figure that ticks does not flicker. */
+export function ticking(ms) {
+	return ms < SECOND ? "0 s" : duration(ms - (ms % SECOND)).replace(".0", "");
+}
+
+/** How long ago *text* was; after a month, the day. */
+export function ago(text) {
+	const past = Date.now() - instant(text);
+	if (past < -MINUTE || past > 30 * DAY) return format(text, DATE);
+	return past < 10 * SECOND ? "just now" : `${/\d+ \w+/.exec(duration(past))} ago`;
+}
+
+/** *text* in full, in the zone of this machine. */
+export function full(text) {
+	return format(text, { weekday: "short", ...DATE, ...TIME, timeZoneName: "short" });
+}
+
+/** The time of the day of *text*. */
+export function clock(text) {
+	return format(text, TIME);
+}
+
+const formats = new Map(); // making one takes longer than using it a hundred times
+
+function format(text, options) {
+	const key = JSON.stringify(options);
+	if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat("en-GB", options));
+	return formats.get(key).format(instant(text));
+}
+
+/** *element*, whose text is what *text* returns, now and each second. */
+export function tick(element, text) {
+	element.classList.add("tick");
+	element.tick = text;
+	element.textContent = text();
+	return element;
+}
+
+setInterval(() => {
+	if (document.hidden) return;
+	for (const element of document.querySelectorAll(".tick")) element.textContent = element.tick();
+}, SECOND);

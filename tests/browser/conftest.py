@@ -1,0 +1,120 @@
+"""`site` has the real runs and is not changed; `own` is a server that a test finds empty; `page` is a tab that holds
+the page to what it promises: no error on its console, no request to another host.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.browser import chromium
+from tests.conftest import REAL_RUNS, RUNS
+from tests.processes import serving
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+SECONDS = 300  # that a server may live: as long as all these tests
+
+
+class Server:
+    """A server to put runs into."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.ui = f"{url}/ui/"
+        self._client = httpx.Client(base_url=url)
+
+    def put(self, id: str, **fields: Any) -> None:
+        """Creates or replaces a run."""
+        body = {"flowId": "deploy-web", "flowType": "automation"} | fields
+        self.put_bytes(id, json.dumps(body).encode())
+
+    def put_bytes(self, id: str, body: bytes) -> None:
+        """The same, of bytes that no library would write."""
+        headers = {"content-type": "application/json"}
+        self._client.put(f"{RUNS}/{id}", content=body, headers=headers).raise_for_status()
+
+    def delete(self, id: str) -> None:
+        self._client.delete(f"{RUNS}/{id}").raise_for_status()
+
+    def status(self, id: str) -> int:
+        return self._client.get(f"{RUNS}/{id}").status_code
+
+    def clear(self) -> None:
+        """Deletes all runs."""
+        while items := self._client.get(RUNS).json()["items"]:
+            for run in items:
+                self.delete(run["id"])
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def fill(server: Server) -> None:
+    for line in REAL_RUNS.read_bytes().splitlines():
+        server.put_bytes(json.loads(line)["id"], line)
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    if reason := chromium.missing():
+        pytest.skip(reason)
+    with chromium.launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def site(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("site"), ":memory:", seconds=SECONDS) as served:
+        server = Server(served.url)
+        fill(server)
+        yield server
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def changing(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("changing"), ":memory:", seconds=SECONDS) as served:
+        server = Server(served.url)
+        yield server
+        server.close()
+
+
+@pytest.fixture
+def own(changing: Server) -> Server:
+    changing.clear()
+    return changing
+
+
+@pytest.fixture
+def tab(browser: "Browser") -> "Iterator[Callable[..., Page]]":
+    """A function that opens a page with the options of a browser's context, and what it promises is checked."""
+    contexts: list[BrowserContext] = []
+    faults: list[str] = []
+    hosts: set[str] = set()
+
+    def open(**options: Any) -> "Page":
+        context = browser.new_context(**options)
+        contexts.append(context)
+        context.set_default_timeout(10_000)
+        page = context.new_page()
+        # "Failed to load resource" is the browser's own word on a status of 400 or more, and on a server that is gone.
+        page.on("console", lambda said: said.type in ("error", "warning") and "Failed to load" not in said.text
+                and faults.append(said.text))  # fmt: skip
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda request: hosts.add(request.url.split("/")[2] if "//" in request.url else ""))
+        return page
+
+    yield open
+    for context in contexts:
+        context.close()
+    assert faults == []
+    assert {host.partition(":")[0] for host in hosts} <= {"127.0.0.1", ""}
+
+
+@pytest.fixture
+def page(tab: "Callable[..., Page]") -> "Page":
+    return tab(viewport={"width": 1280, "height": 800}, color_scheme="light", timezone_id="UTC")

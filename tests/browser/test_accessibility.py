@@ -1,0 +1,69 @@
+"""axe finds nothing serious, in light and in dark, and what moves can be reached and is read out."""
+
+import pytest
+
+from tests.browser.conftest import Server
+
+api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing: pip install -e '.[browser]'")
+expect, Page = api.expect, api.Page
+
+VIEWS = {
+    "list": "?size=10",
+    "filters": "?phase=failed&flowId=ants.codeql&size=5",
+    "timeline": "runs/gh-577324554",
+    "log": "runs/gh-711446981?tab=logs&line=17",
+    "args": "runs/gh-711446981?tab=args",
+    "compare": "compare?a=gh-711446981&b=gh-711436991",
+    "missing": "runs/nowhere",
+    "refused": "?size=0",
+}
+
+
+def serious(page: Page) -> list[str]:
+    """What axe calls serious or worse: the rule, and where."""
+    found = axe.Axe().run(page).response["violations"]
+    return [f"{one['id']}: {one['nodes'][0]['html']}" for one in found if one["impact"] in ("serious", "critical")]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_axe_finds_nothing_serious(site: Server, tab: "api.Callable[..., Page]", view: str, scheme: str) -> None:
+    page = tab(color_scheme=scheme, reduced_motion="reduce", viewport={"width": 1280, "height": 800})
+    page.goto(site.ui + VIEWS[view])
+    expect(page.locator(".runs tr, .gantt tr, .line, .tree, .state").first).to_be_visible()
+    assert serious(page) == []
+
+
+def test_open_menus_and_the_keys_are_accessible(site: Server, page: Page) -> None:
+    page.goto(f"{site.ui}?size=5")
+    for name in ("Flow", "Time"):
+        page.locator("summary", has_text=name).click()
+        assert serious(page) == []
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Keys").click()
+    assert serious(page) == []
+
+
+def test_everything_is_reached_by_tab(site: Server, page: Page) -> None:
+    page.goto(f"{site.ui}runs/gh-711446981?tab=logs")
+    expect(page.locator(".line").first).to_be_visible()
+    name = "document.activeElement.ariaLabel || document.activeElement.innerText"
+    reached = set()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate(name))
+    assert reached >= {"Skip to the content", "Delete", "Search the log", "Log lines", "Fold all", "Wrap"}
+    assert any(name.startswith("Logs") for name in reached)
+    page.goto(site.ui)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_changes_are_read_out(own: Server, page: Page) -> None:
+    own.put("a", phase="running", startTime="2026-01-01T00:00:00Z")
+    page.goto(f"{own.ui}runs/a")
+    expect(page.locator("#badge")).to_have_text("live")
+    own.put("a", phase="failed", startTime="2026-01-01T00:00:00Z")
+    expect(page.locator("#say")).to_have_text("The run is failed")

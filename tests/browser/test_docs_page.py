@@ -1,0 +1,398 @@
+"""The page of the API: all that /openapi.json says, and requests that are sent from it."""
+
+import shutil
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from socket import create_server
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from flowruns.app import create_app
+from flowruns.store import Store
+from tests.browser.conftest import SECONDS, Server
+from tests.processes import serving
+
+api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing: pip install -e '.[browser]'")
+expect, Page, Locator = api.expect, api.Page, api.Locator
+
+MARKUP = "<img src=x onerror=alert(1)>"
+
+
+def opened(page: Page, server: Server, id: str = "") -> Locator:
+    """The section of the operation *id*."""
+    page.goto(f"{server.url}/docs#{id}")
+    expect(page.locator("#Error")).to_be_attached()
+    return page.locator(f"#{id}" if id else "main")
+
+
+def send(section: Locator) -> Locator:
+    """The first line of the answer to what *section* has filled in."""
+    section.locator("button.primary", has_text="Send").first.click()
+    return section.locator(".status-line")
+
+
+def test_all_of_the_description_is_shown(own: Server, page: Page) -> None:
+    opened(page, own)
+    described = httpx.get(f"{own.url}/openapi.json").json()
+    operations = [one for item in described["paths"].values() for one in item.values()]
+    shown = page.locator("section.operation").evaluate_all("all => all.map(one => one.id)")
+    assert sorted(shown) == sorted([*(one["operationId"] for one in operations), "Error"])
+    for one in operations:
+        section = page.locator(f"#{one['operationId']}")
+        expect(section).to_contain_text(one["summary"])
+        for parameter in one["parameters"]:
+            expect(section.locator(".parameters th", has_text=parameter["name"]).first).to_be_visible()
+        statuses = section.locator(".answer-kind summary b").all_inner_texts()
+        assert statuses == list(one["responses"])
+
+
+def test_fields_say_what_they_may_be(own: Server, page: Page) -> None:
+    section = opened(page, own, "upsertFlowRun")
+    row = {name: section.locator("tr", has=page.get_by_role("rowheader", name=name, exact=True)).last for name in (
+        "flowType required", "startTime", "actions[].id required", "phase", "tags[].key required")}  # fmt: skip
+    expect(row["flowType required"]).to_contain_text("selfServiceAction")
+    expect(row["startTime"]).to_contain_text("date-time or null")
+    expect(row["actions[].id required"]).to_contain_text("string")
+    expect(row["phase"]).to_contain_text("pattern ^[A-Za-z][A-Za-z0-9_-]{0,63}$ · default pending")
+    expect(row["tags[].key required"]).to_be_visible()
+    section.locator("summary", has_text="201").click()
+    expect(section.get_by_text("/api/v1/flow-runs/example-run", exact=True)).to_be_visible()
+    expect(section.get_by_role("row", name="reviewedAt")).to_contain_text("no request sets it")
+    expect(section.locator("pre", has_text='"createdAt": "2026-01-28T23:05:10.042Z"')).to_be_visible()
+
+
+def test_a_run_is_made_replaced_read_and_deleted(own: Server, page: Page) -> None:
+    put = opened(page, own, "upsertFlowRun")
+    expect(send(put)).to_contain_text("201 Created")
+    expect(put.locator(".headers")).to_contain_text("/api/v1/flow-runs/example-run")
+    assert own.status("example-run") == 200
+    expect(send(put)).to_contain_text("200 OK")
+    tag = put.locator(".headers dd").nth(1).inner_text()
+
+    get = opened(page, own, "getFlowRun")
+    expect(send(get)).to_contain_text("200 OK")
+    expect(get.locator(".answer pre")).to_contain_text('"flowId": "biome.lint-pull-request-titles"')
+    get.get_by_role("button", name="Raw").click()
+    expect(get.locator(".answer pre")).to_contain_text('"flowId":"biome.lint-pull-request-titles"')
+    get.get_by_label("If-None-Match").fill(tag)
+    expect(send(get)).to_contain_text("304 Not Modified")
+
+    delete = opened(page, own, "deleteFlowRun")
+    delete.get_by_label("If-Match").fill('"0"')
+    expect(send(delete)).to_contain_text("412 Precondition Failed")
+    delete.get_by_label("If-Match").fill(tag)
+    expect(send(delete)).to_contain_text("204 No Content")
+    assert own.status("example-run") == 404
+
+
+def test_what_was_created_is_what_the_other_forms_name(own: Server, page: Page) -> None:
+    post = opened(page, own, "createFlowRun")
+    expect(send(post)).to_contain_text("201 Created")
+    get = page.locator("#getFlowRun")
+    expect(send(get)).to_contain_text("200 OK")
+    expect(get.locator(".answer pre")).to_contain_text("deploy-to-production")
+
+
+def test_numbers_are_shown_as_they_were_sent(own: Server, page: Page) -> None:
+    put = opened(page, own, "upsertFlowRun")
+    numbers = ['"b": 1e400', '"c": -0', '"d": [1.0, 12345678901234567890]']
+    put.locator(".editor").fill(f'{{"flowId": "a", "flowType": "reference", "args": {{{", ".join(numbers)}}}}}')
+    expect(send(put)).to_contain_text("201")
+    for text in numbers:
+        expect(put.locator(".answer pre")).to_contain_text(text)
+
+
+def test_broken_rules_are_named_and_lead_to_their_places(own: Server, page: Page) -> None:
+    put = opened(page, own, "upsertFlowRun")
+    editor = put.locator(".editor")
+    editor.fill('{"flowId": "Bad Flow", "flowType": "x", "tags": [{"key": "ü"}, {"key": 1, "value": ""}]}')
+    expect(send(put)).to_contain_text("422")
+    selected = "editor => editor.value.slice(editor.selectionStart, editor.selectionEnd)"
+    places = {"body.flowId": '"Bad Flow"', "body.tags[1].key": "1", "body.tags[0].value": '{"key": "ü"}'}
+    for place, text in places.items():
+        put.locator(".faults").get_by_role("button", name=place, exact=True).click()
+        assert editor.evaluate(selected) == text
+    editor.fill('{"flowId": "ü", ]}')
+    put.get_by_role("button", name="Send PUT").click()
+    put.locator(".faults").get_by_role("button", name="body[17]").click()
+    assert editor.evaluate(selected) == "]"
+
+    pages = opened(page, own, "getFlowRuns")
+    pages.get_by_label("size").fill("0")
+    expect(send(pages)).to_contain_text("422")
+    pages.get_by_role("button", name="query.size").click()
+    expect(pages.get_by_label("size")).to_be_focused()
+    expect(pages.get_by_label("size")).to_have_attribute("aria-invalid", "true")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the commands are curl's")
+def test_the_command_does_what_the_form_does(own: Server, page: Page) -> None:
+    put = opened(page, own, "upsertFlowRun")
+    put.get_by_label("id_").fill("it-s-here")
+    args = """{"a": "it's \\\\ $HOME `ls`"}"""
+    fields = """"flowType": "automation", "phase": "running", "tags": [{"key": "a b", "value": "c&d'"}]"""
+    put.locator(".editor").fill(f'{{"flowId": "it", {fields}, "args": {args}}}')
+    pages = page.locator("#getFlowRuns")
+    pages.locator("[name=tag]").fill("a b:c&d'")
+    pages.locator("[name=phase]").fill("running\nfailed")
+    pages.get_by_role("button", name="automation").click()
+    answers = []
+    for section in (put, pages):
+        command = section.locator(".try pre").last.inner_text()
+        run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=30)
+        answers.append(run.stdout)
+    assert f'"args":{args}' in answers[0]
+    assert '"total":1' in answers[1]
+    expect(send(pages)).to_contain_text("200")
+    expect(pages.locator(".answer pre")).to_contain_text('"total": 1')
+
+
+def test_a_stream_is_shown_as_it_comes_until_it_is_stopped(own: Server, page: Page) -> None:
+    own.put("a", phase="running")
+    pages = opened(page, own, "getFlowRuns")
+    pages.get_by_label("Accept").select_option("text/event-stream")
+    pages.get_by_label("Last-Event-ID").fill("0")
+    pages.locator("[name=flowId]").fill("deploy-web")
+    expect(send(pages)).to_contain_text("200 OK")
+    events = pages.locator(".events li")
+    expect(events.last).to_contain_text('"id":"a"')
+    own.put("b", phase="failed")
+    expect(events.last).to_contain_text('"id":"b"')
+    own.delete("b")
+    expect(events.last).to_contain_text("deleted")
+    events.last.locator("summary").click()
+    expect(events.last.locator("pre")).to_contain_text('"id": "b"')
+    pages.get_by_role("button", name="Stop").click()
+    expect(pages.locator(".answer")).to_contain_text("Stopped after")
+
+
+def test_a_server_that_ends_is_told(tmp_path: Path, page: Page) -> None:
+    with serving(tmp_path, ":memory:", seconds=SECONDS) as served:
+        section = opened(page, Server(served.url), "getFlowRuns")
+        section.get_by_label("Accept").select_option("text/event-stream")
+        expect(send(section)).to_contain_text("200 OK")
+    expect(section.locator(".answer [role=alert]")).to_contain_text("did not answer, or not to the end")
+    send(page.locator("#getHealth"))
+    expect(page.locator("#getHealth .answer")).to_contain_text("The server did not answer")
+
+
+def test_a_token_is_asked_for_used_and_shared_with_the_runs_page(tmp_path: Path, page: Page) -> None:
+    with serving(tmp_path, ":memory:", "--token", "s3cret=7", seconds=SECONDS) as served:
+        page.goto(f"{served.url}/docs#upsertFlowRun")
+        expect(page.get_by_role("heading", name="This server asks for a token")).to_be_visible()
+        page.keyboard.type("wrong")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="This token does not fit")).to_be_visible()
+        page.keyboard.type("s3cret")
+        page.keyboard.press("Enter")
+        put = page.locator("#upsertFlowRun")
+        expect(put).to_be_in_viewport()
+        expect(send(put)).to_contain_text("201")
+        expect(put.locator(".answer pre")).to_contain_text('"createdBy": 7')
+        expect(put.locator(".try pre").last).to_contain_text("Bearer $FLOWRUNS_TOKEN")
+        assert "s3cret" not in page.locator("body").inner_text()
+
+        page.locator("#top summary").click()
+        page.locator("#menu-token").fill("other")
+        page.locator("#menu-token").press("Enter")
+        expect(send(put)).to_contain_text("401")
+        page.keyboard.type("s3cret")
+        page.keyboard.press("Enter")
+        expect(send(put)).to_contain_text("200 OK")
+
+        page.goto(f"{served.url}/ui/")
+        expect(page.locator("[data-id=example-run]")).to_be_visible()
+
+
+def test_a_token_in_the_link_is_taken_out_of_the_address_bar(tmp_path: Path, page: Page) -> None:
+    with serving(tmp_path, ":memory:", "--token", "s3cret=7", seconds=SECONDS) as served:
+        page.goto(f"{served.url}/docs#token=s3cret")
+        expect(page.locator("#Error")).to_be_attached()
+        expect(page).to_have_url(f"{served.url}/docs")
+
+
+def test_a_link_leads_to_its_operation(own: Server, page: Page) -> None:
+    put = opened(page, own, "upsertFlowRun")
+    expect(put).to_be_in_viewport()
+    expect(put).to_be_focused()
+    current = page.locator("#contents [aria-current]")
+    expect(current).to_have_text("PUTCreate or replace a run")
+    page.get_by_role("searchbox").fill("getHealth")
+    expect(put).to_be_hidden()
+    page.evaluate("location.hash = 'deleteFlowRun'")
+    expect(page.locator("#deleteFlowRun")).to_be_in_viewport()
+    page.locator("#contents").get_by_role("link", name="Errors").click()
+    expect(page.locator("#Error h2")).to_be_in_viewport()
+    expect(current).to_have_text("Errors")
+    page.go_back()
+    expect(page.locator("#deleteFlowRun")).to_be_in_viewport()
+
+
+def test_search_finds_operations_by_their_fields_and_texts(own: Server, page: Page) -> None:
+    opened(page, own)
+    page.keyboard.press("/")
+    page.keyboard.type("last-event-id stream")
+    left = page.locator("section.operation:visible")
+    expect(left).to_have_count(2)
+    expect(page.locator("#links a:visible")).to_contain_text(["A page of runs", "One run"])
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{own.url}/docs#getFlowRuns")
+    page.keyboard.press("/")
+    page.keyboard.type("zebra")
+    expect(page.get_by_text("Nothing here has these words.")).to_be_visible()
+    page.get_by_role("searchbox").fill("reviewedAt")
+    expect(page.locator("#deleteFlowRun")).to_be_hidden()
+    expect(page.locator("#upsertFlowRun")).to_be_visible()
+
+
+def test_keys_do_what_their_sheet_says(own: Server, page: Page) -> None:
+    opened(page, own, "createFlowRun")
+    page.keyboard.press("j")
+    expect(page.locator("#getFlowRun")).to_be_focused()
+    page.keyboard.press("k")
+    expect(page.locator("#createFlowRun")).to_be_focused()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("send what is filled in")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    page.locator("#createFlowRun .editor").press("Control+Enter")
+    expect(page.locator("#createFlowRun .status-line")).to_contain_text("201")
+    page.locator("#createFlowRun .editor").press("Escape")
+    page.keyboard.press("j")
+    expect(page.locator("#getFlowRun")).to_be_focused()
+
+
+def test_commands_examples_and_links_are_copied(own: Server, tab: "api.Callable[..., Page]") -> None:
+    page = tab(permissions=["clipboard-read", "clipboard-write"])
+    section = opened(page, own, "getHealth")
+    pasted = "navigator.clipboard.readText()"
+    section.locator(".try").get_by_role("button", name="Copy").click()
+    expect(page.locator("#toasts")).to_contain_text("copied")
+    assert page.evaluate(pasted) == f"curl -s {own.url}/health"
+    section.locator("summary", has_text="200").click()
+    section.locator(".answer-kind").get_by_role("button", name="Copy").first.click()
+    page.wait_for_function("async () => JSON.parse(await navigator.clipboard.readText()).status === 'ok'")
+    section.get_by_role("link", name="Link to this").click()
+    page.wait_for_function(f"async () => await {pasted} === location.href")
+
+
+def test_answers_stay_text(own: Server, page: Page) -> None:
+    own.put("a", args={MARKUP: MARKUP}, logs=[{"message": MARKUP}])
+    get = opened(page, own, "getFlowRun")
+    get.get_by_label("id_").fill("a")
+    expect(send(get)).to_contain_text("200")
+    expect(get.locator(".answer pre")).to_contain_text(MARKUP)
+    assert page.locator("main img").count() == 0
+
+
+def test_a_long_answer_is_cut_and_copied_whole(own: Server, page: Page) -> None:
+    own.put("a", logs=[{"message": "x" * 1000}] * 200)
+    get = opened(page, own, "getFlowRun")
+    get.get_by_label("id_").fill("a")
+    expect(send(get)).to_contain_text("200")
+    expect(get.locator(".answer")).to_contain_text("The first 100,000 of 2")
+
+
+def test_ids_that_no_browser_can_ask_for_are_refused(own: Server, page: Page) -> None:
+    get = opened(page, own, "getFlowRun")
+    get.get_by_label("id_").fill("..")
+    get.get_by_role("button", name="Send GET").click()
+    expect(get.get_by_role("alert")).to_contain_text("No browser can ask for this id")
+
+
+def test_it_leads_to_the_runs_and_back(own: Server, page: Page) -> None:
+    opened(page, own)
+    page.get_by_role("link", name="Runs", exact=True).click()
+    expect(page).to_have_url(own.ui)
+    page.get_by_role("link", name="API").click()
+    expect(page).to_have_url(f"{own.url}/docs")
+
+
+def test_the_theme_is_that_of_the_runs_page(own: Server, page: Page) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    page.emulate_media(color_scheme="dark")
+    opened(page, own)
+    dark = page.evaluate(ground)
+    page.get_by_role("button", name="Theme: system").click()
+    assert page.evaluate(ground) == "rgb(255, 255, 255)" != dark
+    page.goto(own.ui)
+    assert page.evaluate(ground) == "rgb(255, 255, 255)"
+
+
+@pytest.mark.parametrize("width", [360, 700, 1000, 1280])
+def test_no_width_needs_a_sideways_scroll(own: Server, tab: "api.Callable[..., Page]", width: int) -> None:
+    page = tab(viewport={"width": width, "height": 740})
+    put = opened(page, own, "upsertFlowRun")
+    for summary in put.locator(".answer-kind > summary").all():
+        summary.click()
+    expect(send(put)).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_paper_gets_the_text_without_the_forms(own: Server, page: Page) -> None:
+    opened(page, own)
+    page.emulate_media(media="print")
+    expect(page.locator("#upsertFlowRun .fields").last).to_be_visible()
+    for hidden in ("#top", "#contents", ".try", ".parameters :is(input, textarea, select)"):
+        expect(page.locator(f"{hidden}:visible")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(own: Server, tab: "api.Callable[..., Page]", scheme: str) -> None:
+    page = tab(color_scheme=scheme, viewport={"width": 1280, "height": 800})
+    put = opened(page, own, "upsertFlowRun")
+    put.locator("summary", has_text="201").click()
+    put.locator("summary", has_text="422").click()
+    expect(send(put)).to_contain_text("201")
+    put.locator(".editor").fill("{}")
+    expect(send(put)).to_contain_text("422")
+    page.locator("#top summary").click()
+    found = axe.Axe().run(page).response["violations"]
+    assert [one["nodes"] for one in found if one["impact"] in ("serious", "critical")] == []
+
+
+@contextmanager
+def mounted(prefix: str) -> Iterator[Server]:
+    """A server of somebody else's, which has ours below *prefix*."""
+    ours: list[Any] = []
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with Store.open(":memory:") as store:
+            ours.append(create_app(store))
+            yield
+
+    async def child(*asgi: Any) -> None:
+        await ours[0](*asgi)
+
+    app = Starlette(routes=[Mount(prefix, app=child)], lifespan=lifespan)
+    host = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
+    listening = create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=host.run, kwargs={"sockets": [listening]})
+    thread.start()
+    server = Server(f"http://127.0.0.1:{listening.getsockname()[1]}{prefix}")
+    yield server
+    server.close()
+    host.should_exit = True
+    thread.join()
+
+
+def test_it_works_below_a_prefix(page: Page) -> None:
+    with mounted("/deep/er") as server:
+        put = opened(page, server, "upsertFlowRun")
+        expect(page.locator("#server")).to_have_text(server.url)
+        expect(send(put)).to_contain_text("201")
+        expect(put.locator(".headers")).to_contain_text("/deep/er/api/v1/flow-runs/example-run")
+        assert server.url in put.locator(".try pre").last.inner_text()
+        page.get_by_role("link", name="Runs", exact=True).click()
+        expect(page.locator("[data-id=example-run]")).to_be_visible()
+        page.goto("about:blank")  # its stream would keep the host from ending

@@ -1,0 +1,66 @@
+"""What runs hold was written by anybody: it is text, and nothing else."""
+
+import pytest
+
+from tests.browser.conftest import Server
+
+api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
+expect, Page = api.expect, api.Page
+
+MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'><svg onload=alert(3)>"
+
+T0 = "2026-01-01T00:00:00Z"
+
+
+@pytest.fixture
+def hostile(own: Server) -> Server:
+    own.put("id", phase="failed", flowType="automation", startTime=T0, tags=[{"key": MARKUP, "value": MARKUP}],
+            actions=[{"id": MARKUP, "phase": "failed", "startTime": T0, "endTime": "2026-01-01T00:00:01Z"},
+                     {"id": "constructor.__proto__", "phase": "constructor"}],
+            logs=[{"message": f"{MARKUP} \x1b[31m{MARKUP}\x1b]8;;javascript:alert(4)\x07link", "action": MARKUP},
+                  {"message": "\u202egnp.exe \x1b[2J\x1b[999;999H\x00\x07"},
+                  {"message": f"##[group]{MARKUP}"}, {"message": f"::error file={MARKUP}::{MARKUP}"}],
+            args={MARKUP: MARKUP, "__proto__": {"hasOwnProperty": MARKUP}, "url": "javascript:alert(5)",
+                  "link": "https://example.org/\"onclick=alert(6)"},
+            outputs={"a": MARKUP})  # fmt: skip
+    own.put("other", startTime=T0, args={MARKUP: "x"})
+    return own
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "runs/id", "runs/id?tab=logs", "runs/id?tab=args", "runs/id?tab=outputs", "compare?a=id&b=other",
+     "?tag=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E:x", "runs/%3Cimg%20src=x%20onerror=alert(1)%3E",
+     "?phase=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E", "runs/id?tab=__proto__&line=%3Cscript%3E",
+     "compare?a=%3Cscript%3E&b=.."],
+)  # fmt: skip
+def test_markup_stays_text(hostile: Server, page: Page, path: str) -> None:
+    said: list[str] = []
+    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    page.goto(hostile.ui + path)
+    expect(page.locator("h1").last).to_be_attached()
+    page.wait_for_load_state("networkidle" if "compare" in path and ".." in path else "load")
+    assert page.locator("main img, main script, main svg, main iframe, main [onerror], main [onclick]").count() == 0
+    assert page.locator("a[href^='javascript:']").count() == 0
+    assert said == []
+
+
+def test_controls_and_reversed_text_are_dropped_from_logs(hostile: Server, page: Page) -> None:
+    page.goto(f"{hostile.ui}runs/id?tab=logs")
+    expect(page.locator("[data-line='2'] .text")).to_have_text("gnp.exe ")
+    expect(page.locator("[data-line='1'] .text")).to_contain_text(MARKUP)
+    assert page.locator("[data-line='1'] .ansi-fg").all_inner_texts() == [MARKUP, "link"]
+
+
+def test_the_policy_stops_what_the_page_would_not_do(hostile: Server, browser: "api.Browser") -> None:
+    page = browser.new_page()
+    page.goto(hostile.ui)
+    blocked = page.evaluate("""async () => {
+        const image = document.createElement("img");
+        const failed = new Promise(done => { image.onerror = () => done("image"); image.onload = () => done("no") });
+        image.src = "https://example.org/x.png";
+        const fetched = await fetch("https://example.org/").then(() => "no", () => "fetch");
+        return [await failed, fetched];
+    }""")
+    page.close()
+    assert blocked == ["image", "fetch"]

@@ -1,0 +1,190 @@
+"""The list of runs."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.browser.conftest import Server
+
+api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
+expect, Page = api.expect, api.Page
+
+
+def rows(page: Page) -> "api.Locator":
+    return page.locator(".runs tbody tr")
+
+
+def chip(page: Page, phase: str) -> "api.Locator":
+    return page.get_by_role("group", name="Phase").locator(f"[data-value={phase}]")
+
+
+def test_the_root_leads_to_the_first_page_of_runs(site: Server, page: Page) -> None:
+    page.goto(site.url)
+    expect(page).to_have_url(site.ui)
+    expect(rows(page)).to_have_count(50)
+    expect(page.locator(".status")).to_contain_text("1–50 of 346 runs")
+    expect(page.locator("#badge")).to_have_text("live")
+    failed = page.locator("[data-id=gh-21458831126]")
+    for text in ("failed", "biome.lint-pull-request-titles", "gh-21458831126", "28 Jan 2026", "40 s", "1 error"):
+        expect(failed).to_contain_text(text)
+    expect(failed.locator("time")).to_have_attribute("title", re.compile(r"Wed, 28 Jan 2026, 23:04:\d\d UTC"))
+
+
+def test_a_chip_says_how_many_there_are_and_filters_by_its_phase(site: Server, page: Page) -> None:
+    page.goto(site.ui)
+    expect(chip(page, "failed")).to_have_text("failed 92")
+    chip(page, "failed").click()
+    expect(page).to_have_url(f"{site.ui}?phase=failed")
+    expect(page.locator(".status")).to_contain_text("1–50 of 92 runs")
+    assert {"failed"} == set(rows(page).locator(".c-phase").all_inner_texts())
+    chip(page, "running").click()
+    expect(page.locator(".status")).to_contain_text("1–50 of 104 runs")
+    page.go_back()
+    expect(page.locator(".status")).to_contain_text("1–50 of 92 runs")
+    page.reload()
+    expect(chip(page, "failed")).to_have_attribute("aria-pressed", "true")
+
+
+def test_filters_of_a_link_are_shown_and_can_be_taken_away(site: Server, page: Page) -> None:
+    page.goto(f"{site.ui}?flowId=ants.codeql&tag=source:github-actions&createdAfter=2020-01-01T00:00:00Z")
+    expect(rows(page)).to_have_count(19)
+    page.get_by_role("button", name="Remove the filter flow ants.codeql").click()
+    expect(page.locator(".status")).to_contain_text("of 167 runs")
+    page.get_by_role("button", name="Clear all").click()
+    expect(page.locator(".status")).to_contain_text("of 346 runs")
+    expect(page).to_have_url(f"{site.ui}")
+
+
+def test_menus_offer_what_was_seen_with_counts(site: Server, page: Page) -> None:
+    page.goto(site.ui)
+    page.locator("summary", has_text="Type").click()
+    expect(page.locator("[data-value=scorecard]")).to_have_text("scorecard 18")
+    page.locator("[data-value=scorecard]").click()
+    expect(rows(page)).to_have_count(18)
+    page.keyboard.press("Escape")
+    page.locator("summary", has_text="Tag").click()
+    page.get_by_label("Tag", exact=True).fill("repository:github/hello-world")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"flowType=scorecard&tag=repository%3Agithub%2Fhello-world"))
+
+
+def test_the_time_menu_narrows_to_a_span(site: Server, page: Page) -> None:
+    page.goto(site.ui)
+    page.locator("summary", has_text="Time").click()
+    page.get_by_role("button", name="the last hour").click()
+    expect(page.get_by_role("button", name="Remove the filter after")).to_be_visible()
+    expect(page.locator(".status")).to_contain_text("of 346 runs")
+    page.locator("summary", has_text="Time").click()
+    page.get_by_label("Created before").fill("2020-01-01T00:00")
+    page.get_by_label("Created after").fill("")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_role("heading", name="No run fits these filters")).to_be_visible()
+    page.get_by_role("button", name="Clear the filters").click()
+    expect(rows(page)).to_have_count(50)
+
+
+@pytest.mark.parametrize(
+    ("typed", "leads_to"),
+    [
+        ("failed", "?phase=failed"),
+        ("biome.lint-pull-request-titles", "?flowId=biome.lint-pull-request-titles"),
+        ("merico.pip_test", "?flowId=merico.pip_test"),  # not on the first page: the server knows it
+        ("source:jenkins", "?tag=source%3Ajenkins"),
+        ("gh-711446981", "runs/gh-711446981"),
+        ("nothing-of-that-name", "runs/nothing-of-that-name"),
+    ],
+)
+def test_the_field_leads_to_whatever_is_typed(site: Server, page: Page, typed: str, leads_to: str) -> None:
+    page.goto(site.ui)
+    expect(rows(page)).to_have_count(50)
+    page.keyboard.press("/")
+    page.keyboard.type(typed)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(site.ui + leads_to)
+
+
+def test_pages_go_on_and_back(site: Server, page: Page) -> None:
+    page.goto(site.ui)
+    first = rows(page).first.get_attribute("data-id")
+    page.get_by_role("link", name="Older").click()
+    expect(page.locator(".status")).to_contain_text("51–100 of 346 runs")
+    expect(page).to_have_url(re.compile("cursor="))
+    page.get_by_role("link", name="Older").click()
+    expect(page.locator(".status")).to_contain_text("101–150 of 346 runs")
+    page.get_by_role("link", name="Newer").click()
+    expect(page.locator(".status")).to_contain_text("51–100 of 346 runs")
+    page.get_by_role("link", name="Newest").click()
+    expect(rows(page).first).to_have_attribute("data-id", str(first))
+
+
+def test_back_from_a_run_returns_to_its_row(site: Server, page: Page) -> None:
+    page.goto(f"{site.ui}?phase=succeeded")
+    row = rows(page).nth(40)
+    id = row.get_attribute("data-id")
+    row.locator(".c-started").click()
+    expect(page.locator("code", has_text=str(id))).to_be_visible()
+    page.go_back()
+    expect(page.locator(f"[data-id='{id}'] .run")).to_be_focused()
+    expect(row).to_be_in_viewport()
+
+
+def test_new_runs_gather_and_changed_ones_change_in_place(own: Server, page: Page) -> None:
+    for number in range(3):
+        own.put(f"old-{number}", phase="running", startTime="2026-01-01T00:00:00Z")
+    page.goto(own.ui)
+    expect(page.locator("#badge")).to_have_text("live")
+    before = rows(page).evaluate_all("rows => rows.map((row) => row.dataset.id)")
+    for number in range(3):
+        own.put(f"new-{number}")
+    expect(page.get_by_role("button", name="3 new")).to_be_visible()
+    own.put("old-1", phase="failed", startTime="2026-01-01T00:00:00Z", endTime="2026-01-01T00:00:42Z",
+            logs=[{"message": "no", "level": "error"}])  # fmt: skip
+    expect(page.locator("[data-id=old-1]")).to_contain_text("42 s")
+    expect(page.locator("[data-id=old-1]")).to_contain_text("1 error")
+    assert rows(page).evaluate_all("rows => rows.map((row) => row.dataset.id)") == before
+    own.delete("old-0")
+    expect(page.locator("[data-id=old-0]")).to_contain_text("deleted")
+    page.get_by_role("button", name="3 new").click()
+    expect(rows(page).first).to_have_attribute("data-id", "new-2")
+    expect(rows(page)).to_have_count(5)
+    expect(page.get_by_role("button", name="new", exact=False)).to_have_count(0)
+
+
+def test_a_run_that_leaves_the_filter_shows_how_it_ended(own: Server, page: Page) -> None:
+    own.put("a", phase="running", startTime="2026-01-01T00:00:00Z")
+    page.goto(f"{own.ui}?phase=running")
+    expect(page.locator("[data-id=a] .c-took .tick")).to_be_visible()
+    expect(page.locator("#badge")).to_have_text("live")
+    own.put("a", phase="succeeded", startTime="2026-01-01T00:00:00Z", endTime="2026-01-01T00:00:05Z")
+    expect(page.locator("[data-id=a]")).to_contain_text("succeeded")
+    expect(page.locator("[data-id=a] .c-took")).to_have_text("5.0 s")
+
+
+def test_a_running_duration_ticks(own: Server, page: Page) -> None:
+    began = datetime.now(UTC) - timedelta(days=2, hours=3, minutes=30)
+    own.put("a", phase="running", startTime=began.isoformat())
+    page.clock.install()
+    page.goto(own.ui)
+    expect(page.locator("[data-id=a] .c-took")).to_have_text("2 d 03 h")
+    page.clock.fast_forward(timedelta(hours=1).seconds * 1_000)
+    expect(page.locator("[data-id=a] .c-took")).to_have_text("2 d 04 h")
+
+
+def test_keys_move_open_and_help(site: Server, page: Page) -> None:
+    page.goto(site.ui)
+    expect(rows(page)).to_have_count(50)
+    for key in "jjk":
+        page.keyboard.press(key)
+    expect(rows(page).first.locator(".run")).to_be_focused()
+    page.keyboard.press("G")
+    expect(rows(page).last.locator(".run")).to_be_focused()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.keyboard.press("g")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/ui/runs/"))
+    page.keyboard.press("Escape")
+    expect(page).to_have_url(site.ui)

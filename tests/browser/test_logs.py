@@ -1,0 +1,167 @@
+"""The log of a run."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import Server
+
+api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
+expect, Page = api.expect, api.Page
+
+LOGS = "runs/gh-711446981?tab=logs"  # 125 lines, with folds and colours
+T0 = "2026-01-01T00:00:00Z"
+LINE = "[data-line='{}']"
+
+
+# Of the rows, from top to bottom, once the frame is drawn that a scrolling has asked for.
+BOXES = """async () => {
+    for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
+    const boxes = [...document.querySelectorAll(".line")].map((line) => line.getBoundingClientRect().toJSON());
+    return boxes.sort((a, b) => a.top - b.top);
+}"""
+
+
+def lines(page: Page) -> "api.Locator":
+    return page.locator(".line")
+
+
+def text(page: Page) -> list[str]:
+    return [str(line) for line in lines(page).locator(".text").all_inner_texts()]
+
+
+@pytest.fixture
+def long(own: Server) -> Server:
+    """A run with 20,000 lines, an error in every 5,000th."""
+    logs = [{"message": f"line {n} does its work", "level": "info" if n % 5_000 else "error"} for n in range(1, 20_001)]
+    own.put("long", phase="running", startTime="2026-01-01T00:00:00Z", logs=logs)
+    return own
+
+
+def test_a_log_is_shown_with_folds_and_colours(site: Server, page: Page) -> None:
+    page.goto(site.ui + LOGS)
+    expect(page.locator(LINE.format(2))).to_contain_text("Operating System")
+    assert not any("##[" in line or "\x1b" in line for line in text(page))
+    page.get_by_role("button", name="Group Operating System").click()
+    expect(page.locator(LINE.format(3))).to_have_count(0)
+    page.get_by_role("button", name="Fold all").click()
+    expect(page.locator(LINE.format(8))).to_have_count(0)
+    page.get_by_role("button", name="Fold all").click()
+    page.get_by_label("Search the log").fill("Run echo Add other actions")
+    coloured = page.locator(".ansi-fg.ansi-bold").first
+    expect(coloured).to_be_visible()
+    assert coloured.evaluate("(span) => getComputedStyle(span).color !== getComputedStyle(document.body).color")
+
+
+def test_levels_and_actions_filter_and_folds_hide_nothing_then(site: Server, page: Page) -> None:
+    page.goto(site.ui + LOGS)
+    page.get_by_role("button", name="debug 18").click()
+    expect(lines(page)).to_have_count(18)
+    assert all("/usr/bin/git" in line for line in text(page))
+    page.get_by_role("button", name=re.compile("^All")).click()
+    page.get_by_label("Action", exact=True).select_option("post-run-actionscheckout-v2")
+    expect(page).to_have_url(re.compile("action=post-run-actionscheckout-v2"))
+    expect(lines(page).first).to_contain_text("Post job cleanup")
+    page.reload()
+    expect(lines(page).first).to_contain_text("Post job cleanup")
+
+
+def test_search_counts_marks_and_opens_folds(site: Server, page: Page) -> None:
+    page.goto(site.ui + LOGS)
+    page.get_by_role("button", name="Fold all").click()
+    page.keyboard.press("/")
+    page.keyboard.type("SAFE.DIRECTORY or git version")
+    expect(page.get_by_role("status").filter(has_text="none")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.type("git version")
+    expect(page.locator(".search .count")).to_have_text(re.compile(r"1 of \d"))
+    expect(page.locator(".line.current mark")).to_have_text("git version", ignore_case=True)
+    first = page.locator(".line.current").get_attribute("data-line")
+    page.keyboard.press("Enter")
+    expect(page.locator(".search .count")).to_have_text(re.compile(r"2 of \d"))
+    page.keyboard.press("Shift+Enter")
+    expect(page.locator(".line.current")).to_have_attribute("data-line", str(first))
+
+
+def test_a_line_has_a_link(site: Server, page: Page) -> None:
+    page.goto(site.ui + LOGS)
+    page.locator(LINE.format(17)).locator("a").click()
+    page.locator(LINE.format(20)).locator("a").click(modifiers=["Shift"])
+    expect(page).to_have_url(re.compile("line=17-20"))
+    page.goto(f"{site.ui}{LOGS}&line=99-100")
+    expect(page.locator(".line.selected")).to_have_count(2)
+    expect(page.locator(LINE.format(100))).to_be_in_viewport()
+
+
+def test_twenty_thousand_lines_are_a_few_in_the_document(long: Server, page: Page) -> None:
+    page.goto(f"{long.ui}runs/long?tab=logs&line=10000")
+    expect(page.locator(LINE.format(10_000))).to_be_in_viewport()
+    expect(page.locator(".line.selected")).to_contain_text("line 10000 does its work")
+    assert lines(page).count() < 100
+    for place in ("15000", "20000", "5000", "10000"):
+        page.keyboard.press("n")
+        expect(page.locator(".line.selected")).to_have_attribute("data-line", place)
+    page.keyboard.press("N")
+    expect(page.locator(".line.selected")).to_have_attribute("data-line", "5000")
+    page.get_by_label("Search the log").fill("line 19999 ")
+    expect(page.locator(".search .count")).to_have_text("1 of 1")
+    expect(page.locator(LINE.format(19_999))).to_be_in_viewport()
+    page.get_by_role("button", name="error 4").click()
+    expect(lines(page)).to_have_count(4)
+
+
+def test_a_log_is_followed_until_somebody_reads(own: Server, page: Page) -> None:
+    logs = [{"message": f"line {n}", "level": "info"} for n in range(1, 301)]
+    own.put("a", phase="running", startTime="2026-01-01T00:00:00Z", logs=logs[:200])
+    page.goto(f"{own.ui}runs/a?tab=logs")
+    expect(page.locator("#badge")).to_have_text("live")
+    expect(page.locator(LINE.format(200))).to_be_in_viewport()
+    own.put("a", phase="running", startTime="2026-01-01T00:00:00Z", logs=logs[:250])
+    expect(page.locator(LINE.format(250))).to_be_in_viewport()
+    page.locator(".log").evaluate("log => log.scrollTo(0, 500)")
+    expect(page.get_by_role("button", name="Follow")).to_have_attribute("aria-pressed", "false")
+    own.put("a", phase="running", startTime="2026-01-01T00:00:00Z", logs=logs)
+    expect(page.get_by_role("button", name=re.compile("^All"))).to_contain_text("300")
+    assert page.locator(".log").evaluate("log => log.scrollTop") == 500
+    page.keyboard.press("G")
+    expect(page.locator(LINE.format(300))).to_be_in_viewport()
+
+
+def test_long_lines_wrap_or_not_and_do_not_overlap(own: Server, page: Page) -> None:
+    own.put("a", logs=[{"message": f"{n} " + "字x" * (n * 37 % 400)} for n in range(60)], endTime=T0)
+    page.goto(f"{own.ui}runs/a?tab=logs")
+    for _ in range(2):
+        page.locator(".log").evaluate("log => log.scrollTo(0, 400)")
+        boxes = page.evaluate(BOXES)
+        assert all(abs(a["bottom"] - b["top"]) < 1 for a, b in zip(boxes, boxes[1:], strict=False))
+        page.get_by_role("button", name="Wrap").click()
+
+
+def test_a_log_is_copied_and_downloaded(site: Server, page: Page, tmp_path: Path) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{site.ui}{LOGS}&line=1-2")
+    page.get_by_role("button", name="debug 18").click()
+    page.locator("summary", has_text="Copy, save").click()
+    page.get_by_role("button", name="Copy what is shown (18)").click()
+    expect(page.locator("#toasts")).to_contain_text("copied")
+    assert len(str(page.evaluate("navigator.clipboard.readText()")).splitlines()) == 18
+    page.get_by_role("button", name="Copy line 1–2").click()
+    expect(page.locator("#toasts")).to_contain_text("Lines copied")
+    assert len(str(page.evaluate("navigator.clipboard.readText()")).splitlines()) == 2
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Download all").click()
+    assert started.value.suggested_filename == "gh-711446981.log"
+    started.value.save_as(tmp_path / "log")
+    saved = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
+    assert saved[0] == "2021-04-02T10:48:36.810Z info  [set-up-job] Current runner version: '2.277.1'"
+
+
+def test_all_lines_are_printed(own: Server, page: Page) -> None:
+    own.put("a", logs=[{"message": f"line {n}"} for n in range(2_000)])
+    page.goto(f"{own.ui}runs/a?tab=logs")
+    expect(lines(page).first).to_be_visible()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    expect(lines(page)).to_have_count(2_000)
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert lines(page).count() < 100

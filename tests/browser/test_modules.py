@@ -1,0 +1,110 @@
+"""The parts of the page that show nothing: what they make of what, in the browser's own JavaScript."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from flowruns import web
+from tests.browser.conftest import Server
+
+api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
+Page = api.Page
+
+
+def call(site: Server, page: Page, module: str, code: str, *values: Any) -> Any:
+    """What *code* gives, with what *module* exports as `it` and *values* as `values`."""
+    if not page.url.startswith(site.ui):
+        page.goto(f"{site.ui}runs/gh-711446981?tab=args")
+    where = f"{site.ui}assets/{web.version()}/{module}.js"
+    return page.evaluate(f"async (values) => {{ const it = await import('{where}'); return {code} }}", list(values))
+
+
+DURATIONS = {
+    0: "0 ms", 16: "16 ms", 999: "999 ms", 1_000: "1.0 s", 9_999: "9.9 s", 10_000: "10 s", 59_999: "59 s",
+    60_000: "1 min 00 s", 185_000: "3 min 05 s", 3_600_000: "1 h 00 min", 86_399_000: "23 h 59 min",
+    86_400_000: "1 d 00 h", -16: "−16 ms",
+}  # fmt: skip
+STYLES: dict[str, tuple[str | None, list[str]]] = {
+    "31": ("var(--bad)", []), "92": ("var(--good)", []), "1;4;36": ("var(--cyan)", ["bold", "underline"]),
+    "38;5;9": ("var(--bad)", []), "38;5;196": ("rgb(255 0 0)", []), "38;5;244": ("rgb(128 128 128)", []),
+    "38;2;1;2;3": ("rgb(1 2 3)", []), "38;2;1;2": (None, []), "38;5;999": (None, []), "1;22;31;39": (None, []),
+    "31;0": (None, []), "31;": (None, []), "": (None, []), "38": (None, []), "48;5;1": (None, []),
+}  # fmt: skip
+
+
+def test_durations_read_well(site: Server, page: Page) -> None:
+    assert call(site, page, "time", "values.map(it.duration)", *DURATIONS) == list(DURATIONS.values())
+
+
+def test_escapes_become_styles(site: Server, page: Page) -> None:
+    code = "values.map((text) => it.pieces(text).map(({ text, style }) => [text, style.fg, [...style.flags]]))"
+    found = call(site, page, "ansi", code, *[f"\x1b[{escape}mx\x1b[2K" for escape in STYLES])
+    assert found == [[["x", colour, flags]] for colour, flags in STYLES.values()]
+
+
+def test_events_do_not_depend_on_how_their_stream_is_cut(site: Server, page: Page) -> None:
+    seed = random.randrange(1 << 32)
+    print(f"{seed=}")
+    chance = random.Random(seed)
+    code = """values.map((pieces) => {
+        const parser = new it.EventParser("1");
+        return [pieces.flatMap((piece) => parser.feed(piece)), parser.lastId];
+    })"""
+    told = ': hi\nid: 4\n\nid: 5\nevent: run\ndata: {\ndata:  "a": 1}\n\n:\n\nid: 7\nevent: deleted\ndata:x\n\n: \n'
+    cut = []
+    for _ in range(100):
+        stream = told.replace("\n", chance.choice(["\n", "\r\n", "\r"]))
+        cuts = sorted(chance.randrange(len(stream) + 1) for _ in range(chance.randrange(12)))
+        cut.append([stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)])
+    for pieces, (events, position) in zip(cut, call(site, page, "stream", code, *cut), strict=True):
+        assert events == [{"type": "run", "data": '{\n "a": 1}'}, {"type": "deleted", "data": "x"}], pieces
+        assert position == "7"
+
+
+def test_an_event_that_is_cut_off_is_asked_for_again(site: Server, page: Page) -> None:
+    code = """(() => {
+        const parser = new it.EventParser("1");
+        parser.feed("id: 4\\n\\nid: 9\\nevent: run\\ndata: {");
+        return parser.lastId;
+    })()"""
+    assert call(site, page, "stream", code) == "4"
+
+
+def test_any_json_is_read_as_it_is_written(site: Server, page: Page) -> None:
+    seed = random.randrange(1 << 32)
+    print(f"{seed=}")
+    chance = random.Random(seed)
+
+    def value(depth: int) -> Any:
+        kind = chance.randrange(7 if depth else 5)
+        if kind == 5:
+            return [value(depth - 1) for _ in range(chance.randrange(4))]
+        if kind == 6:
+            return {text(): value(depth - 1) for _ in range(chance.randrange(4))}
+        return [None, True, chance.random() * 10 ** chance.randrange(30), chance.randrange(10**30), text()][kind]
+
+    def text() -> str:
+        return "".join(chance.choice('a"\\{}[],: \nü😀\x01') for _ in range(chance.randrange(6)))
+
+    docs = []
+    for _ in range(200):
+        indent = chance.choice([None, 0, 3])
+        docs.append(json.dumps({"args": value(4), "x": value(3)}, indent=indent, ensure_ascii=chance.random() < 0.5))
+    code = """values.map((text) => {
+        const again = (node) => node.entries
+            ? `{${node.entries.map(([key, child]) => `${JSON.stringify(key)}:${again(child)}`).join(",")}}`
+            : node.items ? `[${node.items.map(again).join(",")}]` : it.raw(text, node);
+        const { args } = it.members(text);
+        return [again(it.parse(text)), text.slice(args.start, args.end)];
+    })"""
+    for doc, (again, args) in zip(docs, call(site, page, "json", code, *docs), strict=True):
+        assert json.loads(again) == json.loads(doc)
+        assert json.loads(args) == json.loads(doc)["args"]
+
+
+def test_gaps_are_what_no_action_fills(site: Server, page: Page) -> None:
+    spans = [{"from": a, "to": b} for a, b in [(10, 20), (15, 30), (50, 60), (None, None), (70, 70)]]
+    found = call(site, page, "gantt", "it.gaps(values[0], { from: 0, to: 100 })", spans)
+    assert found == [{"from": a, "to": b} for a, b in [(0, 10), (30, 50), (60, 100)]]

@@ -1,0 +1,193 @@
+"""One run: its head, its actions, its args and outputs."""
+
+import json
+import re
+import subprocess
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.browser.conftest import Server
+
+api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
+expect, Page = api.expect, api.Page
+
+SIXTY = "gh-577324554"
+T0 = "2026-01-01T00:00:00Z"
+
+
+def clipboard(page: Page) -> str:
+    return str(page.evaluate("navigator.clipboard.readText()"))
+
+
+def shown(page: Page) -> "api.Locator":
+    """What is seen, without what is only read out."""
+    return page.locator("#main, #toasts")
+
+
+@pytest.fixture
+def page(page: Page) -> Page:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    return page
+
+
+def test_sixty_actions_are_on_one_scale_by_job(site: Server, page: Page) -> None:
+    page.goto(f"{site.ui}runs/{SIXTY}")
+    expect(page.locator(".gantt .step")).to_have_count(60)
+    expect(shown(page).get_by_text("60 actions · over 2 min 05 s")).to_be_visible()
+    lane = page.locator(".lane").first.bounding_box()
+    assert lane
+    for box in page.locator(".beam").evaluate_all("bars => bars.map((bar) => bar.getBoundingClientRect().toJSON())"):
+        assert lane["x"] <= box["left"] <= box["right"] <= lane["x"] + lane["width"] + 1
+        assert box["width"] >= 3
+    page.get_by_role("button", name="deployubuntu").first.click()
+    expect(page.locator(".gantt .step")).to_have_count(40)
+
+
+def test_odd_actions_are_told_in_words(own: Server, page: Page) -> None:
+    began = datetime.now(UTC) - timedelta(hours=4)
+
+    def hours(count: float) -> str:
+        return (began + timedelta(hours=count)).isoformat()
+
+    own.put("odd", phase="running", startTime=hours(0), actions=[
+        {"id": "whole", "phase": "succeeded", "startTime": hours(0), "endTime": hours(1)},
+        {"id": "after-a-gap", "phase": "succeeded", "startTime": hours(2), "endTime": hours(3)},
+        {"id": "reversed", "phase": "failed", "startTime": hours(3), "endTime": hours(2.9)},
+        {"id": "never", "phase": "cancelled", "endTime": hours(3)},
+        {"id": "none", "phase": "pending"},
+        {"id": "running", "phase": "running", "startTime": hours(3)},
+    ])  # fmt: skip
+    page.clock.install()
+    page.goto(f"{own.ui}runs/odd")
+    for note in ("6 actions", "1 not begun", "1 ended without a start", "1 ended before the start"):
+        expect(page.locator(".tabpanel > p")).to_contain_text(note)
+    for kind in ("whole", "reversed", "never", "running"):
+        expect(page.locator(f".beam.{kind}").first).to_be_visible()
+    expect(page.locator(".gap").first).to_have_attribute("title", "Nothing ran for 1 h 00 min")
+    before = page.locator(".beam.whole").first.bounding_box()
+    page.clock.fast_forward(timedelta(hours=3).seconds * 1_000)
+    expect(page.locator(".tabpanel > p")).to_contain_text("over 7 h 00 min")  # as far as the bar that runs to now
+    after = page.locator(".beam.whole").first.bounding_box()
+    assert before
+    assert after
+    assert after["width"] < before["width"]
+
+
+def test_a_run_grows_while_it_is_watched(own: Server, page: Page) -> None:
+    own.put("a", phase="running", startTime=T0, actions=[{"id": "build", "phase": "running", "startTime": T0}])
+    page.goto(f"{own.ui}runs/a")
+    expect(page.locator("#badge")).to_have_text("live")
+    expect(page.locator("h1")).to_contain_text("running")
+    own.put("a", phase="succeeded", startTime=T0, endTime="2026-01-01T00:00:09Z", outputs={"ok": True}, actions=[
+        {"id": "build", "phase": "succeeded", "startTime": T0, "endTime": "2026-01-01T00:00:07Z"},
+        {"id": "ship", "phase": "succeeded", "startTime": "2026-01-01T00:00:07Z", "endTime": "2026-01-01T00:00:09Z"},
+    ])  # fmt: skip
+    expect(page.locator("h1")).to_contain_text("succeeded")
+    expect(shown(page).get_by_text("2 actions · over 9.0 s")).to_be_visible()
+    expect(page).to_have_title("succeeded deploy-web · flowruns")
+
+
+def test_numbers_and_double_keys_are_shown_as_they_were_sent(own: Server, page: Page) -> None:
+    args = (
+        '{"big": 123456789012345678901234567890, "e": 1E5, "minus": -0, "huge": 1e400, '
+        '"twice": 1, "twice": 2.50, "a":{"b":[{}, []]}}'
+    )
+    own.put_bytes("exact", b'{"flowId": "f", "flowType": "automation", "args": %b}' % args.encode())
+    page.goto(f"{own.ui}runs/exact?tab=args")
+    tree = page.locator(".tree")
+    for text in ("123456789012345678901234567890", "1E5", "-0", "1e400", "2.50", "again"):
+        expect(tree).to_contain_text(text)
+    page.get_by_role("button", name="Raw").click()
+    assert page.locator("pre").inner_text() == args
+    page.get_by_role("button", name="Copy PUT body").click()
+    expect(shown(page).get_by_text("The body that makes this run again copied")).to_be_visible()
+    assert f'"args":{args}' in clipboard(page)
+
+
+def test_the_curl_makes_the_run_again(own: Server, page: Page) -> None:
+    own.put_bytes("again", b'{"flowId": "f", "flowType": "automation", "args": {"x": 1E5, "quote": "it\'s $HOME"}}')
+    page.goto(f"{own.ui}runs/again")
+    page.get_by_role("button", name="Copy as curl").click()
+    expect(shown(page).get_by_text("copied")).to_be_visible()
+    command = clipboard(page)
+    own.delete("again")
+    made = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=True)
+    assert '"args":{"x": 1E5, "quote": "it\'s $HOME"}' in made.stdout
+    assert own.status("again") == 200
+
+
+def test_large_objects_are_shown_by_the_hundred_and_open_on_demand(own: Server, page: Page) -> None:
+    own.put("large", args={"many": [{"n": n} for n in range(250)], "long": "x" * 5_000})
+    page.goto(f"{own.ui}runs/large?tab=args")
+    expect(shown(page).get_by_text("4,400 more characters")).to_be_visible()
+    page.locator("summary", has_text="many").get_by_text("250 items").click()
+    page.locator("summary", has_text="many").get_by_text("250 items").click()
+    page.get_by_role("button", name="150 more", exact=True).click()
+    page.get_by_role("button", name="50 more", exact=True).click()
+    expect(page.locator(".tree summary", has_text="249")).to_be_visible()
+
+
+def test_a_deleted_run_can_be_saved_for_six_seconds(own: Server, page: Page) -> None:
+    own.put("saved", phase="failed")
+    page.clock.install()
+    page.goto(f"{own.ui}runs/saved")
+    page.get_by_role("button", name="Delete").click()
+    page.clock.run_for(4_000)
+    page.get_by_role("button", name="Undo").click()
+    page.clock.run_for(10_000)
+    expect(page.get_by_role("button", name="Undo")).to_have_count(0)
+    assert own.status("saved") == 200
+    page.get_by_role("button", name="Delete").click()
+    page.clock.run_for(7_000)
+    expect(page.get_by_role("heading", name="saved was deleted")).to_be_visible()
+    assert own.status("saved") == 404
+
+
+def test_tabs_are_links_and_keys(site: Server, page: Page) -> None:
+    page.goto(f"{site.ui}runs/gh-711446981")
+    expect(page.get_by_role("link", name="Timeline 6")).to_have_attribute("aria-current", "page")
+    for key, tab in (("2", "logs"), ("3", "args"), ("4", "outputs"), ("1", "timeline")):
+        page.keyboard.press(key)
+        expect(page.get_by_role("region", name=re.compile(tab, re.IGNORECASE)).first).to_be_visible()
+        expect(page).to_have_url(re.compile(f"tab={tab}$"))
+    page.get_by_role("link", name="Logs 125").click()
+    expect(page).to_have_url(re.compile("tab=logs"))
+
+
+def test_tags_and_flow_lead_to_their_runs(site: Server, page: Page) -> None:
+    page.goto(f"{site.ui}runs/gh-711446981")
+    page.get_by_role("link", name="branch:main").click()
+    expect(page).to_have_url(f"{site.ui}?tag=branch%3Amain")
+    page.go_back()
+    page.get_by_role("link", name="ghworkflowruntest.fast-workflow").click()
+    expect(shown(page).get_by_text("of 51 runs")).to_be_visible()
+
+
+def test_two_runs_of_a_flow_are_compared(own: Server, page: Page) -> None:
+    action = {"id": "build", "phase": "succeeded", "startTime": T0, "endTime": "2026-01-01T00:00:10Z"}
+    slower = action | {"phase": "failed", "endTime": "2026-01-01T00:00:25Z"}
+    own.put("good", phase="succeeded", startTime=T0, actions=[action], args={"ref": "main", "n": 1}, outputs={"a": 1})
+    own.put("bad", phase="failed", startTime=T0, actions=[slower], args={"ref": "dev", "n": 1}, outputs={"b": [1]})
+    page.goto(f"{own.ui}runs/bad")
+    page.locator("summary", has_text="Compare with").click()
+    page.get_by_role("link", name="good").click()
+    expect(page).to_have_url(f"{own.ui}compare?a=good&b=bad")
+    expect(page.locator(".both tbody tr")).to_contain_text("+15 s")
+    expect(page.locator(".both .beam")).to_have_count(2)
+    expect(page.locator("h2", has_text="args")).to_contain_text("1 of 2 differ")
+    assert page.locator("tr.changed").inner_text().split() == ["$.ref", "changed", '"main"', '"dev"']
+    expect(page.locator("tr.removed")).to_contain_text("$.a")
+    expect(page.locator("tr.added")).to_contain_text("$.b[0]")
+    page.get_by_role("button", name="Only what differs").click()
+    expect(page.locator("tr.same")).to_contain_text("$.n")
+    own.put("bad", phase="failed", startTime=T0, actions=[slower], args={"ref": "main", "n": 1})
+    expect(page.locator("h2", has_text="args")).to_contain_text("no difference")
+
+
+def test_the_put_body_is_a_body(site: Server, page: Page) -> None:
+    page.goto(f"{site.ui}runs/gh-711446981")
+    page.get_by_role("button", name="Copy PUT body").click()
+    expect(shown(page).get_by_text("copied")).to_be_visible()
+    body = json.loads(clipboard(page))
+    assert (body["id"], len(body["logs"]), "createdAt" in body) == ("gh-711446981", 125, False)

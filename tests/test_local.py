@@ -1,0 +1,194 @@
+"""Runs of a file: by its server, or straight from it and without a trace."""
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowruns import testing
+from flowruns.client import MOST_SIZE, Client
+from flowruns.errors import DatabaseInUse, DatabaseUnusable, Invalid, NotFound, Refused
+from flowruns.local import Local
+from tests.processes import serving
+from tests.test_cli import UNUSABLE, files
+from tests.test_migrations import restored
+from tests.wire import Wire, request
+
+
+@pytest.fixture
+def full(path: Path) -> Path:
+    """A file with some runs that no server has."""
+    with testing.serve(path) as runs:
+        for number in range(MOST_SIZE + 5):
+            runs.run(f"run-{number}", phase=("failed", "running")[number % 2], tags={"n": str(number)})
+    return path
+
+
+def ids(docs: Iterator[bytes]) -> list[str]:
+    return [json.loads(doc)["id"] for doc in docs]
+
+
+QUESTIONS: list[dict[str, Any]] = [
+    {}, {"order": "asc"}, {"limit": 3}, {"limit": MOST_SIZE + 1}, {"phase": "failed"}, {"phase": ["failed", "pending"]},
+    {"tag": "n:7"}, {"createdBy": 7}, {"flowId": "nothing"}, {"createdAfter": "2001-01-01T00:00:00Z", "limit": 2},
+]  # fmt: skip
+
+
+def test_file_answers_as_its_server_does(full: Path) -> None:
+    local = Local(str(full))
+    straight = [list(local.pages(**question)) for question in QUESTIONS]
+    with testing.serve(full) as runs, Client(runs.url) as client:
+        assert straight == [list(client.pages(**question)) for question in QUESTIONS]
+        assert [list(local.pages(**question)) for question in QUESTIONS] == straight
+        assert local.name == runs.url
+        local.close()
+    assert len(straight[0][0].docs) == MOST_SIZE
+
+
+def test_reading_leaves_the_file_as_it_is_and_nothing_beside_it(full: Path) -> None:
+    before, stat = files(full.parent), full.stat()
+    local = Local(str(full))
+    assert len(list(local.runs())) == MOST_SIZE + 5
+    local.get("run-1")
+    told = local.watch("run-1")
+    assert [next(told).kind, next(told).data] == ["open", local.get("run-1")]
+    assert next(told).kind == "lost"
+    with pytest.raises(NotFound):
+        local.get("nothing")
+    assert files(full.parent) == before
+    assert (full.stat().st_mtime_ns, full.stat().st_ino) == (stat.st_mtime_ns, stat.st_ino)
+
+
+def test_what_a_killed_server_has_left_in_the_log_is_read(tmp_path: Path) -> None:
+    with serving(tmp_path, "runs.db") as server, Wire(server.url) as wire:
+        assert wire.ask("PUT", "/api/v1/flow-runs/a1", b'{"flowId":"f","flowType":"automation"}').status == 201
+        server.process.kill()
+        server.process.wait()
+    database, log = (tmp_path / name for name in ("runs.db", "runs.db-wal"))
+    before = database.read_bytes(), log.read_bytes()
+    assert ids(Local(str(database)).runs()) == ["a1"]
+    assert (database.read_bytes(), log.read_bytes()) == before
+
+
+def test_other_programs_may_write_meanwhile(full: Path) -> None:
+    """What is read is one state of the file, also where it changes while it is read."""
+    done = threading.Event()
+
+    def write() -> None:
+        with closing(sqlite3.connect(full, isolation_level=None, timeout=10)) as connection:
+            while not done.is_set():
+                connection.execute("update run set doc = doc where created_seq > 0")
+                connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(20):
+            assert len(list(Local(str(full)).runs())) == MOST_SIZE + 5
+    finally:
+        done.set()
+        writer.join()
+
+
+def test_empty_file_has_no_runs_and_stays_empty(path: Path) -> None:
+    path.touch()
+    local = Local(str(path))
+    assert list(local.pages()) == [([], 0)]
+    with pytest.raises(NotFound):
+        local.get("a1")
+    assert files(path.parent) == {path.name: b""}
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_unusable_file_is_told_and_not_touched(path: Path, what: str) -> None:
+    UNUSABLE[what](path)
+    before = files(path.parent)
+    for ask in (lambda local: local.get("a1"), lambda local: local.delete("a1"), lambda local: next(local.watch())):
+        with pytest.raises(DatabaseUnusable, match=path.name):
+            ask(Local(str(path)))
+    assert files(path.parent) == before
+
+
+def test_file_that_is_not_there_is_not_made(path: Path) -> None:
+    for ask in (lambda local: local.get("a1"), lambda local: local.delete("a1"), lambda local: list(local.runs())):
+        with pytest.raises(DatabaseUnusable, match="flowruns serve"):
+            ask(Local(str(path)))
+    assert os.listdir(path.parent) == []
+
+
+def test_older_file_is_left_to_a_server(path: Path) -> None:
+    restored(1, path)
+    before = files(path.parent)
+    with pytest.raises(DatabaseUnusable, match="schema 1: `flowruns serve`"):
+        Local(str(path)).get("a1")
+    assert files(path.parent) == before
+
+
+def test_memory_is_a_servers_own() -> None:
+    with pytest.raises(DatabaseUnusable, match="--url"):
+        Local(":memory:")
+
+
+def test_filters_that_break_rules_are_invalid(full: Path) -> None:
+    with pytest.raises(Invalid):
+        list(Local(str(full)).runs(flowType="nothing"))
+
+
+def test_run_is_deleted_in_the_file(full: Path) -> None:
+    local = Local(str(full))
+    local.delete("run-1")
+    for ask in (local.get, local.delete):
+        with pytest.raises(NotFound):
+            ask("run-1")
+    assert os.listdir(full.parent) == [full.name]
+
+
+def test_run_is_deleted_by_the_server_that_has_the_file(full: Path) -> None:
+    with testing.serve(full, tokens={"secret": 7}) as runs:
+        for token in (None, "wrong"):
+            with Local(str(full), token) as local, pytest.raises(Refused):
+                local.delete("run-1")
+        with Local(str(full), "secret") as local:
+            local.delete("run-1")
+        runs.assert_called("DELETE", id="run-1")
+
+
+def test_file_that_a_program_has_open_is_read_and_not_written(full: Path, tmp_path: Path) -> None:
+    from flowruns.datafile import claimed
+
+    with claimed(full, "pid 1"):
+        local = Local(str(full))
+        local.get("run-1")
+        with pytest.raises(DatabaseInUse):
+            local.delete("run-1")
+
+
+def test_token_of_a_server_that_made_one_is_found(tmp_path: Path) -> None:
+    with serving(tmp_path, "runs.db", "--token", "auto=7") as server:
+        with Local(str(tmp_path / "runs.db")) as local:
+            assert list(local.pages()) == [([], 0)]
+        with Wire(server.url) as wire:
+            wire.send(request("GET", "/api/v1/flow-runs"))
+            assert wire.reply().status == 401
+
+
+def test_changes_go_on_over_servers_and_without_one(path: Path) -> None:
+    with testing.serve(path) as runs:
+        runs.run("a1")
+    local = Local(str(path))
+    told = local.watch()
+    assert [next(told).kind, next(told).kind] == ["open", "lost"]
+    for name in ("b1", "c1"):  # each at a port of its own
+        with testing.serve(path) as runs:
+            runs.run(name)
+            assert [next(told).kind, json.loads(next(told).data)["id"]] == ["open", name]
+        assert next(told).kind == "lost"
+    Local(str(path)).delete("a1")  # without a server
+    assert json.loads(next(told).data) == {"id": "a1"}
+    local.close()

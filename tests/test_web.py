@@ -1,0 +1,147 @@
+"""The files of the page, and what browsers are told about them. What they do is tested in tests/browser."""
+
+import re
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from flowruns import web
+from flowruns.app import create_app
+from flowruns.settings import Settings
+from flowruns.store import Store
+from tests.conftest import RUNS
+
+MOST_BYTES = {"index.html": 120_000, "docs.html": 60_000}  # the second without what it shares with the first
+PATHS = ["/ui/", "/ui/runs/a1", "/ui/compare", "/docs"]
+ASSETS = sorted(name for name in web.files() if not name.endswith(".html"))
+HOST = "http://localhost"
+
+
+def asset(name: str) -> str:
+    return f"/ui/assets/{web.version()}/{name}"
+
+
+def visiting(app: Starlette) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=HOST)
+
+
+def policy(response: httpx.Response) -> dict[str, str]:
+    directives = [part.strip().partition(" ") for part in response.headers["content-security-policy"].split(";")]
+    return {name: value for name, _, value in directives}
+
+
+@pytest.mark.parametrize("target", ["/", "/ui"])
+async def test_short_paths_lead_to_the_page(client: httpx.AsyncClient, target: str) -> None:
+    response = await client.get(target)
+    assert (response.status_code, response.headers["location"]) == (307, "ui/")
+    assert (await client.get(target, follow_redirects=True)).url == f"{HOST}/ui/"
+
+
+@pytest.mark.parametrize("target", PATHS)
+async def test_each_view_is_a_document_with_its_way_to_the_files(client: httpx.AsyncClient, target: str) -> None:
+    response = await client.get(target)
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.headers["cache-control"] == "no-cache"
+    base = re.search(r'<base href="([./a-z]+)">', response.text)
+    assert base
+    found = re.findall(r'(?:href|src)="(assets/[^"]+)"', response.text)
+    assert len(found) >= 4
+    for address in found:
+        assert (await client.get(response.url.join(base[1]).join(address))).status_code == 200
+
+
+@pytest.mark.parametrize("name", ASSETS)
+async def test_an_asset_may_be_kept_for_ever_under_its_version(client: httpx.AsyncClient, name: str) -> None:
+    response = await client.get(asset(name))
+    assert response.content == web.files()[name]
+    assert "immutable" in response.headers["cache-control"]
+    assert response.headers["content-type"].partition(";")[0] in ("text/css", "text/javascript", "image/svg+xml")
+
+
+@pytest.mark.parametrize("target", [*PATHS, "/", asset("app.js")])
+async def test_browsers_are_told_to_trust_nothing_else(client: httpx.AsyncClient, target: str) -> None:
+    response = await client.get(target)
+    assert policy(response) == {
+        "default-src": "'none'", "script-src": "'self'", "style-src": "'self'", "img-src": "'self' data:",
+        "connect-src": "'self'", "base-uri": "'self'", "form-action": "'none'", "frame-ancestors": "'none'",
+    }  # fmt: skip
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["referrer-policy"] == "no-referrer"
+    assert response.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("target", [*PATHS, asset("page.css")])
+async def test_what_has_not_changed_is_not_sent_again(client: httpx.AsyncClient, target: str) -> None:
+    first = await client.get(target)
+    again = await client.get(target, headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["cache-control"] == first.headers["cache-control"]
+    head = await client.head(target)
+    assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", first.headers["etag"])
+    refused = await client.post(target)
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/ui/runs", "/ui/runs/", "/ui/runs/a/b", "/ui/index.html", "/ui/assets/old/app.js", asset("index.htm"),
+     asset("__init__.py"), asset("..%2f..%2fsettings.py"), asset("%2e%2e/settings.py"), "/ui/compare/"],
+)  # fmt: skip
+async def test_nothing_else_is_there(client: httpx.AsyncClient, target: str) -> None:
+    response = await client.get(httpx.URL(HOST + target))
+    assert response.status_code == 404
+    assert response.json()["detail"][0]["type"] == "not_found"
+
+
+async def test_the_page_is_for_callers_without_a_token_and_the_data_is_not(store: Store) -> None:
+    async with visiting(create_app(store, Settings(tokens={"s3cret": 7}))) as client:
+        for target in [*PATHS, "/", "/ui", asset("app.js"), "/ui/nothing"]:
+            assert (await client.get(target)).status_code in (200, 307, 404), target
+        for target in [RUNS, f"{RUNS}/a1", "/health", "/openapi.json", "/uix", "/ui/../health", "//ui/"]:
+            assert (await client.get(httpx.URL(HOST + target))).status_code == 401, target
+
+
+@pytest.mark.parametrize("target", [*PATHS, "/", asset("app.js")])
+async def test_hosts_and_origins_are_checked_for_the_page_too(client: httpx.AsyncClient, target: str) -> None:
+    assert (await client.get(target, headers={"host": "evil.example"})).status_code == 403
+    assert (await client.get(target, headers={"origin": "https://evil.example"})).status_code == 403
+
+
+async def test_it_works_under_a_prefix_with_and_without_a_token(store: Store) -> None:
+    app = Starlette(routes=[Mount("/deep/inside", create_app(store, Settings(tokens={"s3cret": 7})))])
+    async with visiting(app) as client:
+        page = await client.get("/deep/inside/", follow_redirects=True)
+        assert page.url == f"{HOST}/deep/inside/ui/"
+        assert (await client.get("/deep/inside" + asset("app.js"))).status_code == 200
+        assert (await client.get(f"/deep/inside{RUNS}")).status_code == 401
+
+
+def files_of(page: str) -> set[str]:
+    """The files that *page* loads, itself and what its scripts import among them."""
+    found, new = set[str](), {page}
+    while new:
+        text = "".join(web.files()[name].decode() for name in new)
+        found |= new
+        new = set(re.findall(r'(?:assets/\{version\}| from "\.)/([\w.]+)"', text)) - found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("page", "shared", "files"), [("index.html", set(), 20), ("docs.html", files_of("index.html"), 5)]
+)
+def test_a_page_is_small_and_asks_nobody_else(page: str, shared: set[str], files: int) -> None:
+    bodies = {name: web.files()[name] for name in files_of(page) - shared}
+    assert len(bodies) >= files
+    assert sum(map(len, bodies.values())) < MOST_BYTES[page]
+    for name, body in bodies.items():
+        addresses = set(re.findall(r"(?:https?:)?//[\w-]+\.[\w.-]+", body.decode()))
+        assert addresses <= {"http://www.w3.org", "http://192.168."}, name  # a namespace; an example in a comment
+
+
+@pytest.mark.parametrize("name", [name for name in ASSETS if name.endswith(".js")])
+def test_no_script_makes_markup_or_code_out_of_text(name: str) -> None:
+    text = web.files()[name].decode()
+    assert not re.search(r"(inner|outer|Adjacent)HTML|document\.write|DOMParser|srcdoc|\beval\b|new Function", text)
+    assert not re.search(r"setAttribute\(\"(style|on)", text)
