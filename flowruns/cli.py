@@ -258,6 +258,7 @@ def serve(
             say(json_line("info", f"serving {data} at {server.url}", url=server.url, database=data, runs=server.runs))
         else:
             say(f"flowruns {__version__}  API   {server.url}/api/v1/flow-runs")
+            say(f"                page  {server.url}/ui/")
             say(f"                data  {data} ({server.runs} runs{', demo' * demo})      Ctrl+C to stop")
             if made:  # shown to a person, but not kept in a log
                 say(f"                token {made if sys.stderr.isatty() else '(--ready json tells it)'}")

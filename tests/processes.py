@@ -56,7 +56,7 @@ def serving(
         if stdin is not None:
             process.stdin.write(stdin)
             process.stdin.close()
-        banner = [process.stderr.readline() for _ in range(2)]
+        banner = [process.stderr.readline() for _ in range(3)]
         found = re.search(r"(http://\S+:\d+)/api/v1/flow-runs\n", banner[0])
         assert found, banner + process.stderr.readlines()
         yield Served(process, found[1], banner)

@@ -78,23 +78,24 @@ def ends_well(server: Served, number: int = signal.SIGTERM) -> None:
 def test_database_is_the_file_that_is_named(tmp_path: Path, args: list[str], name: str) -> None:
     with serving(tmp_path, *args, env={"FLOWRUNS_PORT": "0"}) as server, Wire(server.url) as wire:
         assert wire.ask("PUT", f"{RUNS}/a1", RUN).status == 201
-        assert f"{name} (0 runs)" in server.banner[1]
+        assert f"{name} (0 runs)" in server.banner[-1]
         ends_well(server)
     assert os.listdir(tmp_path) == [name]
 
 
 def test_memory_leaves_nothing(tmp_path: Path) -> None:
     with serving(tmp_path, ":memory:") as server, Wire(server.url) as wire:
-        assert "memory, gone at the end" in server.banner[1]
+        assert "memory, gone at the end" in server.banner[-1]
         assert wire.ask("PUT", f"{RUNS}/a1", RUN).status == 201
         ends_well(server)
     assert os.listdir(tmp_path) == []
 
 
-def test_address_data_and_count_are_said_on_stderr(tmp_path: Path) -> None:
+def test_address_page_data_and_count_are_said_on_stderr(tmp_path: Path) -> None:
     with serving(tmp_path, "runs.db") as server:
-        api, data = (line.split() for line in server.banner)
+        api, page, data = (line.split() for line in server.banner)
         assert api == ["flowruns", __version__, "API", f"{server.url}{RUNS}"]
+        assert page == ["page", f"{server.url}/ui/"]
         assert data[:4] == ["data", "runs.db", "(0", "runs)"]
         assert int(server.url.rpartition(":")[2]) > 0
         ends_well(server)
@@ -337,7 +338,7 @@ def test_every_option_may_come_from_the_environment(tmp_path: Path) -> None:
     }
     with serving(tmp_path, env=env) as server, Wire(server.url) as wire:
         assert server.url.startswith("http://localhost:")
-        assert "from env.db" in server.banner[1]
+        assert "from env.db" in server.banner[-1]
         assert wire.ask("GET", RUNS).status == 401
         token = "Authorization: Bearer other"
         assert wire.ask("PUT", f"{RUNS}/a1", RUN, token).json["createdBy"] == 8
@@ -499,7 +500,7 @@ def test_second_signal_only_shortens_the_wait(tmp_path: Path, number: signal.Sig
     assert os.listdir(tmp_path) == ["runs.db"]
     if acknowledged:
         with serving(tmp_path, "runs.db") as server:
-            assert "(1 runs)" in server.banner[1]
+            assert "(1 runs)" in server.banner[-1]
 
 
 STALLED = {

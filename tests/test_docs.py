@@ -22,7 +22,7 @@ from tests.processes import serving, started
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 CONVERSATION = re.findall(r"^```console\n\$ (curl .*)\n(.*)\n```$", README, re.MULTILINE)
 STREAMS = re.findall(r"^```console\n\$ (curl -sN .*)\n((?:.*\n)+?)```$", README, re.MULTILINE)
-COMMANDS = re.findall(r"^```console\n\$ (flowruns (?!import ).*)\n((?:.*\n)+?)```$", README, re.MULTILINE)
+COMMANDS = re.findall(r"^```console\n\$ (flowruns (?!import |--demo).*)\n((?:.*\n)+?)```$", README, re.MULTILINE)
 # What differs each time: made ids, the time now, cursors.
 VARYING = [
     (r'"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"', '"ID"'),
@@ -119,6 +119,14 @@ def test_the_example_of_tests_passes_as_it_is_shown(tmp_path: Path) -> None:
 def test_every_part_of_the_handle_is_in_its_table(name: str) -> None:
     table = README.partition("\n| of `flowruns` |")[2].partition("\n\n")[0]
     assert re.search(rf"^\|[^|]*`{name}[`(]", table, re.MULTILINE)
+
+
+def test_the_demo_begins_as_it_is_shown(tmp_path: Path) -> None:
+    (shown,) = re.findall(r"^\$ flowruns --demo\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    with serving(tmp_path, "--demo") as server:
+        told = "".join(server.banner).replace(server.url, "http://127.0.0.1:8000")
+    number = re.compile(r"\d+ runs, demo")  # some more, the later it is asked
+    assert number.sub("RUNS", told) == number.sub("RUNS", shown)
 
 
 def beside(command: str, path: Path) -> dict[str, str]:

@@ -18,16 +18,16 @@ from tests.wire import Wire
 def test_seeds_are_there_before_the_first_answer(tmp_path: Path) -> None:
     (tmp_path / "a b").write_text(lines(3))
     with serving(tmp_path, ":memory:", "--seed", str(REAL_RUNS), "--seed", "a b") as server, Wire(server.url) as wire:
-        assert "(349 runs)" in server.banner[1]
+        assert "(349 runs)" in server.banner[-1]
         assert wire.ask("GET", RUNS).json["total"] == 349
 
 
 def test_seed_comes_from_standard_input_and_from_the_environment(tmp_path: Path) -> None:
     (tmp_path / "a").write_text(lines(3))
     with serving(tmp_path, "--seed", "-", stdin=lines(2, 2)) as server:
-        assert "(2 runs)" in server.banner[1]
+        assert "(2 runs)" in server.banner[-1]
     with serving(tmp_path, env={"FLOWRUNS_SEED": "a"}) as server:
-        assert "(4 runs)" in server.banner[1]
+        assert "(4 runs)" in server.banner[-1]
 
 
 def test_seed_with_faults_is_exit_6_and_the_file_is_as_it_was(tmp_path: Path) -> None:
@@ -75,8 +75,8 @@ def test_server_that_is_stopped_while_it_is_seeded_has_imported_nothing(tmp_path
 
 def test_demo_is_in_memory_and_runs_go_on(tmp_path: Path) -> None:
     with serving(tmp_path, "--demo") as server, Wire(server.url) as wire:
-        assert "memory, gone at the end" in server.banner[1]
-        assert "runs, demo)" in server.banner[1]
+        assert "memory, gone at the end" in server.banner[-1]
+        assert "runs, demo)" in server.banner[-1]
         etag = wire.ask("GET", RUNS).header(b"etag")
         while wire.ask("GET", RUNS).header(b"etag") == etag:
             assert server.process.poll() is None
@@ -87,7 +87,7 @@ def test_demo_is_in_memory_and_runs_go_on(tmp_path: Path) -> None:
 
 def test_demo_is_in_the_database_that_is_named(tmp_path: Path) -> None:
     with serving(tmp_path, "a.db", "--demo") as server:
-        assert re.search(r"a\.db \(\d+ runs, demo\)", server.banner[1])
+        assert re.search(r"a\.db \(\d+ runs, demo\)", server.banner[-1])
         server.process.terminate()
         assert ended(server.process) == (0, "")
     assert names(tmp_path) == ["a.db"]
