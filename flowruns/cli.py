@@ -298,7 +298,7 @@ def at_end_of_stdin(stop: Callable[[], None], hurry: Callable[[], None]) -> None
         while os.read(0, 65536):  # not sys.stdin, whose lock the interpreter wants at its end
             pass
     stop()
-    time.sleep(_HURRY_SECONDS)
+    time.sleep(_HURRY_SECONDS)  # nothing tells this thread that requests have finished; the process may end meanwhile
     hurry()
 
 

@@ -23,7 +23,7 @@ def _show(as_json: bool, **values: Any) -> int:
     \b
     flowruns config                               with the environment of now
     flowruns config runs.db --port 0 --json       with options, for a program
-    """  # noqa: D301
+    """  # noqa: D301  # click reads the escape
     rows = [_row(param, values[str(param.name)]) for param in _PARAMS]
     if as_json:
         pour([encode({name: {"value": value, "from": origin} for name, value, origin in rows})])

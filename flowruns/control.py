@@ -37,7 +37,7 @@ def stop_command(database: str) -> int:
 
     \b
     flowruns stop runs.db
-    """  # noqa: D301
+    """  # noqa: D301  # click reads the escape
     stopped = sidecar.stop(database)
     tell(f"nobody serves {database}" if stopped is None else f"stopped {stopped.url} (pid {stopped.pid})")
     return 0 if stopped else 1

@@ -144,7 +144,7 @@ def _lock_patiently(handle: int) -> None:
         with suppress(OSError):
             _lock(handle)
             return
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS)  # a lock that is waited for without end would hold up a start
     _lock(handle)
 
 

@@ -73,7 +73,7 @@ def start_or_reuse(start: Callable[[], None], reuse: Callable[[str], None], data
         except PortTaken:  # by it, or by a stranger
             if time.monotonic() - began > (_REUSE_SECONDS if owner_of(path) else _STRANGER_SECONDS):
                 raise
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS)  # another process: nothing tells us
 
 
 def answers(owner: Owner) -> bool:
@@ -118,7 +118,7 @@ def stop(database: str) -> Owner | None:
     while owner_of(path) == owner:
         if time.monotonic() > deadline:
             raise CannotStop(f"pid {owner.pid} was told to stop, and has not within {_STOP_SECONDS:g} s")
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS)  # another process: nothing tells us
     return owner
 
 

@@ -70,7 +70,7 @@ def get_command(id: str, as_json: bool, **options: Any) -> int:
     \b
     flowruns get web-42                           for people
     flowruns get web-42 --json | jq .outputs      for programs
-    """  # noqa: D301
+    """  # noqa: D301  # click reads the escape
     try:
         doc = _runs(options).get(id)
     except NotFound as error:
@@ -97,7 +97,7 @@ def tail_command(id: str | None, lines: int, as_json: bool, **options: Any) -> i
     flowruns tail web-42                          one run
     flowruns tail --flow-id deploy-web            each run of a flow that changes
     flowruns tail --json                          the documents, for a program
-    """  # noqa: D301
+    """  # noqa: D301  # click reads the escape
     filters, runs = chosen(options), _runs(options)
     if id is not None and filters:
         raise click.UsageError("a filter chooses among all runs: give it, or ID")
@@ -118,7 +118,7 @@ def rm_command(ids: tuple[str, ...], **options: Any) -> int:
     \b
     flowruns rm web-41 web-42
     flowruns ls --phase cancelled --json | jq -r .id | xargs flowruns rm
-    """  # noqa: D301
+    """  # noqa: D301  # click reads the escape
     runs, code = _runs(options), 0
     for id in ids:
         try:

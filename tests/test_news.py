@@ -31,7 +31,7 @@ def chosen(*query: tuple[str, str]) -> Where:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Returns once something *holds* that no event tells."""
-    while not holds():  # noqa: ASYNC110
+    while not holds():  # noqa: ASYNC110  # as no event tells it
         await asyncio.sleep(0)
 
 
