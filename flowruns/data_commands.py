@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import click
 
@@ -96,7 +96,6 @@ def export_command(database: str, output: str, **filters: tuple[str, ...]) -> No
     """  # noqa: D301  # click reads the escape
     chosen = where(query_of(filters), [])  # each was checked as an option
     with interruptible() as interrupts, reading(database) as connection, Progress("exporting") as progress:
-        must_be_newest(connection, database)
         total = queries.count(connection, chosen) if progress.shown else 0
 
         def at(runs: int) -> None:
@@ -130,7 +129,7 @@ def backup_command(file: str, database: str, force: bool) -> None:
         raise click.UsageError(f"{file} exists; name another file, or say --force to replace it")
     with (
         interruptible() as interrupts,
-        reading(database) as connection,
+        reading(database, older=True) as connection,
         writing(file),
         claimed(target, f"pid {os.getpid()}, a backup"),  # FILE may be a database that is served
         replaced(target, force=force) as part,
@@ -154,7 +153,7 @@ def check_command(database: str) -> None:
     """  # noqa: D301  # click reads the escape
     with (
         interruptible() as interrupts,
-        reading(database) as connection,
+        reading(database, older=True) as connection,
         Progress("checking") as progress,
         interrupts.allowed(),
     ):
@@ -189,7 +188,6 @@ def prune_command(database: str, older_than: float, keep_failed: bool, dry_run: 
         raise click.UsageError("--older-than goes back beyond the year 1") from None
     if dry_run:
         with interruptible() as interrupts, reading(database) as connection, interrupts.allowed():
-            must_be_newest(connection, database)
             pruned = upkeep.prunable(connection, before, keep_failed=keep_failed)
     else:
         with (
@@ -282,13 +280,6 @@ def write_all(handle: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(handle, rest) :]
-
-
-def must_be_newest(connection: Any, database: str) -> None:
-    """Nothing, unless the file is of an older schema, which only a start brings up to date. Raises DatabaseUnusable."""
-    version = connection.execute("pragma user_version").fetchone()[0]
-    if version < SCHEMA_VERSION:
-        raise DatabaseUnusable(f"{database} is of an older flowruns: serve it once, which brings it up to date")
 
 
 def megabytes(size: int) -> str:

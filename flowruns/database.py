@@ -11,12 +11,11 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, closing, contextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, ExitStack, closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from secrets import token_bytes
 from typing import Any, Generic, NamedTuple, TypeVar
-from urllib.parse import quote
 
 import aiosqlite
 
@@ -394,48 +393,6 @@ async def connect(path: str, *, lock_timeout: float, owner: str, synchronous: Sy
         return Database(one, runs, pages, key, guard, stack.pop_all().aclose)
 
 
-def read(path: Path, question: Callable[[sqlite3.Connection], T]) -> T:
-    """What *question* returns or raises of the database *path*, which is left as it is, with nothing beside it.
-
-    Raises DatabaseUnusable. No connection of this process may have the file open (`check_content`).
-    """
-    datafile.check_name(path)
-    while True:
-        before = datafile.state(path)
-        if before is None:
-            raise DatabaseUnusable(f"there is no database {path}; name another, or make it with `flowruns serve`")
-        # A file without a log is read as what cannot change, since SQLite would put a log beside it. Whether it has
-        # changed is seen afterwards.
-        try:
-            found = _read_still(path, question, changes=before.logs)
-        except DatabaseUnusable:
-            if before.logs or datafile.state(path) == before:
-                raise
-        else:
-            if before.logs or datafile.state(path) == before:
-                return found
-
-
-def _read_still(path: Path, question: Callable[[sqlite3.Connection], T], *, changes: bool) -> T:
-    datafile.check_content(path)
-    uri = f"{path.as_uri()}?mode=ro{'' if changes else '&immutable=1'}"
-    with _usable(path), closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
-        version = connection.execute("pragma user_version").fetchone()[0]
-        if 0 < version < datafile.SCHEMA_VERSION:
-            raise DatabaseUnusable(
-                f"{path} was written by an older flowruns, with schema {version}: `flowruns serve` on it brings it"
-                f" up to schema {datafile.SCHEMA_VERSION}"
-            )
-        return question(connection) if version else _read_nothing(question)
-
-
-def _read_nothing(question: Callable[[sqlite3.Connection], T]) -> T:
-    """What *question* finds in a database that is still empty."""
-    with closing(sqlite3.connect(MEMORY, isolation_level=None)) as connection:
-        prepare(connection)
-        return question(connection)
-
-
 @contextmanager
 def opened(path: str, *, owner: str, make: bool = False) -> Iterator[sqlite3.Connection]:
     """The database in the file *path* for the calling thread, while nobody serves it; a file that it had to *make* is
@@ -446,7 +403,7 @@ def opened(path: str, *, owner: str, make: bool = False) -> Iterator[sqlite3.Con
     file = _found(path, make)
     with datafile.claimed(file, owner), datafile.created(file) if make else nullcontext(), _usable(file):
         datafile.check_content(file)
-        with closing(_connected(str(file))) as connection:
+        with closing(_connected(file.as_uri())) as connection:
             prepare(connection)
             _durable(connection, "full")
             try:
@@ -457,27 +414,38 @@ def opened(path: str, *, owner: str, make: bool = False) -> Iterator[sqlite3.Con
 
 
 @contextmanager
-def reading(path: str) -> Iterator[sqlite3.Connection]:
-    """The database in the file *path* for the calling thread, to be read only, whether it is served or not.
+def reading(path: str | Path, *, older: bool = False) -> Iterator[sqlite3.Connection]:
+    """The database in the file *path* for the calling thread, to be read only, whether it is served or not. What an
+    empty file has: nothing.
 
-    Raises DatabaseUnusable, also for what SQLite raises in the block.
+    Raises DatabaseUnusable, also for what SQLite raises in the block, and for a file of an older schema unless *older*
+    ones are asked for.
     """
     file = _found(path)
-    with _usable(file):
+    with ExitStack() as stack:
+        stack.enter_context(_usable(file))
         datafile.check_content(file)
         try:
-            connection = _read(str(file))
+            connection = stack.enter_context(closing(_read(f"{file.as_uri()}?mode=rw")))  # makes none
         except sqlite3.OperationalError:
             if not _lies_still(file):
                 raise
             # In a folder where nothing can be written, not even the files that readers agree by: nobody writes there.
-            connection = _read(f"file:{quote(str(file))}?immutable=1")
-        with closing(connection):
-            yield connection
+            connection = stack.enter_context(closing(_read(f"{file.as_uri()}?immutable=1")))
+        version = connection.execute("pragma user_version").fetchone()[0]
+        if version == 0:
+            connection = stack.enter_context(closing(sqlite3.connect(MEMORY, isolation_level=None)))
+            prepare(connection)
+        elif version < datafile.SCHEMA_VERSION and not older:
+            raise DatabaseUnusable(
+                f"{file} was written by an older flowruns, with schema {version}: `flowruns serve` on it brings it"
+                f" up to schema {datafile.SCHEMA_VERSION}"
+            )
+        yield connection
 
 
-def _read(file: str) -> sqlite3.Connection:
-    connection = _connected(file)
+def _read(uri: str) -> sqlite3.Connection:
+    connection = _connected(uri)
     try:
         _read_only(connection)
         connection.execute("select count(*) from sqlite_schema").fetchone()
@@ -493,18 +461,18 @@ def _lies_still(file: Path) -> bool:
     return not os.access(file.parent, os.W_OK) and not (wal.exists() and wal.stat().st_size)
 
 
-def _found(path: str, make: bool = False) -> Path:
+def _found(path: str | Path, make: bool = False) -> Path:
     if path == MEMORY:
         raise DatabaseUnusable(f"{MEMORY} is gone with the program that has it; name a file")
     file = datafile.real_path(path)
     datafile.check_name(file)
     if not make and not file.exists():
-        raise DatabaseUnusable(f"{file} is not there; name a database file")
+        raise DatabaseUnusable(f"there is no database {file}; name another, or make it with `flowruns serve`")
     return file
 
 
-def _connected(file: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(file, isolation_level=None, cached_statements=256, uri=file.startswith("file:"))
+def _connected(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, isolation_level=None, cached_statements=256, uri=True)
     connection.execute(f"pragma busy_timeout = {_WAIT_MS}")
     connection.execute(f"pragma cache_size = {-_BULK_CACHE_KIB}")
     return connection

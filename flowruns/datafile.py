@@ -38,26 +38,6 @@ def identity(path: Path) -> Identity | None:
     return Identity(found.st_dev, found.st_ino)
 
 
-class State(NamedTuple):
-    """What changes with a file's content: while it is the same, so is what was read."""
-
-    size: int
-    changed_ns: int
-    identity: Identity
-    logs: bool  # SQLite has a log beside it: some of the content is there
-
-
-def state(path: Path) -> State | None:
-    """The state of the file *path*, None if there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    # A log may come at any moment, so it is looked for last.
-    logs = any(os.path.exists(f"{path}{suffix}") for suffix in ("-wal", "-journal"))
-    return State(found.st_size, found.st_mtime_ns, Identity(found.st_dev, found.st_ino), logs)
-
-
 @contextmanager
 def claimed(path: Path, owner: str) -> Iterator[None]:
     """While entered, no other flowruns serves *path*; the first line of *owner* is what another one is told about
@@ -164,7 +144,7 @@ else:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def real_path(name: str) -> Path:
+def real_path(name: str | Path) -> Path:
     """The one path of the file that is or will be *name*: absolute, so that none is taken for a URI, and every name
     of a file claims the same. Raises DatabaseUnusable.
     """

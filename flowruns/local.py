@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, Self
 
 from msgspec import Raw
@@ -10,7 +9,7 @@ from msgspec.json import decode, encode
 
 from flowruns import queries
 from flowruns.client import MOST_SIZE, Client, Event, Filters, Page, resuming
-from flowruns.database import read
+from flowruns.database import reading
 from flowruns.datafile import Owner, owner_of, real_path
 from flowruns.errors import DatabaseUnusable, Fault, Invalid, NotFound, Refused, Unavailable, Unreachable
 from flowruns.filters import Where, one, where
@@ -22,7 +21,7 @@ from flowruns.store import Store
 
 class Local:
     """The runs of the file *database*: by the server that has it, with the token that it leaves for us or else *token*;
-    straight from the file where none has, and then reading leaves it as it is, with nothing beside it.
+    straight from the file where none has, and then reading leaves what it says as it is, with nothing beside it.
 
     Every method may raise what `Client` raises, and DatabaseUnusable.
     """
@@ -69,7 +68,8 @@ class Local:
         window = Window(ascending=order == "asc")
         while True:
             window = window._replace(size=MOST_SIZE if left is None else min(left, MOST_SIZE))
-            rows = read(self._path, partial(queries.page, where=chosen, window=window))
+            with reading(self._path) as connection:
+                rows = queries.page(connection, where=chosen, window=window)
             docs = [bytes(doc) for doc in decode(b"[%b]" % rows.docs, type=list[Raw])]
             yield Page(docs, rows.total)
             left = None if left is None else left - len(docs)
@@ -87,7 +87,8 @@ class Local:
         """The run. Raises NotFound."""
         if server := self._server():
             return server.get(id)
-        (stored,) = read(self._path, partial(queries.get, ids=[id]))
+        with reading(self._path) as connection:
+            (stored,) = queries.get(connection, ids=[id])
         if stored is None:
             raise NotFound(id)
         return stored.doc
@@ -97,7 +98,8 @@ class Local:
         if server := self._server():
             server.delete(id)
             return
-        read(self._path, lambda _: None)  # so that no file is made where there is none
+        with reading(self._path):
+            pass  # so that no file is made where there is none
 
         async def delete() -> None:
             async with Store.open(self._path) as store:
@@ -131,9 +133,10 @@ class Local:
 
     def _beginning(self, id: str | None) -> int:
         """The number that changes are told after. Raises NotFound."""
-        if id is None:
-            return read(self._path, queries.last_number)
-        change = read(self._path, partial(queries.last_change, id=id))
+        with reading(self._path) as connection:
+            if id is None:
+                return queries.last_number(connection)
+            change = queries.last_change(connection, id=id)
         if change is None or change.doc is None:
             raise NotFound(id)
         return change.seq - 1
@@ -150,7 +153,8 @@ class Local:
                 return
 
     def _read_changes(self, chosen: Where, after: int) -> Changes:
-        return read(self._path, lambda one: queries.changes(one, chosen, after, queries.last_number(one)))
+        with reading(self._path) as connection:
+            return queries.changes(connection, chosen, after, queries.last_number(connection))
 
 
 def _where(filters: Filters) -> Where:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import click
 
-from flowruns.errors import CannotStart, one_line
+from flowruns.errors import CannotWrite, one_line
 
 _NOBODY_READS = (errno.EPIPE, errno.EINVAL, errno.ESHUTDOWN)  # EINVAL on Windows
 
@@ -39,10 +39,6 @@ def pour(lines: Iterable[str | bytes]) -> bool:
                 return False
             raise CannotWrite(f"standard output cannot be written: {error.strerror}") from None
     return True
-
-
-class CannotWrite(CannotStart):
-    """What was asked for cannot be written."""
 
 
 def has_colour() -> bool:

@@ -95,7 +95,7 @@ def test_several_files_are_one_import(tmp_path: Path) -> None:
     [
         ("import", 2, "FILE…"), ("import nowhere", 2, "nowhere cannot be read"), ("import .", 2, ". cannot be read"),
         ("import a -d :memory:", 5, ":memory:"), ("import a -d no/a.db", 5, "there is no folder"),
-        ("export -d no.db", 5, "no.db is not there"), ("export no.db", 2, "name the database with --database"),
+        ("export -d no.db", 5, "there is no database"), ("export no.db", 2, "name the database with --database"),
         ("export --phase 1x --created-by x", 2, "'--phase': String should match"),
         ("export -o no/x", 1, "no/x cannot be written"), ("export -o .", 1, ". cannot be written"),
         ("export -o flowruns.db", 2, "is the database itself"), ("backup flowruns.db", 2, "is the database itself"),
@@ -103,7 +103,7 @@ def test_several_files_are_one_import(tmp_path: Path) -> None:
         ("backup notes.txt", 2, "--force"), ("check -d notes.txt", 5, "not a SQLite"),
         ("check -d .", 5, "is not a file"), ("prune", 2, "--older-than"),
         ("prune --older-than 30", 2, "is not an age"), ("prune --older-than 9999999w", 2, "year 1"),
-        ("vacuum -d no.db", 5, "no.db is not there"),
+        ("vacuum -d no.db", 5, "there is no database"),
     ],
 )  # fmt: skip
 def test_mistake_is_one_line_and_changes_nothing(

@@ -215,7 +215,7 @@ def test_server_that_refuses_is_exit_7(capfd: pytest.CaptureFixture[str]) -> Non
 @contextmanager
 def running(cwd: Path, *args: str, out: int = subprocess.PIPE, **env: str) -> Iterator[Process]:
     """A command as a process, with *env*; killed at the end, and after a while."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("FLOWRUNS_")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("FLOWRUNS_", "COLUMNS"))}
     with subprocess.Popen(
         [*COMMAND, *args], cwd=cwd, env=clean | env, stdout=out, stderr=subprocess.PIPE, encoding="utf-8"
     ) as process:

@@ -36,7 +36,7 @@ def filled(path: Path) -> Path:
 
 
 def checked(path: Path) -> Checked:
-    with reading(str(path)) as connection:
+    with reading(path, older=True) as connection:
         return check(connection, nothing)
 
 
