@@ -14,7 +14,7 @@ from flowruns.errors import Fault
 from flowruns.filters import FILTERS, Filter, TagPair, where
 from flowruns.local import Local
 from flowruns.models import FlowType, Instant, Slug, Word
-from flowruns.parameters import files
+from flowruns.parameters import files, token_lines
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,7 +74,8 @@ def asking(command: F) -> F:
         ),
         click.option("--url", type=Url(), envvar="FLOWRUNS_URL", help="Ask the server at this address."),
         click.option(
-            "--token", envvar="FLOWRUNS_TOKEN", help="The caller's, where the server wants one.",
+            "--token", envvar="FLOWRUNS_TOKEN",
+            help="The caller's, where the server wants one; @FILE reads it from a file, - from standard input.",
         ),
     )  # fmt: skip
     for option in reversed(options):
@@ -85,8 +86,10 @@ def asking(command: F) -> F:
 def runs_of(database: str, url: str | None, token: str | None) -> Runs:
     """The runs that the options of `asking` mean. Raises click.UsageError and DatabaseUnusable."""
     ctx = click.get_current_context()
-    if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token):  # it is not repeated: it is a secret
-        raise click.UsageError("--token: a token has no spaces, and is of ASCII characters")
+    if token is not None:
+        token = "".join(token_lines("--token", token)).strip()
+        if not re.fullmatch(r"[\x21-\x7e]+", token):  # it is not repeated: it is a secret
+            raise click.UsageError("--token: a token has no spaces, and is of ASCII characters")
     file_said = ctx.get_parameter_source("database") is ParameterSource.COMMANDLINE
     if url is None or (file_said and ctx.get_parameter_source("url") is not ParameterSource.COMMANDLINE):
         return Local(database, token)

@@ -109,7 +109,7 @@ def _locked(name: Path, path: Path) -> int:
             owner = os.read(handle, _MOST_OWNER).decode(errors="replace").partition("\n")[0] or "starting"
             os.close(handle)
             raise DatabaseInUse(
-                f"{path} is served by another flowruns already ({owner}); stop it, or name another file"
+                f"{path} is in use by another flowruns ({owner}); stop it, or name another file"
             ) from None
         # The one before may have removed the file between our open and our lock.
         found = os.fstat(handle)

@@ -133,7 +133,7 @@ class Tokens(NamedTuple):
 
 def read_tokens(given: tuple[str, ...]) -> Tokens:
     """The tokens that are served, from options and the environment. Raises click.UsageError."""
-    lines = [line for text in given for line in _token_lines("--token", text)]
+    lines = [line for text in given for line in _some("--token", token_lines("--token", text))]
     if environment := os.environ.get("FLOWRUNS_TOKENS"):
         lines += _some("FLOWRUNS_TOKENS", environment.split(","))
     tokens: dict[str, int] = {}
@@ -150,15 +150,17 @@ def read_tokens(given: tuple[str, ...]) -> Tokens:
     return Tokens(tokens, made)
 
 
-def _token_lines(option: str, text: str) -> list[str]:
-    """The lines that one *option* stands for."""
+def token_lines(option: str, text: str) -> list[str]:
+    """The lines that one *option* stands for: those of standard input for `-`, of a file for `@FILE`. Raises
+    click.UsageError.
+    """
     if text == "-":
-        return _some(option, sys.stdin.read().splitlines())
+        return sys.stdin.read().splitlines()
     if not text.startswith("@"):
-        return _some(option, [text])
+        return [text]
     try:
         lines = Path(text[1:]).expanduser().read_text(encoding="utf-8").splitlines()
-        return _some(option, [line for line in lines if not line.startswith("#")])
+        return [line for line in lines if not line.startswith("#")]
     except OSError as error:
         raise click.UsageError(f"{option} @FILE: cannot read the file: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -207,7 +207,7 @@ async def test_database_that_cannot_be_opened_is_503_until_it_can(tmp_path: Path
     async with flowruns.Store.open(tmp_path / "a.db"):
         refused = await put(app, f"{RUNS}/a1")
         assert refused.status_code == 503
-        assert "served by another flowruns" in refused.json()["detail"][0]["msg"]
+        assert "in use by another flowruns" in refused.json()["detail"][0]["msg"]
         with pytest.raises(DatabaseInUse):
             await app.open()
     assert (await put(app, f"{RUNS}/a1")).status_code == 201

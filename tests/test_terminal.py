@@ -209,6 +209,16 @@ def test_server_that_refuses_is_exit_7(capfd: pytest.CaptureFixture[str]) -> Non
         assert Said(capfd, "ls", "--url", runs.url, "--token", "secret").code == 7
 
 
+def test_token_is_read_from_a_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "token").write_text("# of user 7\nsecret\n")
+    with testing.serve(tokens={"secret": 7}) as runs:
+        run = runs.run(by=7)
+        assert run.id in Said(capfd, "ls", "--url", runs.url, "--token", f"@{tmp_path / 'token'}").out
+    said = Said(capfd, "ls", "--url", runs.url, "--token", f"@{tmp_path / 'none'}")
+    assert (said.code, said.out) == (2, "")
+    assert "cannot read the file" in one_line(said.err)
+
+
 # Output
 
 
