@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import BinaryIO
@@ -248,20 +248,13 @@ def output_file(name: str, database: str) -> Iterator[int]:
     file = real_path(name)
     if file == real_path(database):
         raise click.UsageError("--output is the database itself; name another file")
-    with writing(name):
-        if file.exists() and not file.is_file():  # a pipe, say, which is not to be replaced
-            handle = os.open(file, os.O_WRONLY)
-            try:
-                yield handle
-            finally:
-                os.close(handle)
-            return
-        with replaced(file, force=True) as part:
-            handle = os.open(part, os.O_WRONLY)
-            try:
-                yield handle
-            finally:
-                os.close(handle)
+    special = file.exists() and not file.is_file()  # a pipe, say, which is not to be replaced
+    with writing(name), nullcontext(file) if special else replaced(file, force=True) as part:
+        handle = os.open(part, os.O_WRONLY)
+        try:
+            yield handle
+        finally:
+            os.close(handle)
 
 
 @contextmanager

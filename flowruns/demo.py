@@ -30,7 +30,7 @@ _UNFINISHED = ("pending", "running", "waiting", "paused")
 
 
 def sample() -> list[RunPut]:
-    """Real runs of nine CI systems, as they were."""
+    """Real runs of seven CI systems, as they were."""
     text = (resources.files("flowruns") / "demo.ndjson").read_bytes()
     return [decode(line, type=RunPut) for line in text.splitlines()]
 
