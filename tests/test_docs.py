@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -20,9 +21,34 @@ from flowruns.testing import Flowruns
 from tests.processes import serving, started
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-CONVERSATION = re.findall(r"^```console\n\$ (curl .*)\n(.*)\n```$", README, re.MULTILINE)
-STREAMS = re.findall(r"^```console\n\$ (curl -sN .*)\n((?:.*\n)+?)```$", README, re.MULTILINE)
-COMMANDS = re.findall(r"^```console\n\$ (flowruns (?!import |--demo).*)\n((?:.*\n)+?)```$", README, re.MULTILINE)
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str, beginning: str = "") -> list[str]:
+    """The README's blocks of *language* whose first line matches *beginning*."""
+    return [text for name, text in BLOCKS if name == language and re.match(beginning, text)]
+
+
+# Every block, by who runs it.
+STREAMS = blocks("console", r"\$ curl -sN ")
+CONVERSATION = [block for block in blocks("console", r"\$ curl ") if block not in STREAMS]
+DEMO = blocks("console", r"\$ flowruns --demo")
+DATA = blocks("console", r"\$ flowruns import ")
+COMMANDS = blocks("console", r"\$ flowruns (ls|get|tail|rm)\b")
+PUT = blocks("sh", "curl ")
+IN_TESTS = blocks("python", "import httpx")
+PYTHON = [block for block in blocks("python") if block not in IN_TESTS]
+NODE = blocks("js")
+SIDECAR = blocks("sh", "flowruns ")
+READY = blocks("json")
+SQL = blocks("sh", "sqlite3 ")
+COMPLETION = blocks("sh", "eval ")
+BENCHMARKS = blocks("sh", r"\.venv/bin/python -m tests\.benchmarks")
+BY_CI = blocks("sh", "python3 -m venv ")  # .ci/run runs them, as they need a package index
+TESTED = [
+    STREAMS, CONVERSATION, DEMO, DATA, COMMANDS, PUT, IN_TESTS, PYTHON, NODE, SIDECAR, READY, SQL, COMPLETION,
+    BENCHMARKS, BY_CI,
+]  # fmt: skip
 # What differs each time: made ids, the time now, cursors.
 VARYING = [
     (r'"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"', '"ID"'),
@@ -30,6 +56,18 @@ VARYING = [
     (r"^(  (?:created|updated)  ) \S+ \S+$", r"\1 NOW"),
     (r'("(?:current|next|previous)_page\w*"):"[^"]*"', r'\1:"CURSOR"'),
 ]
+
+
+def commands(block: str) -> tuple[str, str]:
+    """The command of a console block, and what it says."""
+    command, _, said = block.removeprefix("$ ").partition("\n")
+    return command, said
+
+
+def test_every_block_is_run_by_one_test() -> None:
+    found = sorted(block for some in TESTED for block in some)
+    assert found == sorted(text for _, text in BLOCKS)
+    assert README.count("\n```") == 2 * len(BLOCKS)  # each names its language
 
 
 def masked(text: str) -> str:
@@ -41,12 +79,12 @@ def masked(text: str) -> str:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the conversation is with curl")
 def test_the_conversation_goes_as_it_is_shown(server: str) -> None:
     assert len(CONVERSATION) >= 5
-    for command, shown in CONVERSATION:
+    for command, shown in map(commands, CONVERSATION):
         words = shlex.split(command.replace("localhost:8000", server.removeprefix("http://")))
         answer = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30)
-        assert masked(answer.stdout) == masked(shown), command
+        assert masked(answer.stdout) == masked(shown.removesuffix("\n")), command
     assert STREAMS
-    for command, shown in STREAMS:
+    for command, shown in map(commands, STREAMS):
         words = shlex.split(command.replace("localhost:8000", server.removeprefix("http://")))
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as curl:
             assert curl.stdout
@@ -62,7 +100,7 @@ def test_the_commands_on_data_go_as_they_are_shown(tmp_path: Path) -> None:
         '{"flowType": "automation", "tags": [{"key": "env"}]}\n'
         '{"id": "b", "flowId": "f", "flowType": "automation"}\n{"id": "c", "f"}\n'
     )
-    (shown,) = re.findall(r"^```console\n(\$ flowruns import .*?)^```$", README, re.MULTILINE | re.DOTALL)
+    (shown,) = DATA
     env = beside("flowruns", tmp_path)
     said = ""
     for command in re.findall(r"^\$ (.*)$", shown, re.MULTILINE):
@@ -76,16 +114,15 @@ def test_the_commands_on_data_go_as_they_are_shown(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the run is put with curl")
 def test_the_commands_say_what_is_shown(tmp_path: Path) -> None:
-    puts = [command for command, _ in CONVERSATION if " -X PUT " in command]
-    puts += re.findall(r"^(curl -s -o /dev/null -X PUT .*)$", README, re.MULTILINE)
-    assert [command.split()[1] for command, _ in COMMANDS] == ["ls", "ls", "get", "tail", "rm"]
+    puts = [command for command, _ in map(commands, CONVERSATION) if " -X PUT " in command] + PUT
+    assert [block.split()[2] for block in COMMANDS] == ["ls", "ls", "get", "tail", "rm"]
     with serving(tmp_path) as server:
         address = server.url.removeprefix("http://")
         for command in puts:
             subprocess.run(
                 shlex.split(command.replace("localhost:8000", address)), check=True, stdout=subprocess.DEVNULL
             )
-        for command, shown in COMMANDS:
+        for command, shown in map(commands, COMMANDS):
             shown = shown.replace("127.0.0.1:8000", address)
             with started(tmp_path, *shlex.split(command)[1:], env={"TZ": "UTC"}) as process:
                 assert process.stdout
@@ -97,7 +134,7 @@ def test_the_commands_say_what_is_shown(tmp_path: Path) -> None:
 
 def test_the_python_examples_run(tmp_path: Path) -> None:
     said = ""
-    for example in re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL):
+    for example in PYTHON:
         run = subprocess.run(
             [sys.executable, "-W", "error", "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=30
         )
@@ -107,7 +144,7 @@ def test_the_python_examples_run(tmp_path: Path) -> None:
 
 
 def test_the_example_of_tests_passes_as_it_is_shown(tmp_path: Path) -> None:
-    (example,) = re.findall(r"^## In tests$.*?^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    (example,) = IN_TESTS
     (tmp_path / "test_deploy.py").write_text(example)
     env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "flowruns", "-p", "anyio", "--rootdir=."]
@@ -122,7 +159,7 @@ def test_every_part_of_the_handle_is_in_its_table(name: str) -> None:
 
 
 def test_the_demo_begins_as_it_is_shown(tmp_path: Path) -> None:
-    (shown,) = re.findall(r"^\$ flowruns --demo\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    _, shown = commands(*DEMO)
     with serving(tmp_path, "--demo") as server:
         told = "".join(server.banner).replace(server.url, "http://127.0.0.1:8000")
     number = re.compile(r"\d+ runs, demo")  # some more, the later it is asked
@@ -139,7 +176,7 @@ def beside(command: str, path: Path) -> dict[str, str]:
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="the example is in Node.js")
 def test_the_sidecar_of_a_program_in_node_goes_as_it_is_shown(tmp_path: Path) -> None:
-    (example,) = re.findall(r"^```js\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    (example,) = NODE
     (tmp_path / "tool.mjs").write_text(example)
     env = beside("flowruns", tmp_path)
     run = subprocess.run(["node", "tool.mjs"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=30)
@@ -148,8 +185,7 @@ def test_the_sidecar_of_a_program_in_node_goes_as_it_is_shown(tmp_path: Path) ->
 
 @pytest.mark.skipif(os.name == "nt", reason="the example is for a POSIX shell")
 def test_the_ready_line_of_the_sidecar_is_as_it_is_shown(tmp_path: Path) -> None:
-    (command,) = re.findall(r"^(flowruns runs.db --port 0 .*)$", README, re.MULTILINE)
-    (shown,) = re.findall(r"^```json\n(.*)\n```$", README, re.MULTILINE)
+    (command,), (shown,) = SIDECAR, READY
     env = beside("flowruns", tmp_path)
     run = subprocess.run(
         command, shell=True, cwd=tmp_path, env=env, input="", capture_output=True, text=True, timeout=30
@@ -160,6 +196,36 @@ def test_the_ready_line_of_the_sidecar_is_as_it_is_shown(tmp_path: Path) -> None
     }
     assert list(line) == list(json.loads(shown))
     assert (line["event"], line["version"], line["api"], run.returncode) == ("ready", __version__, 1, 0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the command is for a POSIX shell")
+def test_the_query_of_the_file_goes_as_it_is_shown(tmp_path: Path) -> None:
+    (command,) = SQL
+    name, file, query = shlex.split(command)
+    with serving(tmp_path, file), sqlite3.connect(tmp_path / file) as connection:  # while it is served
+        assert connection.execute(query).fetchall() == []
+    connection.close()
+    assert name == "sqlite3"
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the line is for bash")
+def test_the_completion_is_set_up_as_it_is_shown(tmp_path: Path) -> None:
+    (line,) = COMPLETION
+    env = beside("flowruns", tmp_path)
+    run = subprocess.run(
+        ["bash", "-euc", line + "complete -p flowruns"], env=env, capture_output=True, text=True, timeout=30
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "flowruns" in run.stdout
+
+
+def test_the_benchmarks_have_the_options_that_are_named() -> None:
+    for block in BENCHMARKS:
+        command, _, named = block.partition("#")
+        words = [sys.executable, *shlex.split(command)[1:], "--help"]
+        run = subprocess.run(words, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=30)
+        assert run.returncode == 0, run.stderr
+        assert [option for option in re.findall(r"--\w+", named) if option not in run.stdout] == []
 
 
 @pytest.mark.parametrize("option", cli.commands["serve"].params, ids=lambda option: str(option.name))
