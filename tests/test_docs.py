@@ -70,6 +70,17 @@ def test_every_block_is_run_by_one_test() -> None:
     assert README.count("\n```") == 2 * len(BLOCKS)  # each names its language
 
 
+def test_links_lead_to_headings() -> None:
+    headings = {
+        re.sub(r"[^\w -]", "", line).strip().lower().replace(" ", "-")
+        for line in README.splitlines()
+        if line[:1] == "#"
+    }
+    links = re.findall(r"\]\(#([^)]+)\)", README)
+    assert links
+    assert [link for link in links if link not in headings] == []
+
+
 def masked(text: str) -> str:
     for pattern, name in VARYING:
         text = re.sub(pattern, name, text, flags=re.MULTILINE)
