@@ -18,6 +18,11 @@ RUNS = "/api/v1/flow-runs"
 REAL_RUNS = Path(__file__).parent / "data" / "real_runs.ndjson"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # From its first test on, Playwright's event loop runs in this thread, where no other one can.
+    items.sort(key=lambda item: "browser" in item.path.parts)
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
