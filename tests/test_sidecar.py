@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -199,7 +200,7 @@ def test_looking_at_a_lock_does_not_keep_anybody_from_taking_it(tmp_path: Path) 
 
 @pytest.mark.parametrize("busy", ["idle", "body", "stream", "starting"])
 def test_killed_parent_leaves_no_orphan(tmp_path: Path, busy: str) -> None:
-    orphaned(tmp_path, "runs.db", busy)
+    orphaned(tmp_path, "runs.db", busy, random.Random(7))
     assert os.listdir(tmp_path) in ([], ["runs.db"])
 
 

@@ -60,7 +60,8 @@ def orphans(rounds: int, seed: int) -> str:
         waits = []
         for number in range(rounds):
             progress(f"sidecar: round {number} of {rounds}")
-            waits.append(orphaned(folder, f"{number}.db", chance.choice(("idle", "body", "stream", "starting"))))
+            busy = chance.choice(("idle", "body", "stream", "starting"))
+            waits.append(orphaned(folder, f"{number}.db", busy, chance))
             left = sorted(path.name for path in folder.iterdir() if path.name.startswith(f"{number}.db"))
             assert left in ([], [f"{number}.db"]), f"the sidecar left {left}"
     return (
@@ -84,7 +85,7 @@ def at_once(folder: Path, number: int) -> None:
         assert [one.end() for one in sidecars] == [(0, "")] * number
 
 
-def orphaned(folder: Path, database: str, busy: str) -> float:
+def orphaned(folder: Path, database: str, busy: str, chance: random.Random) -> float:
     """The seconds after which the sidecar of a killed program is gone, whatever it is *busy* with."""
     command = [sys.executable, "-c", _PARENT, *COMMAND, database, *SIDECAR]
     with (
@@ -93,7 +94,7 @@ def orphaned(folder: Path, database: str, busy: str) -> float:
     ):
         assert parent.stdout
         if busy == "starting":
-            time.sleep(random.random() / 2)  # any moment will do
+            time.sleep(chance.random() / 2)  # any moment will do
         else:
             line = json.loads(parent.stdout.readline())
             wire = stack.enter_context(Wire(line["url"]))
