@@ -32,7 +32,7 @@ _SEVERAL = {Instant: "", TagPair: " Repeatable: all of them."}  # else any of th
 NORMAL = {"token_normalize_func": kebab}
 
 
-class OneOf(click.Choice[str]):
+class OneOf(click.Choice):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.2 on
     """One of some words, the nearest of which is named to who misspells it."""
 
     def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
@@ -42,13 +42,13 @@ class OneOf(click.Choice[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """*value*, if it is one of them."""
         try:
-            return super().convert(value, param, ctx)
+            return str(super().convert(value, param, ctx))
         except click.BadParameter as error:
             near = get_close_matches(str(value), self.choices, 1)
             self.fail(error.message.rstrip(".") + "".join(f"; is it {word!r}?" for word in near), param, ctx)
 
 
-class Url(click.ParamType[str]):
+class Url(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
     """The address of a server."""
 
     name = "url"

@@ -30,7 +30,7 @@ DATABASE_OPTION = click.option(
 )  # fmt: skip
 
 
-class Bytes(click.ParamType[int]):
+class Bytes(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
     """A size: a number of bytes, or of KiB, MiB or GiB."""
 
     name = "size"
@@ -57,7 +57,7 @@ class Seconds(click.FloatRange):
         return seconds
 
 
-class Age(click.ParamType[float]):
+class Age(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
     """A time that has passed, in seconds: a number of s, m, h, d or w."""
 
     name = "age"
@@ -70,7 +70,7 @@ class Age(click.ParamType[float]):
         return float(int(match[1]) * _AGES[match[2].lower()])
 
 
-class Host(click.ParamType[str]):
+class Host(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
     """A host's name or address, as it stands in a Host header."""
 
     name = "host"
@@ -82,7 +82,7 @@ class Host(click.ParamType[str]):
         return str(value)
 
 
-class Origin(click.ParamType[str]):
+class Origin(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
     """A web origin, as browsers write it."""
 
     name = "origin"

@@ -62,7 +62,7 @@ def test_word_near_a_command_is_no_database(
 @pytest.mark.parametrize("word", ["runs", "test", "flowruns", "lss.db", "./lss", "lss2", "my runs", "-"])
 def test_other_words_are_databases(capfd: pytest.CaptureFixture[str], word: str) -> None:
     assert main([word, "--port", "x"]) == 2
-    assert "'--port'" in one_line(capfd.readouterr().err)
+    assert "--port" in one_line(capfd.readouterr().err)
 
 
 def test_file_that_is_there_is_a_database_whatever_its_name(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -75,7 +75,7 @@ def test_misspelt_option_names_the_nearest_and_where_help_is(capfd: pytest.Captu
     for args, near, path in ((["--prot", "1"], "--port", "serve"), (["ls", "--limt", "1"], "--limit", "ls")):
         assert main(args) == 2
         said = one_line(capfd.readouterr().err)
-        assert f"'{near}'" in said
+        assert f"{near}" in said.partition(args[-2])[2]
         assert f"(see `flowruns {path} --help`)" in said
 
 

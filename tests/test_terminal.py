@@ -185,7 +185,7 @@ def test_server_is_asked_by_its_address_or_its_file(tmp_path: Path, capfd: pytes
         (["ls", "--limit", "-1"], 2, "--limit"), (["get"], 2, "ID"), (["rm"], 2, "ID"),
         (["tail", "a1", "--phase", "x"], 2, "filter"), (["ls", "--flow-id", "X"], 2, "'--flow-id'"),
         (["ls", "--created-by", "x"], 2, "'--created-by'"), (["ls", "--tag", "x"], 2, "key:value"),
-        (["ls", "--created-after", "2025"], 2, "RFC 3339"), (["ls", "--fase", "x"], 2, "'--phase'"),
+        (["ls", "--created-after", "2025"], 2, "RFC 3339"), (["ls", "--fase", "x"], 2, "--phase"),
         (["ls", "--flow-type", "Scorcard"], 2, "is it 'scorecard'?"), (["ls", "--flow-type", "x"], 2, "'automation'"),
         (["ls", "x.db"], 2, "x.db"),
     ],
