@@ -3,14 +3,20 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flowruns.client import AsyncClient, Client
     from flowruns.embed import create_app, lifespan_of, serve, serve_async
     from flowruns.settings import Settings
     from flowruns.store import Store
 
 __version__ = "0.1.0"
-__all__ = ["Settings", "Store", "create_app", "lifespan_of", "serve", "serve_async"]
+__all__ = ["AsyncClient", "Client", "Settings", "Store", "create_app", "lifespan_of", "serve", "serve_async"]
 
-_HOMES = {"Settings": "settings", "Store": "store"}  # the others are of `embed`
+_HOMES = {
+    "AsyncClient": "client",
+    "Client": "client",
+    "Settings": "settings",
+    "Store": "store",
+}  # the others are of `embed`
 
 
 def __getattr__(name: str) -> Any:

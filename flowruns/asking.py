@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 import click
 from click.core import ParameterSource
 
-from flowruns.client import Client, Runs
 from flowruns.errors import Fault
 from flowruns.filters import FILTERS, Filter, TagPair, where
 from flowruns.local import Local
 from flowruns.models import FlowType, Instant, Slug, Word
 from flowruns.parameters import files, token_lines
+from flowruns.remote import Remote, Runs
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -95,7 +95,7 @@ def runs_of(database: str, url: str | None, token: str | None) -> Runs:
         return Local(database, token)
     if file_said:
         raise click.UsageError("--url and --database both say whom to ask: give one")
-    return Client(url, token)
+    return Remote(url, token)
 
 
 def filtering(command: F) -> F:

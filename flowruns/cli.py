@@ -14,13 +14,13 @@ from click.core import ParameterSource
 from msgspec.json import decode
 
 from flowruns import __version__
-from flowruns.errors import CannotStart, DatabaseInUse, DatabaseUnusable, InputRefused, PortTaken, Refused, Unreachable
+from flowruns.errors import DatabaseInUse, DatabaseUnusable, Failure, InputRefused, PortTaken, Refused, Unreachable
 from flowruns.output import say, tell
 from flowruns.parameters import DATABASE, Bytes, Host, Origin, Seconds, files, is_loopback, open_input, read_tokens
 from flowruns.settings import DEFAULTS, KIB, MEMORY, MIB, Settings
 
 _HURRY_SECONDS = 1.0  # after which the end waits for no request any more: whoever asked is gone
-EXIT_CODES: dict[type[CannotStart], int] = {
+EXIT_CODES: dict[type[Failure], int] = {
     PortTaken: 3,
     Unreachable: 3,
     DatabaseInUse: 4,
@@ -306,7 +306,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
     try:
         return cli.main(argv, prog_name=_NAME, standalone_mode=False) or 0
-    except CannotStart as error:
+    except Failure as error:
         code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
         return _failed(code, str(error), argv)
     except click.UsageError as error:

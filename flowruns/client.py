@@ -1,89 +1,60 @@
-"""A client of the API over HTTP: pages of runs, one of them, its end, and the changes."""
+"""A client of the API for programs in Python: runs as Structs, for threads and for event loops."""
 
-import http.client
+import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
-from typing import Any, NamedTuple, Protocol, Self
-from urllib.parse import quote, urlencode, urlsplit
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterator
+from concurrent.futures import Future
+from contextlib import aclosing, closing
+from threading import Thread
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from msgspec import DecodeError, Raw, Struct
-from msgspec.json import decode
+from msgspec.json import decode, encode
 
-from flowruns import __version__
-from flowruns.errors import NotFound, Refused, Unreachable
+from flowruns.errors import NotFound, Refused
+from flowruns.models import FlowRun, RunPost, RunPut
+from flowruns.remote import Remote
+from flowruns.values import Run, body, plain, query
 
-Filters = Mapping[str, Any]  # query parameters of a page: one value, or a list of them
+T = TypeVar("T")
 
-MOST_SIZE = 100  # runs on a page
-_TIMEOUT = 30.0  # seconds that an answer may take
-_SILENCE = 45.0  # seconds that a stream may be silent: it says something every 15
-_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds before a stream is asked for again
-_PATH = "/api/v1/flow-runs"
+_PRECONDITION_FAILED = 412
 
 
 class Page(NamedTuple):
-    """Some runs, as they are stored, and how many there are in *total*."""
+    """Some runs, and how many there are in *total*."""
 
-    docs: list[bytes]
+    runs: list[Run]
     total: int
 
 
-class Event(NamedTuple):
-    """What a stream tells: `run` and `deleted` with their *data*, `resync`; `open`, where it begins, and `lost`, where
-    it breaks off until the next `open`. *position* is the number to resume from, and all that is told if *kind* is
-    empty.
+class Change(NamedTuple):
+    """What has become of the run *id*: *run* is its state, None once it is deleted. *seq* is the number to go on after.
+
+    With *kind* "resync" changes were missed, since the database is another one: read anew what you keep.
     """
 
-    kind: str
-    position: int | None = None
-    data: bytes = b""
-
-
-class Runs(Protocol):
-    """Where runs are: a server, or a file."""
-
-    @property
-    def name(self) -> str:
-        """What is asked."""
-
-    def pages(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[Page]:
-        """The runs that fit *filters*, at most *limit*, in pages; at least one page."""
-
-    def runs(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[bytes]:
-        """The runs that fit *filters*, at most *limit*."""
-
-    def get(self, id: str) -> bytes:
-        """The run. Raises NotFound."""
-
-    def delete(self, id: str) -> None:
-        """Deletes the run. Raises NotFound."""
-
-    def watch(self, id: str | None = None, *, after: int | None = None, **filters: Any) -> Iterator[Event]:
-        """The changes of the run *id*, or of those that fit *filters*, for ever: after number *after*, else from now
-        on, the present state of *id* first.
-        """
-
-    def close(self) -> None:
-        """Closes what is open."""
+    kind: Literal["run", "deleted", "resync"]
+    seq: int
+    id: str | None
+    run: Run | None
 
 
 class Client:
-    """The runs of the server at *url*. One connection is kept and used again; `watch` has one of its own.
+    """The runs of the server at *url*, which knows the caller by *token*. It keeps one connection, for one thread at a
+    time; `with` or `close` closes it.
 
-    Every method may raise Unreachable and Refused.
+    Filters are the query parameters of a page, fields are those of a body, both by their names in JSON. A filter may
+    have several values. Times may be datetimes, *tags* a dict. Every method may raise Unreachable, where no server
+    answers, and Refused, whose *status* and *faults* say why the server does not do it; Busy, where waiting may help.
+    TypeError is raised at a name that is none.
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        self.url = url.rstrip("/").removesuffix(_PATH)
-        self._token = token
-        self._address = urlsplit(self.url)
-        self._connection: http.client.HTTPConnection | None = None
+        self._remote = Remote(url, token)
 
-    @property
-    def name(self) -> str:
-        """What is asked."""
-        return self.url
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._remote.url}>"
 
     def __enter__(self) -> Self:
         return self
@@ -93,199 +64,232 @@ class Client:
 
     def close(self) -> None:
         """Closes the connection; the next question opens another one."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._remote.close()
 
-    def pages(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[Page]:
-        """The runs that fit *filters*, at most *limit*, in pages; at least one page."""
-        left, cursor = limit, ""
-        while True:
-            size = MOST_SIZE if left is None else min(left, MOST_SIZE)
-            page = self._page({"size": size, "order": order, "cursor": cursor, **filters})
-            yield Page([bytes(doc) for doc in page.items], page.total)
-            left = None if left is None else left - len(page.items)
-            if page.next_page is None or left == 0:
-                return
-            cursor = page.next_page
+    def abort(self) -> None:
+        """Ends what another thread waits for, by Unreachable. Nothing more can be asked."""
+        self._remote.abort()
 
-    def runs(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[bytes]:
-        """The runs that fit *filters*, at most *limit*."""
+    def runs(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[Run]:
+        """The runs that fit *filters*, at most *limit*, the newest first: each that was there when it began, once."""
         for page in self.pages(limit=limit, order=order, **filters):
-            yield from page.docs
+            yield from page.runs
 
-    def get(self, id: str) -> bytes:
+    def pages(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Generator[Page]:
+        """Those runs in pages; at least one page."""
+        for page in self._remote.pages(limit=limit, order=order, **_chosen(filters)):
+            yield Page([self._run(doc) for doc in page.docs], page.total)
+
+    def get(self, id: str) -> Run:
         """The run. Raises NotFound."""
-        return self._ask("GET", _path(id), id=id)
+        return self._run(self._remote.get(id))
+
+    def create(self, **fields: Any) -> Run:
+        """The run that a POST of *fields* makes: an action that somebody starts."""
+        return self._run(self._remote.create(encode(body(RunPost, fields))))
+
+    def put(self, id: str, **fields: Any) -> Run:
+        """The run that a PUT of *fields* makes, in place of what is there: what is left out is gone."""
+        return self._run(self._remote.put(id, encode(body(RunPut, fields))))
+
+    def update(self, id: str, **fields: Any) -> Run:
+        """The run with *fields* in place of its own, and all else as it is, whoever writes it meanwhile. Raises
+        NotFound.
+        """
+        given = body(RunPut, fields)
+        while True:
+            doc, etag = self._remote.tagged(id)
+            merged = {**self._decoded(doc, dict[str, Raw]), **given}
+            try:
+                return self._run(self._remote.put(id, encode(merged), etag))
+            except Refused as error:
+                if error.status != _PRECONDITION_FAILED:
+                    raise
 
     def delete(self, id: str) -> None:
         """Deletes the run. Raises NotFound."""
-        self._ask("DELETE", _path(id), id=id)
+        self._remote.delete(id)
 
-    def watch(self, id: str | None = None, *, after: int | None = None, **filters: Any) -> Iterator[Event]:
-        """The changes of the run *id*, or of those that fit *filters*, for ever: after number *after*, else from now
-        on, the present state of *id* first. It waits for a server that goes, and resumes where it was.
+    def wait(self, id: str, phase: str | Collection[str] | None = None, *, timeout: float | None = None) -> Run:
+        """The run as soon as it is in *phase*, or in one of them; None: as soon as it has ended. Raises NotFound where
+        it is not there or gets deleted, and TimeoutError after *timeout* seconds.
         """
-        return resuming(lambda position: self.stream(id, position, filters), after)
+        phases = {phase} if isinstance(phase, str) else phase
+        with closing(self._watch(id, None, timeout, {})) as changes:
+            for change in changes:
+                if change.kind == "deleted":
+                    raise NotFound(id)
+                run = change.run
+                if run and (run.end_time is not None if phases is None else run.phase in phases):
+                    return run
+        wanted = "has not ended" if phases is None else f"is not {' or '.join(sorted(phases))}"
+        raise TimeoutError(f"the run {id!r} {wanted} within {timeout} s")
 
-    def stream(self, id: str | None, after: int | None, filters: Filters) -> Iterator[Event]:
-        """One stream of changes, until the server ends it."""
-        connection = self._connect(_SILENCE)
-        with closing(connection):
-            headers = {"Accept": "text/event-stream"} | ({} if after is None else {"Last-Event-ID": str(after)})
-            try:
-                answer = self._request(connection, "GET", _path(id) + _query(filters), headers)
-                with answer:
-                    if answer.status != 200:
-                        raise self._refusal(answer, answer.read(), id)
-                    yield from events(iter(answer.readline, b""))
-            except (OSError, http.client.HTTPException) as error:
-                raise self._unreachable(error) from None
+    def watch(
+        self, id: str | None = None, *, after: int | None = None, timeout: float | None = None, **filters: Any
+    ) -> Generator[Change]:
+        """The changes of the run *id*, its present state first, or of the runs that fit *filters*, from now on; after
+        number *after*, where it is given. For ever, or for *timeout* seconds; a server that goes is waited for.
+        Raises NotFound.
+        """
+        return self._watch(id, after, timeout, _chosen(filters))
 
-    def _page(self, query: Filters) -> "_Page":
-        body = self._ask("GET", _PATH + _query(query))
+    def _watch(
+        self, id: str | None, after: int | None, timeout: float | None, chosen: dict[str, list[str]]
+    ) -> Generator[Change]:
+        until = None if timeout is None else time.monotonic() + timeout
+        for event in self._remote.watch(id, after=after, until=until, **chosen):
+            match event.kind:
+                case "run":
+                    run = self._run(event.data)
+                    yield Change("run", event.position or 0, run.id, run)
+                case "deleted":
+                    yield Change("deleted", event.position or 0, self._decoded(event.data, _Deleted).id, None)
+                case "resync":
+                    yield Change("resync", event.position or 0, None, None)
+
+    def _run(self, doc: bytes) -> Run:
+        return plain(self._decoded(doc, FlowRun))
+
+    def _decoded(self, doc: bytes, type: type[T]) -> T:
         try:
-            return decode(body, type=_Page)
-        except DecodeError:
-            raise self._stranger(200) from None
-
-    def _ask(self, method: str, target: str, id: str | None = None) -> bytes:
-        """The body of the answer."""
-        while True:
-            used = self._connection is not None
-            connection = self._connection = self._connection or self._connect(_TIMEOUT)
-            try:
-                answer = self._request(connection, method, target, {})
-                body = answer.read()
-            except (OSError, http.client.HTTPException) as error:
-                self.close()
-                # The server may close a connection that was used before, and has done nothing then; a DELETE is not
-                # sent twice all the same.
-                if used and method == "GET" and not isinstance(error, TimeoutError):
-                    continue
-                raise self._unreachable(error) from None
-            except BaseException:
-                self.close()
-                raise
-            if answer.status >= 300:
-                raise self._refusal(answer, body, id)
-            return body
-
-    def _connect(self, timeout: float) -> http.client.HTTPConnection:
-        kind = http.client.HTTPSConnection if self._address.scheme == "https" else http.client.HTTPConnection
-        return kind(self._address.hostname or "", self._address.port, timeout=timeout)
-
-    def _request(
-        self, connection: http.client.HTTPConnection, method: str, target: str, headers: dict[str, str]
-    ) -> http.client.HTTPResponse:
-        headers["User-Agent"] = f"flowruns/{__version__}"
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
-        connection.request(method, self._address.path + target, headers=headers)
-        return connection.getresponse()
-
-    def _unreachable(self, error: Exception) -> Unreachable:
-        why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-        return Unreachable(f"{self.url} cannot be reached: {why}")
-
-    def _refusal(self, answer: http.client.HTTPResponse, body: bytes, id: str | None) -> Exception:
-        try:
-            faults = decode(body, type=_Faults).detail
-        except DecodeError:
-            return self._stranger(answer.status)
-        if id is not None and (answer.status == 404 or answer.status == 422):  # 422: no run can have that id
-            return NotFound(id)
-        if answer.status == 503:
-            return Busy(f"{self.url}: {_said(faults)}")
-        cure = "; give one with --token or FLOWRUNS_TOKEN" if answer.status == 401 else ""
-        return Refused(f"{self.url}: {_said(faults)}{cure}")
-
-    def _stranger(self, status: int) -> Refused:
-        return Refused(f"{self.url} is not a flowruns: it answered {status} in another shape")
+            return decode(doc, type=type)
+        except DecodeError as error:
+            raise Refused(f"{self._remote.url} sends what is no flow run: {error}", 200) from None
 
 
-class Busy(Refused):
-    """A server cannot do it now."""
+class AsyncClient:
+    """`Client` for event loops: the same methods, to be awaited, or, where they give many, iterated. `async with` or
+    `aclose` closes it.
 
-
-class _Page(Struct):
-    items: list[Raw]
-    total: int
-    next_page: str | None
-
-
-class _Fault(Struct):
-    loc: list[str | int]
-    msg: str
-
-
-class _Faults(Struct):
-    detail: list[_Fault]
-
-
-def _said(faults: Sequence[_Fault]) -> str:
-    """*faults* in one line; those of a query say of which parameter."""
-    return "; ".join(f"{one.loc[1]}: {one.msg}" if one.loc[:1] == ["query"] else one.msg for one in faults)
-
-
-def _path(id: str | None) -> str:
-    return _PATH if id is None else f"{_PATH}/{quote(id, safe='')}"
-
-
-def _query(parameters: Filters) -> str:
-    given = {name: value for name, value in parameters.items() if value not in ("", None)}
-    return "?" + urlencode(given, doseq=True) if given else ""
-
-
-def resuming(stream: Callable[[int | None], Iterator[Event]], after: int | None) -> Iterator[Event]:
-    """What streams tell for ever: *stream* begins one, after a number; when it ends, the next begins where it was.
-
-    Raises what the first one raises before it is open, and NotFound or Refused of a later one.
+    Each question goes to a thread of its own, and to a connection that no other one uses meanwhile; who is cancelled
+    ends both.
     """
-    position, pause, opened, lost = after, _PAUSE, False, False
-    while True:
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self._url, self._token = url, token
+        self._idle: list[Client] = []
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._url}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes the connections that nobody uses; the next question opens another one."""
+        while self._idle:
+            self._idle.pop().close()
+
+    async def runs(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> AsyncGenerator[Run]:
+        """As `Client.runs`."""
+        async with aclosing(self.pages(limit=limit, order=order, **filters)) as pages:
+            async for page in pages:
+                for run in page.runs:
+                    yield run
+
+    def pages(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> AsyncGenerator[Page]:
+        """As `Client.pages`."""
+        return self._each(lambda client: client.pages(limit=limit, order=order, **filters))
+
+    async def get(self, id: str) -> Run:
+        """As `Client.get`."""
+        return await self._asked(lambda client: client.get(id))
+
+    async def create(self, **fields: Any) -> Run:
+        """As `Client.create`."""
+        return await self._asked(lambda client: client.create(**fields))
+
+    async def put(self, id: str, **fields: Any) -> Run:
+        """As `Client.put`."""
+        return await self._asked(lambda client: client.put(id, **fields))
+
+    async def update(self, id: str, **fields: Any) -> Run:
+        """As `Client.update`."""
+        return await self._asked(lambda client: client.update(id, **fields))
+
+    async def delete(self, id: str) -> None:
+        """As `Client.delete`."""
+        await self._asked(lambda client: client.delete(id))
+
+    async def wait(  # its timeout is the sync one's, so that both are called alike; `asyncio.timeout` works as well
+        self,
+        id: str,
+        phase: str | Collection[str] | None = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> Run:
+        """As `Client.wait`."""
+        return await self._asked(lambda client: client.wait(id, phase, timeout=timeout))
+
+    def watch(
+        self, id: str | None = None, *, after: int | None = None, timeout: float | None = None, **filters: Any
+    ) -> AsyncGenerator[Change]:
+        """As `Client.watch`."""
+        return self._each(lambda client: client.watch(id, after=after, timeout=timeout, **filters))
+
+    async def _asked(self, ask: Callable[[Client], T]) -> T:
+        client = self._idle.pop() if self._idle else Client(self._url, self._token)
+        told = _on_thread(lambda: ask(client))
         try:
-            for event in stream(position):
-                position = position if event.position is None else event.position
-                if event.kind == "open":
-                    pause = _PAUSE
-                    if opened and not lost:
-                        continue  # nobody has missed it
-                    opened, lost = True, False
-                if event.kind:
-                    yield event
-        except (Unreachable, Busy):
-            if not opened:
-                raise
-            if not lost:
-                lost = True
-                yield Event("lost", position)
-        time.sleep(pause)
-        pause = min(_LONGEST_PAUSE, 2 * pause)
+            outcome = await asyncio.wrap_future(told)
+        except asyncio.CancelledError:
+            _end(told, client, client.close)
+            raise
+        except BaseException:
+            self._idle.append(client)
+            raise
+        self._idle.append(client)
+        return outcome
+
+    async def _each(self, ask: Callable[[Client], Generator[T]]) -> AsyncGenerator[T]:
+        client = Client(self._url, self._token)
+        given = ask(client)
+
+        def close() -> None:
+            given.close()
+            client.close()
+
+        told: Future[T | None] = Future()
+        told.set_result(None)
+        try:
+            while (one := await asyncio.wrap_future(told := _on_thread(lambda: next(given, None)))) is not None:
+                yield one
+        finally:
+            _end(told, client, close)
 
 
-def events(lines: Iterator[bytes]) -> Iterator[Event]:
-    """The events that the *lines* of a stream tell (WHATWG HTML, 9.2.6), `open` first; until `bye`, or the end."""
-    position: int | None = None
-    kind, data = "", list[bytes]()
-    opened = False
-    for line in lines:
-        if not line.endswith(b"\n"):
-            return  # cut off
-        field, _, value = line.rstrip(b"\r\n").partition(b":")
-        value = value.removeprefix(b" ")
-        if field == b"id":
-            position = int(value) if value.isdigit() else position
-        elif field == b"event":
-            kind = value.decode(errors="replace")
-        elif field == b"data":
-            data.append(value)
-        elif line.strip() == b"":
-            if not opened:
-                opened = True
-                yield Event("open", position)
-            if kind == "bye":
-                return
-            # Without data it is no event, but its id counts.
-            yield Event(kind if data else "", position, b"\n".join(data))
-            kind, data = "", []
+class _Deleted(Struct):
+    id: str
+
+
+def _chosen(filters: dict[str, Any]) -> dict[str, list[str]]:
+    chosen: dict[str, list[str]] = {}
+    for name, text in query(filters):
+        chosen.setdefault(name, []).append(text)
+    return chosen
+
+
+def _on_thread(function: Callable[[], T]) -> "Future[T]":
+    """What *function* gives or raises, called on a thread of its own."""
+    told: Future[T] = Future()
+    told.set_running_or_notify_cancel()  # whoever waits may go, but the thread goes on
+
+    def perform() -> None:
+        try:
+            told.set_result(function())
+        except BaseException as error:
+            told.set_exception(error)
+
+    # A daemon: a program that forgets to close what it follows ends all the same.
+    Thread(target=perform, name="flowruns-client", daemon=True).start()
+    return told
+
+
+def _end(told: "Future[Any]", client: Client, close: Callable[[], None]) -> None:
+    """Ends what the thread of *told* waits for; once it has, by that thread, all is closed."""
+    client.abort()
+    told.add_done_callback(lambda _: close())

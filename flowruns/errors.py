@@ -125,8 +125,12 @@ class Unavailable(FlowrunsError):
 BEGUN = "it has begun, and may be done"  # what a CancelledError says if that is so
 
 
-class CannotStart(Exception):
-    """A server cannot start; the message is one line that names the cure."""
+class Failure(Exception):
+    """What was asked for cannot be done; the message is one line that names the cure."""
+
+
+class CannotStart(Failure):
+    """A server cannot start."""
 
 
 class PortTaken(CannotStart):
@@ -141,17 +145,30 @@ class DatabaseUnusable(CannotStart):
     """The file is not ours, damaged, newer, or out of reach."""
 
 
-class InputRefused(CannotStart):
+class CannotStop(Failure):
+    """A server cannot be stopped."""
+
+
+class InputRefused(Failure):
     """Lines of an import break rules; each was named, and none is kept."""
 
 
-class CannotWrite(CannotStart):
+class CannotWrite(Failure):
     """A file that was asked for cannot be written."""
 
 
-class Unreachable(CannotStart):
+class Unreachable(Failure):
     """No server answers at an address."""
 
 
-class Refused(CannotStart):
-    """A server does not do what a command asks of it."""
+class Refused(Failure):
+    """A server does not do what it was asked: it answered *status*, for the reasons *faults*."""
+
+    def __init__(self, message: str, status: int = 503, faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.faults = faults
+
+
+class Busy(Refused):
+    """A server cannot do it now."""

@@ -8,13 +8,13 @@ from msgspec import Raw
 from msgspec.json import decode, encode
 
 from flowruns import queries
-from flowruns.client import MOST_SIZE, Client, Event, Filters, Page, resuming
 from flowruns.database import reading
 from flowruns.datafile import Owner, owner_of, real_path
 from flowruns.errors import DatabaseUnusable, Fault, Invalid, NotFound, Refused, Unavailable, Unreachable
 from flowruns.filters import Where, one, where
 from flowruns.paging import Window, links
 from flowruns.queries import Changes
+from flowruns.remote import MOST_SIZE, Event, Filters, Page, Remote, resuming
 from flowruns.settings import MEMORY
 from flowruns.store import Store
 
@@ -23,7 +23,7 @@ class Local:
     """The runs of the file *database*: by the server that has it, with the token that it leaves for us or else *token*;
     straight from the file where none has, and then reading leaves what it says as it is, with nothing beside it.
 
-    Every method may raise what `Client` raises, and DatabaseUnusable.
+    Every method may raise what `Remote` raises, and DatabaseUnusable.
     """
 
     def __init__(self, database: str, token: str | None = None) -> None:
@@ -31,7 +31,7 @@ class Local:
             raise DatabaseUnusable(":memory: is a server's own; ask that by its address, with --url")
         self._path = real_path(database)
         self._token = token
-        self._known: tuple[Owner, Client] | None = None
+        self._known: tuple[Owner, Remote] | None = None
 
     @property
     def name(self) -> str:
@@ -50,13 +50,13 @@ class Local:
         if self._known is not None:
             self._known[1].close()
 
-    def _server(self) -> Client | None:
+    def _server(self) -> Remote | None:
         owner = owner_of(self._path)
         if owner is None or not owner.url:
             return None
         if self._known is None or self._known[0] != owner:
             self.close()
-            self._known = owner, Client(owner.url, owner.secret or self._token)
+            self._known = owner, Remote(owner.url, owner.secret or self._token)
         return self._known[1]
 
     def pages(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[Page]:

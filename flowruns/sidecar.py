@@ -13,7 +13,7 @@ from msgspec.json import decode, encode
 
 from flowruns import __version__
 from flowruns.datafile import Owner, owner_of, real_path
-from flowruns.errors import CannotStart, DatabaseInUse, PortTaken
+from flowruns.errors import CannotStop, DatabaseInUse, PortTaken
 from flowruns.server import Running
 from flowruns.settings import MEMORY
 
@@ -120,10 +120,6 @@ def stop(database: str) -> Owner | None:
             raise CannotStop(f"pid {owner.pid} was told to stop, and has not within {_STOP_SECONDS:g} s")
         time.sleep(_LOOK_SECONDS)  # another process: nothing tells us
     return owner
-
-
-class CannotStop(CannotStart):
-    """A server cannot be stopped."""
 
 
 def _line(owner: Owner, database: str, *, reused: bool) -> str:

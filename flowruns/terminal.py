@@ -8,9 +8,9 @@ import click
 from msgspec.json import decode, encode
 
 from flowruns.asking import NORMAL, asking, chosen, filtering, runs_of
-from flowruns.client import Event, Runs
 from flowruns.errors import NotFound
 from flowruns.output import has_colour, pour, say, width
+from flowruns.remote import Event, Runs
 from flowruns.views import Style, Table, Tail, line_of_json, run_of, whole
 
 _NOT_FOUND = 1  # exit code

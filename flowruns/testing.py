@@ -10,7 +10,6 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -21,30 +20,23 @@ from flowruns.app import create_app
 from flowruns.conditions import precondition
 from flowruns.errors import AlreadyExists, Fault, Invalid, PreconditionFailed
 from flowruns.faults import Asked, Behaviour, Faulty, Requests, Wanted, check, failure, last
-from flowruns.filters import ALL, FILTERS, Where, where
+from flowruns.filters import ALL, Where, where
 from flowruns.ids import Uuid7
-from flowruns.models import FlowRun, RunPut, encode, instant, utc
+from flowruns.models import RunPut, encode, instant, utc
 from flowruns.paging import CursorCodec, Window
 from flowruns.queries import Stored
 from flowruns.server import Running, running
 from flowruns.settings import MEMORY, Settings
 from flowruns.store import Page, Store
 from flowruns.validation import decode
+from flowruns.values import Run, as_tags, check_fields, plain, query
 
 Json = dict[str, Any]
 
-_NAMES = [field.encode_name for field in msgspec.structs.fields(RunPut)]
 _LEVELS = ("info", "info", "info", "warning", "error")  # of made log lines, in turn
 _NEW = precondition(None, "*")
 _CURSOR_KEY = b"flowruns.testing"  # the same in each start, so that pages are; a file has a key of its own
 _PAGE = 1000
-
-
-class Run(FlowRun, kw_only=True):
-    """A run, as every response carries it, with *args* and *outputs* as plain values."""
-
-    args: Any
-    outputs: Any
 
 
 class Clock:
@@ -159,7 +151,7 @@ class Flowruns:
 
     def get(self, id: str) -> Run:
         """The run. Raises NotFound."""
-        return _run(self._call(self.store.get(id)).run)
+        return plain(self._call(self.store.get(id)).run)
 
     def dump(self) -> list[Json]:
         """Every run as the API gives it, in order of creation: for snapshots."""
@@ -179,14 +171,14 @@ class Flowruns:
             async with asyncio.timeout(timeout), aclosing(self.store.follow(0, chosen)) as changes:
                 async for change in changes:
                     if id in (None, change.id) and (run := change.run) is not None:
-                        return _run(run)
+                        return plain(run)
             return None  # the server ends
 
         try:
             run = self._call(found())
         except TimeoutError:
             fitting = [run for page in self._call(self._pages(chosen)) for run in page.runs]
-            run = next((_run(run) for run in fitting if id in (None, run.id)), None)  # a last look
+            run = next((plain(run) for run in fitting if id in (None, run.id)), None)  # a last look
         if run is None:
             raise AssertionError(self._nothing({"id": id, **filters}, timeout))
         return run
@@ -200,7 +192,7 @@ class Flowruns:
         *actions* and *logs* may be numbers: so many are made. *tags* may be a dict. Raises TypeError at a field that
         PUT does not have, Invalid at a value that it refuses, AlreadyExists.
         """
-        _check_names(fields)
+        check_fields(RunPut, fields)
         now = self._clock.now
         body = _body({"id": id, **_plausible(fields, utc(now))})
         return self._call(self._create(body.id or self._ids(now), body, by))
@@ -219,7 +211,7 @@ class Flowruns:
             runs = []
             for body in bodies:  # one after the other, so that each has its look at the clock
                 id = body.id or self._ids(self._clock.now)
-                runs.append(_run((await self.store.put(id, body))[0].run))
+                runs.append(plain((await self.store.put(id, body))[0].run))
             return runs
 
         return self._call(written())
@@ -230,10 +222,10 @@ class Flowruns:
 
         Raises NotFound, TypeError, Invalid.
         """
-        _check_names(fields)
+        check_fields(RunPut, fields)
         stored = self._call(self.store.get(id))
         body = _body(_advanced(stored, phase, fields, utc(self._clock.now)))
-        return _run(self._call(self.store.put(id, body, by=by))[0].run)
+        return plain(self._call(self.store.put(id, body, by=by))[0].run)
 
     # What shall go wrong
 
@@ -378,15 +370,9 @@ class Flowruns:
 
     async def _create(self, id: str, body: RunPut, by: int | None) -> Run:
         try:
-            return _run((await self.store.put(id, body, by=by, when=_NEW))[0].run)
+            return plain((await self.store.put(id, body, by=by, when=_NEW))[0].run)
         except PreconditionFailed:
             raise AlreadyExists(id) from None
-
-
-def _run(run: FlowRun) -> Run:
-    values = msgspec.structs.asdict(run)
-    # By json, as msgspec refuses numbers that a float does not hold.
-    return Run(**{**values, "args": json.loads(bytes(run.args)), "outputs": json.loads(bytes(run.outputs))})
 
 
 def _body(body: bytes | Json, place: str = "") -> RunPut:
@@ -411,24 +397,10 @@ def _bodies(source: "str | os.PathLike[str] | Iterable[Mapping[str, Any]]") -> I
             yield f"run {number}, ", dict(body)
 
 
-def _check_names(fields: Mapping[str, Any]) -> None:
-    for name in fields:
-        if name not in _NAMES:
-            near = get_close_matches(name.replace("_", ""), _NAMES, 1)
-            raise TypeError(f"a PUT has no field {name!r}" + (f"; is it {near[0]!r}?" if near else ""))
-
-
 def _filters(filters: Mapping[str, Any]) -> Where:
     """What query parameters choose. Raises TypeError or Invalid."""
-    names = [filter.name for filter in FILTERS]
-    query: list[tuple[str, str]] = []
-    for name, value in filters.items():
-        if name not in names:
-            raise TypeError(f"there is no filter {name!r}, only id, {', '.join(names)}")
-        values = value if isinstance(value, list | tuple) else [value]
-        query += [(name, str(one)) for one in values]
     faults: list[Fault] = []
-    chosen = where(query, faults)
+    chosen = where(query(filters), faults)
     if faults:
         raise Invalid(*faults)
     return chosen
@@ -443,9 +415,7 @@ def _plausible(fields: Json, now: str) -> Json:
         body["logs"] = [
             {"message": f"line {number}", "level": _LEVELS[number % len(_LEVELS)]} for number in range(body["logs"])
         ]
-    if isinstance(body.get("tags"), Mapping):
-        body["tags"] = [{"key": key, "value": value} for key, value in body["tags"].items()]
-    return body
+    return {**body, "tags": as_tags(body.get("tags"))}
 
 
 def _advanced(stored: Stored, phase: str, fields: Json, now: str) -> Json:

@@ -1,16 +1,51 @@
-"""The client: what it asks, what it makes of answers, and how it resumes."""
+"""The client for programs: each test asks it from a thread, and from an event loop."""
 
-import json
-from collections.abc import Iterator
+import asyncio
+import http.server
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from flowruns import testing
-from flowruns.client import MOST_SIZE, Busy, Client, Page, events
-from flowruns.errors import NotFound, Refused, Unreachable
+from flowruns import AsyncClient, Client, testing
+from flowruns.errors import Busy, NotFound, Refused, Unreachable
 from flowruns.testing import Flowruns
-from tests.streams import Events
+
+SECONDS = 10.0  # that something may take on a busy machine; nothing waits for so long unless it fails
+
+
+class Blocking:
+    """An `AsyncClient` in an event loop of another thread, asked as a `Client` is."""
+
+    def __init__(self, portal: BlockingPortal, client: AsyncClient) -> None:
+        self._portal = portal
+        self._client = client
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def ask(*args: Any, **options: Any) -> Any:
+            async def asked() -> Any:
+                told = getattr(self._client, name)(*args, **options)
+                return told if isinstance(told, AsyncGenerator) else await told
+
+            told = self._portal.call(asked)
+            return self._each(told) if isinstance(told, AsyncGenerator) else told
+
+        return ask
+
+    def _each(self, told: AsyncGenerator[Any]) -> Iterator[Any]:
+        try:
+            while (one := self._portal.call(anext, told, None)) is not None:
+                yield one
+        finally:
+            self._portal.call(told.aclose)
 
 
 @pytest.fixture
@@ -19,217 +54,331 @@ def runs() -> Iterator[Flowruns]:
         yield runs
 
 
+Make = Callable[..., Any]
+
+
+@pytest.fixture(params=["thread", "loop"])
+def make(request: pytest.FixtureRequest) -> Iterator[Make]:
+    """Makes clients of a url; each test leaves nothing open."""
+    before = set(threading.enumerate())
+    made: list[Any] = []
+    with start_blocking_portal() as portal:
+
+        def make(url: str, token: str | None = None) -> Any:
+            made.append(Client(url, token) if request.param == "thread" else AsyncClient(url, token))
+            return made[-1] if request.param == "thread" else Blocking(portal, made[-1])
+
+        yield make
+        for client in made:
+            portal.call(client.aclose) if isinstance(client, AsyncClient) else client.close()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(SECONDS)
+    assert set(threading.enumerate()) <= before
+
+
 @pytest.fixture
-def client(runs: Flowruns) -> Iterator[Client]:
-    with Client(runs.url) as client:
-        yield client
+def client(runs: Flowruns, make: Make) -> Any:
+    return make(runs.url)
 
 
-def ids(docs: list[bytes]) -> list[str]:
-    return [json.loads(doc)["id"] for doc in docs]
+def put(client: Any, id: str, **fields: Any) -> Any:
+    return client.put(id, **{"flowId": "deploy-web", "flowType": "automation", **fields})
 
 
-# Pages
+# Runs
 
 
-def test_walk_gives_every_run_once_in_pages(runs: Flowruns, client: Client) -> None:
-    names = [f"run-{number}" for number in range(MOST_SIZE + 5)]
+def test_run_comes_back_as_it_was_put(client: Any) -> None:
+    now = datetime(2025, 1, 20, 18, 53, 3, 558000, tzinfo=UTC)
+    made = put(
+        client, "web-42", phase="running", startTime=now, args={"ref": "main", "n": 2**70}, tags={"env": "test"},
+        actions=[{"id": "build", "phase": "running", "startTime": now}], logs=[{"message": "begun", "timestamp": now}],
+    )  # fmt: skip
+    assert client.get("web-42") == made
+    assert (made.id, made.flow_id, made.flow_type, made.phase) == ("web-42", "deploy-web", "automation", "running")
+    assert (made.start_time, made.end_time) == ("2025-01-20T18:53:03.558Z", None)
+    assert (made.args, made.outputs) == ({"ref": "main", "n": 2**70}, None)
+    assert [(tag.key, tag.value) for tag in made.tags] == [("env", "test")]
+    assert [(log.message, log.level) for log in made.logs] == [("begun", "info")]
+    again = put(client, "web-42", actions=made.actions, logs=made.logs, tags=made.tags)
+    assert (again.actions, again.logs, again.tags, again.args) == (made.actions, made.logs, made.tags, None)
+
+
+def test_created_run_is_an_action_that_somebody_starts(client: Any) -> None:
+    run = client.create(flowId="deploy-web", args={"ref": "main"})
+    assert (run.flow_type, run.phase, run.args) == ("selfServiceAction", "pending", {"ref": "main"})
+    with pytest.raises(Refused) as refusal:
+        client.create(flowId="deploy-web", id=run.id)
+    assert refusal.value.status == 409
+
+
+def test_deleted_run_is_not_there(client: Any) -> None:
+    put(client, "a1")
+    client.delete("a1")
+    for ask in (client.get, client.delete, client.update, client.wait):
+        with pytest.raises(NotFound, match="There is no flow run 'a1'"):
+            ask("a1")
+
+
+def test_runs_are_walked_newest_first_and_filtered(runs: Flowruns, client: Any) -> None:
+    names = [f"run-{number}" for number in range(105)]
     for name in names:
         runs.run(name)
-    pages = list(client.pages())
-    assert [(len(page.docs), page.total) for page in pages] == [(MOST_SIZE, len(names)), (5, len(names))]
-    assert ids(list(client.runs())) == names[::-1]
-    assert ids(list(client.runs(order="asc"))) == names
-
-
-@pytest.mark.parametrize("limit", [1, MOST_SIZE, MOST_SIZE + 1])
-def test_no_more_than_the_limit_is_given_or_asked_for(runs: Flowruns, client: Client, limit: int) -> None:
-    for number in range(MOST_SIZE + 5):
-        runs.run(f"run-{number}")
-    assert len(list(client.runs(limit=limit))) == limit
-    assert len([asked for asked in runs.requests if asked.method == "GET"]) == -(-limit // MOST_SIZE)
-
-
-def test_filters_are_those_of_the_api(runs: Flowruns, client: Client) -> None:
     runs.run("a", phase="failed", tags={"env": "a&b=c d"})
-    runs.run("b", phase="running")
-    runs.run("c", phase="succeeded")
-    assert ids(list(client.runs(phase=["failed", "running"]))) == ["b", "a"]
-    assert ids(list(client.runs(tag="env:a&b=c d"))) == ["a"]
-    assert list(client.pages(flowId="nothing")) == [Page([], 0)]
+    runs.run("b", phase="running", by=7)
+    assert [run.id for run in client.runs()] == ["b", "a", *reversed(names)]
+    assert [run.id for run in client.runs(order="asc", limit=101)] == names[:101]
+    assert [run.id for run in client.runs(phase=["failed", "running"])] == ["b", "a"]
+    assert [run.id for run in client.runs(tag="env:a&b=c d", phase=None)] == ["a"]
+    assert [run.id for run in client.runs(createdBy=7)] == ["b"]
+    assert list(client.runs(createdAfter=datetime.now(UTC) + timedelta(hours=1))) == []
+    assert [(len(page.runs), page.total) for page in client.pages(limit=1, flowId="deploy-web")] == [(1, 107)]
 
 
-def test_documents_come_as_they_are_stored(runs: Flowruns, client: Client) -> None:
-    body = b'{"flowId":"f","flowType":"automation","args":{"b": 1e400,\n "a":-0, "a":"\xc3\xa4\\u00e4"}}'
+# update
+
+
+def test_update_leaves_the_rest_as_it_is_byte_for_byte(runs: Flowruns, client: Any) -> None:
+    args = b'{"b": 1e400, "a": -0, "z": 1E5, "a": "\\u00e4"}'
+    body = b'{"flowId":"f","flowType":"automation","phase":null,"args":%b,"tags":[{"key":"k","value":"v"}]}' % args
     runs.client.put("/api/v1/flow-runs/a1", content=body, headers={"Content-Type": "application/json"})
-    stored = runs.client.get("/api/v1/flow-runs/a1").content
-    assert body[40:-1] in stored
-    assert client.get("a1") == stored
-    assert list(client.runs()) == [stored]
+    run = client.update("a1", phase="running", outputs={"url": "https://web.example"})
+    assert (run.phase, run.outputs, run.flow_id) == ("running", {"url": "https://web.example"}, "f")
+    assert args in runs.client.get("/api/v1/flow-runs/a1").content
+    assert client.update("a1", outputs=None).outputs is None
 
 
-# One connection
+def test_updates_that_meet_keep_each_other(runs: Flowruns, make: Make) -> None:
+    put(make(runs.url), "a1")
+
+    def update(name: str) -> None:
+        client = make(runs.url)
+        for number in range(40):
+            client.update("a1", **{name: {"n": number}})
+
+    threads = [threading.Thread(target=update, args=(name,)) for name in ("args", "outputs")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    run = make(runs.url).get("a1")
+    assert (run.args, run.outputs) == ({"n": 39}, {"n": 39})
 
 
-def test_one_connection_is_kept(runs: Flowruns, client: Client) -> None:
+def test_update_that_somebody_was_before_is_made_again(runs: Flowruns, client: Any) -> None:
+    put(client, "a1")
+    runs.fail_next(412, method="PUT")
+    assert client.update("a1", phase="running").phase == "running"
+    assert [(one.headers.get("if-match"), one.status) for one in runs.requests.of("PUT")] == [
+        (None, 201), ('"1"', 412), ('"1"', 200),
+    ]  # fmt: skip
+
+
+# wait and watch
+
+
+def test_wait_gives_the_run_once_it_is_so(runs: Flowruns, client: Any) -> None:
+    runs.run("a1", phase="pending")
+    assert client.wait("a1", phase="pending").id == "a1"
+    for phases, phase in ((("running", "failed"), "running"), (None, "succeeded")):
+        later = threading.Thread(target=runs.advance, args=("a1", phase))
+        later.start()
+        assert client.wait("a1", phases, timeout=SECONDS).phase == phase
+        later.join()
+    assert client.wait("a1").end_time  # it has ended already
+
+
+def test_wait_ends_with_its_time(runs: Flowruns, client: Any) -> None:
+    runs.run("a1", phase="running")
+    for phases, said in (("failed", "is not failed"), (("x", "failed"), "is not failed or x"), (None, "has not ended")):
+        with pytest.raises(TimeoutError, match=f"the run 'a1' {said} within 0.05 s"):
+            client.wait("a1", phases, timeout=0.05)
+
+
+def test_wait_for_a_run_that_goes_says_so(runs: Flowruns, client: Any) -> None:
     runs.run("a1")
-    client.get("a1")
-    first = client._connection
-    assert first
-    assert first.sock
-    client.get("a1")
-    client.delete("a1")
-    with pytest.raises(NotFound):
-        client.get("a1")
-    assert client._connection is first
-
-
-def test_connection_that_was_closed_meanwhile_is_opened_again(runs: Flowruns, client: Client) -> None:
-    runs.run("a1")
-    client.get("a1")
-    runs.drop_connection()
-    assert ids([client.get("a1")]) == ["a1"]
-    runs.drop_connection(times=2)
-    with pytest.raises(Unreachable):
-        client.get("a1")
-
-
-def test_delete_is_never_sent_twice(runs: Flowruns, client: Client) -> None:
-    runs.run("a1")
-    client.get("a1")
-    runs.drop_connection(done=True)
-    with pytest.raises(Unreachable):
-        client.delete("a1")
-    assert len(runs.assert_called("DELETE", id="a1")) == 1
-
-
-# Errors
-
-
-@pytest.mark.parametrize("id", ["nothing", "NO ID", "a/b", "", "%2e", ".."])
-def test_what_is_not_there_is_not_found(runs: Flowruns, client: Client, id: str) -> None:
-    for ask in (client.get, client.delete, lambda id: next(client.watch(id))):
+    gone = threading.Thread(target=lambda: runs.client.delete("/api/v1/flow-runs/a1"))
+    with closing(client.watch("a1")) as changes:
+        assert next(changes).id == "a1"
+        gone.start()
         with pytest.raises(NotFound):
-            ask(id)
+            client.wait("a1", "failed", timeout=SECONDS)
+        gone.join()
+        assert next(changes)[::2] == ("deleted", "a1")
 
 
-def test_wrong_token_says_what_to_do() -> None:
+def test_wait_goes_on_over_a_restart(path: Path, make: Make) -> None:
+    with testing.serve(path) as runs:
+        port = int(runs.url.rpartition(":")[2])
+        client = make(runs.url)
+        runs.run("a1", phase="running")
+        found: list[Any] = []
+        waiting = threading.Thread(target=lambda: found.append(client.wait("a1", "failed", timeout=SECONDS)))
+        waiting.start()
+        while not runs.requests.of("GET", id="a1"):
+            time.sleep(0.01)  # nothing tells us that the other thread has asked
+    with testing.serve(path, port=port) as runs:
+        runs.advance("a1", "failed")
+        waiting.join()
+    assert [run.phase for run in found] == ["failed"]
+
+
+def test_watch_tells_what_changes(runs: Flowruns, client: Any) -> None:
+    runs.run("before")
+    with closing(client.watch(after=0, phase=["failed", "pending"])) as changes:
+        assert next(changes)[:3] == ("run", 1, "before")
+        runs.run("other", phase="running")
+        made = runs.run("a1", phase="failed")
+        change = next(changes)
+        assert change == ("run", 3, "a1", client.get("a1"))
+        assert change.run == made
+        client.delete("a1")
+        assert next(changes) == ("deleted", 4, "a1", None)
+    with closing(client.watch(after=1000)) as changes:
+        assert next(changes) == ("resync", 4, None, None)
+
+
+def test_watch_ends_with_its_time(runs: Flowruns, client: Any) -> None:
+    runs.run("a1")
+    assert [change.id for change in client.watch("a1", timeout=0.05)] == ["a1"]
+    assert list(client.watch(timeout=0)) == []
+
+
+# What goes wrong
+
+
+def test_every_fault_comes_with_its_place(client: Any) -> None:
+    with pytest.raises(Refused, match=r"String should match pattern .*; Field required") as refusal:
+        client.put("a1", flowId="Deploy Web", phase="running", tags=[{"key": "env"}], flowType="automation")
+    assert refusal.value.status == 422
+    assert [fault.loc for fault in refusal.value.faults] == [("body", "flowId"), ("body", "tags", 0, "value")]
+    with pytest.raises(Refused, match="createdBy: Input should be a valid integer"):
+        list(client.runs(createdBy="me"))
+
+
+def test_wrong_names_are_found_before_anything_is_asked(runs: Flowruns, client: Any) -> None:
+    for ask in (
+        lambda: list(client.runs(fase="failed")),
+        lambda: next(client.watch(flow_id="f")),
+        lambda: client.put("a1", flow_id="f"),
+        lambda: client.create(phase="running"),
+        lambda: client.update("a1", createdBy=7),
+    ):
+        with pytest.raises(TypeError, match="there is no filter|has no field"):
+            ask()
+    assert list(runs.requests) == []
+
+
+def test_token_is_sent_and_never_said(make: Make) -> None:
     with testing.serve(tokens={"secret": 7}) as runs:
-        for token in (None, "wrong"):
-            with Client(runs.url, token) as client, pytest.raises(Refused, match="FLOWRUNS_TOKEN") as refusal:
-                client.get("a1")
-            assert "wrong" not in str(refusal.value)
-        with Client(runs.url, "secret") as client, pytest.raises(NotFound):
+        assert put(make(runs.url, "secret"), "a1").created_by == 7
+        client = make(runs.url, "wrong")
+        with pytest.raises(Refused) as refusal:
             client.get("a1")
+        assert refusal.value.status == 401
+        assert "wrong" not in str(refusal.value) + repr(client)
 
 
-def test_every_fault_of_a_query_is_named(client: Client) -> None:
-    with pytest.raises(Refused, match=r"flowId: String should .*; createdBy: Input should "):
-        list(client.runs(flowId="X", createdBy="x"))
-
-
-def test_busy_server_is_told_from_one_that_refuses(runs: Flowruns, client: Client) -> None:
+def test_busy_server_is_told_from_one_that_is_not_there(runs: Flowruns, client: Any) -> None:
     runs.fail_next(503)
     with pytest.raises(Busy):
         client.get("a1")
+    runs.drop_connection(times=2)
+    with pytest.raises(Unreachable, match=runs.url):
+        client.get("a1")
 
 
-def test_nobody_at_an_address_is_unreachable() -> None:
-    with testing.serve() as runs:
-        url = runs.url
-    for ask in (lambda client: client.get("a1"), lambda client: next(client.watch())):
-        with pytest.raises(Unreachable, match=url):
-            ask(Client(url))
+def test_what_is_no_run_is_refused(make: Make) -> None:
+    class Stranger(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"id": "a1"}')
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Stranger) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            client = make(f"http://127.0.0.1:{server.server_port}")
+            with pytest.raises(Refused, match="sends what is no flow run: .* `flowId`"):
+                client.get("a1")
+            with pytest.raises(Refused, match="is not a flowruns"):
+                list(client.runs())
+        finally:
+            server.shutdown()
+            thread.join()
 
 
-def test_other_server_is_named_as_such(runs: Flowruns) -> None:
-    with Client(f"{runs.url}/health") as client, pytest.raises(Refused, match="nothing at this path"):
-        list(client.runs())
+# Connections
 
 
-def test_address_may_end_as_the_banner_shows_it(runs: Flowruns) -> None:
-    runs.run("a1")
-    for ending in ("/api/v1/flow-runs", "/"):
-        with Client(runs.url + ending) as client:
-            assert ids(list(client.runs())) == ["a1"]
-
-
-# Changes
-
-
-def test_changes_come_as_they_are_made(runs: Flowruns, client: Client) -> None:
-    runs.run("before")
-    told = client.watch(phase="failed")
-    assert next(told).kind == "open"
-    runs.run("other")
-    runs.run("a1", phase="failed")
-    event = next(told)
-    assert (event.kind, event.data) == ("run", client.get("a1"))
-    client.delete("a1")
-    event = next(told)
-    assert (event.kind, json.loads(event.data)) == ("deleted", {"id": "a1"})
-
-
-def test_changes_of_one_run_begin_with_its_state(runs: Flowruns, client: Client) -> None:
-    runs.run("a1")
-    runs.run("b1")
-    told = client.watch("a1")
-    assert [next(told).kind, next(told).data] == ["open", client.get("a1")]
-
-
-def test_nothing_is_missed_over_a_restart(path: Path) -> None:
+def test_connection_that_the_server_has_closed_since_is_not_used_again(path: Path, make: Make) -> None:
     with testing.serve(path) as runs:
         port = int(runs.url.rpartition(":")[2])
-        told = Client(runs.url).watch()
-        assert next(told).kind == "open"
-        runs.run("a1")
-        assert ids([next(told).data]) == ["a1"]
-    assert next(told).kind == "lost"
+        client = make(runs.url)
+        put(client, "a1")
     with testing.serve(path, port=port) as runs:
-        runs.run("b1")
-        assert [next(told).kind, *ids([next(told).data])] == ["open", "b1"]
-        runs.run("c1")
-        assert ids([next(told).data]) == ["c1"]
+        put(client, "a1", phase="running")  # which is not sent twice where that fails
+        assert [one.status for one in runs.requests] == [200]
 
 
-def test_changes_after_a_number_come_first(runs: Flowruns, client: Client) -> None:
-    for name in ("a1", "b1"):
-        runs.run(name)
-    told = client.watch(after=1)
-    assert [next(told).kind, *ids([next(told).data])] == ["open", "b1"]
+async def test_many_questions_at_once_are_answered(runs: Flowruns) -> None:
+    runs.delay(0.1)
+    async with AsyncClient(runs.url) as client, asyncio.timeout(SECONDS):
+        await asyncio.gather(*(put(client, f"run-{number}") for number in range(30)))
+        assert {run.id async for run in client.runs()} == {f"run-{number}" for number in range(30)}
 
 
-def test_another_database_is_told(runs: Flowruns, client: Client) -> None:
-    told = client.watch(after=1000)
-    assert [next(told).kind, next(told).kind] == ["open", "resync"]
-
-
-# What a stream may look like
+def end_of_threads() -> None:
+    """Returns once no thread of a client is left."""
+    for thread in threading.enumerate():
+        if thread.name == "flowruns-client":
+            thread.join(SECONDS / 2)
+            assert not thread.is_alive()
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (b"", []),
-        (b":\n", []),
-        (b":\n\n", [("open", None, b"")]),
-        (b":\nid: 7\n\n", [("open", 7, b"")]),
-        (b":\nid: 7\n\nid: 9\nevent: run\ndata: {\ndata:  }\n\n", [("open", 7, b""), ("run", 9, b"{\n }")]),
-        (b":\n\nevent: run\ndata:x\r\n\r\n", [("open", None, b""), ("run", None, b"x")]),
-        (b":\n\nevent: run\ndata: cut o", [("open", None, b"")]),
-        (b":\n\nevent: run\ndata: cut off\n", [("open", None, b"")]),
-        (b":\n\nid: x\nevent: bye\ndata: {}\n\nevent: run\ndata: {}\n\n", [("open", None, b"")]),
-        (b":\n\nretry: 5\nunknown\nid:8\n\n", [("open", None, b"")]),
-    ],
+    "ask",
+    [lambda client: client.get("a1"), lambda client: client.wait("a1", "failed"), lambda client: anext(client.watch())],
 )
-def test_stream_is_read_as_the_standard_says(text: bytes, told: list[tuple[str, int | None, bytes]]) -> None:
-    lines = text.splitlines(keepends=True)
-    assert [tuple(event) for event in events(iter(lines)) if event.kind] == told
+async def test_who_is_cancelled_ends_its_thread_and_its_connection(runs: Flowruns, ask: Callable[[Any], Any]) -> None:
+    runs.run("a1", phase="running")
+    runs.delay(SECONDS, times=1)
+    async with AsyncClient(runs.url) as client:
+        waiting = asyncio.ensure_future(ask(client))
+        while not len(runs.requests):  # noqa: ASYNC110  # nothing tells us that the thread has asked
+            await asyncio.sleep(0.01)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        end_of_threads()
+        assert (await client.get("a1")).id == "a1"
 
 
-def test_stream_is_read_as_the_tests_read_it() -> None:
-    text = b':\nid: 1\n\nid: 2\nevent: run\ndata: {"a":\ndata: 1}\n\n:\nid: 3\n\nid: 4\nevent: deleted\ndata: {}\n\n'
-    known = Events()
-    known.feed(text)
-    told = [event for event in events(iter(text.splitlines(keepends=True))) if event.kind not in ("open", "")]
-    assert [(event.position, event.kind, event.data.decode()) for event in told] == [tuple(one) for one in known.events]
+async def test_who_stops_iterating_leaves_nothing_open(runs: Flowruns) -> None:
+    runs.run("a1")
+    async with AsyncClient(runs.url) as client:
+        async with aclosing(client.watch("a1")) as changes:
+            assert (await anext(changes)).id == "a1"
+        end_of_threads()
+        async with aclosing(client.runs()) as found:
+            assert (await anext(found)).id == "a1"
+        end_of_threads()
+
+
+def test_program_that_forgets_what_it_follows_ends(runs: Flowruns) -> None:
+    code = f"""
+import asyncio, flowruns
+async def main():
+    client = flowruns.AsyncClient({runs.url!r})
+    runs.append(asyncio.ensure_future(anext(client.watch())))
+    await asyncio.sleep(0.1)
+runs = []
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+"""
+    ended = subprocess.run([sys.executable, "-c", code], timeout=SECONDS * 3, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from flowruns import __version__
+from flowruns import AsyncClient, Client, __version__
 from flowruns.cli import ELSEWHERE, EXIT_CODES, cli
 from flowruns.filters import FILTERS
 from flowruns.responses import STATUS
@@ -151,7 +151,19 @@ def test_the_python_examples_run(tmp_path: Path) -> None:
         )
         assert run.returncode == 0, run.stderr
         said += run.stdout
-    assert said == "0\npending 1\n"
+    assert said == (
+        "https://web.example\n['deploy-web']\n1 run pending\n2 run pending\n"  # of the clients
+        "0\npending 1\n"
+    )
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_every_method_of_the_clients_is_in_their_table(kind: type) -> None:
+    table = README.partition("\n| of a client |")[2].partition("\n\n")[0]
+    closing = {"close", "aclose", "abort"}
+    assert {name for name in vars(kind) if not name.startswith("_")} - closing == set(
+        re.findall(r"`(\w+)\(", table)
+    ) - {"Client"}
 
 
 def test_the_example_of_tests_passes_as_it_is_shown(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from flowruns import testing
-from flowruns.client import MOST_SIZE, Client
 from flowruns.errors import DatabaseInUse, DatabaseUnusable, Invalid, NotFound, Refused
 from flowruns.local import Local
+from flowruns.remote import MOST_SIZE, Remote
 from tests.processes import serving
 from tests.test_cli import UNUSABLE, files
 from tests.test_migrations import restored
@@ -43,7 +43,7 @@ QUESTIONS: list[dict[str, Any]] = [
 def test_file_answers_as_its_server_does(full: Path) -> None:
     local = Local(str(full))
     straight = [list(local.pages(**question)) for question in QUESTIONS]
-    with testing.serve(full) as runs, Client(runs.url) as client:
+    with testing.serve(full) as runs, Remote(runs.url) as client:
         assert straight == [list(client.pages(**question)) for question in QUESTIONS]
         assert [list(local.pages(**question)) for question in QUESTIONS] == straight
         assert local.name == runs.url

@@ -211,7 +211,7 @@ def test_wait_says_what_there_is_instead(runs: Flowruns) -> None:
     message = r"no run with id='x', phase='failed' within 0 s; there are:\n  \(5 before\)\n  r5: deploy-web, pending\n"
     with pytest.raises(AssertionError, match=message):
         runs.wait(id="x", phase="failed", timeout=0)
-    with pytest.raises(TypeError, match="no filter 'fase', only id, flowId"):
+    with pytest.raises(TypeError, match="no filter 'fase'; is it 'phase'"):
         runs.wait(fase="failed")
     with pytest.raises(Invalid):
         runs.wait(createdAfter="yesterday")

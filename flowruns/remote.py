@@ -1,0 +1,386 @@
+"""The runs of a server, asked for over HTTP: documents as they are stored, and their changes."""
+
+import http.client
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from math import inf
+from selectors import EVENT_READ, DefaultSelector
+from threading import Event as Flag
+from typing import Any, NamedTuple, Protocol, Self
+from urllib.parse import quote, urlencode, urlsplit
+
+from msgspec import DecodeError, Raw, Struct
+from msgspec.json import decode
+
+from flowruns import __version__
+from flowruns.errors import Busy, Fault, NotFound, Refused, Unreachable
+
+Filters = Mapping[str, Any]  # query parameters of a page: one value, or a list of them
+Headers = Mapping[str, str]
+
+NO_HEADERS: Headers = {}
+
+MOST_SIZE = 100  # runs on a page
+_TIMEOUT = 30.0  # seconds that an answer may take
+_SILENCE = 45.0  # seconds that a stream may be silent: it says something every 15
+_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds before a stream is asked for again
+_PATH = "/api/v1/flow-runs"
+
+
+class Page(NamedTuple):
+    """Some runs, as they are stored, and how many there are in *total*."""
+
+    docs: list[bytes]
+    total: int
+
+
+class Event(NamedTuple):
+    """What a stream tells: `run` and `deleted` with their *data*, `resync`; `open`, where it begins, and `lost`, where
+    it breaks off until the next `open`. *position* is the number to resume from, and all that is told if *kind* is
+    empty.
+    """
+
+    kind: str
+    position: int | None = None
+    data: bytes = b""
+
+
+class Tagged(NamedTuple):
+    """A run as it is stored, and its entity tag as the header has it; None: the answer has none."""
+
+    doc: bytes
+    etag: str | None
+
+
+class Runs(Protocol):
+    """Where runs are: a server, or a file."""
+
+    @property
+    def name(self) -> str:
+        """What is asked."""
+
+    def pages(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[Page]:
+        """The runs that fit *filters*, at most *limit*, in pages; at least one page."""
+
+    def runs(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[bytes]:
+        """The runs that fit *filters*, at most *limit*."""
+
+    def get(self, id: str) -> bytes:
+        """The run. Raises NotFound."""
+
+    def delete(self, id: str) -> None:
+        """Deletes the run. Raises NotFound."""
+
+    def watch(self, id: str | None = None, *, after: int | None = None, **filters: Any) -> Iterator[Event]:
+        """The changes of the run *id*, or of those that fit *filters*, for ever: after number *after*, else from now
+        on, the present state of *id* first.
+        """
+
+    def close(self) -> None:
+        """Closes what is open."""
+
+
+class Remote:
+    """The runs of the server at *url*, as it sends them. One connection is kept and used again, by one thread at a
+    time; each stream has one of its own.
+
+    Every method may raise Unreachable and Refused.
+    """
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self.url = url.rstrip("/").removesuffix(_PATH)
+        self._token = token
+        self._address = urlsplit(self.url)
+        self._connection: http.client.HTTPConnection | None = None
+        self._in_use: set[http.client.HTTPConnection] = set()
+        self._aborted = Flag()
+
+    @property
+    def name(self) -> str:
+        """What is asked."""
+        return self.url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection; the next question opens another one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def abort(self) -> None:
+        """Ends whatever another thread waits for, by Unreachable; nothing more can be asked."""
+        self._aborted.set()
+        for connection in list(self._in_use):
+            if connection.sock is not None:
+                with suppress(OSError):  # it has just ended
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+
+    def pages(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[Page]:
+        """The runs that fit *filters*, at most *limit*, in pages; at least one page."""
+        left, cursor = limit, ""
+        while True:
+            size = MOST_SIZE if left is None else min(left, MOST_SIZE)
+            page = self._page({"size": size, "order": order, "cursor": cursor, **filters})
+            yield Page([bytes(doc) for doc in page.items], page.total)
+            left = None if left is None else left - len(page.items)
+            if page.next_page is None or left == 0:
+                return
+            cursor = page.next_page
+
+    def runs(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[bytes]:
+        """The runs that fit *filters*, at most *limit*."""
+        for page in self.pages(limit=limit, order=order, **filters):
+            yield from page.docs
+
+    def get(self, id: str) -> bytes:
+        """The run. Raises NotFound."""
+        return self.tagged(id).doc
+
+    def tagged(self, id: str) -> Tagged:
+        """The run with its entity tag. Raises NotFound."""
+        return self._ask("GET", _path(id), id=id)
+
+    def create(self, body: bytes) -> bytes:
+        """The run that the *body* of a POST makes."""
+        return self._ask("POST", _PATH, body).doc
+
+    def put(self, id: str, body: bytes, if_match: str | None = None) -> bytes:
+        """The run that the *body* of a PUT makes, only if its entity tag is still *if_match*, where that is given."""
+        return self._ask("PUT", _path(id), body, {} if if_match is None else {"If-Match": if_match}).doc
+
+    def delete(self, id: str) -> None:
+        """Deletes the run. Raises NotFound."""
+        self._ask("DELETE", _path(id), id=id)
+
+    def watch(
+        self, id: str | None = None, *, after: int | None = None, until: float | None = None, **filters: Any
+    ) -> Iterator[Event]:
+        """The changes of the run *id*, or of those that fit *filters*, for ever: after number *after*, else from now
+        on, the present state of *id* first. It waits for a server that goes, and resumes where it was. It ends at
+        *until*, in monotonic seconds.
+        """
+
+        def stream(position: int | None) -> Iterator[Event]:
+            return self.stream(id, position, filters, until)
+
+        return resuming(stream, after, until, self._aborted.wait)
+
+    def stream(
+        self, id: str | None, after: int | None, filters: Filters, until: float | None = None
+    ) -> Iterator[Event]:
+        """One stream of changes, until the server ends it, or at *until*."""
+        connection = self._connect(min(_SILENCE, _left(until)))
+        with closing(connection), self._used(connection):
+            headers = {"Accept": "text/event-stream"} | ({} if after is None else {"Last-Event-ID": str(after)})
+            try:
+                answer = self._request(connection, "GET", _path(id) + _query(filters), None, headers)
+                with answer:
+                    if answer.status != 200:
+                        raise self._refusal(answer, answer.read(), id)
+                    yield from events(_lines(connection, answer, until))
+            except (OSError, http.client.HTTPException) as error:
+                if not _left(until):
+                    return
+                raise self._unreachable(error) from None
+
+    def _page(self, query: Filters) -> "_Page":
+        body = self._ask("GET", _PATH + _query(query)).doc
+        try:
+            return decode(body, type=_Page)
+        except DecodeError:
+            raise self._stranger(200) from None
+
+    def _ask(
+        self, method: str, target: str, body: bytes | None = None, headers: Headers = NO_HEADERS, id: str | None = None
+    ) -> Tagged:
+        """What is answered."""
+        while True:
+            used = self._connection is not None
+            connection = self._connection = self._kept() or self._connect(_TIMEOUT)
+            try:
+                with self._used(connection):
+                    answer = self._request(connection, method, target, body, headers)
+                    content = answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                # The server may close a connection that was used before, and has done nothing then; but what changes a
+                # run is never sent twice.
+                if used and method == "GET" and not isinstance(error, TimeoutError) and not self._aborted.is_set():
+                    continue
+                raise self._unreachable(error) from None
+            except BaseException:
+                self.close()
+                raise
+            if answer.status >= 300:
+                raise self._refusal(answer, content, id)
+            return Tagged(content, answer.headers["ETag"])
+
+    def _kept(self) -> http.client.HTTPConnection | None:
+        """The connection that is open, unless the server has closed it since: one that idles too long, say."""
+        connection = self._connection
+        if connection is not None and connection.sock is not None:
+            with DefaultSelector() as selector:
+                selector.register(connection.sock, EVENT_READ)
+                if selector.select(0):  # nothing was asked: it can be but the end
+                    self.close()
+        return self._connection
+
+    def _connect(self, timeout: float) -> http.client.HTTPConnection:
+        kind = http.client.HTTPSConnection if self._address.scheme == "https" else http.client.HTTPConnection
+        return kind(self._address.hostname or "", self._address.port, timeout=timeout)
+
+    @contextmanager
+    def _used(self, connection: http.client.HTTPConnection) -> Iterator[None]:
+        """While entered, `abort` ends what *connection* waits for."""
+        self._in_use.add(connection)
+        try:
+            yield
+        finally:
+            self._in_use.discard(connection)
+
+    def _request(
+        self, connection: http.client.HTTPConnection, method: str, target: str, body: bytes | None, headers: Headers
+    ) -> http.client.HTTPResponse:
+        if connection.sock is None:
+            connection.connect()
+        if self._aborted.is_set():  # it may not have seen this socket
+            raise ConnectionAbortedError("it was ended here")
+        own = {"User-Agent": f"flowruns/{__version__}"}
+        if self._token:
+            own["Authorization"] = f"Bearer {self._token}"
+        if body is not None:
+            own["Content-Type"] = "application/json"
+        connection.request(method, self._address.path + target, body, {**own, **headers})
+        return connection.getresponse()
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+        return Unreachable(f"{self.url} cannot be reached: {why}")
+
+    def _refusal(self, answer: http.client.HTTPResponse, body: bytes, id: str | None) -> Exception:
+        try:
+            faults = tuple(Fault(one.loc, one.msg, one.type) for one in decode(body, type=_Faults).detail)
+        except DecodeError:
+            return self._stranger(answer.status)
+        if id is not None and (answer.status == 404 or answer.status == 422):  # 422: no run can have that id
+            return NotFound(id)
+        cure = "; in the terminal, give it with --token or FLOWRUNS_TOKEN" if answer.status == 401 else ""
+        kind = Busy if answer.status == 503 else Refused
+        return kind(f"{self.url}: {_said(faults)}{cure}", answer.status, faults)
+
+    def _stranger(self, status: int) -> Refused:
+        return Refused(f"{self.url} is not a flowruns: it answered {status} in another shape", status)
+
+
+def _left(until: float | None) -> float:
+    """The seconds that are left."""
+    return inf if until is None else max(0.0, until - time.monotonic())
+
+
+def _lines(
+    connection: http.client.HTTPConnection, answer: http.client.HTTPResponse, until: float | None
+) -> Iterator[bytes]:
+    """The lines of *answer* as they come, until it ends, or at *until*. Raises TimeoutError after a long silence."""
+    while left := _left(until):
+        if until is not None and connection.sock is not None:
+            connection.sock.settimeout(min(_SILENCE, left))
+        if not (line := answer.readline()):
+            return
+        yield line
+
+
+class _Page(Struct):
+    items: list[Raw]
+    total: int
+    next_page: str | None
+
+
+class _Fault(Struct):
+    loc: tuple[str | int, ...]
+    msg: str
+    type: str
+
+
+class _Faults(Struct):
+    detail: list[_Fault]
+
+
+def _said(faults: Sequence[Fault]) -> str:
+    """*faults* in one line; those of a query say of which parameter."""
+    return "; ".join(f"{one.loc[1]}: {one.msg}" if one.loc[:1] == ("query",) else one.msg for one in faults)
+
+
+def _path(id: str | None) -> str:
+    return _PATH if id is None else f"{_PATH}/{quote(id, safe='')}"
+
+
+def _query(parameters: Filters) -> str:
+    given = {name: value for name, value in parameters.items() if value not in ("", None)}
+    return "?" + urlencode(given, doseq=True) if given else ""
+
+
+def resuming(
+    stream: Callable[[int | None], Iterator[Event]],
+    after: int | None,
+    until: float | None = None,
+    rest: Callable[[float], object] = time.sleep,
+) -> Iterator[Event]:
+    """What streams tell for ever, or until *until*, in monotonic seconds: *stream* begins one, after a number; when it
+    ends, the next begins where it was, after a *rest*.
+
+    Raises what the first one raises before it is open, and NotFound or Refused of a later one.
+    """
+    position, pause, opened, lost = after, _PAUSE, False, False
+    while _left(until):
+        try:
+            for event in stream(position):
+                position = position if event.position is None else event.position
+                if event.kind == "open":
+                    pause = _PAUSE
+                    if opened and not lost:
+                        continue  # nobody has missed it
+                    opened, lost = True, False
+                if event.kind:
+                    yield event
+        except (Unreachable, Busy):
+            if not opened:
+                raise
+            if not lost:
+                lost = True
+                yield Event("lost", position)
+        rest(min(pause, _left(until)))
+        pause = min(_LONGEST_PAUSE, 2 * pause)
+
+
+def events(lines: Iterator[bytes]) -> Iterator[Event]:
+    """The events that the *lines* of a stream tell (WHATWG HTML, 9.2.6), `open` first; until `bye`, or the end."""
+    position: int | None = None
+    kind, data = "", list[bytes]()
+    opened = False
+    for line in lines:
+        if not line.endswith(b"\n"):
+            return  # cut off
+        field, _, value = line.rstrip(b"\r\n").partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"id":
+            position = int(value) if value.isdigit() else position
+        elif field == b"event":
+            kind = value.decode(errors="replace")
+        elif field == b"data":
+            data.append(value)
+        elif line.strip() == b"":
+            if not opened:
+                opened = True
+                yield Event("open", position)
+            if kind == "bye":
+                return
+            # Without data it is no event, but its id counts.
+            yield Event(kind if data else "", position, b"\n".join(data))
+            kind, data = "", []
