@@ -250,7 +250,7 @@ def output_file(name: str, database: str) -> Iterator[int]:
         raise click.UsageError("--output is the database itself; name another file")
     special = file.exists() and not file.is_file()  # a pipe, say, which is not to be replaced
     with writing(name), nullcontext(file) if special else replaced(file, force=True) as part:
-        handle = os.open(part, os.O_WRONLY)
+        handle = os.open(part, os.O_WRONLY | getattr(os, "O_BINARY", 0))  # Windows would write other line ends
         try:
             yield handle
         finally:

@@ -536,6 +536,7 @@ def _much_cached(connection: sqlite3.Connection) -> None:
 
 def _durable(connection: sqlite3.Connection, synchronous: Synchronous) -> None:
     connection.execute(f"pragma synchronous = {synchronous}")  # full: an acknowledged write survives a power cut
+    connection.execute(f"pragma fullfsync = {synchronous == 'full'}")  # on macOS fsync ends in the drive's own cache
     page_size: int = connection.execute("pragma page_size").fetchone()[0]
     connection.execute(f"pragma wal_autocheckpoint = {_LOG_BYTES // page_size}")
     connection.execute(f"pragma journal_size_limit = {_LOG_BYTES}")  # which the log keeps once folded in

@@ -134,8 +134,10 @@ if os.name == "nt":  # pragma: no cover - untested
         import msvcrt
 
         os.lseek(handle, 1 << 30, os.SEEK_SET)  # beyond the text, which others are to read
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]  # Windows only
-        os.lseek(handle, 0, os.SEEK_SET)
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]  # Windows only
+        finally:
+            os.lseek(handle, 0, os.SEEK_SET)
 else:
 
     def _lock(handle: int) -> None:

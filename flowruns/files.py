@@ -19,7 +19,7 @@ def replaced(file: Path, *, force: bool) -> Iterator[Path]:
     os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     try:
         yield part
-        with part.open("rb") as written:
+        with part.open("r+b") as written:  # Windows writes nothing to the disk that is open to be read
             os.fsync(written.fileno())
         if force:
             os.replace(part, file)

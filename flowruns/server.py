@@ -70,8 +70,9 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise PortTaken(f"cannot listen on {shown}: {error.strerror}") from None
     try:
-        if os.name != "nt":  # where it would let two servers share a port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # On Windows SO_REUSEADDR would let two servers share a port, and nothing less than its opposite forbids it.
+        once = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+        listener.setsockopt(socket.SOL_SOCKET, once, 1)
         listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError as error:

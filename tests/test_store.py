@@ -316,6 +316,8 @@ async def test_a_commit_waits_for_the_disk_as_asked(path: Path, synchronous: Syn
     async with Store.open(path, synchronous=synchronous) as store:
         writing = store._writer._lane._connection
         assert await writing.call(lambda connection: connection.execute("pragma synchronous").fetchone()) == (level,)
+        drive = await writing.call(lambda connection: connection.execute("pragma fullfsync").fetchone())
+        assert drive == (level == 2,)  # where it means something: on macOS
 
 
 # Event loops
