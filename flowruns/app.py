@@ -14,11 +14,10 @@ from flowruns.api import Endpoint, RunsApi, ServiceApi, no_such_path
 from flowruns.feed import Feed
 from flowruns.guard import Guard
 from flowruns.logs import RequestLog, log
-from flowruns.settings import DEFAULTS, Settings
+from flowruns.settings import DEFAULTS, RUNS, Settings
 from flowruns.store import Store
 
 MakeApp = Callable[[Store, Settings], ASGIApp]
-RUNS = "/api/v1/flow-runs"
 
 
 class Path(Route):

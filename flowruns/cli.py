@@ -17,7 +17,7 @@ from flowruns import __version__
 from flowruns.errors import DatabaseInUse, DatabaseUnusable, Failure, InputRefused, PortTaken, Refused, Unreachable
 from flowruns.output import say, tell
 from flowruns.parameters import DATABASE, Bytes, Host, Origin, Seconds, files, is_loopback, open_input, read_tokens
-from flowruns.settings import DEFAULTS, KIB, MEMORY, MIB, Settings
+from flowruns.settings import DEFAULTS, KIB, MEMORY, MIB, RUNS, Settings
 
 _HURRY_SECONDS = 1.0  # after which the end waits for no request any more: whoever asked is gone
 EXIT_CODES: dict[type[Failure], int] = {
@@ -257,7 +257,7 @@ def serve(
         elif log_format == "json":
             say(json_line("info", f"serving {data} at {server.url}", url=server.url, database=data, runs=server.runs))
         else:
-            say(f"flowruns {__version__}  API   {server.url}/api/v1/flow-runs")
+            say(f"flowruns {__version__}  API   {server.url}{RUNS}")
             say(f"                page  {server.url}/ui/")
             say(f"                data  {data} ({server.runs} runs{', demo' * demo})      Ctrl+C to stop")
             if made:  # shown to a person, but not kept in a log

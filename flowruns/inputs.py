@@ -10,14 +10,13 @@ from msgspec import ValidationError, convert
 from flowruns.conditions import Precondition, precondition
 from flowruns.errors import Fault, Invalid, NotJson, TooLarge
 from flowruns.filters import Where, integer, where
-from flowruns.paging import CursorCodec, Window
+from flowruns.paging import LARGEST_PAGE, CursorCodec, Window
 from flowruns.responses import Receive, Scope
 from flowruns.validation import choice_fault, decode, limited, text_faults
 
 T = TypeVar("T")
 
 CALLER = "flowruns.caller"  # where the guard leaves the caller's user id in an ASGI scope
-LARGEST_PAGE = 100
 EVENTS, JSON = "text/event-stream", "application/json"
 
 _WEIGHT = re.compile(r"q=([01](?:\.\d{0,3})?)", re.ASCII | re.IGNORECASE)  # RFC 9110 12.4.2

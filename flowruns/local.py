@@ -12,9 +12,9 @@ from flowruns.database import reading
 from flowruns.datafile import Owner, owner_of, real_path
 from flowruns.errors import DatabaseUnusable, Fault, Invalid, NotFound, Refused, Unavailable, Unreachable
 from flowruns.filters import Where, one, where
-from flowruns.paging import Window, links
+from flowruns.paging import LARGEST_PAGE, Window, links
 from flowruns.queries import Changes
-from flowruns.remote import MOST_SIZE, Event, Filters, Page, Remote, resuming
+from flowruns.remote import Event, Filters, Page, Remote, resuming
 from flowruns.settings import MEMORY
 from flowruns.store import Store
 
@@ -67,7 +67,7 @@ class Local:
         left, chosen = limit, _where(filters)
         window = Window(ascending=order == "asc")
         while True:
-            window = window._replace(size=MOST_SIZE if left is None else min(left, MOST_SIZE))
+            window = window._replace(size=LARGEST_PAGE if left is None else min(left, LARGEST_PAGE))
             with reading(self._path) as connection:
                 rows = queries.page(connection, where=chosen, window=window)
             docs = [bytes(doc) for doc in decode(b"[%b]" % rows.docs, type=list[Raw])]

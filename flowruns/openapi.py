@@ -12,13 +12,14 @@ from flowruns.datafile import SCHEMA_VERSION
 from flowruns.errors import Fault, FlowrunsError
 from flowruns.filters import FILTERS
 from flowruns.models import FlowRun, RunPost, RunPut, Slug
+from flowruns.paging import LARGEST_PAGE
+from flowruns.settings import RUNS
 from flowruns.validation import published
 
-RUNS = "/api/v1/flow-runs"
 RUN = RUNS + "/{id_}"
 
 Cursor = Annotated[str, Meta(description="opaque; it belongs to its filters and its order")]
-PageSize = Annotated[int, Meta(ge=1, le=100)]
+PageSize = Annotated[int, Meta(ge=1, le=LARGEST_PAGE)]
 
 
 class FlowRunPage(Struct, kw_only=True):

@@ -16,17 +16,17 @@ from msgspec.json import decode
 
 from flowruns import __version__
 from flowruns.errors import Busy, Fault, NotFound, Refused, Unreachable
+from flowruns.paging import LARGEST_PAGE
+from flowruns.settings import RUNS
 
 Filters = Mapping[str, Any]  # query parameters of a page: one value, or a list of them
 Headers = Mapping[str, str]
 
 NO_HEADERS: Headers = {}
 
-MOST_SIZE = 100  # runs on a page
 _TIMEOUT = 30.0  # seconds that an answer may take
 _SILENCE = 45.0  # seconds that a stream may be silent: it says something every 15
 _PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds before a stream is asked for again
-_PATH = "/api/v1/flow-runs"
 
 
 class Page(NamedTuple):
@@ -90,7 +90,7 @@ class Remote:
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        self.url = url.rstrip("/").removesuffix(_PATH)
+        self.url = url.rstrip("/").removesuffix(RUNS)
         self._token = token
         self._address = urlsplit(self.url)
         self._connection: http.client.HTTPConnection | None = None
@@ -126,7 +126,7 @@ class Remote:
         """The runs that fit *filters*, at most *limit*, in pages; at least one page."""
         left, cursor = limit, ""
         while True:
-            size = MOST_SIZE if left is None else min(left, MOST_SIZE)
+            size = LARGEST_PAGE if left is None else min(left, LARGEST_PAGE)
             page = self._page({"size": size, "order": order, "cursor": cursor, **filters})
             yield Page([bytes(doc) for doc in page.items], page.total)
             left = None if left is None else left - len(page.items)
@@ -149,7 +149,7 @@ class Remote:
 
     def create(self, body: bytes) -> bytes:
         """The run that the *body* of a POST makes."""
-        return self._ask("POST", _PATH, body).doc
+        return self._ask("POST", RUNS, body).doc
 
     def put(self, id: str, body: bytes, if_match: str | None = None) -> bytes:
         """The run that the *body* of a PUT makes, only if its entity tag is still *if_match*, where that is given."""
@@ -191,7 +191,7 @@ class Remote:
                 raise self._unreachable(error) from None
 
     def _page(self, query: Filters) -> "_Page":
-        body = self._ask("GET", _PATH + _query(query)).doc
+        body = self._ask("GET", RUNS + _query(query)).doc
         try:
             return decode(body, type=_Page)
         except DecodeError:
@@ -318,7 +318,7 @@ def _said(faults: Sequence[Fault]) -> str:
 
 
 def _path(id: str | None) -> str:
-    return _PATH if id is None else f"{_PATH}/{quote(id, safe='')}"
+    return RUNS if id is None else f"{RUNS}/{quote(id, safe='')}"
 
 
 def _query(parameters: Filters) -> str:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+RUNS = "/api/v1/flow-runs"  # the path of the runs, below whatever prefix the service is mounted under
 MEMORY = ":memory:"
 ANY_HOST = "*"
 KIB = 1024

@@ -14,7 +14,8 @@ import pytest
 from flowruns import testing
 from flowruns.errors import DatabaseInUse, DatabaseUnusable, Invalid, NotFound, Refused
 from flowruns.local import Local
-from flowruns.remote import MOST_SIZE, Remote
+from flowruns.paging import LARGEST_PAGE
+from flowruns.remote import Remote
 from tests.processes import serving
 from tests.test_cli import UNUSABLE, files
 from tests.test_migrations import restored
@@ -25,7 +26,7 @@ from tests.wire import Wire, request
 def full(path: Path) -> Path:
     """A file with some runs that no server has."""
     with testing.serve(path) as runs:
-        for number in range(MOST_SIZE + 5):
+        for number in range(LARGEST_PAGE + 5):
             runs.run(f"run-{number}", phase=("failed", "running")[number % 2], tags={"n": str(number)})
     return path
 
@@ -35,7 +36,8 @@ def ids(docs: Iterator[bytes]) -> list[str]:
 
 
 QUESTIONS: list[dict[str, Any]] = [
-    {}, {"order": "asc"}, {"limit": 3}, {"limit": MOST_SIZE + 1}, {"phase": "failed"}, {"phase": ["failed", "pending"]},
+    {}, {"order": "asc"}, {"limit": 3}, {"limit": LARGEST_PAGE + 1}, {"phase": "failed"},
+    {"phase": ["failed", "pending"]},
     {"tag": "n:7"}, {"createdBy": 7}, {"flowId": "nothing"}, {"createdAfter": "2001-01-01T00:00:00Z", "limit": 2},
 ]  # fmt: skip
 
@@ -48,13 +50,13 @@ def test_file_answers_as_its_server_does(full: Path) -> None:
         assert [list(local.pages(**question)) for question in QUESTIONS] == straight
         assert local.name == runs.url
         local.close()
-    assert len(straight[0][0].docs) == MOST_SIZE
+    assert len(straight[0][0].docs) == LARGEST_PAGE
 
 
 def test_reading_leaves_the_file_as_it_is_and_nothing_beside_it(full: Path) -> None:
     before, stat = files(full.parent), full.stat()
     local = Local(str(full))
-    assert len(list(local.runs())) == MOST_SIZE + 5
+    assert len(list(local.runs())) == LARGEST_PAGE + 5
     local.get("run-1")
     told = local.watch("run-1")
     assert [next(told).kind, next(told).data] == ["open", local.get("run-1")]
@@ -89,7 +91,7 @@ def test_other_programs_may_write_meanwhile(full: Path) -> None:
     writer.start()
     try:
         for _ in range(20):
-            assert len(list(Local(str(full)).runs())) == MOST_SIZE + 5
+            assert len(list(Local(str(full)).runs())) == LARGEST_PAGE + 5
     finally:
         done.set()
         writer.join()

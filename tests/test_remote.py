@@ -8,7 +8,8 @@ import pytest
 
 from flowruns import testing
 from flowruns.errors import NotFound, Refused, Unreachable
-from flowruns.remote import MOST_SIZE, Busy, Page, Remote, events
+from flowruns.paging import LARGEST_PAGE
+from flowruns.remote import Busy, Page, Remote, events
 from flowruns.testing import Flowruns
 from tests.streams import Events
 
@@ -33,21 +34,21 @@ def ids(docs: list[bytes]) -> list[str]:
 
 
 def test_walk_gives_every_run_once_in_pages(runs: Flowruns, client: Remote) -> None:
-    names = [f"run-{number}" for number in range(MOST_SIZE + 5)]
+    names = [f"run-{number}" for number in range(LARGEST_PAGE + 5)]
     for name in names:
         runs.run(name)
     pages = list(client.pages())
-    assert [(len(page.docs), page.total) for page in pages] == [(MOST_SIZE, len(names)), (5, len(names))]
+    assert [(len(page.docs), page.total) for page in pages] == [(LARGEST_PAGE, len(names)), (5, len(names))]
     assert ids(list(client.runs())) == names[::-1]
     assert ids(list(client.runs(order="asc"))) == names
 
 
-@pytest.mark.parametrize("limit", [1, MOST_SIZE, MOST_SIZE + 1])
+@pytest.mark.parametrize("limit", [1, LARGEST_PAGE, LARGEST_PAGE + 1])
 def test_no_more_than_the_limit_is_given_or_asked_for(runs: Flowruns, client: Remote, limit: int) -> None:
-    for number in range(MOST_SIZE + 5):
+    for number in range(LARGEST_PAGE + 5):
         runs.run(f"run-{number}")
     assert len(list(client.runs(limit=limit))) == limit
-    assert len([asked for asked in runs.requests if asked.method == "GET"]) == -(-limit // MOST_SIZE)
+    assert len([asked for asked in runs.requests if asked.method == "GET"]) == -(-limit // LARGEST_PAGE)
 
 
 def test_filters_are_those_of_the_api(runs: Flowruns, client: Remote) -> None:
