@@ -7,7 +7,7 @@ from msgspec.json import encode
 
 from flowruns import __version__, responses
 from flowruns.datafile import SCHEMA_VERSION
-from flowruns.errors import Fault, MethodNotAllowed, NoSuchPath, NotFound
+from flowruns.errors import MethodNotAllowed, NoSuchPath, NotFound
 from flowruns.feed import Feed, Stream
 from flowruns.inputs import Inputs
 from flowruns.models import RunPost, RunPut, Slug
@@ -100,8 +100,7 @@ class RunsApi:
         """PUT …/flow-runs/{id_}: creates or replaces a run."""
         with given:
             id, body, when = given.path("id_", Slug), await given.body(RunPut), given.precondition()
-            if body is not None and body.id not in (None, id):
-                given.faults.append(Fault(("body", "id"), "Input should equal the id in the path", "value_error"))
+            given.same_id(id, body)
         assert body is not None
         stored, created = await self.store.put(id, body, by=given.caller, when=when)
         return responses.stored(stored, 201, _location(given)) if created else responses.stored(stored)

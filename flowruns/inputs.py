@@ -10,9 +10,10 @@ from msgspec import ValidationError, convert
 from flowruns.conditions import Precondition, precondition
 from flowruns.errors import Fault, Invalid, NotJson, TooLarge
 from flowruns.filters import Where, integer, where
+from flowruns.models import RunPut
 from flowruns.paging import LARGEST_PAGE, CursorCodec, Window
 from flowruns.responses import Receive, Scope
-from flowruns.validation import choice_fault, decode, limited, text_faults
+from flowruns.validation import choice_fault, decode, limited, text_faults, text_in
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class Inputs:
         self._receive = receive
         self._max_body = max_body
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._body = b""
         self.faults: list[Fault] = []
 
     def __enter__(self) -> Self:
@@ -73,11 +75,18 @@ class Inputs:
             raise NotJson
         if self.header(b"content-encoding") not in (None, "identity"):
             raise NotJson("content-encoding")
+        self._body = await self._bytes()
         try:
-            return decode(await self._bytes(), type)
+            return decode(self._body, type)
         except Invalid as error:
             self.faults += error.faults
             return None
+
+    def same_id(self, id: str, sent: RunPut | None) -> None:
+        """Notes the fault if the body has another id than *id*, also where it was refused and is not *sent* on."""
+        told = text_in(self._body, "id") if sent is None else sent.id
+        if told not in (None, id) and all(fault.loc != ("body", "id") for fault in self.faults):
+            self.faults.append(Fault(("body", "id"), "Input should equal the id in the path", "value_error"))
 
     def precondition(self) -> Precondition:
         """What If-Match and If-None-Match ask for."""
@@ -112,9 +121,10 @@ class Inputs:
         chosen = where(query, self.faults)
         ascending = self._order(named.get("order", "desc")) == "asc"
         fingerprint = chosen.fingerprint + (b"asc" if ascending else b"desc")
+        readable = not self.faults  # else whether a cursor belongs to these filters cannot be judged
         window = Window(None, self._size(named.get("size", "50")), ascending)
         text = named.get("cursor", "")
-        if text and not self.faults:  # a cursor of filters that cannot be read cannot be judged
+        if text and readable:
             try:
                 window = window._replace(cursor=cursors.read(text, fingerprint))
             except ValueError:

@@ -43,6 +43,15 @@ def _every_fault(body: bytes, kind: Any, first: ValidationError) -> list[Fault]:
     return limited(faults or [_hidden(first)])
 
 
+def text_in(body: bytes, name: str) -> str | None:
+    """The text *name* of a *body* that was refused; None: there is none."""
+    try:
+        value = (_as(dict[str, Raw], Raw(body)) or {}).get(name)
+        return None if value is None else _as(str, value)
+    except _NOT_JSON:
+        return None
+
+
 def text_faults(text: str, type: Any, loc: Loc) -> list[Fault]:
     """What *text*, from a path or a query, breaks of *type*."""
     return list(_value(Raw(msgspec.json.encode(text)), _info(type), loc))

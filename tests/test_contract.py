@@ -445,6 +445,32 @@ class TestConditions:
 
 
 class TestErrors:
+    @pytest.mark.parametrize(
+        ("body", "found"),
+        [
+            ({**PUT, "id": "b"}, {("body", "id"): "value_error"}),
+            ({"flowId": "deploy", "flowType": "x", "id": "b"},
+             {("body", "flowType"): "enum", ("body", "id"): "value_error"}),
+            ({"flowId": "deploy", "flowType": "x", "id": "B"},
+             {("body", "flowType"): "enum", ("body", "id"): "string_pattern_mismatch"}),
+            ({"flowId": "deploy", "flowType": "x", "id": "a"}, {("body", "flowType"): "enum"}),
+            ({"flowType": "automation", "id": None}, {("body", "flowId"): "missing"}),
+            ({"flowType": "automation", "id": 7}, {("body", "flowId"): "missing", ("body", "id"): "string_type"}),
+            ([{"id": "b"}], {("body",): "dict_type"}),
+        ],
+    )  # fmt: skip
+    async def test_an_id_that_is_not_the_paths_is_named_beside_whatever_else_is_wrong(
+        self, client: httpx.AsyncClient, body: Any, found: dict[tuple[str, ...], str]
+    ) -> None:
+        assert faults(await client.put(f"{RUNS}/a", json=body)) == found
+        for text, byte in ((b'{"id": "b"', 10), (b'{"flowId": 1, "id": "\xff"}', 21), (b'{"id": "b", "flowId": 1]', 23)):
+            broken = await client.put(f"{RUNS}/a", content=text, headers={"Content-Type": "application/json"})
+            assert faults(broken) == {("body", byte): "json_invalid"}
+
+    async def test_a_cursor_is_named_beside_a_size_that_is_wrong(self, client: httpx.AsyncClient) -> None:
+        found = faults(await client.get(f"{RUNS}?cursor=abc&size=0"))
+        assert found == {("query", "size"): "greater_than_equal", ("query", "cursor"): "value_error"}
+
     async def test_post_with_an_id_that_exists_is_409(self, client: httpx.AsyncClient) -> None:
         await put(client, "a")
         response = await client.post(RUNS, json={"flowId": "a", "id": "a"})
