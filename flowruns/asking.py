@@ -15,6 +15,7 @@ from flowruns.local import Local
 from flowruns.models import FlowType, Instant, Slug, Word
 from flowruns.parameters import files, token_lines
 from flowruns.remote import Remote, Runs
+from flowruns.settings import TOKEN
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -88,8 +89,8 @@ def runs_of(database: str, url: str | None, token: str | None) -> Runs:
     ctx = click.get_current_context()
     if token is not None:
         token = "".join(token_lines("--token", token)).strip()
-        if not re.fullmatch(r"[\x21-\x7e]+", token):  # it is not repeated: it is a secret
-            raise click.UsageError("--token: a token has no spaces, and is of ASCII characters")
+        if not re.fullmatch(TOKEN, token):  # it is not repeated: it is a secret
+            raise click.UsageError("--token: a token has no spaces")
     file_said = ctx.get_parameter_source("database") is ParameterSource.COMMANDLINE
     if url is None or (file_said and ctx.get_parameter_source("url") is not ParameterSource.COMMANDLINE):
         return Local(database, token)

@@ -1,5 +1,6 @@
 """The command line: argv and environment to `Settings`, then start (contract, "The command line")."""
 
+import errno
 import os
 import re
 import sys
@@ -10,14 +11,25 @@ from itertools import pairwise
 from typing import Any
 
 import click
-from click.core import ParameterSource
 from msgspec.json import decode
 
 from flowruns import __version__
 from flowruns.errors import DatabaseInUse, DatabaseUnusable, Failure, InputRefused, PortTaken, Refused, Unreachable
-from flowruns.output import say, tell
-from flowruns.parameters import DATABASE, Bytes, Host, Origin, Seconds, files, is_loopback, open_input, read_tokens
-from flowruns.settings import DEFAULTS, KIB, MEMORY, MIB, RUNS, Settings
+from flowruns.output import no_reader, say, tell
+from flowruns.parameters import (
+    DATABASE,
+    Address,
+    Bytes,
+    Host,
+    Number,
+    Origin,
+    Seconds,
+    database_of,
+    files,
+    open_input,
+    read_tokens,
+)
+from flowruns.settings import DEFAULTS, KIB, MEMORY, MIB, RUNS, Settings, is_loopback
 
 _HURRY_SECONDS = 1.0  # after which the end waits for no request any more: whoever asked is gone
 EXIT_CODES: dict[type[Failure], int] = {
@@ -123,9 +135,12 @@ def cli() -> None:
 
 @cli.command(short_help="Serve runs from DATABASE.")
 @DATABASE
-@click.option("--host", default="127.0.0.1", show_default=True, envvar="FLOWRUNS_HOST", help="Address to listen on.")
 @click.option(
-    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), envvar="FLOWRUNS_PORT",
+    "--host", default="127.0.0.1", show_default=True, type=Address(), envvar="FLOWRUNS_HOST",
+    help="Address to listen on.",
+)  # fmt: skip
+@click.option(
+    "--port", default=8000, show_default=True, type=Number(0, 65535), envvar="FLOWRUNS_PORT",
     help="Port to listen on; 0 takes a free one.",
 )  # fmt: skip
 @click.option(
@@ -150,11 +165,11 @@ def cli() -> None:
     envvar="FLOWRUNS_SYNCHRONOUS", help="full: a write is on the disk before it is acknowledged; normal: soon after.",
 )  # fmt: skip
 @click.option(
-    "--max-connections", default=DEFAULTS.max_connections, show_default=True, type=click.IntRange(1),
+    "--max-connections", default=DEFAULTS.max_connections, show_default=True, type=Number(1),
     envvar="FLOWRUNS_MAX_CONNECTIONS", help="Beyond it, those that are silent longest make room.",
 )  # fmt: skip
 @click.option(
-    "--max-streams", default=DEFAULTS.max_streams, show_default=True, type=click.IntRange(0),
+    "--max-streams", default=DEFAULTS.max_streams, show_default=True, type=Number(0),
     envvar="FLOWRUNS_MAX_STREAMS", help="Streams of changes at once; at most half of --max-connections.",
 )  # fmt: skip
 @click.option(
@@ -226,20 +241,17 @@ def serve(
     Each option can be given in the environment as FLOWRUNS_ and its name. Exit codes: 0 ended, 2 usage, 3 port,
     4 database in use by another flowruns, 5 database unusable or newer, 6 a line of --seed refused.
     """
-    for repeatable in ("allow_hosts", "cors_origins"):
-        options[repeatable] = frozenset(options[repeatable])
     if exit_with_stdin and "-" in tokens:
         raise click.UsageError("--exit-with-stdin and --token - both want standard input; give tokens as @FILE")
     if "-" in seeds and (exit_with_stdin or "-" in tokens):
         raise click.UsageError("--seed - wants standard input for itself; name a file")
-    if demo and click.get_current_context().get_parameter_source("database") is ParameterSource.DEFAULT:
-        options["database"] = MEMORY
+    options["database"] = database_of(options["database"], demo=demo)
     users, made = read_tokens(tokens)
-    settings = Settings(tokens=users, **options)
-    if not (users or anonymous or is_loopback(settings.host)):
+    if not (users or anonymous or is_loopback(options["host"])):
         raise click.UsageError(
-            f"--host {settings.host} lets others in: name who with --token TOKEN=USER_ID, or say --anonymous"
+            f"--host {options['host']} lets others in: name who with --token TOKEN=USER_ID, or say --anonymous"
         )
+    settings = Settings(tokens=users, anonymous=anonymous, **options)
     # Here, so that --help and mistakes answer at once.
     from threading import Thread
 
@@ -304,21 +316,41 @@ def at_end_of_stdin(stop: Callable[[], None], hurry: Callable[[], None]) -> None
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
+    given = sys.argv[1:] if argv is None else argv
     try:
-        return cli.main(argv, prog_name=_NAME, standalone_mode=False) or 0
+        _check_text(given)
+        return _run(given)
     except Failure as error:
         code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
-        return _failed(code, str(error), argv)
+        return _failed(code, str(error), given)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else _NAME
-        return _failed(2, f"{error.format_message().rstrip('.')} (see `{path} --help`)", argv)
+        return _failed(2, f"{error.format_message().rstrip('.')} (see `{path} --help`)", given)
     except (click.Abort, KeyboardInterrupt):
         return 130
 
 
-def _failed(code: int, message: str, argv: list[str] | None) -> int:
-    """*code*, once the reason is told, in the forms that *argv* asks for, however wrong the rest of it is."""
-    given = sys.argv[1:] if argv is None else argv
+def _check_text(given: list[str]) -> None:
+    """Nothing, if the arguments *given* can be told to anybody. Raises click.UsageError."""
+    for text in given:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise click.UsageError(f"{text!r} is not UTF-8; where it is, set PYTHONUTF8=1") from None
+
+
+def _run(given: list[str]) -> int:
+    try:
+        return cli.main(given, prog_name=_NAME, standalone_mode=False) or 0
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        no_reader(error)  # of click's own writes, as those of --help
+        return 0
+
+
+def _failed(code: int, message: str, given: list[str]) -> int:
+    """*code*, once the reason is told, in the forms that *given* asks for, however wrong the rest of it is."""
     if _form("--ready", given) == "json":
         from flowruns.sidecar import failed
 

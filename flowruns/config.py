@@ -10,6 +10,7 @@ from msgspec.json import encode
 
 from flowruns.cli import cli
 from flowruns.output import pour
+from flowruns.parameters import database_of
 
 _MASK = "***"
 _TOKENS = "FLOWRUNS_TOKENS"
@@ -37,7 +38,10 @@ def _show(as_json: bool, **values: Any) -> int:
 def _row(param: click.Parameter, value: Any) -> tuple[str, Any, str]:
     """Name, value and origin."""
     name = max(param.opts, key=len).removeprefix("--")
-    source = click.get_current_context().get_parameter_source(str(param.name))
+    ctx = click.get_current_context()
+    source = ctx.get_parameter_source(str(param.name))
+    if name == "database" and value != (kept := database_of(value, demo=ctx.params["demo"])):
+        return name, kept, "--demo"
     if name == "token":
         return _tokens(name, value)
     if isinstance(value, tuple):

@@ -4,7 +4,7 @@ import click
 from msgspec.json import encode
 
 from flowruns import sidecar
-from flowruns.output import tell
+from flowruns.output import pour
 from flowruns.parameters import DATABASE
 
 
@@ -20,13 +20,13 @@ def status_command(database: str, as_json: bool) -> int:
     """  # noqa: D301  # click reads the escape
     found = sidecar.status(database)
     if as_json:
-        tell(encode({"served": found is not None, **(found or {})}).decode())
+        pour([encode({"served": found is not None, **(found or {})}).decode()])
     elif found is None:
-        tell(f"nobody serves {database}")
+        pour([f"nobody serves {database}"])
     else:
         counted = f", {found['runs']} runs" if found["runs"] is not None else ""
         well = "" if found["answers"] else ", which does not answer"
-        tell(f"{database} is served at {found['url']} (pid {found['pid']}{counted}){well}")
+        pour([f"{database} is served at {found['url']} (pid {found['pid']}{counted}){well}"])
     return 0 if found else 1
 
 
@@ -39,5 +39,5 @@ def stop_command(database: str) -> int:
     flowruns stop runs.db
     """  # noqa: D301  # click reads the escape
     stopped = sidecar.stop(database)
-    tell(f"nobody serves {database}" if stopped is None else f"stopped {stopped.url} (pid {stopped.pid})")
+    pour([f"nobody serves {database}" if stopped is None else f"stopped {stopped.url} (pid {stopped.pid})"])
     return 0 if stopped else 1

@@ -12,14 +12,15 @@ import click
 from flowruns import queries, transfer, upkeep
 from flowruns.asking import NORMAL, filtering, query_of
 from flowruns.database import opened, reading
-from flowruns.datafile import SCHEMA_VERSION, check_name, claimed, real_path
+from flowruns.datafile import SCHEMA_VERSION, check_name, claimed, parts, real_path
 from flowruns.errors import CannotWrite, DatabaseUnusable
 from flowruns.files import replaced
 from flowruns.filters import where
 from flowruns.interrupts import Interrupts
-from flowruns.output import say, tell
+from flowruns.output import pour, say
 from flowruns.parameters import DATABASE_OPTION, Age, open_input
 from flowruns.progress import Progress
+from flowruns.settings import MEMORY
 from flowruns.transfer import Rules, Watch
 
 _STDOUT = 1
@@ -76,7 +77,7 @@ def import_command(files: tuple[str, ...], database: str, skip_invalid: bool, on
         ):
             watch = Watch(fault, at, interrupts.too_late)
             loaded = transfer.load(connection, transfer.lines(inputs), Rules(on_conflict, skip_invalid), watch)
-    tell(f"{database}: {loaded}")
+    pour([f"{database}: {loaded}"])
 
 
 @click.command("export", cls=OnDatabase, short_help="Take runs out, as lines of JSON.", context_settings=NORMAL)
@@ -108,7 +109,7 @@ def export_command(database: str, output: str, **filters: tuple[str, ...]) -> No
             return
         with output_file(output, database) as file, interrupts.allowed():
             runs = transfer.export(connection, partial(write_all, file), chosen, at)
-    tell(f"{output}: {runs} runs")
+    pour([f"{output}: {runs} runs"])
 
 
 @click.command("backup", cls=OnDatabase, short_help="Copy the database, served or not.")
@@ -123,8 +124,10 @@ def backup_command(file: str, database: str, force: bool) -> None:
     """  # noqa: D301  # click reads the escape
     target = real_path(file)
     check_name(target)
-    if target == real_path(database):
-        raise click.UsageError("FILE is the database itself; name another file")
+    if file in (MEMORY, "-"):
+        raise click.UsageError(f"FILE is a file: {file} is none")
+    if target in parts(real_path(database)):
+        raise click.UsageError("FILE is the database itself, or a part of it; name another file")
     if target.exists() and not force:
         raise click.UsageError(f"{file} exists; name another file, or say --force to replace it")
     with (
@@ -140,7 +143,7 @@ def backup_command(file: str, database: str, force: bool) -> None:
         if wal.exists() and wal.stat().st_size:  # it would be taken for a part of the copy
             raise CannotWrite(f"{wal} belongs to another database; name another file")
         size = upkeep.copy(connection, part, progress.at)
-    tell(f"{file}: {megabytes(size)}")
+    pour([f"{file}: {megabytes(size)}"])
 
 
 @click.command("check", cls=OnDatabase, short_help="Check that the file is whole.")
@@ -159,13 +162,13 @@ def check_command(database: str) -> None:
     ):
         checked = upkeep.check(connection, progress.at)
     for finding in checked.findings:
-        tell(finding)
+        pour([finding])
     if checked.findings:
         raise DatabaseUnusable(f"{database} is damaged: restore it from a backup, or export what can be read")
     if checked.schema < SCHEMA_VERSION:
-        tell(f"{database} is well as far as can be seen: schema {checked.schema} is of an older flowruns")
+        pour([f"{database} is well as far as can be seen: schema {checked.schema} is of an older flowruns"])
     else:
-        tell(f"{database} is well: {checked.runs} runs, {checked.deleted} deleted, schema {checked.schema}")
+        pour([f"{database} is well: {checked.runs} runs, {checked.deleted} deleted, schema {checked.schema}"])
 
 
 @click.command("prune", cls=OnDatabase, short_help="Delete the runs of long ago.")
@@ -199,7 +202,7 @@ def prune_command(database: str, older_than: float, keep_failed: bool, dry_run: 
             commits = interrupts.too_late
             pruned = upkeep.prune(connection, before, progress.at, commits, keep_failed=keep_failed, now=now)
     kept = f", {pruned.kept} failed ones kept" if keep_failed else ""
-    tell(f"{database}: {pruned.deleted} runs {'would be ' * dry_run}deleted{kept}")
+    pour([f"{database}: {pruned.deleted} runs {'would be ' * dry_run}deleted{kept}"])
 
 
 @click.command("vacuum", cls=OnDatabase, short_help="Make the file as small as it can be.")
@@ -220,7 +223,7 @@ def vacuum_command(database: str) -> None:
     ):
         before = real_path(database).stat().st_size
         upkeep.vacuum(connection, progress.at)
-    tell(f"{database}: {megabytes(real_path(database).stat().st_size)}, was {megabytes(before)}")
+    pour([f"{database}: {megabytes(real_path(database).stat().st_size)}, was {megabytes(before)}"])
 
 
 @contextmanager
@@ -246,8 +249,8 @@ def size_of(files: list[BinaryIO]) -> int:
 def output_file(name: str, database: str) -> Iterator[int]:
     """What *name* is written by: whole, or it stays as it was. Raises CannotWrite or click.UsageError."""
     file = real_path(name)
-    if file == real_path(database):
-        raise click.UsageError("--output is the database itself; name another file")
+    if file in parts(real_path(database)):
+        raise click.UsageError("--output is the database itself, or a part of it; name another file")
     special = file.exists() and not file.is_file()  # a pipe, say, which is not to be replaced
     with writing(name), nullcontext(file) if special else replaced(file, force=True) as part:
         handle = os.open(part, os.O_WRONLY | getattr(os, "O_BINARY", 0))  # Windows would write other line ends

@@ -21,6 +21,7 @@ import aiosqlite
 
 from flowruns import datafile
 from flowruns.errors import BEGUN, DatabaseUnusable, Unavailable
+from flowruns.files import remove
 from flowruns.settings import MEMORY, Synchronous
 
 log = logging.getLogger("flowruns")
@@ -366,6 +367,7 @@ class Database(NamedTuple):
     pages: Connection
     cursor_key: bytes
     guard: Callable[[], None]
+    discard: Callable[[], None]  # has a file that was made removed at the end
     aclose: Callable[[], Awaitable[None]]  # leaves a file alone
 
 
@@ -377,20 +379,31 @@ async def connect(path: str, *, lock_timeout: float, owner: str, synchronous: Sy
     async with AsyncExitStack() as stack:
         if path == MEMORY:
             one = await _connection(stack, MEMORY, lock_timeout, prepare)
-            return Database(one, one, one, await one.call(_cursor_key), lambda: None, stack.pop_all().aclose)
+            return Database(one, one, one, await one.call(_cursor_key), _nothing, _nothing, stack.pop_all().aclose)
         file = datafile.real_path(path)
         datafile.check_name(file)
         stack.enter_context(datafile.claimed(file, owner))
+        discarded: list[Path] = []
+        stack.callback(remove, discarded)
+        discard = _nothing if file.exists() else partial(discarded.append, file)
         with datafile.created(file), _usable(file):
             datafile.check_content(file)
+            writable = os.access(file, os.W_OK)
+            if not writable:
+                log.warning("%s may only be read: writes are refused", file)
             durable = partial(_durable, synchronous=synchronous)
             one = await _connection(stack, str(file), lock_timeout, prepare, durable)
             key = await one.call(_cursor_key)
             guard = partial(_same_file, file, datafile.identity(file))
-            stack.push_async_callback(_fold_in, one, file)
+            if writable:
+                stack.push_async_callback(_fold_in, one, file)
             runs = await _connection(stack, str(file), lock_timeout, _read_only)
             pages = await _connection(stack, str(file), lock_timeout, _read_only, _much_cached)
-        return Database(one, runs, pages, key, guard, stack.pop_all().aclose)
+        return Database(one, runs, pages, key, guard, discard, stack.pop_all().aclose)
+
+
+def _nothing() -> None:
+    pass
 
 
 @contextmanager

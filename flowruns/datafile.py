@@ -49,8 +49,11 @@ def claimed(path: Path, owner: str) -> Iterator[None]:
     name = _lock_name(path)
     handle = _locked(name, path)
     try:
-        os.truncate(handle, 0)
-        os.write(handle, owner.encode())
+        try:
+            os.truncate(handle, 0)
+            os.write(handle, owner.encode())
+        except OSError as error:  # a full disk
+            raise DatabaseUnusable(f"{path} cannot be used: {name.name}: {error.strerror}") from None
         yield
     finally:
         if os.name == "nt":  # untested: an open file cannot be removed there
@@ -91,6 +94,17 @@ def owner_of(path: Path) -> Owner | None:
         return None
     finally:
         os.close(handle)
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether somebody may serve *path* who cannot be asked: another user, whose lock file we may not read."""
+    name = _lock_name(path)
+    return name.exists() and not os.access(name, os.R_OK | os.W_OK)
+
+
+def parts(path: Path) -> list[Path]:
+    """The files that are the database *path*, or will be while it is used."""
+    return [path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal", ".lock")]
 
 
 def _lock_name(path: Path) -> Path:
@@ -167,7 +181,7 @@ def check_name(path: Path) -> None:
     except OSError as error:
         raise DatabaseUnusable(f"{path} cannot be used: {error.strerror}") from None
     if not stat.S_ISREG(mode):
-        raise DatabaseUnusable(f"{path} is not a file; name a database file, or :memory:")
+        raise DatabaseUnusable(f"{path} is not a file; name a database file")
 
 
 def check_content(path: Path) -> None:

@@ -1,13 +1,20 @@
 """Ctrl+C, and what else ends a program, at the moments at which it leaves nothing half done."""
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import current_thread, main_thread
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-_SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+
+def ending() -> list[signal.Signals]:
+    """The signals that end a program: also that its terminal was closed, unless that is ignored, as under `nohup`."""
+    if sys.platform == "win32":
+        return [signal.SIGINT, signal.SIGTERM, signal.SIGBREAK]
+    kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM] + [signal.SIGHUP] * (not kept)
 
 
 class Interrupts:
@@ -22,7 +29,7 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if current_thread() is main_thread():  # which alone hears signals
-            self._before = {number: signal.signal(number, self._heard) for number in _SIGNALS}
+            self._before = {number: signal.signal(number, self._heard) for number in ending()}
         return self
 
     def __exit__(

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import TextIO
 
 import click
 
@@ -21,7 +22,7 @@ def say(line: str) -> None:
 
 
 def tell(line: str) -> None:
-    """Writes *line* to stdout at once, for whoever asked for it."""
+    """Writes *line* to stdout at once, for the program that started this one; nobody need be listening."""
     with suppress(OSError):
         click.echo(line)
 
@@ -34,21 +35,38 @@ def pour(lines: Iterable[str | bytes]) -> bool:
         try:
             click.echo(_encodable(line) if isinstance(line, str) else line)
         except OSError as error:
-            _drop_stdout()
-            if error.errno in _NOBODY_READS:
-                return False
-            raise CannotWrite(f"standard output cannot be written: {error.strerror}") from None
+            no_reader(error)
+            return False
     return True
+
+
+def no_reader(error: OSError) -> None:
+    """Nothing, if *error*, at a write to stdout, says that nobody reads any more. Raises CannotWrite."""
+    _drop_stdout()
+    if error.errno not in _NOBODY_READS:
+        raise CannotWrite(f"standard output cannot be written: {error.strerror}") from None
 
 
 def has_colour() -> bool:
     """Whether stdout shows colours, and may (no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return is_drawn(sys.stdout) and not os.environ.get("NO_COLOR")
 
 
 def width() -> int | None:
     """How wide the terminal is that shows stdout; None: it is none."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return shutil.get_terminal_size().columns if _is_terminal(sys.stdout) else None
+
+
+def is_drawn(stream: TextIO) -> bool:
+    """Whether *stream* shows colours, and lines on it can be drawn anew."""
+    return _is_terminal(stream) and os.environ.get("TERM") != "dumb"
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except (AttributeError, ValueError):  # there is none, or it is closed
+        return False
 
 
 def _encodable(text: str) -> str:

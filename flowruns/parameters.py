@@ -4,15 +4,24 @@ import math
 import os
 import re
 import sys
-from ipaddress import ip_address
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any, BinaryIO, NamedTuple
 
 import click
+from click.core import ParameterSource
 
+from flowruns.settings import MEMORY, TOKEN
+
+_TOKENS = "FLOWRUNS_TOKENS"
 _BUFFER = 1 << 20  # bytes of a file that are read at once
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}  # seconds
+
+
+def database_of(given: str, *, demo: bool) -> str:
+    """The database that `serve` is told: a demonstration keeps nothing, unless one is named."""
+    named = click.get_current_context().get_parameter_source("database") is not ParameterSource.DEFAULT
+    return MEMORY if demo and not named else given
 
 
 def files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
@@ -70,26 +79,50 @@ class Age(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic 
         return float(int(match[1]) * _AGES[match[2].lower()])
 
 
-class Host(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
+class Number(click.IntRange):
+    """A whole number."""
+
+    name = "number"
+
+
+class Address(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
+    """An address to listen on; of IPv6, with or without the brackets that it has in a URL."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """*value* without brackets."""
+        return str(value).removeprefix("[").removesuffix("]")
+
+
+class _Listed:
+    """A type whose values an environment variable separates by commas, as tokens, or by spaces."""
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """The values."""
+        return re.split(r"[\s,]+", rv.strip())
+
+
+class Host(_Listed, click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
     """A host's name or address, as it stands in a Host header."""
 
     name = "host"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """*value*, if it can be one."""
-        if not re.fullmatch(r"[^\s/@]+", value):
+        if not re.fullmatch(r"[^\s/@,]+", value):
             self.fail(f"{value!r} is not a host: give a name or an address, for example runs.example", param, ctx)
         return str(value)
 
 
-class Origin(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
+class Origin(_Listed, click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
     """A web origin, as browsers write it."""
 
     name = "origin"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """*value*, if it is one."""
-        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s?#]+", value.lower()):
+        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s?#,]+", value.lower()):
             self.fail(f"{value!r} is not an origin: give for example https://portal.example", param, ctx)
         return str(value.lower())
 
@@ -116,14 +149,6 @@ def open_input(name: str, *, spool: bool = False) -> BinaryIO:
         raise click.UsageError(f"{name} cannot be read: {error.strerror}") from None
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches *host*."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
 class Tokens(NamedTuple):
     """The user id of each token, and the one that was made for `auto`."""
 
@@ -134,8 +159,8 @@ class Tokens(NamedTuple):
 def read_tokens(given: tuple[str, ...]) -> Tokens:
     """The tokens that are served, from options and the environment. Raises click.UsageError."""
     lines = [line for text in given for line in _some("--token", token_lines("--token", text))]
-    if environment := os.environ.get("FLOWRUNS_TOKENS"):
-        lines += _some("FLOWRUNS_TOKENS", environment.split(","))
+    if environment := os.environ.get(_TOKENS):
+        lines += _some(_TOKENS, [line for text in environment.split(",") for line in _listed(text.strip())])
     tokens: dict[str, int] = {}
     made = None
     for line in filter(None, map(str.strip, lines)):
@@ -143,11 +168,16 @@ def read_tokens(given: tuple[str, ...]) -> Tokens:
         if token == "auto":
             made = token = made or token_urlsafe(16)  # 128 bits
         # The line is not repeated: it may hold a secret.
-        if not token.strip() or len(token.split()) > 1 or not re.fullmatch(r"\d{1,18}", user.strip(), re.ASCII):
-            raise click.UsageError("a token should be TOKEN=USER_ID, where USER_ID is a number")
+        if not re.fullmatch(TOKEN, token.strip()) or not re.fullmatch(r"\d{1,18}", user.strip(), re.ASCII):
+            raise click.UsageError("a token should be TOKEN=USER_ID: TOKEN without spaces, USER_ID a number")
         if tokens.setdefault(token.strip(), int(user)) != int(user):
             raise click.UsageError("a token belongs to two users")
     return Tokens(tokens, made)
+
+
+def _listed(text: str) -> list[str]:
+    """The tokens of one part of the environment's: standard input is not asked for from there."""
+    return token_lines(_TOKENS, text) if text.startswith("@") else [text]
 
 
 def token_lines(option: str, text: str) -> list[str]:
@@ -162,9 +192,9 @@ def token_lines(option: str, text: str) -> list[str]:
         lines = Path(text[1:]).expanduser().read_text(encoding="utf-8").splitlines()
         return [line for line in lines if not line.startswith("#")]
     except OSError as error:
-        raise click.UsageError(f"{option} @FILE: cannot read the file: {error.strerror}") from None
+        raise click.UsageError(f"{option} {text}: cannot read the file: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise click.UsageError(f"{option} @FILE: the file is not UTF-8") from None
+        raise click.UsageError(f"{option} {text}: the file is not UTF-8") from None
 
 
 def _some(source: str, lines: list[str]) -> list[str]:

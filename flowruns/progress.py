@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
+from flowruns.output import is_drawn
+
 _REDRAW_SECONDS = 0.1  # more often than that nobody reads it
 _BAR, _LEAST_BAR = 24, 8  # columns
 _CLEAR = "\r\x1b[K"
@@ -30,7 +32,7 @@ class Progress:
         self._clock = clock
         self._began = clock()
         self._drawn: float | None = None
-        self.shown = is_terminal(self._stream)
+        self.shown = is_drawn(self._stream)
 
     def __enter__(self) -> Self:
         return self
@@ -76,14 +78,6 @@ class Progress:
             self._stream.flush()
         except (OSError, ValueError):  # the terminal is gone, or closed
             self.shown = False
-
-
-def is_terminal(stream: TextIO) -> bool:
-    """Whether lines on *stream* can be drawn anew."""
-    try:
-        return stream.isatty() and os.environ.get("TERM") != "dumb"
-    except (AttributeError, ValueError):  # there is none, or it is closed
-        return False
 
 
 def duration(seconds: float) -> str:

@@ -252,9 +252,9 @@ class Remote:
             connection.connect()
         if self._aborted.is_set():  # it may not have seen this socket
             raise ConnectionAbortedError("it was ended here")
-        own = {"User-Agent": f"flowruns/{__version__}"}
+        own: dict[str, str | bytes] = {"User-Agent": f"flowruns/{__version__}"}
         if self._token:
-            own["Authorization"] = f"Bearer {self._token}"
+            own["Authorization"] = f"Bearer {self._token}".encode()
         if body is not None:
             own["Content-Type"] = "application/json"
         connection.request(method, self._address.path + target, body, {**own, **headers})

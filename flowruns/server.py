@@ -6,10 +6,9 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 from secrets import token_hex
 from types import FrameType
@@ -20,15 +19,13 @@ import uvicorn
 from flowruns.app import MakeApp, create_app
 from flowruns.datafile import Owner
 from flowruns.errors import PortTaken
+from flowruns.interrupts import ending
 from flowruns.protocol import Protocol
 from flowruns.settings import Settings
 from flowruns.store import Sources, Store
 
 log = logging.getLogger("flowruns")
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM]
-if sys.platform == "win32":
-    SIGNALS.append(signal.SIGBREAK)
 _BACKLOG = 2048
 _REACHED_AT = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # an address that is every address
 _LAST_WORD_SECONDS = 0.2
@@ -133,7 +130,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def stopped_by_signals(self) -> Iterator[None]:
-        """While entered, SIGINT and SIGTERM stop this server; a second one shortens the wait."""
+        """While entered, what ends a program stops this server; a second signal shortens the wait."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -142,7 +139,7 @@ class Server(uvicorn.Server):
             self.force_exit = self.should_exit
             self.should_exit = True
 
-        before = {number: signal.signal(number, stop) for number in SIGNALS}
+        before = {number: signal.signal(number, stop) for number in ending()}
         try:
             yield
         finally:
@@ -222,12 +219,24 @@ async def _serve(
                 instance=instance,
                 **sources,
             ) as store,
-            around(store, lambda: server.should_exit) if around else nullcontext(),
+            _within(around, store, lambda: server.should_exit) if around else nullcontext(),
         ):
             runs = await store.count()
             config.app = make_app(store, settings)
             server.end_news = store.end_news
             await server.serve(sockets=[listener])
+
+
+@asynccontextmanager
+async def _within(around: Around, store: Store, stops: Callable[[], bool]) -> AsyncIterator[None]:
+    """*around*, after whose failure to begin nothing is left of a new file."""
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(around(store, stops))
+        except BaseException:
+            store.discard()
+            raise
+        yield
 
 
 @contextmanager

@@ -6,14 +6,15 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.json import decode, encode
 
 from flowruns import __version__
-from flowruns.datafile import Owner, owner_of, real_path
-from flowruns.errors import CannotStop, DatabaseInUse, PortTaken
+from flowruns.datafile import Owner, is_hidden, owner_of, real_path
+from flowruns.errors import CannotStop, DatabaseInUse, DatabaseUnusable, PortTaken
 from flowruns.server import Running
 from flowruns.settings import MEMORY
 
@@ -83,8 +84,8 @@ def answers(owner: Owner) -> bool:
 
 
 def status(database: str) -> dict[str, object] | None:
-    """What is to be known of the server of *database*; None: nobody serves it."""
-    owner = owner_of(real_path(database))
+    """What is to be known of the server of *database*; None: nobody serves it. Raises DatabaseUnusable."""
+    owner = _owner(real_path(database))
     if owner is None:
         return None
     health = _health(owner) or {}
@@ -102,10 +103,10 @@ def status(database: str) -> dict[str, object] | None:
 def stop(database: str) -> Owner | None:
     """Ends the server of *database*, and says which it was, once it is gone; None: nobody serves it.
 
-    Raises CannotStop.
+    Raises CannotStop and DatabaseUnusable.
     """
     path = real_path(database)
-    owner = owner_of(path)
+    owner = _owner(path)
     if owner is None:
         return None
     try:
@@ -119,6 +120,13 @@ def stop(database: str) -> Owner | None:
         if time.monotonic() > deadline:
             raise CannotStop(f"pid {owner.pid} was told to stop, and has not within {_STOP_SECONDS:g} s")
         time.sleep(_LOOK_SECONDS)  # another process: nothing tells us
+    return owner
+
+
+def _owner(path: Path) -> Owner | None:
+    owner = owner_of(path)
+    if owner is None and is_hidden(path):
+        raise DatabaseUnusable(f"{path.name}.lock cannot be read: another user may serve {path}")
     return owner
 
 

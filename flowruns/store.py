@@ -170,6 +170,10 @@ class Store:
                 yield change
             after = changes.position
 
+    def discard(self) -> None:
+        """Has the file removed once it is closed, if this store has made it."""
+        self._database.discard()
+
     def end_news(self) -> None:
         """Ends everybody's wait for changes, for good."""
         self._news.end()

@@ -166,7 +166,8 @@ class _Loading:
         if self._refused:
             faults = "1 fault" if self._faults == 1 else f"{self._faults} faults"
             lines = "1 line" if self._invalid == 1 else f"{self._invalid} lines"
-            raise InputRefused(f"{faults} in {lines} of {self._runs}; nothing was imported")
+            cure = "; give one JSON object a line" if self._invalid == self._runs else ""
+            raise InputRefused(f"{faults} in {lines} of {self._runs}; nothing was imported{cure}")
         return Loaded(self._told[True], self._told[False], self._told[None], self._invalid)
 
     @property

@@ -16,6 +16,7 @@ import pytest
 import flowruns.server
 from flowruns import __version__
 from flowruns.cli import main
+from flowruns.interrupts import ending
 from flowruns.server import running
 from flowruns.settings import DEFAULTS, Settings
 from tests.conftest import RUNS
@@ -218,7 +219,9 @@ def test_refusal_of_a_database_is_one_line_from_a_process_too(tmp_path: Path, ma
         (["--log-level", "loud"], "--log-level"), (["--cors-origin", "*"], "--cors-origin"),
         (["--cors-origin", "portal.example"], "--cors-origin"), (["--cors-origin", "null"], "--cors-origin"),
         (["--cors-origin", "https://portal.example/"], "--cors-origin"),
-        (["--cors-origin", "https://portal.example/\n"], "--cors-origin"),
+        (["--cors-origin", "https://portal.example/\n"], "--cors-origin"), (["--port", "abc"], "not a valid number"),
+        (["--allow-host", "a,b"], "--allow-host"), (["b\udcff.db"], "'b\\udcff.db' is not UTF-8"),
+        (["get", "b\udcff"], "set PYTHONUTF8=1"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_exit_2_and_one_line_that_names_it(
@@ -254,6 +257,20 @@ def test_address_is_listened_on_with_a_token_or_when_told_or_on_loopback(
     with listening() as port:
         assert main([":memory:", *args, "--port", str(port)]) == 3  # it has come as far as that
     assert str(port) in one_line(capfd.readouterr().err)
+
+
+@pytest.mark.parametrize("args", [["--help"], ["ls", "--help"], ["--version"], ["status"], ["status", "--json"]])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
+def test_output_that_is_lost_is_exit_1_and_one_line(tmp_path: Path, args: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run([*COMMAND, *args], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (run.returncode, "standard output cannot be written" in one_line(run.stderr)) == (1, True)
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="the address is of IPv6")
+def test_address_of_ipv6_may_have_its_brackets(tmp_path: Path) -> None:
+    with serving(tmp_path, ":memory:", "--host", "[::1]") as server:
+        assert server.url.startswith("http://[::1]:")
 
 
 def test_wrong_usage_is_one_line_from_a_process_too(tmp_path: Path) -> None:
@@ -299,15 +316,15 @@ def test_options_are_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     args = "runs.db --host ::1 --port 9 --token secret=7 --max-body 1KiB --lock-timeout 0.5 --synchronous normal"
     args += (
         " --max-connections 3 --max-streams 2 --max-head 2KiB --head-timeout 4 --body-timeout 5 --idle-timeout 6"
-        " --allow-host a --cors-origin http://b"
+        " --allow-host a --cors-origin http://b --anonymous"
     )
     assert main(args.split()) == 0
     assert served == [
         Settings(),
         Settings(
-            database="runs.db", host="::1", port=9, tokens={"secret": 7}, max_body=1024, lock_timeout=0.5,
-            synchronous="normal", max_connections=3, max_streams=2, max_head=2048, head_timeout=4.0, body_timeout=5.0,
-            idle_timeout=6.0, allow_hosts=frozenset({"a"}), cors_origins=frozenset({"http://b"}),
+            database="runs.db", host="::1", port=9, tokens={"secret": 7}, anonymous=True, max_body=1024,
+            lock_timeout=0.5, synchronous="normal", max_connections=3, max_streams=2, max_head=2048, head_timeout=4.0,
+            body_timeout=5.0, idle_timeout=6.0, allow_hosts=frozenset({"a"}), cors_origins=frozenset({"http://b"}),
         ),
     ]  # fmt: skip
     for field in DEFAULTS.__struct_fields__:  # each has an option
@@ -395,12 +412,14 @@ def test_option_goes_before_the_environment(
     [
         (["--token", "secret=7"], {}, None),
         (["--token", " secret = 7 "], {}, None),
+        (["--token", "geheimé=1", "--token", "secret=7"], {}, None),
         (["--token", "x=1", "--token", "secret=7"], {}, None),
         (["--token", "secret=7", "--token", "secret=07"], {}, None),
         ([], {"FLOWRUNS_TOKENS": "x=1,secret=7,"}, None),
         (["--token", "x=1"], {"FLOWRUNS_TOKENS": "secret=7"}, None),
         (["--token", "@tokens"], {}, None),
         (["--token", "-"], {}, "x=1\n\nsecret=7\n"),
+        ([], {"FLOWRUNS_TOKENS": "y=2, @tokens"}, None),
     ],
 )
 def test_token_is_taken_from(tmp_path: Path, args: list[str], env: dict[str, str], stdin: str | None) -> None:
@@ -454,6 +473,15 @@ def test_stdin_without_a_token_is_exit_2(tmp_path: Path, stdin: str) -> None:
     assert "S3CRET" not in one_line(said)
 
 
+def test_hosts_and_origins_come_from_the_environment_as_tokens_do(tmp_path: Path) -> None:
+    env = {"FLOWRUNS_ALLOW_HOST": "a.example, b.example", "FLOWRUNS_CORS_ORIGIN": "https://a.example,https://b.example"}
+    with serving(tmp_path, ":memory:", env=env) as server:
+        for name in ("a", "b"):
+            with Wire(server.url) as wire:
+                wire.send(request("GET", RUNS, None, f"Origin: https://{name}.example", host=f"{name}.example"))
+                assert wire.reply().status == 200
+
+
 # Signals
 
 
@@ -468,7 +496,7 @@ def _locked(path: Path) -> Iterator[None]:
         connection.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [one for one in ending() if os.name != "nt"])
 def test_signal_lets_requests_in_flight_finish(tmp_path: Path, number: signal.Signals) -> None:
     with serving(tmp_path, "runs.db") as server, Wire(server.url) as idle, Wire(server.url) as wire:
         with _locked(tmp_path / "runs.db"):

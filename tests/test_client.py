@@ -270,8 +270,9 @@ def test_wrong_names_are_found_before_anything_is_asked(runs: Flowruns, client: 
 
 
 def test_token_is_sent_and_never_said(make: Make) -> None:
-    with testing.serve(tokens={"secret": 7}) as runs:
+    with testing.serve(tokens={"secret": 7, "sécret🔑": 8}) as runs:
         assert put(make(runs.url, "secret"), "a1").created_by == 7
+        assert put(make(runs.url, "sécret🔑"), "a2").created_by == 8
         client = make(runs.url, "wrong")
         with pytest.raises(Refused) as refusal:
             client.get("a1")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -156,11 +157,32 @@ def test_filters_have_the_names_of_the_api_and_those_of_options(filled: Path) ->
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
-def test_output_that_is_full_is_told_in_one_line(filled: Path) -> None:
+@pytest.mark.parametrize("command", ["export", "check", "prune --older-than 1d --dry-run", "vacuum", "ls"])
+def test_output_that_is_full_is_told_in_one_line(filled: Path, command: str) -> None:
     with Path("/dev/full").open("w") as full:
-        run = subprocess.run([*COMMAND, "export"], cwd=filled, stdout=full, stderr=subprocess.PIPE, text=True)
+        run = subprocess.run([*COMMAND, *command.split()], cwd=filled, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (run.returncode, run.stderr.startswith("flowruns: standard output cannot be written: ")) == (1, True)
     assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell")
+def test_output_that_is_closed_is_no_fault(filled: Path) -> None:
+    for command in ("ls", "get gh-711446981", "export", "check"):
+        run = subprocess.run(
+            f"{shlex.join(COMMAND)} {command} >&-", shell=True, cwd=filled, stderr=subprocess.PIPE, text=True
+        )
+        assert "Traceback" not in run.stderr
+
+
+def test_database_is_not_written_over_by_what_is_made_of_it(filled: Path) -> None:
+    with serving(filled):
+        before = names(filled)
+        for args in (
+            "export -o flowruns.db-wal", "export -o flowruns.db.lock", "export -o ./flowruns.db",
+            "backup flowruns.db-shm", "backup --force flowruns.db", "backup :memory:", "backup -",
+        ):  # fmt: skip
+            assert done(filled, *args.split()).code == 2, args
+        assert names(filled) == before
 
 
 # Beside a server

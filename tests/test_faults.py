@@ -28,6 +28,7 @@ from tests.faults.databases import Small, full, held, leave_room, locked, mounte
 from tests.faults.streams import Follower, Place, Row
 from tests.processes import ended, serving
 from tests.streams import Event
+from tests.test_data_commands import done
 from tests.wire import RUN, Wire, heard, request
 
 
@@ -43,6 +44,23 @@ def test_nothing_acknowledged_is_lost_at_the_end() -> None:
 def test_full_disk_refuses_writes_until_there_is_room(small: Small) -> None:
     try:
         assert "0 lost" in full(2, seed=8, small=small)  # which draws little room, soon taken
+    except Impossible as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize(
+    "args", [[], ["serve", "runs.db", "--ready", "json"], ["prune", "-d", "runs.db", "--older-than", "1d"]]
+)
+def test_command_on_a_full_disk_is_one_line(args: list[str]) -> None:
+    try:
+        with mounted() as folder:
+            assert done(folder, "import", "-d", "runs.db", "-", stdin="").code == 0
+            leave_room(folder, 0)
+            run = done(folder, *args)
+            assert (run.code, run.stderr.count("\n"), "No space left" in run.stderr) == (5, 1, True), run.stderr
+            assert sorted(path.name for path in folder.iterdir()) == ["ballast", "runs.db"]
+            if "json" in args:
+                assert json.loads(run.stdout)["code"] == 5
     except Impossible as error:
         pytest.skip(str(error))
 

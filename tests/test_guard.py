@@ -36,7 +36,7 @@ async def store() -> AsyncIterator[Store]:
 
 @pytest.fixture
 def make(store: Store) -> Make:
-    return lambda **settings: create_app(store, Settings(**settings))
+    return lambda **settings: create_app(store, Settings(anonymous=True, **settings))
 
 
 def origin(value: str) -> tuple[bytes, bytes]:

@@ -14,7 +14,7 @@ FLOORS = [
     {"store"},
     {"responses", "inputs", "meanings", "openapi", "transfer", "upkeep"},
     {"guard", "api", "feed", "web", "logs", "demo"},
-    {"app", "faults"},
+    {"app", "faults", "interrupts"},
     {"protocol", "server"},
     {
         "embed",
@@ -27,7 +27,6 @@ FLOORS = [
         "views",
         "asking",
         "progress",
-        "interrupts",
         "seeding",
     },
     {"cli", "control", "terminal", "data_commands", "config", "__main__", "testing"},

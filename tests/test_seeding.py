@@ -39,9 +39,12 @@ def test_seed_with_faults_is_exit_6_and_the_file_is_as_it_was(tmp_path: Path) ->
         "bad:4: body.flowType: Field required",
         "flowruns: 2 faults in 1 line of 4; nothing was imported",
     ]
+    assert names(tmp_path) == ["bad"]  # what was made for it is gone
+    (tmp_path / "a.db").touch()
     run = done(tmp_path, "a.db", "--port", "0", "--seed", "bad", "--ready", "json", "--log", "json")
     assert json.loads(run.stdout)["code"] == 6
     assert [json.loads(line)["level"] for line in run.stderr.splitlines()] == ["error"] * 3
+    assert names(tmp_path) == ["a.db", "bad"]
 
 
 @pytest.mark.parametrize("others", [["--exit-with-stdin"], ["--token", "-"]])

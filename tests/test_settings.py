@@ -1,5 +1,7 @@
 """The settings of one server."""
 
+from typing import Any
+
 import pytest
 
 from flowruns.settings import DEFAULTS, Settings
@@ -22,6 +24,35 @@ def test_printed_settings_show_the_rest() -> None:
     assert "database='x.db'" in shown
     assert "port=0" in shown
     assert "1 tokens" in shown
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"port": 99999}, "port: Expected `int` <= 65535"), ({"port": "abc"}, "port: Expected `int`"),
+        ({"max_body": "8MiB"}, "max_body: Expected `int`"), ({"lock_timeout": -1}, "lock_timeout"),
+        ({"max_connections": 0}, "max_connections"), ({"synchronous": "off"}, "synchronous: Invalid enum value"),
+        ({"tokens": {"S3CRET": "x"}}, "tokens: Expected `int`"),
+        ({"tokens": ["S3CRET=1"]}, "tokens: Expected `object`"), ({"database": None}, "database: Expected `str`"),
+        ({"tokens": {"S3CR T": 1}}, "tokens: Expected `str` matching"),
+        ({"host": "0.0.0.0"}, "host '0.0.0.0' lets others in"), ({"host": ""}, "lets others in"),
+    ],
+)  # fmt: skip
+def test_value_that_cannot_be_is_refused_without_its_secret(fields: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=named) as refusal:
+        Settings(**fields)
+    assert "S3CR" not in str(refusal.value)
+
+
+def test_who_is_let_in_is_said_or_is_on_this_machine() -> None:
+    for host in ("127.0.0.1", "127.7.7.7", "::1", "LocalHost"):
+        assert Settings(host=host).tokens == {}
+    assert Settings(host="0.0.0.0", anonymous=True).anonymous
+    assert Settings(host="0.0.0.0", tokens={"t": 7}).tokens == {"t": 7}
+
+
+def test_lists_of_hosts_and_origins_are_sets() -> None:
+    assert Settings(allow_hosts=["a", "a"]).allow_hosts == {"a"}  # type: ignore[arg-type]  # which programs do
 
 
 def test_settings_are_frozen() -> None:
