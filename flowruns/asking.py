@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import click
 from click.core import ParameterSource
@@ -14,7 +13,7 @@ from flowruns.filters import FILTERS, Filter, TagPair, where
 from flowruns.local import Local
 from flowruns.models import FlowType, Instant, Slug, Word
 from flowruns.parameters import files, token_lines
-from flowruns.remote import Remote, Runs
+from flowruns.remote import Remote, Runs, address
 from flowruns.settings import TOKEN
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,12 +56,9 @@ class Url(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """*value*, if it is one."""
         try:
-            address = urlsplit(value)
-            good = address.scheme in ("http", "https") and address.hostname and address.port != 0 and not address.query
-        except ValueError:  # the port
-            good = False
-        if not good or not re.fullmatch(r"[\x21-\x7e]+", value):
-            self.fail(f"{value!r} is no address of a server: give for example http://127.0.0.1:8000", param, ctx)
+            address(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
         return str(value)
 
 

@@ -5,6 +5,8 @@ import time
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing, closing
+from functools import partial
+from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
@@ -13,12 +15,14 @@ from msgspec.json import decode, encode
 
 from flowruns.errors import NotFound, Refused
 from flowruns.models import FlowRun, RunPost, RunPut
-from flowruns.remote import Remote
+from flowruns.remote import Event, Remote
 from flowruns.values import Run, body, plain, query
 
 T = TypeVar("T")
+Order = Literal["desc", "asc"]
 
 _PRECONDITION_FAILED = 412
+_MOST_TRIES = 100  # of an update: so often nobody is late by chance
 
 
 class Page(NamedTuple):
@@ -70,12 +74,12 @@ class Client:
         """Ends what another thread waits for, by Unreachable. Nothing more can be asked."""
         self._remote.abort()
 
-    def runs(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[Run]:
+    def runs(self, *, limit: int | None = None, order: Order = "desc", **filters: Any) -> Generator[Run]:
         """The runs that fit *filters*, at most *limit*, the newest first: each that was there when it began, once."""
         for page in self.pages(limit=limit, order=order, **filters):
             yield from page.runs
 
-    def pages(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Generator[Page]:
+    def pages(self, *, limit: int | None = None, order: Order = "desc", **filters: Any) -> Generator[Page]:
         """Those runs in pages; at least one page."""
         for page in self._remote.pages(limit=limit, order=order, **_chosen(filters)):
             yield Page([self._run(doc) for doc in page.docs], page.total)
@@ -97,14 +101,17 @@ class Client:
         NotFound.
         """
         given = body(RunPut, fields)
-        while True:
+        for last in [False] * (_MOST_TRIES - 1) + [True]:
             doc, etag = self._remote.tagged(id)
+            if etag is None or not etag.startswith('"'):
+                raise Refused(f"{self._remote.url} tells no strong ETag, without which an update may undo others", 200)
             merged = {**self._decoded(doc, dict[str, Raw]), **given}
             try:
                 return self._run(self._remote.put(id, encode(merged), etag))
             except Refused as error:
-                if error.status != _PRECONDITION_FAILED:
+                if error.status != _PRECONDITION_FAILED or last:
                     raise
+        raise AssertionError  # the last try has returned or raised
 
     def delete(self, id: str) -> None:
         """Deletes the run. Raises NotFound."""
@@ -115,13 +122,19 @@ class Client:
         it is not there or gets deleted, and TimeoutError after *timeout* seconds.
         """
         phases = {phase} if isinstance(phase, str) else phase
-        with closing(self._watch(id, None, timeout, {})) as changes:
+        until = _until(timeout)
+
+        def fits(run: Run) -> bool:
+            return run.end_time is not None if phases is None else run.phase in phases
+
+        if fits(run := self.get(id)):
+            return run
+        with closing(self._changes(self._remote.states(id, until))) as changes:
             for change in changes:
                 if change.kind == "deleted":
                     raise NotFound(id)
-                run = change.run
-                if run and (run.end_time is not None if phases is None else run.phase in phases):
-                    return run
+                if change.run and fits(change.run):
+                    return change.run
         wanted = "has not ended" if phases is None else f"is not {' or '.join(sorted(phases))}"
         raise TimeoutError(f"the run {id!r} {wanted} within {timeout} s")
 
@@ -132,13 +145,13 @@ class Client:
         number *after*, where it is given. For ever, or for *timeout* seconds; a server that goes is waited for.
         Raises NotFound.
         """
-        return self._watch(id, after, timeout, _chosen(filters))
+        chosen = _chosen(filters)
+        if id is not None and chosen:
+            raise TypeError("a filter chooses among all runs: give it, or an id")
+        return self._changes(self._remote.watch(id, after=after, until=_until(timeout), **chosen))
 
-    def _watch(
-        self, id: str | None, after: int | None, timeout: float | None, chosen: dict[str, list[str]]
-    ) -> Generator[Change]:
-        until = None if timeout is None else time.monotonic() + timeout
-        for event in self._remote.watch(id, after=after, until=until, **chosen):
+    def _changes(self, events: Iterator[Event]) -> Generator[Change]:
+        for event in events:
             match event.kind:
                 case "run":
                     run = self._run(event.data)
@@ -162,16 +175,18 @@ class AsyncClient:
     """`Client` for event loops: the same methods, to be awaited, or, where they give many, iterated. `async with` or
     `aclose` closes it.
 
-    Each question goes to a thread of its own, and to a connection that no other one uses meanwhile; who is cancelled
-    ends both.
+    Whatever is asked at the same time has a connection each, and a thread that alone uses it; who is cancelled ends
+    both.
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        self._url, self._token = url, token
-        self._idle: list[Client] = []
+        self._make = partial(_Worker, url, token)
+        self._name = repr(Client(url, token))
+        self._idle: list[_Worker] = []
+        self._closed = False
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._url}>"
+        return self._name.replace("<", "<Async", 1)
 
     async def __aenter__(self) -> Self:
         return self
@@ -180,18 +195,19 @@ class AsyncClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Closes the connections that nobody uses; the next question opens another one."""
+        """Closes the connections, those in use as soon as they are not."""
+        self._closed = True
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop().end()
 
-    async def runs(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> AsyncGenerator[Run]:
+    async def runs(self, *, limit: int | None = None, order: Order = "desc", **filters: Any) -> AsyncGenerator[Run]:
         """As `Client.runs`."""
         async with aclosing(self.pages(limit=limit, order=order, **filters)) as pages:
             async for page in pages:
                 for run in page.runs:
                     yield run
 
-    def pages(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> AsyncGenerator[Page]:
+    def pages(self, *, limit: int | None = None, order: Order = "desc", **filters: Any) -> AsyncGenerator[Page]:
         """As `Client.pages`."""
         return self._each(lambda client: client.pages(limit=limit, order=order, **filters))
 
@@ -232,34 +248,58 @@ class AsyncClient:
         return self._each(lambda client: client.watch(id, after=after, timeout=timeout, **filters))
 
     async def _asked(self, ask: Callable[[Client], T]) -> T:
-        client = self._idle.pop() if self._idle else Client(self._url, self._token)
-        told = _on_thread(lambda: ask(client))
+        worker = self._idle.pop() if self._idle else self._make()
+        told = worker.ask(ask)
         try:
-            outcome = await asyncio.wrap_future(told)
-        except asyncio.CancelledError:
-            _end(told, client, client.close)
-            raise
-        except BaseException:
-            self._idle.append(client)
-            raise
-        self._idle.append(client)
-        return outcome
+            return await asyncio.wrap_future(told)
+        finally:
+            if told.done() and not self._closed:
+                self._idle.append(worker)
+            else:
+                worker.end()
 
     async def _each(self, ask: Callable[[Client], Generator[T]]) -> AsyncGenerator[T]:
-        client = Client(self._url, self._token)
-        given = ask(client)
-
-        def close() -> None:
-            given.close()
-            client.close()
-
-        told: Future[T | None] = Future()
-        told.set_result(None)
+        worker = self._make()
         try:
-            while (one := await asyncio.wrap_future(told := _on_thread(lambda: next(given, None)))) is not None:
-                yield one
+            given = await asyncio.wrap_future(worker.ask(ask))
+            try:
+                while (one := await asyncio.wrap_future(worker.ask(lambda client: next(given, None)))) is not None:
+                    yield one
+            finally:
+                worker.ask(lambda client: given.close())
         finally:
-            _end(told, client, close)
+            worker.end()
+
+
+class _Worker:
+    """A client, and the thread that alone uses it."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        self._client = Client(url, token)
+        self._asked: SimpleQueue[tuple[Future[Any], Callable[[Client], Any]] | None] = SimpleQueue()
+        # A daemon: a program that forgets to close what it follows ends all the same.
+        Thread(target=self._work, name="flowruns-client", daemon=True).start()
+
+    def ask(self, function: Callable[[Client], T]) -> "Future[T]":
+        """What *function* gives or raises, once those before it have."""
+        told: Future[T] = Future()
+        told.set_running_or_notify_cancel()  # whoever waits may go, but the thread goes on
+        self._asked.put((told, function))
+        return told
+
+    def end(self) -> None:
+        """Ends what waits for an answer, and, after what was asked before, the thread."""
+        self._client.abort()
+        self._asked.put(None)
+
+    def _work(self) -> None:
+        with self._client:
+            while (one := self._asked.get()) is not None:
+                told, function = one
+                try:
+                    told.set_result(function(self._client))
+                except BaseException as error:
+                    told.set_exception(error)
 
 
 class _Deleted(Struct):
@@ -273,23 +313,5 @@ def _chosen(filters: dict[str, Any]) -> dict[str, list[str]]:
     return chosen
 
 
-def _on_thread(function: Callable[[], T]) -> "Future[T]":
-    """What *function* gives or raises, called on a thread of its own."""
-    told: Future[T] = Future()
-    told.set_running_or_notify_cancel()  # whoever waits may go, but the thread goes on
-
-    def perform() -> None:
-        try:
-            told.set_result(function())
-        except BaseException as error:
-            told.set_exception(error)
-
-    # A daemon: a program that forgets to close what it follows ends all the same.
-    Thread(target=perform, name="flowruns-client", daemon=True).start()
-    return told
-
-
-def _end(told: "Future[Any]", client: Client, close: Callable[[], None]) -> None:
-    """Ends what the thread of *told* waits for; once it has, by that thread, all is closed."""
-    client.abort()
-    told.add_done_callback(lambda _: close())
+def _until(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout

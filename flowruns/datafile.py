@@ -166,7 +166,7 @@ def real_path(name: str | Path) -> Path:
     """
     try:
         return Path(name).expanduser().resolve()
-    except (OSError, RuntimeError) as error:  # links in a circle; nobody of that name
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle; nobody of that name; a null byte
         raise DatabaseUnusable(f"{name} cannot be used: {error}") from None
 
 

@@ -1,6 +1,7 @@
 """The runs of a server, asked for over HTTP: documents as they are stored, and their changes."""
 
 import http.client
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,16 +10,17 @@ from math import inf
 from selectors import EVENT_READ, DefaultSelector
 from threading import Event as Flag
 from typing import Any, NamedTuple, Protocol, Self
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from msgspec import DecodeError, Raw, Struct
 from msgspec.json import decode
 
 from flowruns import __version__
-from flowruns.errors import Busy, Fault, NotFound, Refused, Unreachable
+from flowruns.errors import Busy, Fault, NotFound, Refused, Unreachable, one_line
 from flowruns.paging import LARGEST_PAGE
-from flowruns.settings import RUNS
+from flowruns.settings import RUNS, TOKEN
 
+EVENTS, JSON = "text/event-stream", "application/json"
 Filters = Mapping[str, Any]  # query parameters of a page: one value, or a list of them
 Headers = Mapping[str, str]
 
@@ -26,6 +28,7 @@ NO_HEADERS: Headers = {}
 
 _TIMEOUT = 30.0  # seconds that an answer may take
 _SILENCE = 45.0  # seconds that a stream may be silent: it says something every 15
+_GATEWAYS = (502, 503, 504)  # what something before a server answers in its place
 _PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds before a stream is asked for again
 
 
@@ -84,17 +87,19 @@ class Runs(Protocol):
 
 class Remote:
     """The runs of the server at *url*, as it sends them. One connection is kept and used again, by one thread at a
-    time; each stream has one of its own.
+    time; each stream has one of its own. Raises ValueError at a *url* or a *token* that is none.
 
     Every method may raise Unreachable and Refused.
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        self.url = url.rstrip("/").removesuffix(RUNS)
+        self._address = address(url.rstrip("/").removesuffix(RUNS))
+        self.url = self._address.geturl()
+        if token is not None and not re.fullmatch(TOKEN, token):  # it is not repeated: it is a secret
+            raise ValueError("a token has no spaces")
         self._token = token
-        self._address = urlsplit(self.url)
         self._connection: http.client.HTTPConnection | None = None
-        self._in_use: set[http.client.HTTPConnection] = set()
+        self._in_use: set[socket.socket] = set()
         self._aborted = Flag()
 
     @property
@@ -115,15 +120,16 @@ class Remote:
             self._connection = None
 
     def abort(self) -> None:
-        """Ends whatever another thread waits for, by Unreachable; nothing more can be asked."""
+        """Ends whatever answer another thread waits for, by Unreachable; nothing more can be asked."""
         self._aborted.set()
-        for connection in list(self._in_use):
-            if connection.sock is not None:
-                with suppress(OSError):  # it has just ended
-                    connection.sock.shutdown(socket.SHUT_RDWR)
+        for used in list(self._in_use):
+            with suppress(OSError):  # it has just ended
+                used.shutdown(socket.SHUT_RDWR)
 
     def pages(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[Page]:
         """The runs that fit *filters*, at most *limit*, in pages; at least one page."""
+        if limit is not None and limit < 1:
+            raise ValueError("limit is 1 or more, or None: all")
         left, cursor = limit, ""
         while True:
             size = LARGEST_PAGE if left is None else min(left, LARGEST_PAGE)
@@ -166,25 +172,29 @@ class Remote:
         on, the present state of *id* first. It waits for a server that goes, and resumes where it was. It ends at
         *until*, in monotonic seconds.
         """
+        return resuming(lambda position: self.stream(id, position, filters, until), after, until, self._rest)
 
-        def stream(position: int | None) -> Iterator[Event]:
-            return self.stream(id, position, filters, until)
-
-        return resuming(stream, after, until, self._aborted.wait)
+    def states(self, id: str, until: float | None = None) -> Iterator[Event]:
+        """The states of the run *id*, the present one first, also where the server, or its database, is another by
+        then; a server that goes is waited for from the beginning. It ends at *until*, in monotonic seconds.
+        """
+        return resuming(lambda position: self.stream(id, None, {}, until), None, until, self._rest, opened=True)
 
     def stream(
         self, id: str | None, after: int | None, filters: Filters, until: float | None = None
     ) -> Iterator[Event]:
         """One stream of changes, until the server ends it, or at *until*."""
-        connection = self._connect(min(_SILENCE, _left(until)))
-        with closing(connection), self._used(connection):
-            headers = {"Accept": "text/event-stream"} | ({} if after is None else {"Last-Event-ID": str(after)})
+        with closing(self._connect(min(_SILENCE, _left(until)))) as connection:
+            headers = {"Accept": EVENTS} | ({} if after is None else {"Last-Event-ID": str(after)})
             try:
-                answer = self._request(connection, "GET", _path(id) + _query(filters), None, headers)
-                with answer:
-                    if answer.status != 200:
-                        raise self._refusal(answer, answer.read(), id)
-                    yield from events(_lines(connection, answer, until))
+                with self._used(connection) as used:
+                    answer = self._request(connection, "GET", _path(id) + _query(filters), None, headers)
+                    with answer:
+                        if answer.status != 200:
+                            raise self._refusal(answer, answer.read(), id)
+                        if _media_type(answer) != EVENTS:
+                            raise self._stranger(200)
+                        yield from events(_lines(used, answer, until))
             except (OSError, http.client.HTTPException) as error:
                 if not _left(until):
                     return
@@ -220,6 +230,8 @@ class Remote:
                 raise
             if answer.status >= 300:
                 raise self._refusal(answer, content, id)
+            if answer.status != 204 and _media_type(answer) != JSON:
+                raise self._stranger(answer.status)
             return Tagged(content, answer.headers["ETag"])
 
     def _kept(self) -> http.client.HTTPConnection | None:
@@ -237,21 +249,26 @@ class Remote:
         return kind(self._address.hostname or "", self._address.port, timeout=timeout)
 
     @contextmanager
-    def _used(self, connection: http.client.HTTPConnection) -> Iterator[None]:
-        """While entered, `abort` ends what *connection* waits for."""
-        self._in_use.add(connection)
+    def _used(self, connection: http.client.HTTPConnection) -> Iterator[socket.socket]:
+        """The socket of *connection*. While entered, `abort` ends what it waits for."""
+        if connection.sock is None:
+            connection.connect()
+        used: socket.socket = connection.sock  # which forgets it where the answer is its last
+        self._in_use.add(used)
         try:
-            yield
+            if self._aborted.is_set():  # it may not have seen this one
+                raise ConnectionAbortedError("it was ended here")
+            yield used
         finally:
-            self._in_use.discard(connection)
+            self._in_use.discard(used)
+
+    def _rest(self, seconds: float) -> None:
+        if self._aborted.wait(seconds):
+            raise Unreachable(f"{self.url}: it was ended here")
 
     def _request(
         self, connection: http.client.HTTPConnection, method: str, target: str, body: bytes | None, headers: Headers
     ) -> http.client.HTTPResponse:
-        if connection.sock is None:
-            connection.connect()
-        if self._aborted.is_set():  # it may not have seen this socket
-            raise ConnectionAbortedError("it was ended here")
         own: dict[str, str | bytes] = {"User-Agent": f"flowruns/{__version__}"}
         if self._token:
             own["Authorization"] = f"Bearer {self._token}".encode()
@@ -262,12 +279,14 @@ class Remote:
 
     def _unreachable(self, error: Exception) -> Unreachable:
         why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-        return Unreachable(f"{self.url} cannot be reached: {why}")
+        return Unreachable(one_line(f"{self.url} cannot be reached: {why}"))
 
     def _refusal(self, answer: http.client.HTTPResponse, body: bytes, id: str | None) -> Exception:
         try:
             faults = tuple(Fault(one.loc, one.msg, one.type) for one in decode(body, type=_Faults).detail)
         except DecodeError:
+            if answer.status in _GATEWAYS:
+                return Busy(f"{self.url} answers {answer.status}: what is behind it is away", answer.status)
             return self._stranger(answer.status)
         if id is not None and (answer.status == 404 or answer.status == 422):  # 422: no run can have that id
             return NotFound(id)
@@ -284,13 +303,25 @@ def _left(until: float | None) -> float:
     return inf if until is None else max(0.0, until - time.monotonic())
 
 
-def _lines(
-    connection: http.client.HTTPConnection, answer: http.client.HTTPResponse, until: float | None
-) -> Iterator[bytes]:
+def address(url: str) -> SplitResult:
+    """The parts of the *url* of a server. Raises ValueError, whose message names the cure."""
+    with suppress(ValueError):  # of the port
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.query
+        if good and re.fullmatch(r"[\x21-\x7e]+", url):
+            return parts
+    raise ValueError(f"{url!r} is no address of a server: give for example http://127.0.0.1:8000")
+
+
+def _media_type(answer: http.client.HTTPResponse) -> str:
+    return answer.headers.get_content_type()
+
+
+def _lines(used: socket.socket, answer: http.client.HTTPResponse, until: float | None) -> Iterator[bytes]:
     """The lines of *answer* as they come, until it ends, or at *until*. Raises TimeoutError after a long silence."""
     while left := _left(until):
-        if until is not None and connection.sock is not None:
-            connection.sock.settimeout(min(_SILENCE, left))
+        if until is not None:
+            used.settimeout(min(_SILENCE, left))
         if not (line := answer.readline()):
             return
         yield line
@@ -313,8 +344,11 @@ class _Faults(Struct):
 
 
 def _said(faults: Sequence[Fault]) -> str:
-    """*faults* in one line; those of a query say of which parameter."""
-    return "; ".join(f"{one.loc[1]}: {one.msg}" if one.loc[:1] == ("query",) else one.msg for one in faults)
+    """*faults* in one line; those of a query or a body say of what."""
+    return "; ".join(
+        f"{'.'.join(map(str, one.loc[1:]))}: {one.msg}" if one.loc[0] in ("query", "body") and one.loc[1:] else one.msg
+        for one in faults
+    )
 
 
 def _path(id: str | None) -> str:
@@ -331,22 +365,26 @@ def resuming(
     after: int | None,
     until: float | None = None,
     rest: Callable[[float], object] = time.sleep,
+    *,
+    opened: bool = False,
 ) -> Iterator[Event]:
     """What streams tell for ever, or until *until*, in monotonic seconds: *stream* begins one, after a number; when it
     ends, the next begins where it was, after a *rest*.
 
-    Raises what the first one raises before it is open, and NotFound or Refused of a later one.
+    Raises what the first one raises before it is open, unless one was *opened* before, and NotFound or Refused of a
+    later one.
     """
-    position, pause, opened, lost = after, _PAUSE, False, False
+    position, pause, lost = after, _PAUSE, False
     while _left(until):
         try:
             for event in stream(position):
                 position = position if event.position is None else event.position
                 if event.kind == "open":
-                    pause = _PAUSE
                     if opened and not lost:
                         continue  # nobody has missed it
                     opened, lost = True, False
+                elif event.kind:
+                    pause = _PAUSE  # a server that begins, but tells nothing, may never come to it
                 if event.kind:
                     yield event
         except (Unreachable, Busy):
@@ -370,7 +408,7 @@ def events(lines: Iterator[bytes]) -> Iterator[Event]:
         field, _, value = line.rstrip(b"\r\n").partition(b":")
         value = value.removeprefix(b" ")
         if field == b"id":
-            position = int(value) if value.isdigit() else position
+            position = int(value) if re.fullmatch(rb"\d{1,18}", value) else position
         elif field == b"event":
             kind = value.decode(errors="replace")
         elif field == b"data":

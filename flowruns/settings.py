@@ -19,7 +19,7 @@ _Port = Annotated[int, Meta(ge=0, le=65535)]
 _Token = Annotated[str, Meta(pattern=rf"\A{TOKEN}\Z")]
 _UserId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 _Size = Annotated[int, Meta(ge=0)]
-_Seconds = Annotated[float, Meta(ge=0)]
+_Seconds = Annotated[float, Meta(ge=0, le=3600)]
 
 
 class Settings(Struct, frozen=True, kw_only=True):

@@ -46,6 +46,7 @@ def _every_fault(body: bytes, kind: Any, first: ValidationError) -> list[Fault]:
 def text_in(body: bytes, name: str) -> str | None:
     """The text *name* of a *body* that was refused; None: there is none."""
     try:
+        body.decode()
         value = (_as(dict[str, Raw], Raw(body)) or {}).get(name)
         return None if value is None else _as(str, value)
     except _NOT_JSON:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
 
@@ -22,8 +23,7 @@ class Run(FlowRun, kw_only=True):
 
 def plain(run: FlowRun) -> Run:
     """*run* with plain values: what a float does not hold is what `json` makes of it."""
-    # By json, as msgspec refuses such numbers.
-    return Run(**{**asdict(run), "args": json.loads(bytes(run.args)), "outputs": json.loads(bytes(run.outputs))})
+    return Run(**{**asdict(run), "args": _value(run.args), "outputs": _value(run.outputs)})
 
 
 def body(type: type[RunPost | RunPut], given: Mapping[str, Any]) -> dict[str, Raw]:
@@ -40,11 +40,11 @@ def check_fields(type: type[RunPost | RunPut], names: Iterable[str]) -> None:
 
 
 def query(filters: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The *filters*, the query parameters of a page, one value or several each, as a query has them. Raises TypeError
-    at one that there is not, and ValueError.
+    """The *filters*, the query parameters of a page, one value or several each, as a query has them; None is no value,
+    and *tag* may be a dict. Raises TypeError at one that there is not, and ValueError.
     """
     _check(filters, [filter.name for filter in FILTERS], "there is no filter")
-    return [(name, _text(one)) for name, value in filters.items() if value is not None for one in _several(value)]
+    return [(name, text) for name, value in filters.items() if value is not None for text in _texts(name, value)]
 
 
 def as_tags(value: Any) -> Any:
@@ -52,12 +52,14 @@ def as_tags(value: Any) -> Any:
     return [{"key": key, "value": text} for key, text in value.items()] if isinstance(value, Mapping) else value
 
 
-def _several(value: Any) -> Iterable[Any]:
-    return value if isinstance(value, list | tuple | set | frozenset) else [value]
-
-
-def _text(value: Any) -> str:
-    return _time(value) if isinstance(value, datetime) else str(value)
+def _texts(name: str, value: Any) -> list[str]:
+    if name == "tag" and isinstance(value, Mapping):
+        value = [f"{key}:{text}" for key, text in value.items()]
+    several = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    texts = [_time(one) if isinstance(one, datetime) else str(one) for one in several]
+    if not texts:
+        raise ValueError(f"{name} has no values: leave it out, or give one")
+    return texts
 
 
 def _check(names: Iterable[str], known: list[str], complaint: str) -> None:
@@ -66,6 +68,18 @@ def _check(names: Iterable[str], known: list[str], complaint: str) -> None:
             near = get_close_matches(name.replace("_", ""), known, 1)
             cure = f"; is it {near[0]!r}?" if near else f", only {', '.join(known)}"
             raise TypeError(f"{complaint} {name!r}{cure}")
+
+
+def _value(value: Raw) -> Any:
+    # By json, as msgspec refuses numbers that a float does not hold.
+    return json.loads(bytes(value), parse_int=_integer)
+
+
+def _integer(digits: str) -> int | Decimal:
+    try:
+        return int(digits)
+    except ValueError:  # of so many digits Python makes none, as that would take long
+        return Decimal(digits)
 
 
 def _json(value: Any) -> Raw:

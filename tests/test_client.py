@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,32 @@ def client(runs: Flowruns, make: Make) -> Any:
     return make(runs.url)
 
 
+class Answering(http.server.BaseHTTPRequestHandler):
+    """What answers in the place of a flowruns."""
+
+    def answer(self, status: int, media_type: str, text: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", media_type)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def answering(kind: type[Answering]) -> Iterator[str]:
+    """The address of a server of that *kind*."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def put(client: Any, id: str, **fields: Any) -> Any:
     return client.put(id, **{"flowId": "deploy-web", "flowType": "automation", **fields})
 
@@ -130,9 +156,20 @@ def test_runs_are_walked_newest_first_and_filtered(runs: Flowruns, client: Any) 
     assert [run.id for run in client.runs(order="asc", limit=101)] == names[:101]
     assert [run.id for run in client.runs(phase=["failed", "running"])] == ["b", "a"]
     assert [run.id for run in client.runs(tag="env:a&b=c d", phase=None)] == ["a"]
+    assert [run.id for run in client.runs(tag={"env": "a&b=c d"})] == ["a"]
+    for wrong in ({"phase": []}, {"limit": 0}):
+        with pytest.raises(ValueError, match=r"phase has no values|limit is 1 or more"):
+            list(client.runs(**wrong))
     assert [run.id for run in client.runs(createdBy=7)] == ["b"]
     assert list(client.runs(createdAfter=datetime.now(UTC) + timedelta(hours=1))) == []
     assert [(len(page.runs), page.total) for page in client.pages(limit=1, flowId="deploy-web")] == [(1, 107)]
+
+
+def test_number_of_many_digits_hides_no_run(runs: Flowruns, client: Any) -> None:
+    digits = "7" * 5000  # of which Python makes no int
+    body = b'{"flowId":"f","flowType":"automation","args":{"n":%b}}' % digits.encode()
+    runs.client.put("/api/v1/flow-runs/a1", content=body, headers={"Content-Type": "application/json"})
+    assert str(next(iter(client.runs())).args["n"]) == digits
 
 
 # update
@@ -169,8 +206,11 @@ def test_update_that_somebody_was_before_is_made_again(runs: Flowruns, client: A
     put(client, "a1")
     runs.fail_next(412, method="PUT")
     assert client.update("a1", phase="running").phase == "running"
+    runs.fail_next(412, times=None, method="PUT")
+    with pytest.raises(Refused, match="The test asked for this answer"):
+        client.update("a1", phase="failed")
     assert [(one.headers.get("if-match"), one.status) for one in runs.requests.of("PUT")] == [
-        (None, 201), ('"1"', 412), ('"1"', 200),
+        (None, 201), ('"1"', 412), ('"1"', 200), *[('"2"', 412)] * 100,
     ]  # fmt: skip
 
 
@@ -191,8 +231,12 @@ def test_wait_gives_the_run_once_it_is_so(runs: Flowruns, client: Any) -> None:
 def test_wait_ends_with_its_time(runs: Flowruns, client: Any) -> None:
     runs.run("a1", phase="running")
     for phases, said in (("failed", "is not failed"), (("x", "failed"), "is not failed or x"), (None, "has not ended")):
-        with pytest.raises(TimeoutError, match=f"the run 'a1' {said} within 0.05 s"):
-            client.wait("a1", phases, timeout=0.05)
+        for seconds in (0.05, 0):
+            with pytest.raises(TimeoutError, match=f"the run 'a1' {said} within {seconds} s"):
+                client.wait("a1", phases, timeout=seconds)
+    assert client.wait("a1", "running", timeout=0).id == "a1"
+    with pytest.raises(NotFound):
+        client.wait("b1", timeout=0)
 
 
 def test_wait_for_a_run_that_goes_says_so(runs: Flowruns, client: Any) -> None:
@@ -215,12 +259,44 @@ def test_wait_goes_on_over_a_restart(path: Path, make: Make) -> None:
         found: list[Any] = []
         waiting = threading.Thread(target=lambda: found.append(client.wait("a1", "failed", timeout=SECONDS)))
         waiting.start()
-        while not runs.requests.of("GET", id="a1"):
+        while len(runs.requests.of("GET", id="a1")) < 2:  # it has the state, and waits for the next
             time.sleep(0.01)  # nothing tells us that the other thread has asked
     with testing.serve(path, port=port) as runs:
         runs.advance("a1", "failed")
         waiting.join()
     assert [run.phase for run in found] == ["failed"]
+
+
+def test_wait_sees_the_run_of_another_database_with_the_same_numbers(tmp_path: Path, make: Make) -> None:
+    with testing.serve(tmp_path / "b.db") as runs:
+        runs.run("a1", phase="failed")
+    with testing.serve(tmp_path / "a.db") as runs:
+        port = int(runs.url.rpartition(":")[2])
+        runs.run("a1", phase="running")
+        found: list[Any] = []
+        client = make(runs.url)
+        waiting = threading.Thread(target=lambda: found.append(client.wait("a1", "failed", timeout=SECONDS)))
+        waiting.start()
+        while len(runs.requests.of("GET", id="a1")) < 2:
+            time.sleep(0.01)  # nothing tells us that the other thread has asked
+    with testing.serve(tmp_path / "b.db", port=port):
+        waiting.join()
+    assert [run.phase for run in found] == ["failed"]
+
+
+def test_watch_goes_on_behind_a_proxy_whose_server_is_away(runs: Flowruns, make: Make) -> None:
+    docs = [runs.client.get(f"/api/v1/flow-runs/{runs.run(name).id}").text for name in ("a1", "b1")]
+    streams = [(200, f":\n\nid: {number}\nevent: run\ndata: {doc}\n\n") for number, doc in enumerate(docs)]
+    answers = [streams[0], (502, "<html>Bad Gateway</html>"), (503, "away"), streams[1]]
+
+    class Proxy(Answering):
+        def do_GET(self) -> None:
+            status, text = answers.pop(0)
+            self.answer(status, "text/event-stream" if status == 200 else "text/html", text)
+
+    with answering(Proxy) as url, closing(make(url).watch()) as changes:
+        assert [next(changes).id, next(changes).id] == ["a1", "b1"]
+    assert answers == []
 
 
 def test_watch_tells_what_changes(runs: Flowruns, client: Any) -> None:
@@ -248,7 +324,7 @@ def test_watch_ends_with_its_time(runs: Flowruns, client: Any) -> None:
 
 
 def test_every_fault_comes_with_its_place(client: Any) -> None:
-    with pytest.raises(Refused, match=r"String should match pattern .*; Field required") as refusal:
+    with pytest.raises(Refused, match=r"flowId: String should .*; tags.0.value: Field required") as refusal:
         client.put("a1", flowId="Deploy Web", phase="running", tags=[{"key": "env"}], flowType="automation")
     assert refusal.value.status == 422
     assert [fault.loc for fault in refusal.value.faults] == [("body", "flowId"), ("body", "tags", 0, "value")]
@@ -260,11 +336,12 @@ def test_wrong_names_are_found_before_anything_is_asked(runs: Flowruns, client: 
     for ask in (
         lambda: list(client.runs(fase="failed")),
         lambda: next(client.watch(flow_id="f")),
+        lambda: next(client.watch("a1", phase="failed")),
         lambda: client.put("a1", flow_id="f"),
         lambda: client.create(phase="running"),
         lambda: client.update("a1", createdBy=7),
     ):
-        with pytest.raises(TypeError, match="there is no filter|has no field"):
+        with pytest.raises(TypeError, match="there is no filter|has no field|chooses among all"):
             ask()
     assert list(runs.requests) == []
 
@@ -280,6 +357,15 @@ def test_token_is_sent_and_never_said(make: Make) -> None:
         assert "wrong" not in str(refusal.value) + repr(client)
 
 
+@pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://localhost", "http://localhost:abc", "http://a b"])
+def test_address_that_is_none_is_refused_at_once(url: str) -> None:
+    for kind in (Client, AsyncClient):
+        with pytest.raises(ValueError, match="give for example http://127.0.0.1:8000"):
+            kind(url)
+        with pytest.raises(ValueError, match="a token has no spaces"):
+            kind("http://localhost", "a\nb")
+
+
 def test_busy_server_is_told_from_one_that_is_not_there(runs: Flowruns, client: Any) -> None:
     runs.fail_next(503)
     with pytest.raises(Busy):
@@ -290,27 +376,23 @@ def test_busy_server_is_told_from_one_that_is_not_there(runs: Flowruns, client: 
 
 
 def test_what_is_no_run_is_refused(make: Make) -> None:
-    class Stranger(http.server.BaseHTTPRequestHandler):
+    class Stranger(Answering):
         def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b'{"id": "a1"}')
+            html = self.path.startswith("/html/")
+            self.answer(200, "text/html" if html else "application/json", '{"id": "a1"}\n\n')
 
-        def log_message(self, *args: Any) -> None:
-            pass
+        do_DELETE = do_GET
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Stranger) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            client = make(f"http://127.0.0.1:{server.server_port}")
-            with pytest.raises(Refused, match="sends what is no flow run: .* `flowId`"):
-                client.get("a1")
+    with answering(Stranger) as url:
+        client, html = make(url), make(f"{url}/html")
+        with pytest.raises(Refused, match="sends what is no flow run: .* `flowId`"):
+            client.get("a1")
+        for ask in (
+            lambda: list(client.runs()), lambda: next(client.watch()), lambda: html.get("a1"),
+            lambda: html.delete("a1"), lambda: next(html.watch("a1")),
+        ):  # fmt: skip
             with pytest.raises(Refused, match="is not a flowruns"):
-                list(client.runs())
-        finally:
-            server.shutdown()
-            thread.join()
+                ask()
 
 
 # Connections
@@ -357,6 +439,55 @@ async def test_who_is_cancelled_ends_its_thread_and_its_connection(runs: Flowrun
             await waiting
         end_of_threads()
         assert (await client.get("a1")).id == "a1"
+
+
+async def test_who_is_cancelled_in_the_middle_of_a_stream_ends_it(runs: Flowruns) -> None:
+    runs.run("a1", phase="running")
+    async with AsyncClient(runs.url) as client:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):  # in which it begins, or not: both end
+                await client.wait("a1", "failed")
+        end_of_threads()
+        async with aclosing(client.watch("a1")) as changes:
+            assert (await anext(changes)).id == "a1"  # so it has begun
+            waiting = asyncio.ensure_future(anext(changes))
+            await asyncio.sleep(0)  # now the thread has its question, too
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+        end_of_threads()
+
+
+async def test_question_that_outlives_the_client_leaves_nothing_open(runs: Flowruns) -> None:
+    runs.run("a1")
+    runs.delay(0.1)
+    client = AsyncClient(runs.url)
+    asked = asyncio.ensure_future(client.get("a1"))
+    while not len(runs.requests):  # noqa: ASYNC110  # nothing tells us that the thread has asked
+        await asyncio.sleep(0.01)
+    await client.aclose()
+    assert (await asked).id == "a1"
+    end_of_threads()
+
+
+def test_abort_ends_what_another_thread_watches(runs: Flowruns) -> None:
+    runs.run("a1")
+    client = Client(runs.url)
+    changes = client.watch("a1")
+    assert next(changes).id == "a1"
+    ended: list[Exception] = []
+
+    def watch() -> None:
+        try:
+            next(changes)
+        except Unreachable as error:
+            ended.append(error)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    client.abort()
+    watching.join(SECONDS)
+    assert len(ended) == 1
 
 
 async def test_who_stops_iterating_leaves_nothing_open(runs: Flowruns) -> None:

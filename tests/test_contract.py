@@ -463,7 +463,11 @@ class TestErrors:
         self, client: httpx.AsyncClient, body: Any, found: dict[tuple[str, ...], str]
     ) -> None:
         assert faults(await client.put(f"{RUNS}/a", json=body)) == found
-        for text, byte in ((b'{"id": "b"', 10), (b'{"flowId": 1, "id": "\xff"}', 21), (b'{"id": "b", "flowId": 1]', 23)):
+        for text, byte in (
+            (b'{"id": "b"', 10),
+            (b'{"flowId": 1, "id": "\xff"}', 21),
+            (b'{"id": "b", "flowId": 1]', 23),
+        ):
             broken = await client.put(f"{RUNS}/a", content=text, headers={"Content-Type": "application/json"})
             assert faults(broken) == {("body", byte): "json_invalid"}
 
