@@ -43,6 +43,13 @@ class Server:
     def status(self, id: str) -> int:
         return self._client.get(f"{RUNS}/{id}").status_code
 
+    def wait_for_seconds(self, count: int) -> None:
+        """Until the server's clock, which its answers tell in whole seconds, has gone on so often."""
+        for _ in range(count):
+            before = self._client.get("/health").headers["date"]
+            while self._client.get("/health").headers["date"] == before:
+                pass
+
     def clear(self) -> None:
         """Deletes all runs."""
         while items := self._client.get(RUNS).json()["items"]:

@@ -209,3 +209,39 @@ def test_the_focus_stays_on_a_job_that_is_folded(site: Server, page: Page) -> No
     page.get_by_role("button", name="deployubuntu").first.click()
     expect(page.locator(".gantt .step")).to_have_count(40)
     expect(page.get_by_role("button", name="deployubuntu").first).to_be_focused()
+
+
+def test_a_run_without_a_phase_is_told_as_that(own: Server, page: Page) -> None:
+    own.put("a", phase="running")
+    page.goto(f"{own.ui}runs/a")
+    expect(page.locator("#badge")).to_have_text("live")
+    own.put("a", phase=None)
+    expect(page.locator("#say")).to_have_text("The run is without a phase")
+
+
+def test_thousands_of_equal_keys_are_compared_at_once(own: Server, page: Page) -> None:
+    args = ",".join(['"a":1'] * 30_000)
+    for id in ("one", "other"):
+        own.put_bytes(id, b'{"flowId": "f", "flowType": "automation", "args": {%b}}' % args.encode())
+    page.goto(f"{own.ui}compare?a=one&b=other")
+    expect(page.locator("h2", has_text="args")).to_contain_text("no difference")
+
+
+def test_the_focus_stays_on_the_switch_of_a_comparison(own: Server, page: Page) -> None:
+    for id in ("one", "other"):
+        own.put(id, args={"n": 1})
+    page.goto(f"{own.ui}compare?a=one&b=other")
+    page.get_by_role("button", name="Only what differs").click()
+    expect(page.locator("tr.same")).to_contain_text("$.n")
+    expect(page.get_by_role("button", name="Only what differs")).to_be_focused()
+
+
+def test_a_compared_run_that_is_deleted_appears_when_it_is_made_again(own: Server, page: Page) -> None:
+    for id in ("one", "other"):
+        own.put(id, args={"n": 1})
+    page.goto(f"{own.ui}compare?a=one&b=other")
+    expect(page.locator("#badge")).to_have_text("live")
+    own.delete("other")
+    expect(page.get_by_role("heading", name="other was deleted")).to_be_visible()
+    own.put("other", args={"n": 2})
+    expect(page.locator("tr.changed")).to_contain_text("$.n")
