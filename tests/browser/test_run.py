@@ -245,3 +245,14 @@ def test_a_compared_run_that_is_deleted_appears_when_it_is_made_again(own: Serve
     expect(page.get_by_role("heading", name="other was deleted")).to_be_visible()
     own.put("other", args={"n": 2})
     expect(page.locator("tr.changed")).to_contain_text("$.n")
+
+
+def test_undo_saves_a_run_whose_delete_was_pressed_twice(own: Server, page: Page) -> None:
+    own.put("saved")
+    page.clock.install()
+    page.goto(f"{own.ui}runs/saved")
+    page.get_by_role("button", name="Delete").dblclick()
+    page.get_by_role("button", name="Undo").first.click()
+    page.clock.run_for(10_000)
+    expect(page.get_by_role("button", name="Undo")).to_have_count(0)
+    assert own.status("saved") == 200
