@@ -16,7 +16,7 @@ from tests.processes import serving
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-SECONDS = 300  # that a server may live: as long as all these tests
+SECONDS = 600  # that a server may live: as long as all these tests
 
 
 class Server:
