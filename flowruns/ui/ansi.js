@@ -1,8 +1,8 @@
-// ANSI escapes (ECMA-48, "SGR") to pieces of text with a style. All other escapes and control characters are dropped,
-// and so is what reverses text (Unicode TR36).
+// ANSI escapes (ECMA-48, "SGR") to pieces of text with a style. Other escapes, control characters and what reverses text
+// (Unicode TR36) are dropped.
 
 const DROPPED = /\x1b\[([0-9;:]*)([@-~])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)|\x1b[^[\]]?|[\0-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
-// Black to white, by what they are called in the sheet: each is legible in both themes.
+// Black to white, as the sheet calls them: each is legible in both themes.
 const NAMED = ["muted", "bad", "good", "held", "busy", "new", "cyan", "text"].map((name) => `var(--${name})`);
 const PLAIN = { flags: new Set(), fg: null, bg: null };
 const ON = { 1: "bold", 2: "dim", 3: "italic", 4: "underline", 7: "inverse" };
@@ -62,7 +62,7 @@ function after(style, codes) {
 
 /** The colour that `5;N` or `2;R;G;B` names, or null, and how many codes say so. */
 function extended([kind, ...rest]) {
-	const isByte = (code) => Number.isInteger(code) && code >= 0 && code <= 255;
+	const isByte = (code) => code <= 255;
 	if (kind === 5 && isByte(rest[0])) return [indexed(rest[0]), 2];
 	const rgb = rest.slice(0, 3);
 	return kind === 2 && rgb.length === 3 && rgb.every(isByte) ? [`rgb(${rgb.join(" ")})`, 4] : [null, rest.length + 1];

@@ -1,10 +1,12 @@
 // The public API, and nothing else: all that the page shows, `curl` can ask for.
 
-/** The folder of the page, under whatever prefix the service is mounted. */
+/** The page's folder, under whatever prefix it is mounted. */
 export const BASE = new URL(document.baseURI);
 export const RUNS = new URL("../api/v1/flow-runs", BASE);
 
 const TOKEN = `flowruns.token ${RUNS.pathname}`;
+
+export const TOKENS = "\\s*[!-~]+\\s*"; // what a header can carry, as a field's pattern
 
 /** The server answered, but not with what was asked for. */
 export class Refused extends Error {
@@ -17,12 +19,13 @@ export class Refused extends Error {
 /** The server did not answer. */
 export class Unreachable extends Error {}
 
-let token = null;
+let storage = null;
 try {
-	token = sessionStorage.getItem(TOKEN);
+	storage = sessionStorage;
 } catch {
-	// storage is forbidden: the token lasts as long as the page
+	// it is forbidden: the token lasts as long as the page
 }
+let token = storage?.getItem(TOKEN) ?? null;
 
 export function hasToken() {
 	return token !== null;
@@ -30,21 +33,27 @@ export function hasToken() {
 
 /** Sends *value* from now on. */
 export function useToken(value) {
-	token = value;
-	try {
-		sessionStorage.setItem(TOKEN, value);
-	} catch {
-		// as above
-	}
+	token = value.trim();
+	storage?.setItem(TOKEN, token);
 }
 
 /** Takes the token out of `#token=…`: the address bar and the history forget it. */
 export function takeToken() {
-	const found = new URLSearchParams(location.hash.slice(1)).get("token");
+	const [, found] = /^#token=(.+)/.exec(location.hash) ?? [];
 	if (!found) return false;
-	useToken(found);
 	history.replaceState(history.state, "", location.pathname + location.search);
-	return true;
+	const fits = new RegExp(`^${TOKENS}$`).test(decoded(found));
+	if (fits) useToken(decoded(found));
+	return fits;
+}
+
+/** *text* of a URL; as it stands where it is no URL's. */
+export function decoded(text) {
+	try {
+		return decodeURIComponent(text);
+	} catch {
+		return text;
+	}
 }
 
 /** A response. Throws Unreachable, or AbortError by *signal*. */
@@ -69,7 +78,7 @@ async function faults(response) {
 }
 
 /** What *work* gives, unless the connection fails: that is an Unreachable. */
-async function reached(work) {
+export async function reached(work) {
 	try {
 		return await work;
 	} catch (error) {
@@ -82,17 +91,17 @@ function position(response) {
 	return /^"(.*)"$/.exec(response.headers.get("etag") ?? "")?.[1] ?? null;
 }
 
-/** One page of runs, as the contract has it, and its *position*. */
+/** One page of runs, as the contract has it, its *position*, and the second of the server's clock as *date*. */
 export async function page(query, signal) {
 	const response = await request(at(RUNS, query), { signal });
-	return { ...JSON.parse(await reached(response.text())), position: position(response) };
+	return { ...JSON.parse(await reached(response.text())), position: position(response), date: Date.parse(response.headers.get("date")) };
 }
 
 /** How many runs *query* chooses. */
-export async function total(query, signal) {
+export async function total(query) {
 	const small = new URLSearchParams(query);
 	small.set("size", "1");
-	return (await page(small, signal)).total;
+	return (await page(small)).total;
 }
 
 /** The document of a run as text, since parsing would round its numbers, and its *position*. */
@@ -117,8 +126,8 @@ export function at(url, query) {
 }
 
 /** Where the page shows a run. */
-export function pageUrl(id, query) {
-	return at(new URL(`runs/${encodeURIComponent(id)}`, BASE), query ?? {});
+export function pageUrl(id, query = {}) {
+	return at(new URL(`runs/${encodeURIComponent(id)}`, BASE), query);
 }
 
 /** Where the page shows two runs. */

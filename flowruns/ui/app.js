@@ -1,6 +1,6 @@
 // The way in: which view shows what the address bar says.
 
-import { BASE, hasToken, takeToken } from "./api.js";
+import { BASE, decoded, hasToken, takeToken } from "./api.js";
 import { CompareView } from "./compare.js";
 import { fill, find, h } from "./dom.js";
 import { listUrl } from "./filters.js";
@@ -17,10 +17,10 @@ function place() {
 	const path = location.pathname.slice(BASE.pathname.length);
 	const id = /^runs\/(.+)$/.exec(path)?.[1];
 	const View = id ? RunView : path === "compare" ? CompareView : ListView;
-	return { path, View, id: id && decodeURIComponent(id), query: new URLSearchParams(location.search), state: history.state };
+	return { path, View, id: id && decoded(id), query: new URLSearchParams(location.search), state: history.state };
 }
 
-/** Goes to *url*; *quiet*: it is shown already, only the address bar has to know. */
+/** Goes to *url*; *quiet*: it is shown, only the address bar has to know. */
 function go(url, { state, quiet } = {}) {
 	if (quiet) return history.replaceState(history.state, "", url);
 	history.replaceState({ ...history.state, ...view?.state?.() }, "");
@@ -33,13 +33,18 @@ function go(url, { state, quiet } = {}) {
 /** Back to the list, as it was if it was left for this. */
 function leave() {
 	if (history.state?.inside) history.back();
-	else go(listUrl({}));
+	else go(listUrl());
+}
+
+function arrive() {
+	takeToken();
+	show();
 }
 
 function show() {
 	const wanted = place();
 	const here = wanted.id ?? (wanted.View === CompareView && "Compare");
-	fill(find("crumbs"), here && [h("a", { href: listUrl({}) }, "Runs"), h("span", { "aria-hidden": "true" }, "/"), h("span", { "aria-current": "page" }, here)]);
+	fill(find("crumbs"), here && [h("a", { href: listUrl() }, "Runs"), h("span", { ariaHidden: "true" }, "/"), h("span", { ariaCurrent: "page" }, here)]);
 	if (view && wanted.path === shown) return view.update(wanted);
 	view?.close();
 	shown = wanted.path;
@@ -61,7 +66,7 @@ function refused(error) {
 	return true;
 }
 
-/** Links within the page change the view; all others, and those for a new tab, are the browser's. */
+/** Links within the page change the view; others, and those for a new tab, are the browser's. */
 function followLink(event) {
 	const link = event.target.closest("a[href]");
 	const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
@@ -71,10 +76,8 @@ function followLink(event) {
 }
 
 history.scrollRestoration = "manual"; // the list puts it back itself, once its rows are there
-takeToken();
-addEventListener("hashchange", () => takeToken() && show());
-addEventListener("popstate", show);
+addEventListener("popstate", arrive); // a new #token=… in the address bar is one too
 document.addEventListener("click", followLink);
 find("help").onclick = showKeys;
 find("skip").onclick = () => find("main").focus();
-show();
+arrive();

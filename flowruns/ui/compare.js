@@ -1,14 +1,14 @@
 // Two runs side by side: what took longer, and what was different.
 
-import { compareUrl, pageUrl, run as load, runUrl } from "./api.js";
-import { fill, h, toggle } from "./dom.js";
+import { compareUrl, pageUrl } from "./api.js";
+import { fill, h, heads, refill, toggle } from "./dom.js";
 import { listUrl } from "./filters.js";
 import { lay, scale, span } from "./gantt.js";
-import { members, parse, raw } from "./json.js";
+import { children, members, parse, raw } from "./json.js";
 import { useKeys } from "./keys.js";
-import { follow, persist } from "./live.js";
+import { watch } from "./live.js";
 import { phaseMark, tone, took } from "./phases.js";
-import { failed, noRun } from "./states.js";
+
 import { duration, full } from "./time.js";
 import { pathText } from "./tree.js";
 
@@ -17,14 +17,13 @@ const SAME = 0.02; // of the longer: durations nearer than that are called the s
 
 export class CompareView {
 	constructor(root, { leave, place, refused }) {
-		Object.assign(this, { root, refused, onlyChanges: true, streams: [] });
+		Object.assign(this, { root, refused, onlyChanges: true });
 		useKeys({ Escape: leave });
 		this.update(place);
 	}
 
 	close() {
 		this.abort?.abort();
-		for (const stream of this.streams.splice(0)) stream.close();
 	}
 
 	update({ query }) {
@@ -33,35 +32,18 @@ export class CompareView {
 		this.ids = ["a", "b"].map((side) => query.get(side));
 		this.docs = [null, null];
 		document.title = "Compare · flowruns";
-		if (this.ids.every(Boolean)) this.ids.forEach((id, side) => this.load(id, side, this.abort.signal));
+		const { refused } = this;
+		if (this.ids.every(Boolean)) this.ids.forEach((id, side) => watch(id, this.abort.signal,
+			{ show: (doc) => this.show(side, doc), replace: (state) => this.replace(side, state), refused }));
 		else fill(this.root, h("section.state", h("h1", "Two runs are needed"),
-			h("p", "Open one in ", h("a", { href: listUrl({}) }, "the list"), ", and choose “Compare with” there.")));
+			h("p", "Open one in ", h("a", { href: listUrl() }, "the list"), ", and choose “Compare with” there.")));
 	}
 
-	async load(id, side, signal) {
-		try {
-			const { doc, position } = await persist(() => load(id, signal), signal);
-			if (signal.aborted) return;
-			const show = (data) => this.show(side, data);
-			const does = { run: show, deleted: () => this.missing(id, true), resync: async () => show((await load(id, signal)).doc) };
-			show(doc);
-			this.streams.push(follow(runUrl(id), position, {
-				event: ({ type, data }) => does[type]?.(data),
-				refused: (error) => this.fail(id, error),
-			}));
-		} catch (error) {
-			if (!signal.aborted) this.fail(id, error);
-		}
-	}
 
-	fail(id, error) {
-		if (error.status === 404) this.missing(id, false);
-		else if (!this.refused(error)) fill(this.root, failed(error, () => location.reload()));
-	}
-
-	missing(id, deleted) {
-		this.close();
-		fill(this.root, noRun(id, deleted));
+	/** Shows *state* in place of both runs, until the one on *side* comes. */
+	replace(side, state) {
+		this.docs[side] = null;
+		fill(this.root, state);
 	}
 
 	show(side, doc) {
@@ -75,30 +57,26 @@ export class CompareView {
 			this.onlyChanges = on;
 			this.draw();
 		});
-		fill(this.root, h("h1.unseen", "Two runs compared"), h("div.sides", runs.map(head)),
+		refill(this.root, h("h1.unseen", "Two runs compared"), h("div.sides", runs.map(head)),
 			h("div.buttons", only, h("a.button", { href: compareUrl(...this.ids.toReversed()) }, "Swap")),
 			h("h2", "Actions"), bars(runs), ["args", "outputs"].map((name) => this.data(name)));
 	}
 
 	data(name) {
-		const [a, b] = this.docs.map((doc) => {
-			const { start, end } = members(doc)[name];
-			return leaves(doc.slice(start, end));
-		});
+		const [a, b] = this.docs.map((doc) => leaves(raw(doc, members(doc)[name])));
 		const rows = paired(a, b);
 		const changes = rows.filter(({ kind }) => kind !== "same");
 		const shown = this.onlyChanges ? changes : rows;
 		const told = rows.length === 0 ? "neither run has any" : changes.length ? `${changes.length} of ${rows.length} differ` : "no difference";
 		return [h("h2", name, " ", h("span.muted", told)), shown.length > 0 && h("table.changes",
-			h("thead", h("tr", ["Path", ...this.ids].map((label) => h("th", { scope: "col" }, label)))),
-			h("tbody", shown.map(({ path, texts, kind }) => h(`tr.${kind}`,
+			heads([["Path"], ...this.ids.map((id) => [id])]), h("tbody", shown.map(({ path, texts, kind }) => h(`tr.${kind}`,
 				h("th", { scope: "row" }, path, " ", kind !== "same" && h("span.word", kind)),
 				texts.map((text) => h("td", text ?? h("span.muted", "–")))))))];
 	}
 }
 
 function head(run, side) {
-	return h(`section.side.side-${side}`, { "aria-label": `Run ${NAMES[side]}` },
+	return h(`section.side.side-${side}`, { ariaLabel: `Run ${NAMES[side]}` },
 		h("h2", h("span.muted", NAMES[side], " "), h("a", { href: pageUrl(run.id) }, run.id)),
 		h("p", phaseMark(run.phase), " ", h("a", { href: listUrl({ flowId: run.flowId }) }, run.flowId)),
 		h("p.muted", run.startTime ? full(run.startTime) : "not started", " · ", took(run)));
@@ -110,9 +88,9 @@ function bars(runs) {
 	const ids = [...new Set(lanes.flatMap((one) => [...one.keys()]))];
 	if (ids.length === 0) return h("p.muted", "Neither run has actions.");
 	const axis = { from: 0, to: Math.max(1, ...lanes.flatMap((one) => [...one.values()].map((lane) => lane.to ?? 0))) };
-	const titles = ["Action", `0 – ${duration(axis.to)}`, "A", "B", "B − A"];
+
 	return h("table.gantt.both", h("caption.unseen", "Actions of both runs"),
-		h("thead", h("tr", titles.map((label, at) => h(`th${["", ".track"][at] ?? ".took"}`, { scope: "col" }, label)))),
+		heads([["Action"], [`0 – ${duration(axis.to)}`, ".track"], ...["A", "B", "B − A"].map((side) => [side, ".took"])]),
 		h("tbody", ids.map((id) => barRow(id, lanes.map((one) => one.get(id)), axis))));
 }
 
@@ -144,12 +122,15 @@ function difference([a, b]) {
 /** The scalars (and what is empty) in *text*, by path; a key that stands twice gets a number. */
 function leaves(text) {
 	const found = new Map();
+	const counts = new Map(); // by path
 	const walk = (node, path) => {
-		const children = node.entries ?? node.items?.map((item, at) => [at, item]) ?? [];
-		let name = pathText(path);
-		for (let count = 2; found.has(name); count += 1) name = `${pathText(path)} (${count})`;
-		if (children.length === 0) found.set(name, { text, node });
-		for (const [key, child] of children) walk(child, [...path, key]);
+		const inner = children(node);
+		for (const [key, child] of inner) walk(child, [...path, key]);
+		if (inner.length > 0) return;
+		const name = pathText(path);
+		const count = (counts.get(name) ?? 0) + 1;
+		counts.set(name, count);
+		found.set(count > 1 ? `${name} (${count})` : name, { text, node });
 	};
 	if (text !== "null") walk(parse(text), []);
 	return found;

@@ -1,9 +1,9 @@
 // The page of the API: /openapi.json, for people.
 
-import { BASE, hasToken, request, takeToken } from "./api.js";
+import { BASE, decoded, hasToken, request, takeToken } from "./api.js";
 import { button, fill, find, h, plural, say } from "./dom.js";
 import { showKeys, useKeys } from "./keys.js";
-import { described, fieldTable, inline, plain, prose, typeText, useSchemas } from "./schema.js";
+import { described, fieldTable, inline, plain, prose, useSchemas } from "./schema.js";
 import { copy, download } from "./share.js";
 import { codeBlock, jsonBlock, Request, tokenForm } from "./tryit.js";
 
@@ -33,7 +33,7 @@ function chip({ method, tone }) {
 /** A heading that can be linked to. */
 function title(level, id, ...children) {
 	const url = () => new URL(hash(id), location.href).href;
-	return h(`${level}.title`, { id: `${id}-title` }, children, h("a.anchor", { href: hash(id), "aria-label": "Link to this", onclick: () => copy(url(), "The link") }, "#"));
+	return h(`${level}.title`, { id: `${id}-title` }, children, h("a.anchor", { href: hash(id), ariaLabel: "Link to this", onclick: () => copy(url(), "The link") }, "#"));
 }
 
 function operationSection(operation) {
@@ -101,7 +101,7 @@ function show(text) {
 	const linked = (id, ...children) => h("a", { href: hash(id) }, children);
 	const groups = paths.map((path) => {
 		const here = found.filter((one) => one.path === path).map((one) => ({ ...one, link: linked(one.id, chip(one), one.summary) }));
-		const group = h("section.group", { "aria-label": path }, h("h2.path", h("code", path)),
+		const group = h("section.group", { ariaLabel: path }, h("h2.path", h("code", path)),
 			here.map((one) => add(one.id, operationSection(one), one.link, haystack(one, api.components.schemas))));
 		return { group, links: h("div", h("h2.path", path), here.map(({ link }) => link)) };
 	});
@@ -156,7 +156,7 @@ function mark(id) {
 
 /** Goes to what the address bar names. */
 function follow() {
-	const entry = entries.find(({ id }) => id === decodeURIComponent(location.hash.slice(1)));
+	const entry = entries.find(({ id }) => id === decoded(location.hash.slice(1)));
 	if (!entry) return;
 	if (entry.section.hidden) {
 		find("search").value = "";

@@ -1,7 +1,7 @@
 // What the list is filtered by: the URL's query, as chips, menus and one field.
 
 import { at, BASE, pageUrl, total } from "./api.js";
-import { button, fill, h, oneLine } from "./dom.js";
+import { button, fill, form, h, oneLine, refill } from "./dom.js";
 import { phaseMark, tagText, tone, typeName } from "./phases.js";
 import { full } from "./time.js";
 
@@ -17,7 +17,7 @@ const NAMES = {
 export const FILTERS = Object.keys(NAMES);
 
 /** What pages have shown so far, and so can be offered. */
-export const seen = { phase: new Set(COMMON), flowId: new Set(), flowType: new Set(TYPES), tag: new Set(), id: new Set() };
+const seen = { phase: new Set(COMMON), flowId: new Set(), flowType: new Set(TYPES), tag: new Set(), id: new Set() };
 
 /** Remembers what *runs* have. */
 export function remember(runs) {
@@ -48,7 +48,7 @@ export function without(query, ...names) {
 }
 
 /** Where the list shows the runs that *query* chooses. */
-export function listUrl(query) {
+export function listUrl(query = {}) {
 	return at(BASE, query);
 }
 
@@ -57,12 +57,12 @@ export function tagLink(tag, text = tagText(tag), props = {}) {
 	return h("a.tag", { href: listUrl({ tag: `${tag.key}:${tag.value}` }), title: tagText(tag), ...props }, text);
 }
 
-/** The bar above the list. *change* takes the query that a person asks for, *open* a URL. */
+/** The bar above the list. *change* takes the query that is asked for, *open* a URL. */
 export class FilterBar {
 	constructor(root, change, open) {
 		Object.assign(this, { change, open, query: new URLSearchParams(), totals: new Map(), counts: new Map(), turn: Promise.resolve() });
-		this.phases = h("div.chips", { role: "group", "aria-label": "Phase" });
-		this.active = h("div.chips", { role: "group", "aria-label": "Filters" });
+		this.phases = h("div.chips", { role: "group", ariaLabel: "Phase" });
+		this.active = h("div.chips", { role: "group", ariaLabel: "Filters" });
 		this.menus = [["Flow", "flowId"], ["Type", "flowType"], ["Tag", "tag"]].map(([label, name]) => new Menu(label, name, this));
 		fill(root, h("div.filters", this.field(), this.menus.map((menu) => menu.element), this.times()), this.phases, this.active);
 	}
@@ -80,6 +80,11 @@ export class FilterBar {
 		this.change(toggled(this.query, name, value));
 	}
 
+	/** What is typed is wanted, even if it is there. */
+	add(name, value) {
+		if (!this.query.has(name, value)) this.toggle(name, value);
+	}
+
 	drop(...names) {
 		this.change(without(this.query, "cursor", ...names));
 	}
@@ -89,18 +94,17 @@ export class FilterBar {
 	field() {
 		const known = h("datalist", { id: "known" });
 		const input = h("input", {
-			type: "search", id: "search", "aria-label": "Flow, tag, phase or run id", placeholder: "Flow, tag, phase or run id  ( / )",
+			type: "search", id: "search", ariaLabel: "Flow, tag, phase or run id", placeholder: "Flow, tag, phase or run id  ( / )",
 			autocomplete: "off", spellcheck: false,
 			onfocus: () => fill(known, ["phase", "flowId", "tag", "id"].flatMap((name) =>
 				[...seen[name]].map((value) => h("option", { value }, NAMES[name] ?? "run")))),
 		});
 		input.setAttribute("list", "known");
-		const submit = (event) => {
-			event.preventDefault();
+		const find = () => {
 			this.find(input.value.trim());
 			input.value = "";
 		};
-		return h("form.search", { role: "search", onsubmit: submit }, input, known);
+		return h("div.search", { role: "search" }, form(find, input, known));
 	}
 
 	/** Goes where *text* leads: what was seen tells, or a colon, else the server. */
@@ -108,8 +112,9 @@ export class FilterBar {
 		if (!text) return;
 		const name = ["phase", "flowId", "id"].find((one) => seen[one].has(text)) ?? (text.includes(":") ? "tag" : null)
 			?? (await total({ flowId: text }).catch(() => 0) ? "flowId" : "id");
+		if (!this.phases.isConnected) return; // something else was opened meanwhile
 		if (name === "id") this.open(pageUrl(text));
-		else this.toggle(name, text);
+		else this.add(name, text);
 	}
 
 	// Chips, and how many runs each stands for
@@ -117,10 +122,8 @@ export class FilterBar {
 	chip(name, value, label) {
 		const count = h("span.count");
 		const on = value === null ? !this.query.has(name) : this.query.has(name, value);
-		const chip = h("button.chip", {
-			type: "button", "aria-pressed": on, "data-value": value ?? "",
-			onclick: () => (value === null ? this.drop(name) : this.toggle(name, value)),
-		}, label, " ", count);
+		const chip = button([label, " ", count], () => (value === null ? this.drop(name) : this.toggle(name, value)),
+			{ className: "chip", ariaPressed: on, "data-value": value ?? "" });
 		const draw = (found) => {
 			this.counts.set(`${name} ${value}`, found);
 			count.textContent = found?.toLocaleString("en") ?? "";
@@ -131,7 +134,7 @@ export class FilterBar {
 		return chip;
 	}
 
-	/** How many runs there are with *value*, all other filters being as they are. One request at a time. */
+	/** How many runs have *value*, other filters being as they are. One request at a time. */
 	count(name, value) {
 		const query = filtersOf(this.query, name === "tag" ? null : name);
 		if (value !== null && !query.has(name, value)) query.append(name, value);
@@ -143,27 +146,25 @@ export class FilterBar {
 	drawPhases() {
 		const words = [...new Set([...seen.phase, ...this.query.getAll("phase")])];
 		words.sort((a, b) => TONES.indexOf(tone(a)) - TONES.indexOf(tone(b)) || (a < b ? -1 : 1));
-		keepFocus(this.phases, [this.chip("phase", null, "All"), ...words.map((word) => this.chip("phase", word, phaseMark(word)))]);
+		refill(this.phases, this.chip("phase", null, "All"), words.map((word) => this.chip("phase", word, phaseMark(word))));
 	}
 
 	drawActive() {
-		const chips = [...filtersOf(this.query, "phase")].map(([name, value]) => h("button.chip.on", {
-			type: "button", onclick: () => this.toggle(name, value), "aria-label": `Remove the filter ${NAMES[name]} ${shown(name, value)}`,
-		}, h("span.muted", NAMES[name]), shown(name, value), h("span", { "aria-hidden": "true" }, "×")));
+		const chips = [...filtersOf(this.query, "phase")].map(([name, value]) => button(
+			[h("span.muted", NAMES[name]), shown(name, value), h("span", { ariaHidden: "true" }, "×")], () => this.toggle(name, value),
+			{ className: "chip on", ariaLabel: `Remove the filter ${NAMES[name]} ${shown(name, value)}` }));
+		refill(this.active, chips, button("Clear all", () => this.drop(...FILTERS), { className: "quiet" }));
+		if (chips.length === 0 && this.active.contains(document.activeElement)) this.phases.firstChild.focus();
 		this.active.hidden = chips.length === 0;
-		fill(this.active, chips, button("Clear all", () => this.drop(...FILTERS), { className: "quiet" }));
 	}
 
 	times() {
 		const [after, before] = [1, 2].map(() => h("input", { type: "datetime-local" }));
-		const submit = (event) => {
-			event.preventDefault();
-			this.between(after.value, before.value);
-		};
 		const since = (label, hours) => button(label, () => this.between(hours && Date.now() - hours * HOUR));
 		return this.timeMenu = h("details.menu", h("summary", "Time"), h("div.panel",
 			h("div.column", since("any time"), Object.entries(SPANS).map(([label, hours]) => since(label, hours))),
-			h("form", { onsubmit: submit }, h("label", "Created after", after), h("label", "Created before", before), h("button.primary", "Apply"))));
+			form(() => this.between(after.value, before.value),
+				h("label", "Created after", after), h("label", "Created before", before), h("button.primary", "Apply"))));
 	}
 
 	between(after, before) {
@@ -176,35 +177,30 @@ export class FilterBar {
 	}
 }
 
-/** One of the menus: what was seen, with counts, and a field for what was not. */
+/** A menu: what was seen, with counts, and a field for what was not. */
 class Menu {
 	constructor(label, name, bar) {
 		Object.assign(this, { name, bar, list: h("div.column") });
-		const input = h("input", { "aria-label": label, placeholder: name === "tag" ? "key:value" : "deploy-web", oninput: () => this.draw(input.value) });
-		const submit = (event) => {
-			event.preventDefault();
-			if (input.value.trim()) bar.toggle(name, input.value.trim());
-		};
-		this.element = h("details.menu", { ontoggle: () => this.draw(input.value) }, h("summary", label),
-			h("div.panel", name !== "flowType" && h("form", { onsubmit: submit }, input), this.list));
+		const draw = () => this.draw();
+		this.input = h("input", { ariaLabel: label, placeholder: name === "tag" ? "key:value" : "deploy-web", oninput: draw });
+		const add = () => this.typed && bar.add(name, this.typed);
+		this.element = h("details.menu", { ontoggle: draw }, h("summary", label), h("div.panel", name !== "flowType" && form(add, this.input), this.list));
 	}
 
-	draw(part = "") {
+	get typed() {
+		return this.input.value.trim();
+	}
+
+	draw() {
 		if (!this.element.open) return; // nobody looks, so nothing is counted
 		const values = [...new Set([...this.bar.query.getAll(this.name), ...seen[this.name]])];
-		const fit = values.filter((value) => value.toLowerCase().includes(part.toLowerCase()));
-		keepFocus(this.list, fit.slice(0, MOST).map((value) => this.bar.chip(this.name, value, shown(this.name, value))));
+		const fit = values.filter((value) => value.toLowerCase().includes(this.typed.toLowerCase()));
+		refill(this.list, fit.slice(0, MOST).map((value) => this.bar.chip(this.name, value, shown(this.name, value))));
 		if (fit.length > MOST) this.list.append(h("p.muted", `${fit.length - MOST} more: type a part of the name`));
 		if (fit.length === 0) this.list.append(h("p.muted", "Press Enter to filter by it"));
 	}
 }
 
-/** Puts *chips* into *element*, and gives the focus back to the one that had it. */
-function keepFocus(element, chips) {
-	const value = element.contains(document.activeElement) ? document.activeElement.dataset.value : null;
-	fill(element, chips);
-	if (value !== null) chips.find((chip) => chip.dataset.value === value)?.focus();
-}
 
 function shown(name, value) {
 	if (name === "flowType") return typeName(value);

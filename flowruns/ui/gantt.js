@@ -1,7 +1,7 @@
 // A run's actions on one scale of time.
 
 import { pageUrl } from "./api.js";
-import { fill, h, plural } from "./dom.js";
+import { button, fill, h, heads, plural, refill } from "./dom.js";
 import { isFinal, phaseMark, severity, tone, took } from "./phases.js";
 import { duration, full, instant, tick } from "./time.js";
 
@@ -9,7 +9,7 @@ const UNITS = [1, 1e3, 6e4, 36e5, 864e5]; // a ms to a day
 const PARTS = [1, 2, 5, 10, 15, 30, 60, 120, 200, 360, 500]; // of a unit, between two marks
 const MARKS = 6; // at most, or their labels meet
 const GAP = 0.01; // of the scale: what is shorter cannot be seen
-const WAIT = 0.6; // of the scale: a longer wait before the first action is cut off, and told
+const WAIT = 0.6; // of the scale: a longer wait is cut off, and told
 
 /** Where an action lies: *from* and *to* in ms, either null; *kind* is what there is to draw. */
 export function span({ startTime, endTime, phase }, run) {
@@ -21,7 +21,7 @@ export function span({ startTime, endTime, phase }, run) {
 	return { from: start, to: Math.max(start, Date.now()), kind: "running" };
 }
 
-/** The scale of *spans*, and of the run's own times unless waiting would leave no room for the rest. */
+/** The scale of *spans*, and of the run's own times where waiting leaves room for the rest. */
 export function scale(run, spans) {
 	const placed = spans.filter(({ from }) => from !== null);
 	if (placed.length === 0) return null;
@@ -50,13 +50,9 @@ export function gaps(spans, { from, to }) {
 	return found;
 }
 
-/** Actions by job, where their ids are `job.step`: `[job or null, actions]`, in the order of their first. */
-export function jobs(actions) {
-	const found = new Map();
-	for (const action of actions) {
-		const job = /^(.+?)\../.exec(action.id)?.[1] ?? null;
-		found.set(job, [...(found.get(job) ?? []), action]);
-	}
+/** Actions by job, where their ids are `job.step`: `[job or null, actions]`. */
+function jobs(actions) {
+	const found = Map.groupBy(actions, ({ id }) => /^(.+?)\../.exec(id)?.[1] ?? null);
 	return [...found].some(([job, own]) => job !== null && own.length > 1) ? [...found] : [[null, actions]];
 }
 
@@ -77,14 +73,13 @@ export function showGantt(root, run, folded) {
 		!folded.has(job) && own.map((action) => actionRow(run, action, job, spans.get(action), axis)),
 	]).flat().filter(Boolean);
 	for (const lane of axis ? rows.map((row) => row.querySelector(".lane")) : []) lane.prepend(...holes.map((hole) => gap(hole, axis)));
-	fill(root, h("p.muted", notes(axis, all)),
+	refill(root, h("p.muted", notes(axis, all)),
 		h("table.gantt", h("caption.unseen", "Actions"),
-			h("thead", h("tr", h("th", { scope: "col" }, "Action"), h("th.track", { scope: "col" }, axis ? ruler(axis) : "Time"), h("th.took", { scope: "col" }, "Took"))),
-			h("tbody", rows)));
+			heads([["Action"], [axis ? ruler(axis) : "Time", ".track"], ["Took", ".took"]]), h("tbody", rows)));
 	if (all.some(({ kind }) => kind === "running")) redraw(root, draw);
 }
 
-/** Draws again each second, as bars grow, unless the focus is in there. */
+/** Draws again each second, as bars grow, unless the focus is there. */
 function redraw(root, draw) {
 	let ticks = 0;
 	root.append(tick(h("span", { hidden: true }), () => {
@@ -115,7 +110,7 @@ function ruler(axis) {
 	return h("div.ruler", { title: `From ${full(axis.from)}` }, marks);
 }
 
-/** *element* from and to where *span* lies; what took no time is seen at the very end, too. */
+/** *element* where *span* lies; what took no time is seen at the very end, too. */
 export function lay(element, span, axis) {
 	const length = axis.to - axis.from;
 	element.style.left = `min(${((span.from - axis.from) / length) * 100}%, 100% - 3px)`;
@@ -137,15 +132,15 @@ function jobRow(job, spans, axis, folded, draw) {
 		if (!folded.delete(job)) folded.add(job);
 		draw();
 	};
-	return rowOf(".job", [h("button.fold", { type: "button", onclick: toggle, "aria-expanded": !folded.has(job) }, job), " ", h("span.muted", spans.length)],
-		whole && lay(h("i.beam.job"), whole, axis), whole ? duration(whole.to - whole.from) : "–");
+	return rowOf(".job", [button(job, toggle, { className: "fold", ariaExpanded: !folded.has(job) }), " ", h("span.muted", spans.length)],
+		whole && lay(h("i.beam"), whole, axis), whole ? duration(whole.to - whole.from) : "–");
 }
 
 function actionRow(run, action, job, where, axis) {
 	const name = job === null ? action.id : action.id.slice(job.length + 1);
 	const logs = (run.logs ?? []).filter((log) => log.action === action.id);
 	const bad = logs.filter((log) => severity(log) === "error").length;
-	const label = logs.length ? h("a", { href: pageUrl(run.id, { tab: "logs", action: action.id }), title: `${action.id}: ${plural(logs.length, "line")}` }, name)
+	const label = logs.length ? h("a", { "data-value": action.id, href: pageUrl(run.id, { tab: "logs", action: action.id }), title: `${action.id}: ${plural(logs.length, "line")}` }, name)
 		: h("span", { title: action.id }, name);
 	const bar = where.from !== null && lay(h(`i.beam.${tone(action.phase)}.${where.kind}`, { title: tell(action, where) }), where, axis);
 	return rowOf(job === null ? "" : ".step", h("div.cell", phaseMark(action.phase), label, bad > 0 && h("span.error", plural(bad, "error"))), bar, took(action));

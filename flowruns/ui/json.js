@@ -8,7 +8,7 @@ export function parse(text) {
 	return new Reader(text).value();
 }
 
-/** The members of the object that *text* is, by name, each as `{start, end}`: quick even where the logs are long. */
+/** The members of the object *text* by name, as `{start, end}`: quick even where logs are long. */
 export function members(text) {
 	const reader = new Reader(text);
 	const found = {};
@@ -20,6 +20,11 @@ export function members(text) {
 		found[key] = { start, end: reader.place };
 	});
 	return found;
+}
+
+/** What stands in *node*, as [key, node]; a list's keys are numbers. */
+export function children(node) {
+	return node.entries ?? node.items?.map((item, at) => [at, item]) ?? [];
 }
 
 /** The text of *node*, as sent. */

@@ -24,7 +24,7 @@ export function useKeys(table) {
 document.addEventListener("keydown", (event) => {
 	if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || document.querySelector("dialog")) return;
 	if (TYPED.has(event.target.tagName) && event.key !== "Escape") return;
-	const does = event.key === "?" ? view["?"] ?? showKeys : event.key === "Escape" ? () => leave(event.target) : view[event.key];
+	const does = { "?": showKeys, ...view, Escape: () => leave(event.target) }[event.key];
 	if (!does) return;
 	event.preventDefault();
 	does();

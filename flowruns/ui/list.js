@@ -1,7 +1,7 @@
 // A page of the list of runs, which stays as it is while it is read.
 
-import { at, page, pageUrl, Refused, RUNS } from "./api.js";
-import { button, fill, find, h, oneLine, plural, say } from "./dom.js";
+import { at, page, pageUrl, RUNS } from "./api.js";
+import { button, fill, find, h, heads, oneLine, plural, refill, say } from "./dom.js";
 import { FilterBar, filtersOf, listUrl, remember, tagLink, toggled, without } from "./filters.js";
 import { useKeys } from "./keys.js";
 import { follow, persist } from "./live.js";
@@ -9,7 +9,7 @@ import { phaseMark, summary, tagText, took, typeName } from "./phases.js";
 import { failed, noneFits, noRuns, wrongQuery } from "./states.js";
 import { ago, full, tick } from "./time.js";
 
-const RECOUNT = 2_000; // ms after a change: counts need not be newer, and each is a request
+const RECOUNT = 2_000; // ms after a change: counts are requests
 const TAGS = 2; // in a row; the others are in its title
 // By name: the title, the fields that are shown, and how.
 const COLUMNS = {
@@ -25,7 +25,7 @@ const COLUMNS = {
 
 export class ListView {
 	constructor(root, { go, place, refused }) {
-		Object.assign(this, { root, go, refused, rows: new Map(), news: new Set(), abort: new AbortController() });
+		Object.assign(this, { root, go, refused, rows: new Map(), news: new Set() });
 		this.build();
 		useKeys({
 			"/": () => find("search").focus(),
@@ -43,33 +43,29 @@ export class ListView {
 		this.bar = new FilterBar(bar, (query) => this.go(listUrl(query)), this.go);
 		this.status = h("span.muted");
 		this.newsButton = button("", () => this.showNews(), { className: "news", hidden: true });
-		this.pager = h("nav.pager", { "aria-label": "Pages" });
+		this.pager = h("nav.pager", { ariaLabel: "Pages" });
 		this.body = h("tbody");
-		const head = Object.entries(COLUMNS).map(([name, [label]]) => h(`th.c-${name}`, { scope: "col" }, label));
-		this.table = h("table.runs", h("caption.unseen", "Runs, newest first"), h("thead", h("tr", head)), this.body);
+		const head = heads(Object.entries(COLUMNS).map(([name, [label]]) => [label, `.c-${name}`]));
+		this.table = h("table.runs", h("caption.unseen"), head, this.body);
 		this.content = h("div");
 		fill(this.root, h("h1.unseen", "Flow runs"), bar, h("div.status", this.status, this.newsButton, this.pager), this.content);
 	}
 
 	close() {
-		this.abort.abort();
-		this.stream?.close();
+		this.abort?.abort();
+		clearTimeout(this.timer);
+		this.timer = null;
 	}
 
 	/** Shows what *place* asks for, and until then what was shown. */
-	async update({ query, state }) {
+	update({ query, state }) {
 		this.close();
-		this.query = query;
-		this.from = state?.from ?? (query.has("cursor") ? null : 0);
+		this.query = this.bar.query = query; // now: another filter may be chosen before runs are there
+		this.from = state?.from ?? (query.has("cursor") ? NaN : 0); // how many runs are before; NaN: nobody knows
 		const { signal } = (this.abort = new AbortController());
 		const asked = filtersOf(query);
 		for (const name of ["size", "order", "cursor"]) if (query.get(name)) asked.set(name, query.get(name));
-		try {
-			const loaded = await persist(() => page(asked, signal), signal);
-			if (!signal.aborted) this.show(loaded, state);
-		} catch (error) {
-			if (!signal.aborted) this.fail(error);
-		}
+		persist(() => page(asked, signal), signal, (loaded) => this.show(loaded, state), (error) => this.fail(error));
 	}
 
 	fail(error) {
@@ -79,8 +75,7 @@ export class ListView {
 		this.clearNews();
 		fill(this.status);
 		fill(this.pager);
-		const wrong = error instanceof Refused && error.status === 422;
-		fill(this.content, wrong ? wrongQuery(error, (name) => this.bar.drop(name)) : failed(error, () => this.update({ query: this.query })));
+		fill(this.content, error.status === 422 ? wrongQuery(error, (name) => this.bar.drop(name)) : failed(error, () => this.update({ query: this.query })));
 	}
 
 	show(loaded, state) {
@@ -90,10 +85,12 @@ export class ListView {
 		this.clearNews();
 		this.bar.update(this.query, true);
 		this.rows = new Map(runs.map((run) => [run.id, new Row(run, this)]));
-		fill(this.body, [...this.rows.values()].map((row) => row.element));
+		fill(this.body, this.list.map((row) => row.element));
 		fill(this.content, runs.length ? this.table : this.nothing());
 		this.drawStatus();
-		this.follow(loaded.position);
+		// Without the phase: a run that leaves it would send nothing, and its row would tick for ever.
+		follow(at(RUNS, filtersOf(this.query, "phase")), loaded.position, this.abort.signal,
+			{ event: (event) => this.happened(event), refused: (error) => this.fail(error) });
 		// After "back": where the reader was.
 		this.rows.get(state?.row)?.link.focus({ preventScroll: true });
 		scrollTo(0, state?.scroll ?? 0);
@@ -101,27 +98,33 @@ export class ListView {
 
 	/** What "back" needs to know. */
 	state() {
-		return { from: this.from, scroll: scrollY, row: this.focused()?.run.id };
+		return { from: this.from, scroll: scrollY, row: this.list[this.focused]?.run.id };
 	}
 
 	nothing() {
-		if (filtersOf(this.query).size) return noneFits(() => this.go(listUrl({})));
+		if (filtersOf(this.query).size) return noneFits(() => this.go(listUrl()));
 		return this.query.has("cursor") ? h("p.state", "There is nothing on this page any more.") : noRuns();
 	}
 
 	drawStatus() {
-		const { total, previous_page: newer, next_page: older } = this.loaded;
+		const { total, previous_page: back, next_page: on } = this.loaded;
 		const { from } = this;
 		const count = this.rows.size;
-		const range = count === 0 || count === total ? "" : from === null ? `${count} of ` : `${from + 1}–${from + count} of `;
+		const range = count === 0 || count === total ? "" : from >= 0 ? `${from + 1}–${from + count} of ` : `${count} of `;
 		this.status.textContent = total ? range + plural(total, "run") : "";
 		say(this.status.textContent);
-		const back = Math.max(0, from - Number(this.query.get("size") ?? 50));
-		fill(this.pager, newer && [this.pageLink("Newest", "", 0), this.pageLink("Newer", newer, from === null ? null : back)],
-			older && this.pageLink("Older", older, from === null ? null : from + count));
+		const [first, before, after] = this.oldestFirst ? ["Oldest", "Older", "Newer"] : ["Newest", "Newer", "Older"];
+		this.table.caption.textContent = `Runs, ${first.toLowerCase()} first`;
+		const size = Number(this.query.get("size") ?? 50);
+		refill(this.pager, back && [this.pageLink(first, "", 0), this.pageLink(before, back, Math.max(0, from - size))],
+			on && this.pageLink(after, on, from + count));
 	}
 
-	/** A link to another page; *from* is how many runs are before it, null if nobody knows. */
+	get oldestFirst() {
+		return this.query.get("order") === "asc";
+	}
+
+	/** A link to another page; *from* is how many runs are before it. */
 	pageLink(label, cursor, from) {
 		const query = without(this.query, "cursor");
 		if (cursor) query.set("cursor", cursor);
@@ -130,13 +133,6 @@ export class ListView {
 
 	// Live
 
-	follow(position) {
-		// Without the phase: a run that leaves it would send nothing, and its row would tick for ever.
-		this.stream = follow(at(RUNS, filtersOf(this.query, "phase")), position, {
-			event: (event) => this.happened(event),
-			refused: (error) => this.refused(error),
-		});
-	}
 
 	happened({ type, data }) {
 		if (type === "resync") this.update({ query: this.query, state: this.state() });
@@ -165,12 +161,14 @@ export class ListView {
 		this.drawNews();
 	}
 
-	/** Whether *run*, which is not shown, belongs to this page or before it. Times tell: rows are in order of creation. */
+	/** Whether *run*, which is not shown, belongs here or is newer: rows are in order of creation. */
 	isNews(run) {
 		if (this.query.has("phase") && !this.query.has("phase", run.phase)) return false;
-		const last = [...this.rows.values()].at(-1);
-		if (this.loaded.next_page === null || !last) return true;
-		return this.query.get("order") !== "asc" && run.createdAt >= last.run.createdAt;
+		const { previous_page, next_page, date } = this.loaded;
+		if (this.oldestFirst && next_page) return false;
+		if (previous_page) return Date.parse(run.createdAt) >= date; // what is older may be on a page before this one
+		const last = this.list.at(-1);
+		return !next_page || !last || run.createdAt >= last.run.createdAt;
 	}
 
 	gather(id) {
@@ -199,17 +197,21 @@ export class ListView {
 
 	// The keyboard
 
-	focused() {
-		return [...this.rows.values()].find((row) => row.element.contains(document.activeElement));
+	get list() {
+		return [...this.rows.values()];
+	}
+
+	/** The place of the row that has the focus, or -1. */
+	get focused() {
+		return this.list.findIndex((row) => row.element.contains(document.activeElement));
 	}
 
 	step(by) {
-		const here = [...this.rows.values()].indexOf(this.focused());
-		this.focusRow(here < 0 && by < 0 ? this.rows.size - 1 : here + by);
+		this.focusRow(this.focused < 0 && by < 0 ? this.rows.size - 1 : this.focused + by);
 	}
 
 	focusRow(place) {
-		[...this.rows.values()][Math.min(Math.max(place, 0), this.rows.size - 1)]?.link.focus();
+		this.list[Math.min(Math.max(place, 0), this.rows.size - 1)]?.link.focus();
 	}
 }
 
@@ -226,7 +228,7 @@ class Row {
 		return this.element.querySelector(".run");
 	}
 
-	/** Opens the run, unless something in the row was meant, or text is being selected. */
+	/** Opens the run, unless a link in the row was meant, or text is being selected. */
 	click(event) {
 		if (event.target.closest("a") || String(getSelection())) return;
 		this.link.focus(); // "back" comes to it again
@@ -242,8 +244,7 @@ class Row {
 
 	strike() {
 		this.element.classList.add("gone");
-		fill(this.cells[0], phaseMark("deleted"));
-		this.run = { ...this.run, phase: "deleted" };
+		this.draw({ ...this.run, phase: "deleted" }, this.run);
 	}
 
 	draw(run, old) {
@@ -254,7 +255,7 @@ class Row {
 	}
 }
 
-/** The first few tags by their values alone, as links out of the tab order: the menu has them all. */
+/** The first few tags by their values, out of the tab order: the menu has them all. */
 function tags(all, view) {
 	const link = (tag) => tagLink(tag, oneLine(tag.value) || tag.key,
 		{ tabIndex: -1, href: listUrl(toggled(view.query, "tag", `${tag.key}:${tag.value}`)) });

@@ -1,4 +1,4 @@
-// What the log view shows, without showing it: entries to lines, folds, filters and matches.
+// What the log view shows: entries to lines, folds, filters and matches.
 
 import { plain } from "./ansi.js";
 import { severity } from "./phases.js";
@@ -6,8 +6,8 @@ import { severity } from "./phases.js";
 // The marks of GitHub's and Azure's runners at the start of a line.
 const MARK = /^(?:##\[(\w+)\]|::(\w+)(?: [^:]*)?::|\[(command)\])/;
 
-/** The lines of *logs*: a message of several lines is several, so that each can be linked to. What opens a group has in
- * *last* the index of the group's last line. */
+/** The lines of *logs*, one for each of a message, so that each can be linked to. What opens a group has the index of the
+ * group's last line in *last*. */
 export function linesOf(logs) {
 	const lines = [];
 	for (const log of logs) {
@@ -42,7 +42,7 @@ function fold(lines) {
 	for (const line of open) line.last = lines.length - 1; // nobody closed it
 }
 
-/** The indices of the lines that are shown. Where a level or an action is asked for, folds hide nothing. */
+/** The indices of the lines to show. Where a level or an action is asked for, folds hide nothing. */
 export function visible(lines, { level, action, folded }) {
 	const found = [];
 	for (let at = 0; at < lines.length; at += 1) {

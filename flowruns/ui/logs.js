@@ -2,22 +2,23 @@
 
 import { pageUrl } from "./api.js";
 import { dress, pieces } from "./ansi.js";
-import { button, fill, h, plural, say, toggle } from "./dom.js";
+import { button, fill, h, plural, refill, say, toggle } from "./dom.js";
 import { levelOf, levels, linesOf, matches, textOf, visible } from "./loglines.js";
+import { isFinal } from "./phases.js";
 import { copy, download } from "./share.js";
 import { clock, instant } from "./time.js";
 import { place, Window } from "./window.js";
 
 const LONGEST = 10_000; // characters of a line that are drawn; a copy has all of them
 const HEIGHT = 20; // px of a line, as the sheet has it
-const WIDTH = 11; // px that a line has for each character, about: this only guesses how high it will be
+const WIDTH = 11; // px of a character, about: this only guesses how high a line will be
 
 let wraps = true; // for as long as the page is open
 
 export class LogView {
 	/** *line* (`17` or `17-25`) and *action* as the URL has them; *go(query)* changes it. */
 	constructor(root, run, { line, action }, go) {
-		Object.assign(this, { go, action: action ?? null, level: null, folded: new Set(), needle: "", found: [], at: -1, lines: [], range: null });
+		Object.assign(this, { go, action: action ?? null, level: null, folded: new Set(), needle: "", found: [], at: -1, lines: [], shown: [], range: null });
 		this.build(root);
 		this.setRun(run);
 		this.select(line);
@@ -40,23 +41,23 @@ export class LogView {
 			n: () => this.next(1),
 			N: () => this.next(-1),
 			g: () => this.box.scrollTo(0, 0),
-			G: () => this.reveal(this.shown.at(-1) ?? 0),
+			G: () => this.reveal(this.shown.at(-1)),
 		};
 	}
 
 	// The parts
 
 	build(root) {
-		this.search = h("input", { type: "search", "aria-label": "Search the log", placeholder: "Search ( / )", spellcheck: false,
+		this.search = h("input", { type: "search", ariaLabel: "Search the log", placeholder: "Search ( / )", spellcheck: false,
 			oninput: () => this.find(this.search.value), onkeydown: (event) => this.searchKey(event) });
 		this.count = h("span.count", { role: "status" });
-		this.chips = h("div.chips", { role: "group", "aria-label": "Level" });
-		this.actions = h("select", { "aria-label": "Action", onchange: () => this.setAction(this.actions.value || null) });
+		this.chips = h("div.chips", { role: "group", ariaLabel: "Level" });
+		this.actions = h("select", { ariaLabel: "Action", onchange: () => this.setAction(this.actions.value || null) });
 		this.errors = button("Next error", () => this.nextError(1), { title: "n, N" });
 		this.folds = toggle("Fold all", false, (on) => this.foldAll(on));
 		this.follow = toggle("Follow", false, (on) => this.setFollow(on));
 		const save = h("div.panel.column");
-		this.box = h("div.log", { role: "region", "aria-label": "Log lines", tabIndex: 0, onscroll: () => this.scrolled() });
+		this.box = h("div.log", { role: "region", ariaLabel: "Log lines", tabIndex: 0, onscroll: () => this.scrolled() });
 		this.window = new Window(this.box, (at) => this.row(this.lines[this.shown[at]]), (at) => this.height(this.lines[this.shown[at]]));
 		this.empty = h("p.state");
 		fill(root, h("div.logbar", h("div.search", this.search, this.count), this.chips, this.actions, this.errors, h("span.spring"),
@@ -64,45 +65,53 @@ export class LogView {
 			h("details.menu.right", { ontoggle: () => this.drawSave(save) }, h("summary", "Copy, save"), save)), this.box, this.empty);
 	}
 
-	/** Shows *run*'s log; what is added is added below, and what is read stays where it is. */
+	/** Shows *run*'s log; what is added comes below, and what is read stays where it is. */
 	setRun(run) {
 		const old = this.lines;
 		this.run = run;
 		this.lines = linesOf(run.logs ?? []);
-		const grows = old.length > 0 && old.every((line, at) => this.lines[at]?.key === line.key && this.lines[at].last === line.last);
+		const grows = old.length > 0 && old.every((line, at) => this.lines[at]?.key === line.key);
 		this.drawTools();
 		if (this.needle) this.found = matches(this.lines, this.needle);
 		this.drawCount();
 		this.refilter(grows);
 		if (grows && this.lines.length > old.length) say(plural(this.lines.length - old.length, "new line"));
+		if (this.follow.hidden) this.setFollow(false); // the last lines are shown
 	}
 
+	/** Shows the lines that are wanted; what is read stays at the top. */
 	refilter(grows = false) {
+		const { scrollTop } = this.box;
+		const at = this.window.at(scrollTop);
+		const top = this.shown[at] ?? 0;
+		const into = scrollTop - this.window.tops[at];
 		this.shown = visible(this.lines, this);
 		this.empty.hidden = this.shown.length > 0;
 		this.box.hidden = !this.empty.hidden;
 		this.empty.textContent = this.lines.length ? "No line has this level and this action." : "This run has no log.";
 		this.box.classList.toggle("wraps", wraps);
 		this.columns = Math.max(8, this.box.clientWidth / WIDTH);
-		// Rows that do not wrap are as wide as the longest: else the ground of what is chosen would end early.
+		// Unwrapped rows are as wide as the longest, or the ground of what is chosen would end early.
 		const longest = this.shown.reduce((most, at) => Math.max(most, this.lines[at].text.length), 0);
 		this.window.inner.style.minWidth = wraps ? "" : `${Math.min(longest, LONGEST) + 50}ch`;
 		this.window[grows ? "grow" : "reset"](this.shown.length);
 		if (this.follows) this.window.toEnd();
+		else if (!grows && scrollTop > 0) this.window.scrollTo(place(this.shown, top), into);
 	}
 
 	drawTools() {
-		const chip = ([name, count]) => h("button.chip", { type: "button", "aria-pressed": this.level === name, onclick: () => this.setLevel(name) },
-			h(`span.${name}`, name ?? "All"), h("span.count", count.toLocaleString("en")));
+		// Only these two are classes of the sheet: a level may be any word.
+		const chip = ([name, count]) => button([h(/^(error|warning)$/.test(name) ? `span.${name}` : "span", name ?? "All"), h("span.count", count.toLocaleString("en"))],
+			() => this.setLevel(name), { className: "chip", "data-value": name ?? "", ariaPressed: this.level === name });
 		const counts = levels(this.lines);
 		const all = counts.reduce((sum, [, count]) => sum + count, 0);
-		fill(this.chips, [[null, all], ...(counts.length > 1 ? counts : [])].map(chip));
+		refill(this.chips, [[null, all], ...(counts.length > 1 ? counts : [])].map(chip));
 		const names = [...new Set([...this.lines.map((line) => line.action), this.action])].filter(Boolean);
 		fill(this.actions, ["", ...names].map((value) => h("option", { value, selected: value === (this.action ?? "") }, value || "All actions")));
 		this.actions.hidden = names.length === 0;
 		this.errors.hidden = !this.lines.some((line) => line.worst);
 		this.folds.hidden = !this.lines.some((line) => line.last !== null);
-		this.follow.hidden = Boolean(this.run.endTime);
+		this.follow.hidden = this.run.endTime !== null || isFinal(this.run.phase);
 		this.box.classList.toggle("with-actions", names.length > 0);
 		this.box.style.setProperty("--digits", String(this.lines.length).length);
 	}
@@ -111,7 +120,7 @@ export class LogView {
 
 	row(line) {
 		const number = line.index + 1;
-		const link = h("a.line-number", { href: this.url(number), tabIndex: -1, "aria-label": `Line ${number}`,
+		const link = h("a.line-number", { href: this.url(number), tabIndex: -1, ariaLabel: `Line ${number}`,
 			onclick: (event) => this.clickNumber(event, number) }, String(number));
 		const level = line.worst ?? (line.level.toLowerCase() === "info" ? "" : line.level);
 		const classes = [line.worst, line.mark && `mark-${line.mark}`, this.isChosen(number) && "selected", this.found[this.at] === line.index && "current"];
@@ -140,20 +149,18 @@ export class LogView {
 			this.refilter();
 			this.box.querySelector(`[data-line="${line.index + 1}"] .fold`)?.focus({ preventScroll: true });
 		};
-		return h("button.fold", { type: "button", onclick: click, "aria-expanded": open, "aria-label": `Group ${line.text}` });
+		return button("", click, { className: "fold", ariaExpanded: open, ariaLabel: `Group ${line.text}` });
 	}
 
 	height(line) {
 		return wraps ? Math.max(1, Math.ceil(Math.min(line.text.length, LONGEST) / this.columns)) * HEIGHT : HEIGHT;
 	}
 
-	/** A new width wraps anew; what is read stays at the top. */
+	/** A new width wraps anew. */
 	resize() {
 		if (this.box.clientWidth === this.width) return;
 		this.width = this.box.clientWidth;
-		const top = this.shown[this.window.at(this.box.scrollTop)] ?? 0;
 		this.refilter();
-		if (this.box.scrollTop > 0 && !this.follows) this.box.scrollTop = this.window.tops[place(this.shown, top)];
 	}
 
 	// What one can do
@@ -182,13 +189,13 @@ export class LogView {
 
 	setFollow(on) {
 		this.follows = on;
-		this.follow.setAttribute("aria-pressed", String(on));
+		this.follow.ariaPressed = on;
 		if (!on) return;
 		this.window.toEnd();
 		this.box.scrollIntoView({ block: "nearest" });
 	}
 
-	/** Whoever scrolls wants to read; at the end again, the log is followed again. */
+	/** Whoever scrolls reads; at the end the log is followed again. */
 	scrolled() {
 		if (!this.follow.hidden && this.window.isAtEnd() !== Boolean(this.follows)) this.setFollow(!this.follows);
 	}
@@ -226,7 +233,7 @@ export class LogView {
 
 	drawCount() {
 		const { needle, found } = this;
-		this.count.textContent = needle ? (found.length ? `${this.at + 1} of ${found.length.toLocaleString("en")}` : "none") : "";
+		this.count.textContent = !needle ? "" : found.length ? `${this.at + 1} of ${found.length.toLocaleString("en")}` : "none";
 	}
 
 	/** n and N: through what was searched for, else through the errors. */
@@ -268,7 +275,7 @@ export class LogView {
 	select(line) {
 		const [, from, to] = /^(\d+)(?:-(\d+))?$/.exec(line ?? "") ?? [];
 		this.range = from ? [Number(from), Number(to ?? from)] : null;
-		if (this.lines[from - 1]) this.reveal(from - 1);
+		this.reveal(from - 1);
 		this.window.refresh();
 	}
 
@@ -276,9 +283,10 @@ export class LogView {
 		return this.range !== null && number >= this.range[0] && number <= this.range[1];
 	}
 
-	/** Opens and drops whatever hides the line at *index*, and scrolls there. */
+	/** Scrolls to the line at *index*, if there is one, and opens and drops what hides it. */
 	reveal(index) {
 		const line = this.lines[index];
+		if (!line) return;
 		const hidden = (this.level && levelOf(line) !== this.level) || (this.action && line.action !== this.action);
 		let folded = false;
 		for (let at = line.opener; at !== null; at = this.lines[at].opener) folded = this.folded.delete(at) || folded;

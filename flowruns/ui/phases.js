@@ -12,7 +12,7 @@ const TONES = {
 };
 
 const LEVELS = { error: /^(err|fatal|crit|alert|emerg|panic|severe)/i, warning: /^warn/i };
-const MARKS = { error: /^(##\[error\]|::error\b)/, warning: /^(##\[warning\]|::warning\b)/ };
+const MARK = /^(?:##\[|::)(error|warning)\b/;
 
 /** good, bad, busy, held, off, or new: for colours. */
 export function tone(phase) {
@@ -25,12 +25,13 @@ export function isFinal(phase) {
 
 /** The coloured dot and the word: nobody needs to see the colour. */
 export function phaseMark(phase) {
-	return h(`span.phase.${tone(phase)}`, h("i.dot", { "aria-hidden": "true" }), phase ?? "no phase");
+	return h(`span.phase.${tone(phase)}`, h("i.dot", { ariaHidden: "true" }), phase ?? "no phase");
 }
 
 /** `error`, `warning` or null: by its level, or by the mark that its message begins with. */
 export function severity({ level, message }) {
-	return ["error", "warning"].find((name) => LEVELS[name].test(level) || MARKS[name].test(message)) ?? null;
+	const mark = MARK.exec(message)?.[1];
+	return Object.keys(LEVELS).find((name) => name === mark || LEVELS[name].test(level)) ?? null;
 }
 
 /** What the list shows of a run; the rest, which may be long, is let go. */

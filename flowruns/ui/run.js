@@ -1,16 +1,16 @@
 // One run: who and when, its actions, its log, its args and outputs.
 
-import { compareUrl, page, pageUrl, run as load, runUrl } from "./api.js";
-import { button, fill, h, plural, say } from "./dom.js";
+import { compareUrl, page, pageUrl } from "./api.js";
+import { button, fill, h, plural, refill, say } from "./dom.js";
 import { listUrl, tagLink } from "./filters.js";
 import { showGantt } from "./gantt.js";
-import { members } from "./json.js";
+import { members, raw } from "./json.js";
 import { useKeys } from "./keys.js";
-import { follow, persist } from "./live.js";
+import { persist, watch } from "./live.js";
 import { LogView } from "./logs.js";
 import { phaseMark, summary, took, typeName } from "./phases.js";
 import { copy, putBody, putCurl } from "./share.js";
-import { failed, noRun } from "./states.js";
+
 import { ago, full, tick } from "./time.js";
 import { removeLater } from "./toasts.js";
 import { showTree } from "./tree.js";
@@ -22,12 +22,11 @@ export class RunView {
 	constructor(root, { go, leave, place, refused }) {
 		Object.assign(this, { root, go, leave, refused, id: place.id, query: place.query, abort: new AbortController(), folded: new Set(), run: null });
 		useKeys({ Escape: leave });
-		this.load();
+		watch(this.id, this.abort.signal, { show: (doc) => this.show(doc), replace: (state) => this.replace(state), refused });
 	}
 
 	close() {
 		this.abort.abort();
-		this.stream?.close();
 		this.log?.close();
 	}
 
@@ -37,39 +36,16 @@ export class RunView {
 		if (this.run) this.openTab();
 	}
 
-	async load() {
-		this.stream?.close();
-		const { signal } = this.abort;
-		try {
-			const { doc, position } = await persist(() => load(this.id, signal), signal);
-			if (signal.aborted) return;
-			this.show(doc);
-			this.follow(position);
-		} catch (error) {
-			if (!signal.aborted) this.fail(error);
-		}
-	}
 
-	fail(error) {
-		if (error.status === 404) this.gone(this.run !== null);
-		else if (!this.refused(error)) fill(this.root, failed(error, () => this.load()));
-	}
-
-	gone(deleted) {
+	/** Shows *state* in place of the run, which is built anew if it comes. */
+	replace(state) {
 		this.log?.close();
 		this.log = this.run = this.tab = null;
 		useKeys({ Escape: this.leave });
-		fill(this.root, noRun(this.id, deleted));
+		fill(this.root, state);
 		say(this.root.querySelector("h1").textContent);
 	}
 
-	follow(position) {
-		const does = { run: (doc) => this.show(doc), deleted: () => this.gone(true), resync: () => this.load() };
-		this.stream = follow(runUrl(this.id), position, {
-			event: ({ type, data }) => does[type]?.(data),
-			refused: (error) => this.fail(error),
-		});
-	}
 
 	/** Shows *doc*, the whole document as text. */
 	show(doc) {
@@ -78,7 +54,7 @@ export class RunView {
 		this.run = JSON.parse(doc);
 		document.title = `${this.run.phase ?? ""} ${this.run.flowId} · flowruns`.trim();
 		if (!old) this.build();
-		else if (old.phase !== this.run.phase) say(`The run is ${this.run.phase}`);
+		else if (old.phase !== this.run.phase) say(`The run is ${this.run.phase ?? "without a phase"}`);
 		this.drawHeader();
 		this.drawCounts();
 		if (old) this.drawTab();
@@ -86,10 +62,10 @@ export class RunView {
 	}
 
 	build() {
-		this.header = h("section.head", { "aria-label": "About this run" });
+		this.header = h("section.head", { ariaLabel: "About this run" });
 		this.tabs = Object.entries(TABS).map(([name, label]) => h("a.tab", { href: this.tabUrl(name) }, label, " ", h("span.count")));
 		this.panel = h("section.tabpanel");
-		fill(this.root, this.header, this.tools(), h("nav.tabs", { "aria-label": "Parts of the run" }, this.tabs), this.panel);
+		fill(this.root, this.header, this.tools(), h("nav.tabs", { ariaLabel: "Parts of the run" }, this.tabs), this.panel);
 	}
 
 	// The head
@@ -102,11 +78,11 @@ export class RunView {
 			Created: [time(run.createdAt), who(run.createdBy)], Updated: [time(run.updatedAt), who(run.updatedBy)],
 			Reviewed: (run.reviewedAt || run.reviewedBy !== null) && [time(run.reviewedAt), who(run.reviewedBy)],
 		};
-		fill(this.header,
+		refill(this.header,
 			h("h1", phaseMark(run.phase), h("a", { href: listUrl({ flowId: run.flowId }), title: "All runs of this flow" }, run.flowId)),
 			h("code.muted", run.id),
 			h("dl.facts", Object.entries(facts).map(([name, value]) => value && h("div", h("dt", name), h("dd", value)))),
-			run.tags?.length > 0 && h("div.tags", { role: "group", "aria-label": "Tags" }, run.tags.map((tag) => tagLink(tag))));
+			run.tags?.length > 0 && h("div.tags", { role: "group", ariaLabel: "Tags" }, run.tags.map((tag) => tagLink(tag))));
 	}
 
 	tools() {
@@ -118,12 +94,16 @@ export class RunView {
 			button("Delete", () => removeLater(this.id), { className: "danger" }));
 	}
 
-	async offerOthers(panel) {
-		const { items } = await page({ flowId: this.run.flowId, size: OTHERS + 1 });
-		const found = items.filter(({ id }) => id !== this.id).slice(0, OTHERS);
-		fill(panel, found.map((run) => h("a.choice", { href: compareUrl(run.id, this.id) },
-			phaseMark(run.phase), run.id, h("span.muted", run.startTime && ago(run.startTime)))),
-			found.length === 0 && h("p.muted", "This flow has no other run."));
+	offerOthers(panel) {
+		const { signal } = this.abort;
+		const query = { flowId: this.run.flowId, size: OTHERS + 1 };
+		const show = ({ items }) => {
+			const found = items.filter(({ id }) => id !== this.id).slice(0, OTHERS);
+			fill(panel, found.map((run) => h("a.choice", { href: compareUrl(run.id, this.id) },
+				phaseMark(run.phase), run.id, h("span.muted", run.startTime && ago(run.startTime)))),
+				found.length === 0 && h("p.muted", "This flow has no other run."));
+		};
+		persist(() => page(query, signal), signal, show, (error) => this.refused(error) || fill(panel, error.message));
 	}
 
 	// Tabs
@@ -141,27 +121,26 @@ export class RunView {
 		});
 	}
 
-	/** Opens the tab that the URL names, else the first that has something to show. */
+	/** Opens the tab that the URL names, else the first with something to show. */
 	openTab() {
 		const named = this.query.get("tab");
 		const { actions, logs } = this.run;
 		const name = Object.hasOwn(TABS, named) ? named : actions?.length ? "timeline" : logs?.length ? "logs" : "args";
 		const again = name === "logs" && this.tab === name && this.query.get("action") === this.log.action;
 		this.tab = name;
-		Object.keys(TABS).forEach((other, at) => this.tabs[at].setAttribute("aria-current", other === name ? "page" : "false"));
+		Object.keys(TABS).forEach((other, at) => this.tabs[at].ariaCurrent = other === name ? "page" : null);
 		this.panel.ariaLabel = TABS[name];
 		if (again) this.log.select(this.query.get("line"));
-		else this.redraw();
+		else {
+			this.log?.close();
+			this.log = this.shown = null;
+			fill(this.panel);
+			this.drawTab();
+		}
 		const tabs = Object.keys(TABS).map((other, at) => [at + 1, () => this.go(this.tabUrl(other))]);
 		useKeys({ Escape: this.leave, ...Object.fromEntries(tabs), ...this.log?.keys });
 	}
 
-	redraw() {
-		this.log?.close();
-		this.log = this.shown = null;
-		fill(this.panel);
-		this.drawTab();
-	}
 
 	/** Brings the tab up to date with the run. */
 	drawTab() {
@@ -173,8 +152,7 @@ export class RunView {
 
 	/** A tree stays as it was opened, unless what it shows has changed. */
 	drawTree() {
-		const { start, end } = members(this.doc)[this.tab];
-		const text = this.doc.slice(start, end);
+		const text = raw(this.doc, members(this.doc)[this.tab]);
 		if (text !== this.shown) showTree(this.panel, text, this.tab);
 		this.shown = text;
 	}
@@ -187,6 +165,6 @@ export class RunView {
 }
 
 function time(text) {
-	const since = () => (/ago|now/.test(ago(text)) ? ago(text) : "");
+	const since = () => /.*(ago|now)/.exec(ago(text))?.[0] ?? "";
 	return text ? h("time", { dateTime: text, title: text }, full(text), " ", tick(h("span.muted"), since)) : h("span.muted", "–");
 }

@@ -23,7 +23,7 @@ export function plain({ $ref, anyOf, ...own }) {
 }
 
 /** What a value of *schema* is: `date-time or null`, `list of Action`. */
-export function typeText(schema) {
+function typeText(schema) {
 	const { schema: one, name, nullable } = plain(schema);
 	const text = one.enum ? "enum" : one.type === "array" ? `list of ${typeText(one.items)}` : one.properties ? name : one.format ?? one.type;
 	return nullable ? `${text} or null` : text;

@@ -1,14 +1,15 @@
-// What leaves the page: the clipboard, files, and commands that do the same without it.
+// What leaves the page: copies, files, and commands that do the same.
 
 import { hasToken, RUNS, runUrl } from "./api.js";
 import { h } from "./dom.js";
-import { members } from "./json.js";
+import { members, raw } from "./json.js";
 import { toast } from "./toasts.js";
 
 const PUT_FIELDS = ["id", "flowId", "flowType", "args", "phase", "startTime", "endTime", "actions", "outputs", "logs", "tags"];
 
 /** Puts *text* on the clipboard, and says that *what* is there. */
 export async function copy(text, what) {
+	let done = true;
 	try {
 		await navigator.clipboard.writeText(text);
 	} catch {
@@ -16,10 +17,10 @@ export async function copy(text, what) {
 		const area = h("textarea", { value: text });
 		document.body.append(area);
 		area.select();
-		document.execCommand("copy");
+		done = document.execCommand("copy");
 		area.remove();
 	}
-	toast(`${what} copied`);
+	toast(done ? `${what} copied` : "This browser does not let the page copy");
 }
 
 /** Saves *text* as the file *name*. */
@@ -33,7 +34,7 @@ export function download(name, text) {
 export function putBody(doc) {
 	const found = members(doc);
 	const kept = PUT_FIELDS.filter((name) => found[name]);
-	return `{${kept.map((name) => `"${name}":${doc.slice(found[name].start, found[name].end)}`).join(",")}}`;
+	return `{${kept.map((name) => `"${name}":${raw(doc, found[name])}`).join(",")}}`;
 }
 
 /** The command that makes a run again. The body goes by standard input: an argument may have 128 KiB. */

@@ -1,7 +1,7 @@
-// What stands in the place of runs when there are none to show, in words that say what to do.
+// What stands in the place of runs that are not there, and says what to do.
 
-import { Refused, useToken } from "./api.js";
-import { button, h } from "./dom.js";
+import { Refused, TOKENS, useToken } from "./api.js";
+import { button, form, h } from "./dom.js";
 import { FILTERS, listUrl } from "./filters.js";
 import { copy, firstCurl } from "./share.js";
 
@@ -13,16 +13,15 @@ function act(label, does) {
 	return button(label, does, { className: "primary" });
 }
 
-/** A place to name a token; *then* is called once there is one. *wrong*: the one that was sent does not fit. */
+/** Asks for a token; *then* is called once there is one. *wrong*: the one that was sent does not fit. */
 export function askToken(wrong, then) {
-	const field = h("input", { type: "password", id: "token", autocomplete: "off", required: true, "aria-describedby": "token-help" });
-	const submit = (event) => {
-		event.preventDefault();
-		useToken(field.value.trim());
+	const field = h("input", { type: "password", id: "token", autocomplete: "off", required: true, pattern: TOKENS, "aria-describedby": "token-help" });
+	const use = () => {
+		useToken(field.value);
 		then();
 	};
 	return state(wrong ? "This token does not fit" : "This server asks for a token",
-		h("form", { onsubmit: submit }, h("label", "Token ", field), h("button.primary", "Use it")),
+		form(use, h("label", "Token ", field), h("button.primary", "Use it")),
 		h("p.muted", { id: "token-help" }, "It stands before the = in --token TOKEN=USER_ID. This tab keeps it until it is closed; a link that ends in ",
 			h("code", "#token=TOKEN"), " brings it along."));
 }
@@ -45,11 +44,10 @@ export function wrongQuery(error, drop) {
 		h("li", h("code", name), ": ", msg, " ", ["cursor", "size", "order", ...FILTERS].includes(name) && button(`Remove ${name}`, () => drop(name))))));
 }
 
-/** There is no such run; *deleted*: it was there a moment ago. */
+/** There is no such run; *deleted*: its stream has just said so, and goes on. */
 export function noRun(id, deleted) {
-	const why = deleted ? "It was deleted while this page was open. If it is made again, it appears here."
-		: "It was deleted, or never made, or its id is written in another way.";
-	return state(deleted ? `${id} was deleted` : `There is no run ${id}`, h("p", why), h("p", h("a", { href: listUrl({}) }, "To the list of runs")));
+	const why = deleted ? "If it is made again, it appears here." : "It was deleted, or never made, or its id is written in another way.";
+	return state(deleted ? `${id} was deleted` : `There is no run ${id}`, h("p", why), h("p", h("a", { href: listUrl() }, "To the list of runs")));
 }
 
 /** Anything else. */

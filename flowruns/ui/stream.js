@@ -1,12 +1,12 @@
 // Server-sent events by fetch: EventSource cannot send a token, and gives up for good on any answer but 200.
 
-import { Refused, request, Unreachable } from "./api.js";
+import { reached, Refused, request, Unreachable } from "./api.js";
 
-const SILENCE = 40_000; // ms; the server says something every 15 s: two were missed, and the connection is dead
+const SILENCE = 40_000; // ms; the server speaks every 15 s: it was missed twice, and the connection is dead
 const WAITS = [0, 500, 1_000, 2_000, 4_000, 8_000, 15_000]; // ms before each attempt; the last one stays
 const SETTLED = 5_000; // ms that a connection has to last before the waits begin anew
 
-/** How long to wait, in ms, after so many *failures*: by chance a bit more, or many tabs come back in step. */
+/** How many ms to wait after so many *failures*: by chance some more, or many tabs come back in step. */
 export function backoff(failures, error) {
 	const wait = error?.retryAfter ? error.retryAfter * 1_000 : WAITS[Math.min(failures, WAITS.length - 1)];
 	return wait * (1 + 0.2 * Math.random());
@@ -21,11 +21,11 @@ export class EventParser {
 		this.type = "";
 	}
 
-	/** The events `{type, data}` that *text* completes. */
+	/** The events `{id, type, data}` that *text* completes. */
 	feed(text) {
 		const had = this.rest;
 		this.rest += text;
-		// Most pieces of a long document end no line: they are added up, and looked through once.
+		// Most pieces of a long document end no line: they are looked through once.
 		if (!/[\r\n]/.test(text) && !had.endsWith("\r")) return [];
 		const lines = this.rest.split(/\r\n|\n|\r(?!$)/);
 		this.rest = lines.pop(); // the start of a line, or one whose \r may yet be followed by \n
@@ -42,7 +42,7 @@ export class EventParser {
 	}
 
 	dispatch() {
-		const event = this.data.length > 0 && { type: this.type, data: this.data.join("\n") };
+		const event = this.data.length > 0 && { id: this.id, type: this.type, data: this.data.join("\n") };
 		this.lastId = this.id;
 		this.data = [];
 		this.type = "";
@@ -50,18 +50,22 @@ export class EventParser {
 	}
 }
 
-/** Follows a URL from a position on, until it is closed: through a server that ends and comes back, and not while the
- * tab is hidden, since a browser has six connections for all its tabs.
- * *on* has `event({type, data})`, `state(name, {since, retryAt, error})`, `refused(error)` and `closed()`. */
+/** Follows a URL from a position on until it is closed: through a server that ends and comes back, not while the tab is
+ * hidden, as a browser has six connections for all its tabs.
+ * *on*: `event({id, type, data})`, `state(name, {since, retryAt, error})`, `refused(error)`, `closed()`. */
 export class Stream {
 	constructor(url, position, on) {
-		Object.assign(this, { url, position, on, failures: 0, since: null, abort: null, timer: null });
+		Object.assign(this, { url, position, on, failures: 0, since: Date.now(), abort: null, timer: null });
 		this.ended = new AbortController();
 	}
 
 	start() {
 		const { signal } = this.ended;
-		const seen = () => (document.hidden ? this.pause() : this.connect());
+		const seen = () => {
+			if (!document.hidden) return this.connect();
+			this.stop();
+			this.on.state("paused");
+		};
 		document.addEventListener("visibilitychange", seen, { signal });
 		addEventListener("online", () => this.connect(), { signal });
 		seen();
@@ -73,10 +77,6 @@ export class Stream {
 		this.on.closed();
 	}
 
-	pause() {
-		this.stop();
-		this.on.state("paused");
-	}
 
 	stop() {
 		clearTimeout(this.timer);
@@ -84,10 +84,10 @@ export class Stream {
 		this.abort = null;
 	}
 
+
 	/** Tries at once, unless it is connected. */
 	async connect() {
 		if (this.abort || document.hidden || this.ended.signal.aborted) return;
-		clearTimeout(this.timer);
 		const abort = (this.abort = new AbortController());
 		const error = await this.read(abort).catch((caught) => caught);
 		if (this.abort !== abort) return; // closed or paused meanwhile
@@ -99,29 +99,42 @@ export class Stream {
 	}
 
 	async read(abort) {
+		const listen = () => {
+			clearTimeout(this.timer);
+			this.timer = setTimeout(() => abort.abort(), SILENCE);
+		};
+		listen();
 		const headers = { Accept: "text/event-stream", ...(this.position !== null && { "Last-Event-ID": this.position }) };
 		const response = await request(this.url, { headers, signal: abort.signal, cache: "no-store" });
 		if (!response.headers.get("content-type")?.startsWith("text/event-stream")) throw new Unreachable("no stream");
 		const began = Date.now();
-		this.since = null;
 		this.on.state("live");
 		const parser = new EventParser(this.position);
 		const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
 		for (;;) {
-			const silence = setTimeout(() => abort.abort(), SILENCE);
-			const { done, value } = await reader.read().finally(() => clearTimeout(silence));
+			const { done, value } = await reached(reader.read());
 			if (done) return;
-			if (Date.now() - began > SETTLED) this.failures = 0;
+			listen();
+			this.since = Date.now();
+			if (this.since - began > SETTLED) this.failures = 0;
 			for (const event of parser.feed(value)) {
 				if (this.abort !== abort) return; // what came before has closed it
-				this.on.event(event);
+				this.tell(event);
 			}
 			this.position = parser.lastId;
 		}
 	}
 
+	/** A fault of the page is none of the connection: the console has it, and the stream goes on. */
+	tell(event) {
+		try {
+			this.on.event(event);
+		} catch (error) {
+			reportError(error);
+		}
+	}
+
 	retry(error) {
-		this.since ??= Date.now();
 		const wait = backoff(this.failures, error);
 		this.failures += 1;
 		this.on.state("reconnecting", { since: this.since, retryAt: Date.now() + wait, error });

@@ -2,29 +2,25 @@
 (() => {
 	const NAMES = { system: "◐", light: "☀", dark: "☾" };
 	const root = document.documentElement;
-	let name = "system";
+	let storage = null;
 	try {
-		name = localStorage.getItem("flowruns.theme") ?? name;
+		storage = localStorage;
 	} catch {
-		// storage is forbidden: the choice lasts as long as the page
+		// it is forbidden: the choice lasts as long as the page
 	}
-	root.dataset.theme = name;
+	root.dataset.theme = storage?.getItem("flowruns.theme") ?? "system";
 	addEventListener("DOMContentLoaded", () => {
 		const button = document.getElementById("theme");
-		const label = () => {
+		const choose = (name) => {
+			root.dataset.theme = name;
 			button.textContent = NAMES[name];
 			button.title = button.ariaLabel = `Theme: ${name}`;
 		};
-		label();
+		choose(root.dataset.theme);
 		button.onclick = () => {
 			const names = Object.keys(NAMES);
-			name = root.dataset.theme = names[(names.indexOf(name) + 1) % names.length];
-			label();
-			try {
-				localStorage.setItem("flowruns.theme", name);
-			} catch {
-				// as above
-			}
+			choose(names[(names.indexOf(root.dataset.theme) + 1) % names.length]);
+			storage?.setItem("flowruns.theme", root.dataset.theme);
 		};
 	});
 })();

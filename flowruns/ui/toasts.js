@@ -6,6 +6,8 @@ import { button, find, h, say } from "./dom.js";
 const SHOWN = 2_500; // ms
 const UNDO = 6; // seconds: to read a line and find its button
 
+const leaving = new Set(); // the ids of runs that will be deleted
+
 /** Shows *text* for a while, or with *more* until its `remove` is called. */
 export function toast(text, ...more) {
 	const notice = h("div.toast", h("span", text), more);
@@ -17,8 +19,10 @@ export function toast(text, ...more) {
 
 /** Deletes a run once there was time to undo it; leaving the page undoes it too. */
 export function removeLater(id) {
+	if (leaving.has(id)) return; // a double click: "Undo" would end one timer of two
+	leaving.add(id);
 	let left = UNDO;
-	const count = h("span.muted", { "aria-hidden": "true" }, `${left} s`);
+	const count = h("span.muted", { ariaHidden: "true" }, `${left} s`);
 	const timer = setInterval(() => {
 		left -= 1;
 		count.textContent = `${left} s`;
@@ -26,6 +30,7 @@ export function removeLater(id) {
 	}, 1_000);
 	const end = (then) => {
 		clearInterval(timer);
+		leaving.delete(id);
 		notice.remove();
 		then();
 	};

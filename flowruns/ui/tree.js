@@ -1,7 +1,7 @@
-// args and outputs as a tree that folds. Keys and values are shown as they were sent.
+// args and outputs, as they were sent, as a tree that folds.
 
 import { button, fill, h, plural, toggle } from "./dom.js";
-import { parse, raw } from "./json.js";
+import { children, parse, raw } from "./json.js";
 import { copy } from "./share.js";
 
 const OPEN = 2; // levels that are open at first
@@ -15,7 +15,7 @@ export function showTree(root, text, what) {
 		return;
 	}
 	const tree = h("div.tree");
-	const source = h("pre.command", { hidden: true, tabIndex: 0, "aria-label": `${what}, raw` });
+	const source = h("pre.command", { hidden: true, tabIndex: 0, ariaLabel: `${what}, raw` });
 	const draw = (levels) => () => fill(tree, branch({ text, node: parse(text), path: [], levels }));
 	const showRaw = (on) => {
 		tree.hidden = on;
@@ -30,28 +30,29 @@ export function showTree(root, text, what) {
 /** What *place* shows: `{text, node, path, levels, twice}`; so many *levels* are open. */
 function branch(place) {
 	const { node, levels } = place;
-	const children = node.entries ?? node.items?.map((item, at) => [at, item]) ?? [];
-	if (children.length === 0) return h("div.leaf", label(place), value(place), tools(place));
+	const inner = children(node);
+	if (inner.length === 0) return h("div.leaf", label(place), value(place), tools(place));
 	const list = h("div.children");
-	const draw = () => details.open && !list.hasChildNodes() && more(list, place, children, 0);
+	const draw = () => details.open && !list.hasChildNodes() && more(list, place, inner, 0);
 	const details = h("details", { ontoggle: draw, open: levels > 0 },
-		h("summary", label(place), h("span.muted", plural(children.length, node.entries ? "key" : "item")), tools(place)), list);
+		h("summary", label(place), h("span.muted", plural(inner.length, node.entries ? "key" : "item")), tools(place)), list);
 	draw();
 	return details;
 }
 
 /** Appends to *list* the next children, and a button for those after them. */
-function more(list, { text, node, path, levels }, children, from) {
-	const keys = new Set(children.slice(0, from).map(([key]) => key));
-	for (const [key, child] of children.slice(from, from + MANY)) {
-		list.append(branch({ text, node: child, path: [...path, key], levels: levels - 1, twice: keys.has(key) }));
+function more(list, place, inner, from) {
+	const { text, path, levels } = place;
+	const keys = new Set(inner.slice(0, from).map(([key]) => key));
+	for (const [key, node] of inner.slice(from, from + MANY)) {
+		list.append(branch({ text, node, path: [...path, key], levels: levels - 1, twice: keys.has(key) }));
 		keys.add(key);
 	}
-	const left = children.length - from - MANY;
+	const left = inner.length - from - MANY;
 	if (left <= 0) return;
 	const next = button(`${left.toLocaleString("en")} more`, () => {
 		next.remove();
-		more(list, { text, node, path, levels }, children, from + MANY);
+		more(list, place, inner, from + MANY);
 	});
 	list.append(next);
 }
@@ -63,7 +64,7 @@ function label({ path, twice }) {
 		twice && h("span.word", { title: "This key stands in the object more than once" }, "again"), h("span.muted", ": ")];
 }
 
-/** A scalar: numbers by their very text, strings in quotes, links only where they lead to the web. */
+/** A scalar: numbers as sent, strings in quotes, links where they lead to the web. */
 function value({ text, node }) {
 	const source = raw(text, node);
 	if (node.kind !== "string") return h(`span.v-${node.kind}`, node.entries ? "{}" : node.items ? "[]" : source);
@@ -87,12 +88,12 @@ function tools({ text, node, path }) {
 	const tool = (name, what, get) => button(name, (event) => {
 		event.preventDefault(); // in a summary, a click would fold
 		copy(get(), what);
-	}, { "aria-label": `Copy ${what} of ${path.at(-1)}` });
+	}, { ariaLabel: `Copy ${what} of ${path.at(-1)}` });
 	return h("span.tools", tool("copy", "the value", () => (node.kind === "string" ? JSON.parse(source) : source)),
 		tool("path", "the path", () => pathText(path)));
 }
 
-/** *path* as jq and SQLite's `->>` write it. */
+/** *path* as JSONPath writes it. */
 export function pathText(path) {
 	const step = (key) => (typeof key === "number" ? `[${key}]` : /^[A-Za-z_]\w*$/.test(key) ? `.${key}` : `["${key.replace(/["\\]/g, "\\$&")}"]`);
 	return `$${path.map(step).join("")}`;

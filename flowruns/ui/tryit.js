@@ -1,7 +1,7 @@
 // A request that one fills in, as a command and sent from here, and its answer.
 
-import { ask, BASE, hasToken, useToken } from "./api.js";
-import { button, fill, h, plural, say, toggle } from "./dom.js";
+import { ask, BASE, hasToken, TOKENS, useToken } from "./api.js";
+import { button, fill, form, h, plural, say, toggle } from "./dom.js";
 import { parse, raw } from "./json.js";
 import { plain } from "./schema.js";
 import { copy, quoted } from "./share.js";
@@ -16,16 +16,15 @@ const STREAM = "text/event-stream";
 
 /** A place to name a token; *then* is called once there is one. */
 export function tokenForm(id, then) {
-	const field = h("input", { type: "password", id, autocomplete: "off", required: true });
-	const submit = (event) => {
-		event.preventDefault();
-		useToken(field.value.trim());
+	const field = h("input", { type: "password", id, autocomplete: "off", required: true, pattern: TOKENS, title: "Of ASCII characters" });
+	const use = () => {
+		useToken(field.value);
 		field.value = "";
 		then();
 	};
-	return h("form.token", { onsubmit: submit }, h("label", { htmlFor: id }, "Token"), field, h("button.primary", "Use it"),
+	return Object.assign(form(use, h("label", { htmlFor: id }, "Token"), field, h("button.primary", "Use it"),
 		h("p.muted", "What stands before the = in --token TOKEN=USER_ID. This tab keeps it until it is closed; commands name it as ",
-			h("code", "$FLOWRUNS_TOKEN"), "."));
+			h("code", "$FLOWRUNS_TOKEN"), ".")), { className: "token" });
 }
 
 /** The text of *body* as it was sent, but on lines of its own. */
@@ -43,7 +42,7 @@ function pretty(text, node = parse(text), line = "\n") {
 
 /** *text*, as a body or an example, with a button that copies it. */
 export function codeBlock(text, label, shown = text) {
-	return h("div.code", h("pre.command", { tabIndex: 0, "aria-label": label }, shown), button("Copy", () => copy(text, label), { "aria-label": `Copy: ${label}` }));
+	return h("div.code", h("pre.command", { tabIndex: 0, ariaLabel: label }, shown), button("Copy", () => copy(text, label), { ariaLabel: `Copy: ${label}` }));
 }
 
 /** An example that is a value. */
@@ -68,7 +67,7 @@ function input({ name, required, schema }, id) {
 	const words = one.items && plain(one.items).schema.enum;
 	if (words) {
 		const buttons = words.map((word) => toggle(word, false, () => element.dispatchEvent(new Event("input", { bubbles: true }))));
-		const element = h("div.chips", { role: "group", id, "aria-label": name }, buttons);
+		const element = h("div.chips", { role: "group", id, ariaLabel: name }, buttons);
 		return { element, values: () => words.filter((_, at) => buttons[at].ariaPressed === "true") };
 	}
 	const props = { id, name, required, spellcheck: false, autocomplete: "off" };
@@ -80,7 +79,13 @@ function input({ name, required, schema }, id) {
 	return { element, values: () => element.value.split("\n").filter((value) => value !== "") };
 }
 
-/** The characters of *text* that a fault is about: *steps* lead to its value, or *steps* are a byte where it breaks. */
+/** The character of *text* at its byte *at*. */
+function characterAt(text, at) {
+	const start = new TextDecoder().decode(new TextEncoder().encode(text).slice(0, at)).length;
+	return { start, end: start + 1 };
+}
+
+/** The characters of *text* that a fault is about: *steps* lead to its value. */
 function span(text, steps) {
 	try {
 		let node = parse(text);
@@ -91,18 +96,10 @@ function span(text, steps) {
 		}
 		return node;
 	} catch {
-		const start = new TextDecoder().decode(new TextEncoder().encode(text).slice(0, steps[0] ?? 0)).length;
-		return { start, end: start + 1 };
+		return characterAt(text, 0); // somebody went on writing
 	}
 }
 
-/** An event with its number: the parser is beyond it when it hands it out. */
-class Numbered extends EventParser {
-	dispatch() {
-		const event = super.dispatch();
-		return event && { ...event, id: this.lastId };
-	}
-}
 
 export class Request {
 	/** A request of *operation*; *changed* is called when a token is named. */
@@ -226,7 +223,8 @@ export class Request {
 		const go = () => {
 			field.focus();
 			if (field !== this.body) return;
-			const { start, end } = span(field.value, [name, ...rest].filter((step) => step !== undefined));
+			const { start, end } = type === "json_invalid" ? characterAt(field.value, name)
+				: span(field.value, [name, ...rest].filter((step) => step !== undefined));
 			field.setSelectionRange(start, end);
 		};
 		return h("li", field ? button(path, go, { title: "Show the place" }) : h("code", path), ` ${msg} `, h("span.muted", type));
@@ -234,7 +232,7 @@ export class Request {
 
 	/** Shows the events as they come. */
 	async follow(response, began, abort) {
-		const list = h("ol.events", { tabIndex: 0, "aria-label": "Events" });
+		const list = h("ol.events", { tabIndex: 0, ariaLabel: "Events" });
 		const state = h("span.muted", "no event yet");
 		let count = 0;
 		const stop = button("Stop", () => {
@@ -247,7 +245,7 @@ export class Request {
 			say(state.textContent);
 		};
 		fill(this.answer, this.head(response, duration(performance.now() - began)), h("div.buttons", stop, state), list);
-		const parser = new Numbered(null);
+		const parser = new EventParser(null);
 		const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
 		for (;;) {
 			const { done, value } = await reader.read();

@@ -4,10 +4,10 @@ import { h } from "./dom.js";
 
 const AROUND = 12; // rows above and below the view, for a quick wheel
 
-/** Rows in *box*, which scrolls. *make(at)* is the row at a place, *height(at)* about how high: it is measured then. */
+/** Rows in *box*, which scrolls: *make(at)* makes one, *height(at)* guesses how high it will be. */
 export class Window {
 	constructor(box, make, height) {
-		Object.assign(this, { box, make, height, inner: h("div.inner"), rows: new Map(), count: 0 });
+		Object.assign(this, { box, make, height, inner: h("div.inner"), rows: new Map(), count: 0, tops: [0] });
 		box.append(this.inner);
 		box.addEventListener("scroll", () => this.draw(), { passive: true });
 	}
@@ -70,13 +70,18 @@ export class Window {
 		for (let at = from; at <= to; at += 1) {
 			if (!this.rows.has(at)) made.push(at);
 		}
-		for (const at of made) this.rows.set(at, this.make(at));
-		this.inner.append(...made.map((at) => this.rows.get(at)));
+		for (const at of made.toReversed()) { // in order, for those who select or listen
+			this.rows.set(at, this.make(at));
+			this.inner.insertBefore(this.rows.get(at), this.rows.get(at + 1) ?? null);
+		}
 		this.measure(made);
 	}
 
-	/** Puts the new rows where they belong, and all below those that are not as high as was guessed. */
+	/** Puts rows where they belong, also those below one not as high as was guessed; what is read stays. */
 	measure(made) {
+		const { scrollTop } = this.box;
+		const top = this.at(scrollTop);
+		const into = scrollTop - this.tops[top];
 		let wrong = false;
 		for (const at of made) {
 			const height = this.rows.get(at).offsetHeight;
@@ -84,16 +89,24 @@ export class Window {
 			this.heights[at] = height;
 			wrong = true;
 		}
-		if (wrong) this.place();
+		if (wrong) {
+			this.place();
+			this.box.scrollTop = this.tops[top] + into;
+		}
 		for (const at of wrong ? this.rows.keys() : made) this.rows.get(at).style.top = `${this.tops[at]}px`;
+	}
+
+	/** Scrolls to *into* px below the top of the row at *at*. */
+	scrollTo(at, into) {
+		this.box.scrollTop = this.tops[at] + into;
+		this.draw();
 	}
 
 	/** Scrolls until the row at *at* is in view. */
 	show(at) {
 		const { scrollTop, clientHeight } = this.box;
 		if (this.tops[at] >= scrollTop && this.tops[at + 1] <= scrollTop + clientHeight) return;
-		this.box.scrollTop = this.tops[at] - clientHeight / 3;
-		this.draw();
+		this.scrollTo(at, -clientHeight / 3);
 	}
 
 	isAtEnd() {

@@ -396,3 +396,17 @@ def test_it_works_below_a_prefix(page: Page) -> None:
         page.get_by_role("link", name="Runs", exact=True).click()
         expect(page.locator("[data-id=example-run]")).to_be_visible()
         page.goto("about:blank")  # its stream would keep the host from ending
+
+
+def test_a_link_that_is_no_text_leads_nowhere(own: Server, page: Page) -> None:
+    opened(page, own, "%")
+    expect(page.get_by_role("heading", name="Errors")).to_be_visible()
+
+
+def test_json_that_only_this_page_would_read_leads_to_its_place(own: Server, page: Page) -> None:
+    put = opened(page, own, "upsertFlowRun")
+    editor = put.locator(".editor")
+    editor.fill('{"flowId": "a",}')
+    put.get_by_role("button", name="Send PUT").click()
+    put.locator(".faults").get_by_role("button").click()
+    assert editor.evaluate("editor => editor.value.slice(editor.selectionStart, editor.selectionEnd)") == "}"

@@ -188,3 +188,116 @@ def test_keys_move_open_and_help(site: Server, page: Page) -> None:
     expect(page).to_have_url(re.compile("/ui/runs/"))
     page.keyboard.press("Escape")
     expect(page).to_have_url(site.ui)
+
+
+def test_a_page_of_the_oldest_first_says_so(site: Server, page: Page) -> None:
+    page.goto(f"{site.ui}?order=asc")
+    expect(page.get_by_role("table", name="Runs, oldest first")).to_be_visible()
+    page.get_by_role("link", name="Newer").click()
+    expect(page.locator(".status")).to_contain_text("51–100 of 346 runs")
+    expect(page.get_by_role("link", name="Newer")).to_be_focused()
+    page.get_by_role("link", name="Oldest").click()
+    expect(page.locator(".status")).to_contain_text("1–50 of 346 runs")
+
+
+def test_a_deleted_run_does_not_tick(own: Server, page: Page) -> None:
+    own.put("a", phase="running", startTime="2026-01-01T00:00:00Z")
+    page.goto(own.ui)
+    expect(page.locator("#badge")).to_have_text("live")
+    own.delete("a")
+    expect(page.locator("[data-id=a]")).to_contain_text("deleted")
+    expect(page.locator("[data-id=a] .c-took .tick")).to_have_count(0)
+
+
+def test_only_what_is_new_is_called_new_on_a_later_page(own: Server, page: Page) -> None:
+    for number in range(4):
+        own.put(f"old-{number}")
+    own.wait_for_seconds(2)
+    page.goto(f"{own.ui}?size=2")
+    page.get_by_role("link", name="Older").click()
+    expect(page.locator(".status")).to_contain_text("3–4 of 4 runs")
+    expect(page.locator("#badge")).to_have_text("live")
+    own.put("old-3", phase="running")
+    own.put("old-0", phase="failed")
+    expect(page.locator("[data-id=old-0]")).to_contain_text("failed")  # which is told after the one before it
+    expect(page.get_by_role("button", name="new", exact=False)).to_have_count(0)
+    own.put("fresh")
+    expect(page.get_by_role("button", name="1 new")).to_be_visible()
+
+
+def test_a_list_that_was_left_counts_nothing(own: Server, page: Page) -> None:
+    own.put("a")
+    page.clock.install()
+    page.goto(own.ui)
+    expect(page.locator("#badge")).to_have_text("live")
+    own.put("a", phase="failed")
+    expect(page.locator("[data-id=a]")).to_contain_text("failed")
+    page.locator("[data-id=a] .run").click()
+    expect(page.locator("h1")).to_contain_text("failed")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "flow-runs" in request.url else None)
+    page.clock.run_for(3_000)
+    page.get_by_role("link", name="Args").click()
+    expect(page).to_have_url(re.compile("tab=args"))
+    assert asked == []
+
+
+def test_filters_that_are_chosen_quickly_all_count(site: Server, page: Page) -> None:
+    page.goto(site.ui)
+    expect(chip(page, "failed")).to_have_text("failed 92")
+    page.evaluate("""() => {
+        for (const phase of ["failed", "running"]) document.querySelector(`.chip[data-value=${phase}]`).click();
+    }""")
+    expect(page.locator(".status")).to_contain_text("1–50 of 104 runs")
+    expect(page).to_have_url(f"{site.ui}?phase=failed&phase=running")
+
+
+def test_a_filter_that_is_typed_again_stays(site: Server, page: Page) -> None:
+    page.goto(f"{site.ui}?phase=failed")
+    expect(page.locator(".status")).to_contain_text("of 92 runs")
+    page.get_by_label("Flow, tag, phase or run id").fill("failed")
+    page.keyboard.press("Enter")
+    page.get_by_label("Flow, tag, phase or run id").fill("running")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{site.ui}?phase=failed&phase=running")
+
+
+def test_what_is_found_late_moves_nobody_who_has_gone_on(site: Server, page: Page) -> None:
+    page.goto(site.ui)
+    expect(chip(page, "failed")).to_have_text("failed 92")
+    held: list[api.Route] = []
+    page.route("**/flow-runs?flowId=merico.pip_test*", lambda route: held.append(route))
+    page.get_by_label("Flow, tag, phase or run id").fill("merico.pip_test")
+    with page.expect_request("**/flow-runs?flowId=merico.pip_test*"):
+        page.keyboard.press("Enter")
+    rows(page).first.locator(".run").click()
+    expect(page.locator(".tabs")).to_be_visible()
+    url = page.url
+    with page.expect_response("**/flow-runs?flowId=merico.pip_test*"):
+        held[0].continue_()
+    page.get_by_role("link", name="Outputs").click()
+    expect(page).to_have_url(f"{url}?tab=outputs")
+
+
+def test_what_is_typed_in_a_menu_stays_while_runs_change(own: Server, page: Page) -> None:
+    own.put("a", flowId="one")
+    own.put("b", flowId="other")
+    page.clock.install()
+    page.goto(own.ui)
+    expect(page.locator("#badge")).to_have_text("live")
+    page.locator("summary", has_text="Flow").click()
+    page.get_by_label("Flow", exact=True).fill("oth")
+    expect(page.locator(".panel [data-value=one]")).to_have_count(0)
+    own.put("c", flowId="another")
+    expect(page.get_by_role("button", name="1 new")).to_be_visible()
+    page.clock.run_for(3_000)
+    expect(page.locator(".panel [data-value=another]")).to_be_visible()
+    expect(page.locator(".panel [data-value=one]")).to_have_count(0)
+
+
+def test_the_focus_stays_among_the_filters_that_are_left(site: Server, page: Page) -> None:
+    page.goto(f"{site.ui}?flowId=ants.codeql&tag=source:github-actions")
+    page.get_by_role("button", name="Remove the filter flow ants.codeql").click()
+    expect(page.get_by_role("button", name="Remove the filter tag")).to_be_focused()
+    page.get_by_role("button", name="Clear all").click()
+    expect(page.get_by_role("group", name="Phase").get_by_role("button", name="All")).to_be_focused()

@@ -165,3 +165,90 @@ def test_all_lines_are_printed(own: Server, page: Page) -> None:
     expect(lines(page)).to_have_count(2_000)
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert lines(page).count() < 100
+
+
+def test_a_log_that_has_ended_is_not_followed(own: Server, page: Page) -> None:
+    logs = [{"message": f"line {n}"} for n in range(1, 301)]
+    own.put("a", phase="running", startTime=T0, logs=logs[:200])
+    page.goto(f"{own.ui}runs/a?tab=logs")
+    expect(page.locator("#badge")).to_have_text("live")
+    expect(page.locator(LINE.format(200))).to_be_in_viewport()
+    own.put("a", phase="succeeded", startTime=T0, endTime=T0, logs=logs[:250])
+    expect(page.get_by_role("button", name=re.compile("^All"))).to_contain_text("250")
+    assert page.locator(".log").evaluate("log => log.scrollTop + log.clientHeight === log.scrollHeight")
+    page.locator(".log").evaluate("log => log.scrollTo(0, 500)")
+    expect(page.locator(LINE.format(27))).to_be_in_viewport()
+    own.put("a", phase="succeeded", startTime=T0, endTime=T0, logs=logs)
+    expect(page.get_by_role("button", name=re.compile("^All"))).to_contain_text("300")
+    assert page.locator(".log").evaluate("log => log.scrollTop") == 500
+
+
+def test_a_run_that_is_over_opens_at_its_first_line(own: Server, page: Page) -> None:
+    own.put("a", phase="succeeded", startTime=T0, logs=[{"message": f"line {n}"} for n in range(200)])
+    page.goto(f"{own.ui}runs/a?tab=logs")
+    expect(page.locator(LINE.format(1))).to_be_in_viewport()
+    expect(page.get_by_role("button", name="Follow")).to_have_count(0)
+
+
+def test_a_level_is_a_word_and_no_class(own: Server, page: Page) -> None:
+    own.put("a", endTime=T0, logs=[{"message": "x", "level": level} for level in ("tick", "unseen", "error")])
+    page.clock.install()
+    page.goto(f"{own.ui}runs/a?tab=logs")
+    expect(page.get_by_role("button", name="unseen 1")).to_be_visible()
+    page.clock.run_for(2_000)  # a fault on the console fails each test
+    page.get_by_role("button", name="tick 1").click()
+    expect(lines(page)).to_have_count(1)
+    expect(page.get_by_role("button", name="tick 1")).to_be_focused()
+
+
+def test_the_end_of_no_lines_is_no_fault(own: Server, page: Page) -> None:
+    own.put("a", endTime=T0)
+    page.goto(f"{own.ui}runs/a?tab=logs")
+    expect(page.get_by_text("This run has no log.")).to_be_visible()
+    page.keyboard.press("G")
+    page.keyboard.press("1")
+    expect(page).to_have_url(re.compile("tab=timeline"))
+
+
+NUMBERS = "[...document.querySelectorAll('.line')].map((line) => Number(line.dataset.line))"
+
+
+def test_lines_are_in_order_for_those_who_select_or_listen(long: Server, page: Page) -> None:
+    page.goto(f"{long.ui}runs/long?tab=logs&line=10000")
+    expect(page.locator(LINE.format(10_000))).to_be_in_viewport()
+    for by in (-300, 500, -100):
+        page.locator(".log").evaluate("(log, by) => log.scrollBy(0, by)", by)
+        page.evaluate(BOXES)
+        numbers = page.evaluate(NUMBERS)
+        assert numbers == sorted(numbers)
+
+
+def test_what_is_read_stays_where_it_is_while_the_log_changes(own: Server, page: Page) -> None:
+    logs = [{"message": f"{n} " + "字x" * (n * 37 % 400)} for n in range(200)] + [{"message": "##[group]open"}]
+    own.put("a", phase="running", startTime=T0, logs=logs)
+    page.goto(f"{own.ui}runs/a?tab=logs&line=150")
+    expect(page.locator("#badge")).to_have_text("live")
+    expect(page.locator(LINE.format(150))).to_be_in_viewport()
+    page.evaluate(BOXES)
+    top = page.locator(LINE.format(150)).evaluate("line => line.getBoundingClientRect().top")
+    own.put("a", phase="running", startTime=T0, logs=[*logs, {"message": "more"}])
+    expect(page.get_by_role("button", name=re.compile("^All"))).to_contain_text("202")
+    assert page.locator(LINE.format(150)).evaluate("line => line.getBoundingClientRect().top") == top
+    page.get_by_role("button", name="Fold all").click()
+    page.evaluate(BOXES)
+    assert abs(page.locator(LINE.format(150)).evaluate("line => line.getBoundingClientRect().top") - top) < 1
+
+
+def test_printed_lines_do_not_overlap(own: Server, page: Page) -> None:
+    own.put("a", logs=[{"message": f"{n} " + "字x" * (n * 37 % 400)} for n in range(60)], endTime=T0)
+    page.goto(f"{own.ui}runs/a?tab=logs")
+    expect(lines(page).first).to_be_visible()
+    page.emulate_media(media="print")
+    page.evaluate(BOXES)
+    boxes = page.evaluate("""() => {
+        dispatchEvent(new Event("beforeprint"));
+        document.body.style.width = "400px"; // as paper is: another width, and nobody to measure lines anew
+        return [...document.querySelectorAll(".line")].map((line) => line.getBoundingClientRect().toJSON());
+    }""")
+    assert len(boxes) == 60
+    assert all(abs(a["bottom"] - b["top"]) < 1 for a, b in zip(boxes, boxes[1:], strict=False))

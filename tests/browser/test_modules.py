@@ -59,7 +59,10 @@ def test_events_do_not_depend_on_how_their_stream_is_cut(site: Server, page: Pag
         cuts = sorted(chance.randrange(len(stream) + 1) for _ in range(chance.randrange(12)))
         cut.append([stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)])
     for pieces, (events, position) in zip(cut, call(site, page, "stream", code, *cut), strict=True):
-        assert events == [{"type": "run", "data": '{\n "a": 1}'}, {"type": "deleted", "data": "x"}], pieces
+        assert events == [
+            {"id": "5", "type": "run", "data": '{\n "a": 1}'},
+            {"id": "7", "type": "deleted", "data": "x"},
+        ], pieces
         assert position == "7"
 
 
@@ -108,3 +111,22 @@ def test_gaps_are_what_no_action_fills(site: Server, page: Page) -> None:
     spans = [{"from": a, "to": b} for a, b in [(10, 20), (15, 30), (50, 60), (None, None), (70, 70)]]
     found = call(site, page, "gantt", "it.gaps(values[0], { from: 0, to: 100 })", spans)
     assert found == [{"from": a, "to": b} for a, b in [(0, 10), (30, 50), (60, 100)]]
+
+
+def test_a_fault_of_the_page_does_not_end_its_stream(site: Server, page: Page) -> None:
+    code = """await new Promise((done) => {
+        const told = [];
+        addEventListener("error", (event) => {
+            told.push(event.message);
+            event.stopImmediatePropagation();
+            event.preventDefault();
+        });
+        const stream = new it.Stream(new URL("../api/v1/flow-runs/gh-711446981", document.baseURI), null, {
+            event: () => { setTimeout(() => { stream.close(); done(told); }); throw new Error("a fault"); },
+            state: (name) => told.push(name),
+            refused: () => {},
+            closed: () => {},
+        });
+        stream.start();
+    })"""
+    assert call(site, page, "stream", code) == ["live", "Uncaught Error: a fault"]

@@ -25,6 +25,11 @@ def shown(page: Page) -> "api.Locator":
     return page.locator("#main, #toasts")
 
 
+def width(page: Page) -> float:
+    """Of the first whole bar, in one step: it is drawn anew each second."""
+    return float(page.evaluate("document.querySelector('.beam.whole').getBoundingClientRect().width"))
+
+
 @pytest.fixture
 def page(page: Page) -> Page:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -65,13 +70,11 @@ def test_odd_actions_are_told_in_words(own: Server, page: Page) -> None:
     for kind in ("whole", "reversed", "never", "running"):
         expect(page.locator(f".beam.{kind}").first).to_be_visible()
     expect(page.locator(".gap").first).to_have_attribute("title", "Nothing ran for 1 h 00 min")
-    before = page.locator(".beam.whole").first.bounding_box()
+    before = width(page)
     page.clock.fast_forward(timedelta(hours=3).seconds * 1_000)
     expect(page.locator(".tabpanel > p")).to_contain_text("over 7 h 00 min")  # as far as the bar that runs to now
-    after = page.locator(".beam.whole").first.bounding_box()
-    assert before
-    assert after
-    assert after["width"] < before["width"]
+    after = width(page)
+    assert 0 < after < before
 
 
 def test_a_run_grows_while_it_is_watched(own: Server, page: Page) -> None:
@@ -191,3 +194,65 @@ def test_the_put_body_is_a_body(site: Server, page: Page) -> None:
     expect(shown(page).get_by_text("copied")).to_be_visible()
     body = json.loads(clipboard(page))
     assert (body["id"], len(body["logs"]), "createdAt" in body) == ("gh-711446981", 125, False)
+
+
+def test_what_is_not_copied_is_not_said_to_be(own: Server, page: Page) -> None:
+    own.put("a")
+    page.goto(f"{own.ui}runs/a")
+    page.evaluate("navigator.clipboard.writeText = () => Promise.reject(); document.execCommand = () => false")
+    page.get_by_role("button", name="Copy PUT body").click()
+    expect(page.locator("#toasts")).to_contain_text("does not let the page copy")
+
+
+def test_the_focus_stays_on_a_job_that_is_folded(site: Server, page: Page) -> None:
+    page.goto(f"{site.ui}runs/{SIXTY}")
+    page.get_by_role("button", name="deployubuntu").first.click()
+    expect(page.locator(".gantt .step")).to_have_count(40)
+    expect(page.get_by_role("button", name="deployubuntu").first).to_be_focused()
+
+
+def test_a_run_without_a_phase_is_told_as_that(own: Server, page: Page) -> None:
+    own.put("a", phase="running")
+    page.goto(f"{own.ui}runs/a")
+    expect(page.locator("#badge")).to_have_text("live")
+    own.put("a", phase=None)
+    expect(page.locator("#say")).to_have_text("The run is without a phase")
+
+
+def test_thousands_of_equal_keys_are_compared_at_once(own: Server, page: Page) -> None:
+    args = ",".join(['"a":1'] * 30_000)
+    for id in ("one", "other"):
+        own.put_bytes(id, b'{"flowId": "f", "flowType": "automation", "args": {%b}}' % args.encode())
+    page.goto(f"{own.ui}compare?a=one&b=other")
+    expect(page.locator("h2", has_text="args")).to_contain_text("no difference")
+
+
+def test_the_focus_stays_on_the_switch_of_a_comparison(own: Server, page: Page) -> None:
+    for id in ("one", "other"):
+        own.put(id, args={"n": 1})
+    page.goto(f"{own.ui}compare?a=one&b=other")
+    page.get_by_role("button", name="Only what differs").click()
+    expect(page.locator("tr.same")).to_contain_text("$.n")
+    expect(page.get_by_role("button", name="Only what differs")).to_be_focused()
+
+
+def test_a_compared_run_that_is_deleted_appears_when_it_is_made_again(own: Server, page: Page) -> None:
+    for id in ("one", "other"):
+        own.put(id, args={"n": 1})
+    page.goto(f"{own.ui}compare?a=one&b=other")
+    expect(page.locator("#badge")).to_have_text("live")
+    own.delete("other")
+    expect(page.get_by_role("heading", name="other was deleted")).to_be_visible()
+    own.put("other", args={"n": 2})
+    expect(page.locator("tr.changed")).to_contain_text("$.n")
+
+
+def test_undo_saves_a_run_whose_delete_was_pressed_twice(own: Server, page: Page) -> None:
+    own.put("saved")
+    page.clock.install()
+    page.goto(f"{own.ui}runs/saved")
+    page.get_by_role("button", name="Delete").dblclick()
+    page.get_by_role("button", name="Undo").first.click()
+    page.clock.run_for(10_000)
+    expect(page.get_by_role("button", name="Undo")).to_have_count(0)
+    assert own.status("saved") == 200

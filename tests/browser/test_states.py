@@ -150,3 +150,78 @@ def test_nothing_moves_for_those_who_asked_for_that(site: Server, page: Page) ->
     page.goto(f"{site.ui}?phase=running")
     expect(page.locator(".runs .busy").first).to_be_visible()
     assert page.evaluate("document.getAnimations().length") == 0
+
+
+def test_a_page_that_could_not_be_shown_comes_back(own: Server, page: Page) -> None:
+    own.put("a", phase="running")
+    for path in ("", "runs/a"):
+        page.route("**/api/v1/flow-runs*/**" if path else "**/api/v1/flow-runs?*", refuse_streams)
+        page.route("**/api/v1/flow-runs", refuse_streams)
+        page.goto(own.ui + path)
+        expect(page.get_by_role("heading", name="The server could not answer")).to_be_visible()
+        page.unroute_all()
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator("#badge")).to_have_text("live")
+        expect(page.locator("#main")).to_contain_text("deploy-web")
+
+
+def refuse_streams(route: "api.Route") -> None:
+    if "event-stream" in route.request.headers["accept"]:
+        route.fulfill(status=403, json={"detail": [{"loc": [], "msg": "not from here", "type": "forbidden"}]})
+    else:
+        route.continue_()
+
+
+def test_a_run_that_a_new_server_does_not_have_is_not_promised(tmp_path: Path, page: Page) -> None:
+    with serving(tmp_path, ":memory:", seconds=SECONDS) as served:
+        port = served.url.rpartition(":")[2]
+        server = Server(served.url)
+        server.put("a")
+        page.goto(f"{server.ui}runs/a")
+        expect(page.locator("#badge")).to_have_text("live")
+    with serving(tmp_path, ":memory:", env={"FLOWRUNS_PORT": port}, seconds=SECONDS):
+        expect(page.get_by_role("heading", name="There is no run a")).to_be_visible(timeout=20_000)
+        expect(page.locator("#main")).not_to_contain_text("it appears here")
+        server.close()
+
+
+def test_a_token_that_no_header_can_carry_is_not_sent(tmp_path: Path, page: Page) -> None:
+    with serving(tmp_path, ":memory:", "--token", "s+cret=7", seconds=SECONDS) as served:
+        page.goto(f"{served.url}/ui/#token=s%E2%82%ACcret")
+        expect(page.get_by_role("heading", name="This server asks for a token")).to_be_visible()
+        page.keyboard.type("s€cret")
+        page.keyboard.press("Enter")
+        assert page.locator("#token:invalid").count() == 1
+        page.evaluate("location.hash = '#token=s+cret'")  # as if it were written into the address bar
+        expect(page.get_by_role("heading", name="No runs yet")).to_be_visible()
+        expect(page).to_have_url(f"{served.url}/ui/")
+
+
+def test_a_token_in_the_address_bar_is_taken_where_a_wrong_one_was(tmp_path: Path, page: Page) -> None:
+    with serving(tmp_path, ":memory:", "--token", "s3cret=7", seconds=SECONDS) as served:
+        page.goto(f"{served.url}/ui/runs/a#token=wrong")
+        expect(page.get_by_role("heading", name="This token does not fit")).to_be_visible()
+        page.evaluate("location.hash = '#token=s3cret'")
+        expect(page.get_by_role("heading", name="There is no run a")).to_be_visible()
+
+
+def test_an_address_that_is_no_text_is_an_id_that_is_not_there(own: Server, page: Page) -> None:
+    page.goto(f"{own.ui}runs/%ff")
+    expect(page.locator("#main h1")).to_be_visible()
+
+
+def test_a_server_that_is_silent_is_given_up(own: Server, page: Page) -> None:
+    own.put("a")
+    page.clock.install()
+    page.goto(f"{own.ui}runs/a")
+    expect(page.locator("#badge")).to_have_text("live")
+    page.evaluate(HIDE, True)
+    silent: list[api.Route] = []  # a server that twice takes the connection, and says nothing
+    page.route("**/flow-runs/a", lambda route: silent.append(route) if len(silent) < 2 else route.fallback())
+    with page.expect_request("**/flow-runs/a"):
+        page.evaluate(HIDE, False)
+    page.clock.run_for(41_000)
+    expect(page.locator("#badge")).to_have_text("reconnecting")
+    page.clock.run_for(3_000)
+    page.get_by_role("button", name="Try now").click()
+    expect(page.locator("#badge")).to_have_text("live")
