@@ -8,7 +8,6 @@ import { children, members, parse, raw } from "./json.js";
 import { useKeys } from "./keys.js";
 import { watch } from "./live.js";
 import { phaseMark, tone, took } from "./phases.js";
-
 import { duration, full } from "./time.js";
 import { pathText } from "./tree.js";
 
@@ -38,7 +37,6 @@ export class CompareView {
 		else fill(this.root, h("section.state", h("h1", "Two runs are needed"),
 			h("p", "Open one in ", h("a", { href: listUrl() }, "the list"), ", and choose “Compare with” there.")));
 	}
-
 
 	/** Shows *state* in place of both runs, until the one on *side* comes. */
 	replace(side, state) {
@@ -88,7 +86,6 @@ function bars(runs) {
 	const ids = [...new Set(lanes.flatMap((one) => [...one.keys()]))];
 	if (ids.length === 0) return h("p.muted", "Neither run has actions.");
 	const axis = { from: 0, to: Math.max(1, ...lanes.flatMap((one) => [...one.values()].map((lane) => lane.to ?? 0))) };
-
 	return h("table.gantt.both", h("caption.unseen", "Actions of both runs"),
 		heads([["Action"], [`0 – ${duration(axis.to)}`, ".track"], ...["A", "B", "B − A"].map((side) => [side, ".took"])]),
 		h("tbody", ids.map((id) => barRow(id, lanes.map((one) => one.get(id)), axis))));

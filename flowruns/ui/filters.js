@@ -201,7 +201,6 @@ class Menu {
 	}
 }
 
-
 function shown(name, value) {
 	if (name === "flowType") return typeName(value);
 	return /After|Before/.test(name) && !Number.isNaN(Date.parse(value)) ? full(value) : oneLine(value);

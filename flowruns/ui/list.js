@@ -133,7 +133,6 @@ export class ListView {
 
 	// Live
 
-
 	happened({ type, data }) {
 		if (type === "resync") this.update({ query: this.query, state: this.state() });
 		else if (type === "run") this.changed(summary(JSON.parse(data)));

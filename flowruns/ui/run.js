@@ -36,7 +36,6 @@ export class RunView {
 		if (this.run) this.openTab();
 	}
 
-
 	/** Shows *state* in place of the run, which is built anew if it comes. */
 	replace(state) {
 		this.log?.close();
@@ -45,7 +44,6 @@ export class RunView {
 		fill(this.root, state);
 		say(this.root.querySelector("h1").textContent);
 	}
-
 
 	/** Shows *doc*, the whole document as text. */
 	show(doc) {
@@ -140,7 +138,6 @@ export class RunView {
 		const tabs = Object.keys(TABS).map((other, at) => [at + 1, () => this.go(this.tabUrl(other))]);
 		useKeys({ Escape: this.leave, ...Object.fromEntries(tabs), ...this.log?.keys });
 	}
-
 
 	/** Brings the tab up to date with the run. */
 	drawTab() {

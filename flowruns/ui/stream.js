@@ -77,13 +77,11 @@ export class Stream {
 		this.on.closed();
 	}
 
-
 	stop() {
 		clearTimeout(this.timer);
 		this.abort?.abort();
 		this.abort = null;
 	}
-
 
 	/** Tries at once, unless it is connected. */
 	async connect() {

@@ -100,7 +100,6 @@ function span(text, steps) {
 	}
 }
 
-
 export class Request {
 	/** A request of *operation*; *changed* is called when a token is named. */
 	constructor(operation, changed) {
