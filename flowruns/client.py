@@ -100,8 +100,9 @@ class Client:
         """The run with *fields* in place of its own, and all else as it is, whoever writes it meanwhile. Raises
         NotFound.
         """
-        given = body(RunPut, fields)
-        for last in [False] * (_MOST_TRIES - 1) + [True]:
+        given, tries = body(RunPut, fields), 0
+        while True:
+            tries += 1
             doc, etag = self._remote.tagged(id)
             if etag is None or not etag.startswith('"'):
                 raise Refused(f"{self._remote.url} tells no strong ETag, without which an update may undo others", 200)
@@ -109,9 +110,8 @@ class Client:
             try:
                 return self._run(self._remote.put(id, encode(merged), etag))
             except Refused as error:
-                if error.status != _PRECONDITION_FAILED or last:
+                if error.status != _PRECONDITION_FAILED or tries == _MOST_TRIES:
                     raise
-        raise AssertionError  # the last try has returned or raised
 
     def delete(self, id: str) -> None:
         """Deletes the run. Raises NotFound."""
@@ -181,12 +181,12 @@ class AsyncClient:
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self._make = partial(_Worker, url, token)
-        self._name = repr(Client(url, token))
+        self._url = Remote(url, token).url  # which refuses what is none
         self._idle: list[_Worker] = []
         self._closed = False
 
     def __repr__(self) -> str:
-        return self._name.replace("<", "<Async", 1)
+        return f"<{type(self).__name__} {self._url}>"
 
     async def __aenter__(self) -> Self:
         return self
