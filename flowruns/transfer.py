@@ -142,6 +142,7 @@ class _Loading:
         self._runs = 0
         self._faults = 0
         self._invalid = 0
+        self._shapeless = 0  # lines of these that are no object
         self._told = {True: 0, False: 0, None: 0}
 
     def take(self, line: Line) -> None:
@@ -166,7 +167,7 @@ class _Loading:
         if self._refused:
             faults = "1 fault" if self._faults == 1 else f"{self._faults} faults"
             lines = "1 line" if self._invalid == 1 else f"{self._invalid} lines"
-            cure = "; give one JSON object a line" if self._invalid == self._runs else ""
+            cure = "; give one JSON object a line" if self._shapeless == self._runs else ""
             raise InputRefused(f"{faults} in {lines} of {self._runs}; nothing was imported{cure}")
         return Loaded(self._told[True], self._told[False], self._told[None], self._invalid)
 
@@ -192,6 +193,7 @@ class _Loading:
 
     def _refuse(self, line: Line, faults: tuple[Fault, ...]) -> None:
         self._invalid += 1
+        self._shapeless += any(fault.loc == ("body",) or fault.type == "json_invalid" for fault in faults)
         for fault in faults[: max(0, MOST_NAMED - self._faults)]:
             self._watch.fault(line.tells(fault))
         self._faults += len(faults)

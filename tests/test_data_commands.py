@@ -185,6 +185,13 @@ def test_database_is_not_written_over_by_what_is_made_of_it(filled: Path) -> Non
         assert names(filled) == before
 
 
+@pytest.mark.parametrize("text", ['[{"id": "a"}]', '{\n  "id": "a"\n}'])
+def test_file_that_has_no_object_on_any_line_is_told_what_is_wanted(tmp_path: Path, text: str) -> None:
+    told = done(tmp_path, "import", "-", stdin=text)
+    assert (told.code, told.stderr.endswith("; give one JSON object a line\n")) == (6, True)
+    assert done(tmp_path, "import", "-", stdin="{}").stderr.endswith("nothing was imported\n")
+
+
 # Beside a server
 
 
