@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
@@ -266,7 +267,8 @@ def running(settings: Settings, *, make_app: MakeApp = create_app, **sources: Un
     finally:
         if isinstance(started[0], Running):
             started[0].stop()
-        thread.join()
+        if not sys.is_finalizing():  # of a program that never left: it runs no more, and would be waited for for ever
+            thread.join()
 
 
 def _config(settings: Settings) -> uvicorn.Config:
