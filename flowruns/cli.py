@@ -332,12 +332,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def _check_text(given: list[str]) -> None:
     """Nothing, if the arguments *given*, and our environment, can be told to anybody. Raises click.UsageError."""
-    ours = [value for name, value in os.environ.items() if name.startswith("FLOWRUNS_")]
-    for text in (*given, *ours):
+    named = [(f"argument {number}", text) for number, text in enumerate(given, 1)]
+    named += [(name, text) for name, text in os.environ.items() if name.startswith("FLOWRUNS_")]
+    for name, text in named:
         try:
             text.encode()
-        except UnicodeEncodeError:
-            raise click.UsageError(f"{text!r} is not UTF-8; where it is, set PYTHONUTF8=1") from None
+        except UnicodeEncodeError:  # it is not repeated: it may hold a secret
+            raise click.UsageError(f"{name} is not UTF-8; where it is, set PYTHONUTF8=1") from None
 
 
 def _run(given: list[str]) -> int:

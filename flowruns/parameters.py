@@ -188,13 +188,14 @@ def token_lines(option: str, text: str) -> list[str]:
         return sys.stdin.read().splitlines()
     if not text.startswith("@"):
         return [text]
+    shown = "@FILE" if "=" in text else text  # else it may be a token, which is a secret
     try:
         lines = Path(text[1:]).expanduser().read_text(encoding="utf-8").splitlines()
         return [line for line in lines if not line.startswith("#")]
     except OSError as error:
-        raise click.UsageError(f"{option} {text}: cannot read the file: {error.strerror}") from None
+        raise click.UsageError(f"{option} {shown}: cannot read the file: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise click.UsageError(f"{option} {text}: the file is not UTF-8") from None
+        raise click.UsageError(f"{option} {shown}: the file is not UTF-8") from None
 
 
 def _some(source: str, lines: list[str]) -> list[str]:

@@ -220,7 +220,7 @@ def test_refusal_of_a_database_is_one_line_from_a_process_too(tmp_path: Path, ma
         (["--cors-origin", "portal.example"], "--cors-origin"), (["--cors-origin", "null"], "--cors-origin"),
         (["--cors-origin", "https://portal.example/"], "--cors-origin"),
         (["--cors-origin", "https://portal.example/\n"], "--cors-origin"), (["--port", "abc"], "not a valid number"),
-        (["--allow-host", "a,b"], "--allow-host"), (["b\udcff.db"], "'b\\udcff.db' is not UTF-8"),
+        (["--allow-host", "a,b"], "--allow-host"), (["b\udcff.db"], "argument 1 is not UTF-8"),
         (["get", "b\udcff"], "set PYTHONUTF8=1"),
     ],
 )  # fmt: skip
@@ -440,7 +440,7 @@ def test_token_may_hold_an_equals_sign(tmp_path: Path) -> None:
     "token",
     [
         "", " ", "S3CRET", "S3CRET=", "S3CRET=x", "S3CRET=1.5", "S3CRET=-1", "S3CRET=٣", "S3CRET=99999999999999999999",
-        "=1", "S3CRET S3CRET=1", "@missing", "@empty", "@binary", "@wrong", "@.",
+        "=1", "S3CRET S3CRET=1", "@S3CRET=1", "S3CRET\udcff=1", "@missing", "@empty", "@binary", "@wrong", "@.",
     ],
 )  # fmt: skip
 def test_wrong_token_is_exit_2_without_its_secret(
@@ -451,7 +451,7 @@ def test_wrong_token_is_exit_2_without_its_secret(
         (tmp_path / name).write_bytes(content)
     assert main(["--token", token]) == 2
     err = one_line(capfd.readouterr().err)
-    assert "token" in err
+    assert "token" in err or "not UTF-8" in err
     assert "S3CRET" not in err
 
 

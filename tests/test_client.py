@@ -502,12 +502,15 @@ async def test_who_stops_iterating_leaves_nothing_open(runs: Flowruns) -> None:
 
 
 def test_program_that_forgets_what_it_follows_ends(runs: Flowruns) -> None:
+    runs.run("a1")
     code = f"""
 import asyncio, flowruns
 async def main():
     client = flowruns.AsyncClient({runs.url!r})
-    runs.append(asyncio.ensure_future(anext(client.watch())))
-    await asyncio.sleep(0.1)
+    changes = client.watch("a1")
+    assert (await anext(changes)).id == "a1"
+    runs.append(asyncio.ensure_future(anext(changes)))
+    await asyncio.sleep(0)  # now its thread has the question
 runs = []
 loop = asyncio.new_event_loop()
 loop.run_until_complete(main())
