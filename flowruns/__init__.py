@@ -2,28 +2,55 @@
 
 from typing import TYPE_CHECKING, Any
 
+from flowruns.version import __version__
+
 if TYPE_CHECKING:
-    from flowruns.client import AsyncClient, Client
+    from flowruns import errors
+    from flowruns.client.async_client import AsyncClient
+    from flowruns.client.client import Client
     from flowruns.embed import create_app, lifespan_of, serve, serve_async
+    from flowruns.model.runs import FlowRun, RunPost, RunPut
     from flowruns.settings import Settings
-    from flowruns.store import Store
+    from flowruns.store.store import Store
 
-__version__ = "0.1.0"
-__all__ = ["AsyncClient", "Client", "Settings", "Store", "create_app", "lifespan_of", "serve", "serve_async"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "FlowRun",
+    "RunPost",
+    "RunPut",
+    "Settings",
+    "Store",
+    "__version__",
+    "create_app",
+    "errors",
+    "lifespan_of",
+    "serve",
+    "serve_async",
+]
 
-_HOMES = {
-    "AsyncClient": "client",
-    "Client": "client",
+_MODULES = {
+    "AsyncClient": "client.async_client",
+    "Client": "client.client",
+    "FlowRun": "model.runs",
+    "RunPost": "model.runs",
+    "RunPut": "model.runs",
     "Settings": "settings",
-    "Store": "store",
-}  # the others are of `embed`
+    "Store": "store.store",
+    "create_app": "embed",
+    "lifespan_of": "embed",
+    "serve": "embed",
+    "serve_async": "embed",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """What `__all__` names, imported when it is first asked for: a pytest plugin is loaded into every test run."""
-    if name not in __all__:
-        raise AttributeError(f"module 'flowruns' has no attribute {name!r}")
+    """What `__all__` names, imported on first use: a pytest plugin is loaded into every test run."""
     from importlib import import_module
 
-    value = globals()[name] = getattr(import_module(f"flowruns.{_HOMES.get(name, 'embed')}"), name)
+    if name == "errors":  # the import sets the attribute
+        return import_module("flowruns.errors")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'flowruns' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"flowruns.{_MODULES[name]}"), name)
     return value

@@ -2,7 +2,7 @@
 
 import sys
 
-from flowruns.cli import main
+from flowruns.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

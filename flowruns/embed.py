@@ -10,12 +10,12 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from typing import Any
 from weakref import WeakSet
 
-from flowruns.app import create_app as app_over
 from flowruns.errors import CannotStart, Unavailable
-from flowruns.responses import Receive, Scope, Send, refusal
-from flowruns.server import Running, running, serving
+from flowruns.http.app import create_app as app_over
+from flowruns.http.responses import Receive, Scope, Send, refusal
+from flowruns.server.running import Running, running, serving
 from flowruns.settings import ANY_HOST, MEMORY, Settings
-from flowruns.store import Store
+from flowruns.store.store import Store
 
 Path = str | os.PathLike[str]
 

@@ -7,18 +7,27 @@ from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import fields, force_setattr
 
 RUNS = "/api/v1/flow-runs"  # the path of the runs, below whatever prefix the service is mounted under
+
 MEMORY = ":memory:"
+
 ANY_HOST = "*"
+
 KIB = 1024
+
 MIB = 1024 * KIB
 
 Synchronous = Literal["full", "normal"]  # what a commit waits for, as SQLite calls it
+
 TOKEN = r"[^\s\x00-\x1f\x7f]+"  # a header can hold it, in UTF-8 where it is not ASCII
 
 _Port = Annotated[int, Meta(ge=0, le=65535)]
+
 _Token = Annotated[str, Meta(pattern=rf"\A{TOKEN}\Z")]
+
 _UserId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+
 _Size = Annotated[int, Meta(ge=0)]
+
 _Seconds = Annotated[float, Meta(ge=0, le=3600)]
 
 

@@ -9,10 +9,10 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from flowruns.app import create_app
-from flowruns.server import running
+from flowruns.http.app import create_app
+from flowruns.server.running import running
 from flowruns.settings import Settings
-from flowruns.store import Store
+from flowruns.store.store import Store
 
 RUNS = "/api/v1/flow-runs"
 REAL_RUNS = Path(__file__).parent / "data" / "real_runs.ndjson"

@@ -8,7 +8,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from flowruns.datafile import SCHEMA_VERSION
+from flowruns.sqlite.datafile import SCHEMA_VERSION
 from tests.conftest import RUNS
 
 Run = dict[str, Any]

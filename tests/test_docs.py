@@ -14,10 +14,10 @@ import click
 import pytest
 
 from flowruns import AsyncClient, Client, __version__
-from flowruns.cli import ELSEWHERE, EXIT_CODES, cli
-from flowruns.filters import FILTERS
-from flowruns.responses import STATUS
-from flowruns.testing import Flowruns
+from flowruns.cli.main import ELSEWHERE, EXIT_CODES, cli
+from flowruns.http.responses import STATUS
+from flowruns.model.filters import FILTERS
+from flowruns.testing.server import Flowruns
 from tests.processes import serving, started
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from flowruns.errors import NotFound, Unavailable
-from flowruns.models import FlowType, Log, RunPut
-from flowruns.server import running
+from flowruns.model.runs import FlowType, Log, RunPut
+from flowruns.server.running import running
 from flowruns.settings import Settings
-from flowruns.store import Store
+from flowruns.store.store import Store
+from tests.cli.test_data import done
 from tests.conftest import RUNS
 from tests.faults import Impossible, crashes, streams
 from tests.faults.__main__ import main
@@ -28,7 +29,6 @@ from tests.faults.databases import Small, full, held, leave_room, locked, mounte
 from tests.faults.streams import Follower, Place, Row
 from tests.processes import ended, serving
 from tests.streams import Event
-from tests.test_data_commands import done
 from tests.wire import RUN, Wire, heard, request
 
 

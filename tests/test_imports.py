@@ -1,4 +1,4 @@
-"""The rooms: imports go downwards only (the README's "Architecture")."""
+"""The folders of `flowruns/docs/architecture.md`: imports go down only, and each library stays in its folders."""
 
 import ast
 from pathlib import Path
@@ -6,87 +6,88 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "flowruns"
-FLOORS = [
-    {"errors", "settings", "__init__"},
-    {"models", "validation", "paging", "conditions", "ids", "datafile", "files", "database"},
-    {"filters"},
-    {"queries", "news", "values"},
+# From the top down: what is in a folder imports from the same folder and from those below it.
+LAYERS = [
+    {"cli", "__main__"},
+    {"testing"},
+    {"embed"},
+    {"terminal"},
+    {"server"},
+    {"http"},
+    {"client"},
     {"store"},
-    {"responses", "inputs", "meanings", "openapi", "transfer", "upkeep"},
-    {"guard", "api", "feed", "web", "logs", "demo"},
-    {"app", "faults", "interrupts"},
-    {"protocol", "server"},
-    {
-        "embed",
-        "sidecar",
-        "parameters",
-        "output",
-        "remote",
-        "client",
-        "local",
-        "views",
-        "asking",
-        "progress",
-        "seeding",
-    },
-    {"cli", "control", "terminal", "data_commands", "config", "__main__", "testing"},
-    {"pytest_plugin"},
+    {"sqlite"},
+    {"model"},
+    {"errors", "settings", "version"},
 ]
-FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
-PURE = FLOORS[0] | FLOORS[1] | FLOORS[2]
+LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
 ONLY = {
-    "aiosqlite": {"database"},
-    "sqlite3": {"database", "queries", "store", "transfer", "upkeep"},
-    "starlette": {"guard", "logs", "app"},
-    "uvicorn": {"protocol", "server"},
-    "click": {"asking", "cli", "config", "control", "data_commands", "output", "parameters", "terminal"},
+    "aiosqlite": {"sqlite"},
+    "sqlite3": {"store", "sqlite", "cli"},
+    "starlette": {"http"},
+    "uvicorn": {"server"},
+    "httptools": {"server"},
+    "click": {"cli", "terminal"},
+    "pytest": {"testing"},
 }
-IMPURE = {"asyncio", "time", "socket", "threading", "starlette", "uvicorn", "aiosqlite", "sqlite3"}
+IMPURE = {"asyncio", "os", "random", "secrets", "socket", "sqlite3", "threading", "time"}
+MODULES = {
+    ".".join(file.relative_to(PACKAGE).with_suffix("").parts): file
+    for file in sorted(PACKAGE.rglob("*.py"))
+    if file.name != "__init__.py"  # they import lazily what they offer, for programs outside
+}
 
 
 def imports(module: str) -> set[str]:
-    """What *module* imports at its top or later: other packages by name, ours as `.name`."""
+    """What *module* imports at its top or later: other packages by name, modules of flowruns as `.folder.module`."""
     found: set[str] = set()
-    if module == "__init__":  # every module imports it; what it offers it imports when it is asked for
-        return found
-    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            name = node.module or ""
-            if name == "flowruns":
-                found |= {f".{alias.name}" if alias.name in FLOOR else ".__init__" for alias in node.names}
+            package, _, name = (node.module or "").partition(".")
+            if package != "flowruns":
+                found.add(package)
+            elif name in MODULES:
+                found.add(f".{name}")
             else:
-                found.add("." + name.removeprefix("flowruns.") if name.startswith("flowruns.") else name.split(".")[0])
+                found |= {"." + f"{name}.{alias.name}".lstrip(".") for alias in node.names}
     return found
 
 
-MODULES = sorted(file.stem for file in PACKAGE.glob("*.py"))
+BELOW = {module: {name[1:] for name in imports(module) if name.startswith(".")} for module in MODULES}
 
 
-def test_every_module_has_its_floor() -> None:
-    assert set(MODULES) == set(FLOOR)
+def folder(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def test_every_module_is_in_a_known_folder() -> None:
+    assert {folder(module) for module in MODULES} == set(LEVEL)
+
+
+def test_imports_name_modules_of_flowruns() -> None:
+    assert set().union(*BELOW.values()) <= set(MODULES)
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_imports_go_downwards_or_stay_on_their_floor(module: str) -> None:
-    ours = {name[1:] for name in imports(module) if name.startswith(".")}
-    assert {name for name in ours if FLOOR[name] > FLOOR[module]} == set()
+def test_imports_go_down_or_stay_in_their_folder(module: str) -> None:
+    assert {name for name in BELOW[module] if LEVEL[folder(name)] < LEVEL[folder(module)]} == set()
 
 
 def test_no_two_modules_import_each_other() -> None:
-    below = {module: {name[1:] for name in imports(module) if name.startswith(".")} for module in MODULES}
-    while leaves := [module for module in below if not below[module] & set(below)]:
+    below = dict(BELOW)
+    while leaves := [module for module, names in below.items() if not names & set(below)]:
         for leaf in leaves:
             del below[leaf]
     assert not below
 
 
 @pytest.mark.parametrize("library", ONLY)
-def test_a_library_stays_in_its_rooms(library: str) -> None:
-    assert {module for module in MODULES if library in imports(module)} <= ONLY[library]
+def test_a_library_stays_in_its_folders(library: str) -> None:
+    assert {folder(module) for module in MODULES if library in imports(module)} <= ONLY[library]
 
 
-@pytest.mark.parametrize("module", sorted(PURE - {"database", "datafile"}))
-def test_the_lowest_floors_are_pure(module: str) -> None:
-    assert imports(module) & IMPURE == set()
+@pytest.mark.parametrize("module", [module for module in MODULES if folder(module) == "model"])
+def test_the_model_is_pure(module: str) -> None:
+    assert imports(module) & IMPURE <= ({"os"} if module == "model.ids" else set())  # its randomness is an argument

@@ -25,14 +25,16 @@ def test_the_wheel_has_the_schema_the_page_the_marker_for_types_and_nothing_else
     ours = {name for name in names if ".dist-info/" not in name}
     package = [path for path in (ROOT / "flowruns").rglob("*.*") if path.is_file() and path.suffix != ".pyc"]
     assert ours == {path.relative_to(ROOT).as_posix() for path in package} | {"flowruns/schema.sql"}
-    assert {"flowruns/ui/index.html", "flowruns/py.typed", "flowruns/demo.ndjson"} <= ours
+    assert {"flowruns/ui/index.html", "flowruns/py.typed", "flowruns/server/demo.ndjson"} <= ours
 
 
 def test_the_installed_package_finds_its_schema_and_its_command(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site with space"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site)]
     subprocess.run([*install, str(wheel)], check=True, capture_output=True, timeout=120)
-    code = "import flowruns, flowruns.database as d; print(flowruns.__file__); assert d.schema().startswith('--')"
+    code = (
+        "import flowruns, flowruns.sqlite.migrations as d; print(flowruns.__file__); assert d.schema().startswith('--')"
+    )
     environment = os.environ | {"PYTHONPATH": str(site)}
     run = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60

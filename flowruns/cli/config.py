@@ -8,11 +8,12 @@ import click
 from click.core import ParameterSource
 from msgspec.json import encode
 
-from flowruns.cli import cli
-from flowruns.output import pour
-from flowruns.parameters import database_of
+from flowruns.cli.database_option import database_of
+from flowruns.cli.serve import serve_command
+from flowruns.terminal.output import pour
 
 _MASK = "***"
+
 _TOKENS = "FLOWRUNS_TOKENS"
 
 
@@ -75,7 +76,8 @@ def _text(value: Any) -> str:
     return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
-_PARAMS = cli.commands["serve"].params
+_PARAMS = serve_command.params
+
 config_command = click.Command(
     "config",
     params=[*_PARAMS, click.Option(["--json", "as_json"], is_flag=True, help="Write an object, for programs.")],

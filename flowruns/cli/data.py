@@ -9,19 +9,22 @@ from typing import BinaryIO
 
 import click
 
-from flowruns import queries, transfer, upkeep
-from flowruns.asking import NORMAL, filtering, query_of
-from flowruns.database import opened, reading
-from flowruns.datafile import SCHEMA_VERSION, check_name, claimed, parts, real_path
+from flowruns.cli.database_option import DATABASE_OPTION
+from flowruns.cli.inputs import open_input
+from flowruns.cli.options import NORMAL, filtering, query_of
+from flowruns.cli.param_types import Age
 from flowruns.errors import CannotWrite, DatabaseUnusable
-from flowruns.files import replaced
-from flowruns.filters import where
-from flowruns.interrupts import Interrupts
-from flowruns.output import pour, say
-from flowruns.parameters import DATABASE_OPTION, Age, open_input
-from flowruns.progress import Progress
+from flowruns.server.signals import Interrupts
 from flowruns.settings import MEMORY
-from flowruns.transfer import Rules, Watch
+from flowruns.sqlite.atomic_files import replaced
+from flowruns.sqlite.database import opened, reading
+from flowruns.sqlite.datafile import SCHEMA_VERSION, check_name, parts, real_path
+from flowruns.sqlite.lockfile import claimed
+from flowruns.store import checks, maintenance, reads, transfer, writes
+from flowruns.store.filters import where
+from flowruns.store.transfer import Rules, Watch
+from flowruns.terminal.output import pour, say
+from flowruns.terminal.progress import Progress
 
 _STDOUT = 1
 
@@ -47,7 +50,7 @@ class OnDatabase(click.Command):
     "--on-conflict", default="replace", show_default=True, type=click.Choice(["replace", "skip", "fail"]),
     help="What becomes of a run that there is already, or that an earlier line has made.",
 )  # fmt: skip
-def import_command(files: tuple[str, ...], database: str, skip_invalid: bool, on_conflict: queries.OnConflict) -> None:
+def import_command(files: tuple[str, ...], database: str, skip_invalid: bool, on_conflict: writes.OnConflict) -> None:
     """Import runs from FILEs of one JSON object a line, - for standard input: all of them, or none.
 
     A line is the body of a PUT, or what `flowruns export` wrote, which keeps who created, updated and reviewed a run
@@ -97,7 +100,7 @@ def export_command(database: str, output: str, **filters: tuple[str, ...]) -> No
     """  # noqa: D301  # click reads the escape
     chosen = where(query_of(filters), [])  # each was checked as an option
     with interruptible() as interrupts, reading(database) as connection, Progress("exporting") as progress:
-        total = queries.count(connection, chosen) if progress.shown else 0
+        total = reads.count(connection, chosen) if progress.shown else 0
 
         def at(runs: int) -> None:
             progress.at(runs, runs / total if total else None)
@@ -142,7 +145,7 @@ def backup_command(file: str, database: str, force: bool) -> None:
         wal = target.with_name(target.name + "-wal")
         if wal.exists() and wal.stat().st_size:  # it would be taken for a part of the copy
             raise CannotWrite(f"{wal} belongs to another database; name another file")
-        size = upkeep.copy(connection, part, progress.at)
+        size = maintenance.copy(connection, part, progress.at)
     pour([f"{file}: {megabytes(size)}"])
 
 
@@ -160,7 +163,7 @@ def check_command(database: str) -> None:
         Progress("checking") as progress,
         interrupts.allowed(),
     ):
-        checked = upkeep.check(connection, progress.at)
+        checked = checks.check(connection, progress.at)
     for finding in checked.findings:
         pour([finding])
     if checked.findings:
@@ -174,7 +177,9 @@ def check_command(database: str) -> None:
 @click.command("prune", cls=OnDatabase, short_help="Delete the runs of long ago.")
 @DATABASE_OPTION
 @click.option("--older-than", required=True, type=Age(), help="By createdAt: 30d, say, or 12h; of s, m, h, d, w.")
-@click.option("--keep-failed", is_flag=True, help=f"Keep those whose phase is {', '.join(upkeep.FAILED[:4])} or so.")
+@click.option(
+    "--keep-failed", is_flag=True, help=f"Keep those whose phase is {', '.join(maintenance.FAILED[:4])} or so."
+)
 @click.option("--dry-run", is_flag=True, help="Only say how many it would be.")
 def prune_command(database: str, older_than: float, keep_failed: bool, dry_run: bool) -> None:
     """Delete the runs that were created long ago: all of them, or none. Exit code 4: the database is being served.
@@ -191,7 +196,7 @@ def prune_command(database: str, older_than: float, keep_failed: bool, dry_run: 
         raise click.UsageError("--older-than goes back beyond the year 1") from None
     if dry_run:
         with interruptible() as interrupts, reading(database) as connection, interrupts.allowed():
-            pruned = upkeep.prunable(connection, before, keep_failed=keep_failed)
+            pruned = maintenance.prunable(connection, before, keep_failed=keep_failed)
     else:
         with (
             interruptible() as interrupts,
@@ -200,7 +205,7 @@ def prune_command(database: str, older_than: float, keep_failed: bool, dry_run: 
             interrupts.allowed(),
         ):
             commits = interrupts.too_late
-            pruned = upkeep.prune(connection, before, progress.at, commits, keep_failed=keep_failed, now=now)
+            pruned = maintenance.prune(connection, before, progress.at, commits, keep_failed=keep_failed, now=now)
     kept = f", {pruned.kept} failed ones kept" if keep_failed else ""
     pour([f"{database}: {pruned.deleted} runs {'would be ' * dry_run}deleted{kept}"])
 
@@ -222,7 +227,7 @@ def vacuum_command(database: str) -> None:
         interrupts.allowed(),
     ):
         before = real_path(database).stat().st_size
-        upkeep.vacuum(connection, progress.at)
+        maintenance.vacuum(connection, progress.at)
     pour([f"{database}: {megabytes(real_path(database).stat().st_size)}, was {megabytes(before)}"])
 
 

@@ -2,18 +2,19 @@
 
 import re
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
+from flowruns.cli.inputs import token_lines
+from flowruns.cli.param_types import OneOf
+from flowruns.cli.sources import Local
+from flowruns.client.source import Runs
+from flowruns.client.transport import Remote, address
 from flowruns.errors import Fault
-from flowruns.filters import FILTERS, Filter, TagPair, where
-from flowruns.local import Local
-from flowruns.models import FlowType, Instant, Slug, Word
-from flowruns.parameters import files, token_lines
-from flowruns.remote import Remote, Runs, address
+from flowruns.model.filters import FILTERS, Filter, TagPair, parse_filters
+from flowruns.model.runs import FlowType, Instant, Slug, Word
 from flowruns.settings import TOKEN
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,22 +31,6 @@ _SEVERAL = {Instant: "", TagPair: " Repeatable: all of them."}  # else any of th
 
 # `--flowId` is `--flow-id`: who knows the parameter of the API knows the option.
 NORMAL = {"token_normalize_func": kebab}
-
-
-class OneOf(click.Choice):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.2 on
-    """One of some words, the nearest of which is named to who misspells it."""
-
-    def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
-        """*choice* as it is: it is a word of the API, not an option."""
-        return str(choice)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """*value*, if it is one of them."""
-        try:
-            return str(super().convert(value, param, ctx))
-        except click.BadParameter as error:
-            near = get_close_matches(str(value), self.choices, 1)
-            self.fail(error.message.rstrip(".") + "".join(f"; is it {word!r}?" for word in near), param, ctx)
 
 
 class Url(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
@@ -124,7 +109,7 @@ def query_of(options: dict[str, Any]) -> list[tuple[str, str]]:
 def _checked(filter: Filter) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], tuple[str, ...]]:
     def check(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
         faults: list[Fault] = []
-        where([(filter.name, text) for text in value], faults)
+        parse_filters([(filter.name, text) for text in value], faults)
         if faults:
             raise click.BadParameter("; ".join(fault.msg for fault in faults), ctx, param)
         return value

@@ -3,9 +3,9 @@
 import click
 from msgspec.json import encode
 
-from flowruns import sidecar
-from flowruns.output import pour
-from flowruns.parameters import DATABASE
+from flowruns.cli.database_option import DATABASE
+from flowruns.server import sidecar
+from flowruns.terminal.output import pour
 
 
 @click.command("status")

@@ -7,11 +7,15 @@ from typing import Any
 import click
 from msgspec.json import decode, encode
 
-from flowruns.asking import NORMAL, asking, chosen, filtering, runs_of
+from flowruns.cli.options import NORMAL, asking, chosen, filtering, runs_of
+from flowruns.client.source import Runs
+from flowruns.client.streams import Event
 from flowruns.errors import NotFound
-from flowruns.output import has_colour, pour, say, width
-from flowruns.remote import Event, Runs
-from flowruns.views import Style, Table, Tail, line_of_json, run_of, whole
+from flowruns.terminal.output import has_colour, pour, say, width
+from flowruns.terminal.runs import line_of_json, run_of, whole
+from flowruns.terminal.tables import Table
+from flowruns.terminal.tail import Tail
+from flowruns.terminal.text import Style
 
 _NOT_FOUND = 1  # exit code
 

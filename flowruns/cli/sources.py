@@ -7,16 +7,19 @@ from typing import Any, Self
 from msgspec import Raw
 from msgspec.json import decode, encode
 
-from flowruns import queries
-from flowruns.database import reading
-from flowruns.datafile import Owner, owner_of, real_path
+from flowruns.client.source import Page
+from flowruns.client.streams import Event, resuming
+from flowruns.client.transport import Filters, Remote
 from flowruns.errors import DatabaseUnusable, Fault, Invalid, NotFound, Refused, Unavailable, Unreachable
-from flowruns.filters import Where, one, where
-from flowruns.paging import LARGEST_PAGE, Window, links
-from flowruns.queries import Changes
-from flowruns.remote import Event, Filters, Page, Remote, resuming
+from flowruns.model.cursors import LARGEST_PAGE, Window, links
 from flowruns.settings import MEMORY
-from flowruns.store import Store
+from flowruns.sqlite.database import reading
+from flowruns.sqlite.datafile import real_path
+from flowruns.sqlite.lockfile import Owner, owner_of
+from flowruns.store import reads
+from flowruns.store.filters import Where, one, where
+from flowruns.store.reads import Changes
+from flowruns.store.store import Store
 
 
 class Local:
@@ -69,7 +72,7 @@ class Local:
         while True:
             window = window._replace(size=LARGEST_PAGE if left is None else min(left, LARGEST_PAGE))
             with reading(self._path) as connection:
-                rows = queries.page(connection, where=chosen, window=window)
+                rows = reads.page(connection, where=chosen, window=window)
             docs = [bytes(doc) for doc in decode(b"[%b]" % rows.docs, type=list[Raw])]
             yield Page(docs, rows.total)
             left = None if left is None else left - len(docs)
@@ -88,7 +91,7 @@ class Local:
         if server := self._server():
             return server.get(id)
         with reading(self._path) as connection:
-            (stored,) = queries.get(connection, ids=[id])
+            (stored,) = reads.get(connection, ids=[id])
         if stored is None:
             raise NotFound(id)
         return stored.doc
@@ -135,8 +138,8 @@ class Local:
         """The number that changes are told after. Raises NotFound."""
         with reading(self._path) as connection:
             if id is None:
-                return queries.last_number(connection)
-            change = queries.last_change(connection, id=id)
+                return reads.last_number(connection)
+            change = reads.last_change(connection, id=id)
         if change is None or change.doc is None:
             raise NotFound(id)
         return change.seq - 1
@@ -154,7 +157,7 @@ class Local:
 
     def _read_changes(self, chosen: Where, after: int) -> Changes:
         with reading(self._path) as connection:
-            return queries.changes(connection, chosen, after, queries.last_number(connection))
+            return reads.changes(connection, chosen, after, reads.last_number(connection))
 
 
 def _where(filters: Filters) -> Where:

@@ -3,51 +3,36 @@
 import http.client
 import re
 import socket
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from math import inf
 from selectors import EVENT_READ, DefaultSelector
 from threading import Event as Flag
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from msgspec import DecodeError, Raw, Struct
 from msgspec.json import decode
 
-from flowruns import __version__
+from flowruns.client.source import Page
+from flowruns.client.streams import Event, events, resuming, seconds_left
 from flowruns.errors import Busy, Fault, NotFound, Refused, Unreachable, one_line
-from flowruns.paging import LARGEST_PAGE
+from flowruns.model.cursors import LARGEST_PAGE
 from flowruns.settings import RUNS, TOKEN
+from flowruns.version import __version__
 
 EVENTS, JSON = "text/event-stream", "application/json"
+
 Filters = Mapping[str, Any]  # query parameters of a page: one value, or a list of them
+
 Headers = Mapping[str, str]
 
 NO_HEADERS: Headers = {}
 
 _TIMEOUT = 30.0  # seconds that an answer may take
+
 _SILENCE = 45.0  # seconds that a stream may be silent: it says something every 15
+
 _GATEWAYS = (502, 503, 504)  # what something before a server answers in its place
-_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds before a stream is asked for again
-
-
-class Page(NamedTuple):
-    """Some runs, as they are stored, and how many there are in *total*."""
-
-    docs: list[bytes]
-    total: int
-
-
-class Event(NamedTuple):
-    """What a stream tells: `run` and `deleted` with their *data*, `resync`; `open`, where it begins, and `lost`, where
-    it breaks off until the next `open`. *position* is the number to resume from, and all that is told if *kind* is
-    empty.
-    """
-
-    kind: str
-    position: int | None = None
-    data: bytes = b""
 
 
 class Tagged(NamedTuple):
@@ -55,34 +40,6 @@ class Tagged(NamedTuple):
 
     doc: bytes
     etag: str | None
-
-
-class Runs(Protocol):
-    """Where runs are: a server, or a file."""
-
-    @property
-    def name(self) -> str:
-        """What is asked."""
-
-    def pages(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[Page]:
-        """The runs that fit *filters*, at most *limit*, in pages; at least one page."""
-
-    def runs(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[bytes]:
-        """The runs that fit *filters*, at most *limit*."""
-
-    def get(self, id: str) -> bytes:
-        """The run. Raises NotFound."""
-
-    def delete(self, id: str) -> None:
-        """Deletes the run. Raises NotFound."""
-
-    def watch(self, id: str | None = None, *, after: int | None = None, **filters: Any) -> Iterator[Event]:
-        """The changes of the run *id*, or of those that fit *filters*, for ever: after number *after*, else from now
-        on, the present state of *id* first.
-        """
-
-    def close(self) -> None:
-        """Closes what is open."""
 
 
 class Remote:
@@ -184,7 +141,7 @@ class Remote:
         self, id: str | None, after: int | None, filters: Filters, until: float | None = None
     ) -> Iterator[Event]:
         """One stream of changes, until the server ends it, or at *until*."""
-        with closing(self._connect(min(_SILENCE, _left(until)))) as connection:
+        with closing(self._connect(min(_SILENCE, seconds_left(until)))) as connection:
             headers = {"Accept": EVENTS} | ({} if after is None else {"Last-Event-ID": str(after)})
             try:
                 with self._used(connection) as used:
@@ -196,7 +153,7 @@ class Remote:
                             raise self._stranger(200)
                         yield from events(_lines(used, answer, until))
             except (OSError, http.client.HTTPException) as error:
-                if not _left(until):
+                if not seconds_left(until):
                     return
                 raise self._unreachable(error) from None
 
@@ -298,11 +255,6 @@ class Remote:
         return Refused(f"{self.url} is not a flowruns: it answered {status} in another shape", status)
 
 
-def _left(until: float | None) -> float:
-    """The seconds that are left."""
-    return inf if until is None else max(0.0, until - time.monotonic())
-
-
 def address(url: str) -> SplitResult:
     """The parts of the *url* of a server. Raises ValueError, whose message names the cure."""
     with suppress(ValueError):  # of the port
@@ -319,7 +271,7 @@ def _media_type(answer: http.client.HTTPResponse) -> str:
 
 def _lines(used: socket.socket, answer: http.client.HTTPResponse, until: float | None) -> Iterator[bytes]:
     """The lines of *answer* as they come, until it ends, or at *until*. Raises TimeoutError after a long silence."""
-    while left := _left(until):
+    while left := seconds_left(until):
         if until is not None:
             used.settimeout(min(_SILENCE, left))
         if not (line := answer.readline()):
@@ -358,67 +310,3 @@ def _path(id: str | None) -> str:
 def _query(parameters: Filters) -> str:
     given = {name: value for name, value in parameters.items() if value not in ("", None)}
     return "?" + urlencode(given, doseq=True) if given else ""
-
-
-def resuming(
-    stream: Callable[[int | None], Iterator[Event]],
-    after: int | None,
-    until: float | None = None,
-    rest: Callable[[float], object] = time.sleep,
-    *,
-    opened: bool = False,
-) -> Iterator[Event]:
-    """What streams tell for ever, or until *until*, in monotonic seconds: *stream* begins one, after a number; when it
-    ends, the next begins where it was, after a *rest*.
-
-    Raises what the first one raises before it is open, unless one was *opened* before, and NotFound or Refused of a
-    later one.
-    """
-    position, pause, lost = after, _PAUSE, False
-    while _left(until):
-        try:
-            for event in stream(position):
-                position = position if event.position is None else event.position
-                if event.kind == "open":
-                    if opened and not lost:
-                        continue  # nobody has missed it
-                    opened, lost = True, False
-                elif event.kind:
-                    pause = _PAUSE  # a server that begins, but tells nothing, may never come to it
-                if event.kind:
-                    yield event
-        except (Unreachable, Busy):
-            if not opened:
-                raise
-            if not lost:
-                lost = True
-                yield Event("lost", position)
-        rest(min(pause, _left(until)))
-        pause = min(_LONGEST_PAUSE, 2 * pause)
-
-
-def events(lines: Iterator[bytes]) -> Iterator[Event]:
-    """The events that the *lines* of a stream tell (WHATWG HTML, 9.2.6), `open` first; until `bye`, or the end."""
-    position: int | None = None
-    kind, data = "", list[bytes]()
-    opened = False
-    for line in lines:
-        if not line.endswith(b"\n"):
-            return  # cut off
-        field, _, value = line.rstrip(b"\r\n").partition(b":")
-        value = value.removeprefix(b" ")
-        if field == b"id":
-            position = int(value) if re.fullmatch(rb"\d{1,18}", value) else position
-        elif field == b"event":
-            kind = value.decode(errors="replace")
-        elif field == b"data":
-            data.append(value)
-        elif line.strip() == b"":
-            if not opened:
-                opened = True
-                yield Event("open", position)
-            if kind == "bye":
-                return
-            # Without data it is no event, but its id counts.
-            yield Event(kind if data else "", position, b"\n".join(data))
-            kind, data = "", []

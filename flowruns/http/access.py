@@ -8,14 +8,15 @@ from hmac import compare_digest
 from starlette.types import ASGIApp
 
 from flowruns.errors import BEGUN, Fault, FlowrunsError, Forbidden, Unauthorized, Unavailable
-from flowruns.inputs import CALLER, Disconnected
-from flowruns.responses import STREAMING, Answer, Header, Message, Receive, Scope, Send, fault_of_ours, refusal
+from flowruns.http.requests import CALLER, Disconnected
+from flowruns.http.responses import STREAMING, Answer, Header, Message, Receive, Scope, Send, fault_of_ours, refusal
+from flowruns.http.static import is_open
 from flowruns.settings import ANY_HOST, Settings
-from flowruns.web import is_open
 
 log = logging.getLogger("flowruns")
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
 _ANY_ADDRESS = frozenset({"", "0.0.0.0", "[::]", "::"})  # listened on, but no name to be reached by
 
 _PREFLIGHT: tuple[Header, ...] = (

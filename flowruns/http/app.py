@@ -9,13 +9,13 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from flowruns import web
-from flowruns.api import Endpoint, RunsApi, ServiceApi, no_such_path
-from flowruns.feed import Feed
-from flowruns.guard import Guard
-from flowruns.logs import RequestLog, log
+from flowruns.http import static
+from flowruns.http.access import Guard
+from flowruns.http.endpoints import Endpoint, RunsApi, ServiceApi, no_such_path
+from flowruns.http.events import Feed
+from flowruns.http.logs import RequestLog, log
 from flowruns.settings import DEFAULTS, RUNS, Settings
-from flowruns.store import Store
+from flowruns.store.store import Store
 
 MakeApp = Callable[[Store, Settings], ASGIApp]
 
@@ -52,7 +52,7 @@ def create_app(store: Store, settings: Settings = DEFAULTS) -> Starlette:
             Path(RUNS + "/{id_}", Endpoint(size, get=runs.get, put=runs.put, delete=runs.delete)),
             Path("/openapi.json", Endpoint(size, get=service.openapi)),
             Path("/health", Endpoint(size, get=service.health)),
-            *(Path(path, Endpoint(size, get=operation)) for path, operation in web.routes().items()),
+            *(Path(path, Endpoint(size, get=operation)) for path, operation in static.routes().items()),
         ],
         middleware=middleware,
     )

@@ -35,6 +35,7 @@ How an agent reports. The body is the whole run: an optional field that it leave
 }
 
 _WORD = "a letter, then up to 63 letters, digits, `_` or `-`"
+
 FIELDS = {
     "FlowRunPage.items": "the runs, newest first unless `order` says otherwise",
     "FlowRun.id": "lower-case letters, digits, `_`, `.` and `-`",
@@ -71,6 +72,7 @@ FIELDS = {
     "Health.status": "`ok`",
     "Health.version": "of flowruns",
 }
+
 AS = {"RunPost": "FlowRun", "RunPut": "FlowRun"}  # whose words are those of the second, where they have none
 
 EVENTS = """\

@@ -5,15 +5,16 @@ from urllib.parse import quote
 
 from msgspec.json import encode
 
-from flowruns import __version__, responses
-from flowruns.datafile import SCHEMA_VERSION
 from flowruns.errors import MethodNotAllowed, NoSuchPath, NotFound
-from flowruns.feed import Feed, Stream
-from flowruns.inputs import Inputs
-from flowruns.models import RunPost, RunPut, Slug
-from flowruns.paging import Cursor
-from flowruns.responses import Answer, Header, Receive, Scope, Send
-from flowruns.store import Store
+from flowruns.http import responses
+from flowruns.http.events import Feed, Stream
+from flowruns.http.requests import Inputs
+from flowruns.http.responses import Answer, Header, Receive, Scope, Send
+from flowruns.model.cursors import Cursor
+from flowruns.model.runs import RunPost, RunPut, Slug
+from flowruns.sqlite.datafile import SCHEMA_VERSION
+from flowruns.store.store import Store
+from flowruns.version import __version__
 
 Operation = Callable[[Inputs], Awaitable[Answer | Stream]]
 
@@ -126,7 +127,7 @@ class ServiceApi:
 
     async def openapi(self, given: Inputs) -> Answer:
         """GET /openapi.json: this API, described."""
-        from flowruns.openapi import document  # few ask for it, and every start would pay
+        from flowruns.http.openapi import document  # few ask for it, and every start would pay
 
         return responses.json(document(given.scope.get("root_path", "")))
 

@@ -7,18 +7,21 @@ from typing import NamedTuple
 
 from msgspec.json import encode
 
-from flowruns import responses
 from flowruns.errors import NotFound, Unavailable
-from flowruns.filters import Where, one
-from flowruns.inputs import Inputs
-from flowruns.queries import Change
-from flowruns.responses import STREAMING, Receive, Scope, Send
+from flowruns.http import responses
+from flowruns.http.requests import Inputs
+from flowruns.http.responses import STREAMING, Receive, Scope, Send
 from flowruns.settings import Settings
-from flowruns.store import Store
+from flowruns.store.filters import Where, one
+from flowruns.store.reads import Change
+from flowruns.store.store import Store
 
 _SILENCE_SECONDS = 15  # then a comment tells proxies and clients that the stream lives
+
 _PIECE_BYTES = 64 * 1024  # that are sent at once: what a client that does not read makes the server hold
+
 _RETRY_SECONDS = 5
+
 _BYE = b"event: bye\ndata: {}\n\n"
 
 

@@ -14,12 +14,13 @@ from msgspec.json import encode
 from starlette.types import ASGIApp
 
 from flowruns.errors import one_line
-from flowruns.models import utc
-from flowruns.responses import Message, Receive, Scope, Send
+from flowruns.http.responses import Message, Receive, Scope, Send
+from flowruns.model.datetimes import utc
 
 log = logging.getLogger("flowruns")
 
 _MOST_WAITING = 1000  # lines; more are dropped: nobody reads, or not fast enough
+
 _STDERR = 2
 
 

@@ -7,20 +7,23 @@ from urllib.parse import parse_qsl
 
 from msgspec import ValidationError, convert
 
-from flowruns.conditions import Precondition, precondition
 from flowruns.errors import Fault, Invalid, NotJson, TooLarge
-from flowruns.filters import Where, integer, where
-from flowruns.models import RunPut
-from flowruns.paging import LARGEST_PAGE, CursorCodec, Window
-from flowruns.responses import Receive, Scope
-from flowruns.validation import choice_fault, decode, limited, text_faults, text_in
+from flowruns.http.responses import Receive, Scope
+from flowruns.model.cursors import LARGEST_PAGE, CursorCodec, Window
+from flowruns.model.filters import integer
+from flowruns.model.preconditions import Precondition, precondition
+from flowruns.model.runs import RunPut
+from flowruns.model.validation import choice_fault, decode, limited, text_faults, text_in
+from flowruns.store.filters import Where, where
 
 T = TypeVar("T")
 
 CALLER = "flowruns.caller"  # where the guard leaves the caller's user id in an ASGI scope
+
 EVENTS, JSON = "text/event-stream", "application/json"
 
 _WEIGHT = re.compile(r"q=([01](?:\.\d{0,3})?)", re.ASCII | re.IGNORECASE)  # RFC 9110 12.4.2
+
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 
 

@@ -7,15 +7,20 @@ from msgspec.json import encode
 
 from flowruns import errors
 from flowruns.errors import Fault, FlowrunsError
-from flowruns.queries import Stored
+from flowruns.store.reads import Stored
 
 Scope = MutableMapping[str, Any]
+
 Message = MutableMapping[str, Any]
+
 Receive = Callable[[], Awaitable[Message]]
+
 Send = Callable[[Message], Awaitable[None]]
+
 Header = tuple[bytes, bytes]
 
 DROP = "flowruns.drop"  # a message of ours beside ASGI's: the connection is closed without an answer
+
 STREAMING = "flowruns.streaming"  # in an ASGI scope: an answer has begun that is not known whole
 
 STATUS: dict[type[FlowrunsError], int] = {
@@ -39,12 +44,14 @@ _COMMON: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-cache"),  # may be kept, with its ETag, but is asked for again
 )
+
 _EVENTS: tuple[Header, ...] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
 )
+
 _JSON: tuple[Header, ...] = ((b"content-type", b"application/json"), *_COMMON)
 
 

@@ -7,9 +7,11 @@ from struct import Struct as Layout
 from typing import NamedTuple
 
 MOST = 2**62  # above every change number
+
 LARGEST_PAGE = 100  # runs
 
 _LAYOUT = Layout(">?q")
+
 _DIGEST_SIZE = 12  # 21 bytes with the layout: base64 without padding or spare bits
 
 

@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 _RANDOM_BITS = 74
+
 _STEP_BITS = 32  # ids of one millisecond count on by a random step, so that they are not guessed from each other
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from msgspec import Raw, Struct
 from msgspec.structs import asdict, fields
 
-from flowruns.filters import FILTERS
-from flowruns.models import FlowRun, RunPost, RunPut, utc
+from flowruns.model.datetimes import utc
+from flowruns.model.filters import FILTERS
+from flowruns.model.runs import FlowRun, RunPost, RunPut
 
 
 class Run(FlowRun, kw_only=True):

@@ -7,16 +7,17 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import DecodeError, Raw, ValidationError, inspect
+from msgspec import Raw, ValidationError, inspect
 from msgspec.json import Decoder
 
 from flowruns.errors import Fault, Invalid
-from flowruns.models import RuleBroken
+from flowruns.model.datetimes import RuleBroken
+from flowruns.model.json_errors import NOT_JSON, not_json
 
 T = TypeVar("T")
+
 Loc = tuple[str | int, ...]
 
-_NOT_JSON = (DecodeError, UnicodeDecodeError, RecursionError)
 MOST_FAULTS = 100  # naming every fault of 8 MiB of them would take seconds
 
 
@@ -30,15 +31,15 @@ def decode(body: bytes, type: type[T]) -> T:
         return decoded
     except ValidationError as error:
         raise Invalid(*_every_fault(body, kind, error)) from None
-    except _NOT_JSON as error:
-        raise Invalid(_not_json(body, error)) from None
+    except NOT_JSON as error:
+        raise Invalid(not_json(body, error)) from None
 
 
 def _every_fault(body: bytes, kind: Any, first: ValidationError) -> list[Fault]:
     try:
         msgspec.json.decode(body, type=Raw)  # msgspec stopped at the first fault: behind it anything may stand
-    except _NOT_JSON as error:
-        return [_not_json(body, error)]
+    except NOT_JSON as error:
+        return [not_json(body, error)]
     faults = list(islice(_struct(Raw(body), _info(kind), ("body",)), MOST_FAULTS + 1))
     return limited(faults or [_hidden(first)])
 
@@ -49,7 +50,7 @@ def text_in(body: bytes, name: str) -> str | None:
         body.decode()
         value = (_as(dict[str, Raw], Raw(body)) or {}).get(name)
         return None if value is None else _as(str, value)
-    except _NOT_JSON:
+    except NOT_JSON:
         return None
 
 
@@ -81,45 +82,6 @@ def _decoder(type: Any) -> Decoder[Any]:
 @cache
 def _info(type: Any) -> Any:
     return inspect.type_info(type)
-
-
-def _not_json(body: bytes, error: Exception) -> Fault:
-    if not body:
-        return Fault(("body",), "Field required", "missing")
-    if isinstance(error, UnicodeDecodeError):
-        return _json_fault(error.start, "the bytes are not UTF-8")
-    if isinstance(error, RecursionError):
-        return _json_fault(_deepest(body), "it is nested too deeply")
-    reason, place = str(error), re.search(r"\(byte (\d+)\)", str(error))
-    if place:
-        reason = reason[: place.start()].removeprefix("JSON is malformed:").strip()
-        # msgspec has read the first character that is too many.
-        return _json_fault(int(place[1]) - (reason == "trailing characters"), reason)
-    lone = _LONE_AT_END.search(body)  # msgspec calls it truncated where no second half would fit
-    if lone:
-        return _json_fault(lone.start(1), "a lone surrogate cannot be kept exactly")
-    return _json_fault(len(body), "the body ends too early")
-
-
-def _json_fault(offset: int, reason: str) -> Fault:
-    return Fault(("body", offset), f"JSON decode error: {reason}", "json_invalid")
-
-
-_LONE_AT_END = re.compile(rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB]...{0,5})\Z", re.DOTALL)
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
-
-
-def _deepest(body: bytes) -> int:
-    """The offset where the nesting of *body* becomes remarkable, looked for in its first 256 KiB."""
-    depth = place = 0
-    for token in _TOKENS.finditer(body, 0, 256 * 1024):
-        if token[0] in b"[{":
-            depth, place = depth + 1, token.start()
-            if depth > 500:
-                break
-        elif token[0] in b"]}":
-            depth -= 1
-    return place
 
 
 # The slow path: msgspec stops at the first fault, so once it has refused, each value is asked again

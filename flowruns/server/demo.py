@@ -12,26 +12,35 @@ from msgspec import Raw
 from msgspec.json import decode
 from msgspec.structs import replace
 
-from flowruns.conditions import Precondition
 from flowruns.errors import FlowrunsError
-from flowruns.ids import Uuid7
-from flowruns.models import Action, Log, RunLine, RunPut, encode, instant, utc
-from flowruns.store import Store
-from flowruns.transfer import Line, load
+from flowruns.model.datetimes import instant, utc
+from flowruns.model.ids import Uuid7
+from flowruns.model.lines import RunLine
+from flowruns.model.preconditions import Precondition
+from flowruns.model.runs import Action, Log, RunPut, encode
+from flowruns.store.store import Store
+from flowruns.store.transfer import Line, load
 
 _OLDEST = timedelta(days=10)
+
 _NEWEST = timedelta(seconds=40)
+
 _PLAYERS = 3  # runs that go on at once: enough to see, few enough to follow
+
 _STEP_SECONDS = 0.5, 2.5  # between two steps of one
+
 _REST_SECONDS = 0.5, 6.0  # until the next one begins
+
 _MOST_PLAYED = 60  # the oldest goes then, so that a demonstration that runs for weeks stays small
+
 _LOGS_A_STEP = 8
+
 _UNFINISHED = ("pending", "running", "waiting", "paused")
 
 
 def sample() -> list[RunPut]:
     """Real runs of seven CI systems, as they were."""
-    text = (resources.files("flowruns") / "demo.ndjson").read_bytes()
+    text = (resources.files("flowruns.server") / "demo.ndjson").read_bytes()
     return [decode(line, type=RunPut) for line in text.splitlines()]
 
 

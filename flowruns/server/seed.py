@@ -5,9 +5,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import BinaryIO
 
-from flowruns.server import Around
-from flowruns.store import Store
-from flowruns.transfer import Stopped, Watch, lines, load
+from flowruns.server.running import Around
+from flowruns.store.store import Store
+from flowruns.store.transfer import Stopped, Watch, lines, load
 
 
 def seeded(inputs: Sequence[tuple[str, BinaryIO]], fault: Callable[[str], None], *, demo: bool) -> Around:
@@ -23,7 +23,7 @@ def seeded(inputs: Sequence[tuple[str, BinaryIO]], fault: Callable[[str], None],
 
         async with AsyncExitStack() as stack:
             if demo:
-                from flowruns.demo import playing
+                from flowruns.server.demo import playing
 
                 await stack.enter_async_context(playing(store))
             if inputs:

@@ -12,16 +12,21 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.json import decode, encode
 
-from flowruns import __version__
-from flowruns.datafile import Owner, is_hidden, owner_of, real_path
 from flowruns.errors import CannotStop, DatabaseInUse, DatabaseUnusable, PortTaken
-from flowruns.server import Running
+from flowruns.server.running import Running
 from flowruns.settings import MEMORY
+from flowruns.sqlite.datafile import real_path
+from flowruns.sqlite.lockfile import Owner, is_hidden, owner_of
+from flowruns.version import __version__
 
 _ANSWER_SECONDS = 2.0  # that a server may take to say that it is well
+
 _REUSE_SECONDS = 10.0  # that one which is starting or ending may take to be there or gone
+
 _STRANGER_SECONDS = 0.5  # that our own may need from its port to its file
+
 _STOP_SECONDS = 10.0
+
 _LOOK_SECONDS = 0.05
 
 

@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from flowruns.database import Failed, call_soon
-from flowruns.filters import Where
-from flowruns.queries import Changes
+from flowruns.sqlite.connection import Failed, call_soon
+from flowruns.store.filters import Where
+from flowruns.store.reads import Changes
 
 Question = tuple[Where, int]  # what has changed of these runs, after this number?
 
 _REST_SECONDS = 0.02  # between two reads for commits: nobody sees the difference, and busy writers pay for few reads
+
 _REST_SHARE = 30  # and so many times what a read takes, so that many different questions cost writers no more
+
 _MOST_REST_SECONDS = 0.25  # but a read that took long, on a busy machine, say, keeps nobody waiting
 
 

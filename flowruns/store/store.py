@@ -11,17 +11,21 @@ from typing import Any, NamedTuple, Self, TypedDict, TypeVar, Unpack
 
 from msgspec.json import decode
 
-from flowruns import queries
-from flowruns.conditions import ALWAYS, Precondition
-from flowruns.database import Database, Failed, Lane, Writer, connect, each, translated
 from flowruns.errors import NotFound
-from flowruns.filters import ALL, Where
-from flowruns.ids import Uuid7
-from flowruns.models import FlowRun, RunPost, RunPut
-from flowruns.news import News, Question
-from flowruns.paging import FIRST, CursorCodec, Links, Window, links
-from flowruns.queries import Change, Changes, Create, Delete, Put, Rows, Stored, Write
+from flowruns.model.cursors import FIRST, CursorCodec, Links, Window, links
+from flowruns.model.ids import Uuid7
+from flowruns.model.preconditions import ALWAYS, Precondition
+from flowruns.model.runs import FlowRun, RunPost, RunPut
 from flowruns.settings import Synchronous
+from flowruns.sqlite.connection import Failed, Lane, each
+from flowruns.sqlite.database import Database, connect
+from flowruns.sqlite.result_codes import translated
+from flowruns.sqlite.writer import Writer
+from flowruns.store import reads, writes
+from flowruns.store.changes import News, Question
+from flowruns.store.filters import ALL, Where
+from flowruns.store.reads import Change, Changes, Rows, Stored
+from flowruns.store.writes import Create, Delete, Put, Write, apply_writes
 
 T = TypeVar("T")
 
@@ -149,7 +153,7 @@ class Store:
     async def last_change(self, id: str) -> Change | None:
         """The last write to the run, even if it is gone by that; None: it was never there."""
         try:
-            return await self._database.pages.call(partial(queries.last_change, id=id))
+            return await self._database.pages.call(partial(reads.last_change, id=id))
         except sqlite3.Error as error:
             raise translated(error) from error
 
@@ -200,36 +204,36 @@ class Store:
 
     async def clear(self) -> None:
         """Deletes every run, and begins to count anew, as a new file does: for tests, since ETags come again."""
-        await self._database.writing.call(queries.clear)
+        await self._database.writing.call(writes.clear)
         self._news.come()
 
     def _write(self, connection: sqlite3.Connection, writes: list[Write]) -> list[Any]:
         # The time is taken where writes have their order, so that times and ids have it too.
-        return queries.write(connection, writes, now=self._clock(), make_id=self._ids)
+        return apply_writes(connection, writes, now=self._clock(), make_id=self._ids)
 
 
 def _get(connection: sqlite3.Connection, ids: list[str]) -> Sequence[Stored | None | Failed]:
     try:
-        return queries.get(connection, ids)
+        return reads.get(connection, ids)
     except Exception:  # a damaged page, say: it takes only the runs on it
         return each(connection, [partial(_get_one, id=id) for id in ids])
 
 
 def _get_one(connection: sqlite3.Connection, id: str) -> Stored | None:
-    return queries.get(connection, [id])[0]
+    return reads.get(connection, [id])[0]
 
 
 def _pages(connection: sqlite3.Connection, wanted: list[tuple[Where, Window]]) -> list[Rows | Failed]:
     """Equal requests share one read, but never one that has begun: a page shows every write acknowledged before."""
     unique = list(dict.fromkeys(wanted))
-    reads = [partial(queries.page, where=where, window=window) for where, window in unique]
-    found = dict(zip(unique, each(connection, reads), strict=True))
+    queries = [partial(reads.page, where=where, window=window) for where, window in unique]
+    found = dict(zip(unique, each(connection, queries), strict=True))
     return [found[one] for one in wanted]
 
 
 def _changes(connection: sqlite3.Connection, wanted: list[Sequence[Question]]) -> list[Sequence[Changes | Failed]]:
-    last = queries.last_number(connection)
+    last = reads.last_number(connection)
     return [
-        each(connection, [partial(queries.changes, where=where, after=after, last=last) for where, after in questions])
+        each(connection, [partial(reads.changes, where=where, after=after, last=last) for where, after in questions])
         for questions in wanted
     ]

@@ -5,18 +5,21 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import BinaryIO, NamedTuple
 
-from flowruns import queries
-from flowruns.database import Failed
 from flowruns.errors import AlreadyExists, Fault, InputRefused, Invalid, one_line
-from flowruns.filters import ALL, Where
-from flowruns.ids import Uuid7
-from flowruns.models import RunLine, line_of
-from flowruns.queries import OnConflict, Restore
-from flowruns.validation import decode
+from flowruns.model.ids import Uuid7
+from flowruns.model.lines import RunLine, line_of
+from flowruns.model.validation import decode
+from flowruns.sqlite.connection import Failed
+from flowruns.store import reads
+from flowruns.store.filters import ALL, Where
+from flowruns.store.writes import OnConflict, Restore, apply_writes
 
 MOST_NAMED = 100  # faults: whoever reads them sees by then what is wrong
+
 _MOST_LINE = 1_000_000_000  # bytes: SQLite keeps no longer document, so no export has a longer line
+
 _BATCH, _BATCH_BYTES = 256, 4 * 1024 * 1024  # that are written at once: a statement for more rows is no faster
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -178,7 +181,7 @@ class _Loading:
     def _write(self) -> None:
         writes = [write for _, write in self._batch]
         # One transaction holds them all, so a batch that raises undoes what was before it, too.
-        outcomes = queries.write(self._connection, writes, now=self._clock(), make_id=self._ids) if writes else []
+        outcomes = apply_writes(self._connection, writes, now=self._clock(), make_id=self._ids) if writes else []
         for (line, _), outcome in zip(self._batch, outcomes, strict=True):
             match outcome:
                 case Failed(AlreadyExists() as error):
@@ -210,9 +213,9 @@ def export(
     Each as it is when it is read, less those that are made meanwhile: a read of all at once would keep a server that
     writes from folding in its log.
     """
-    till = queries.last_number(connection)
+    till = reads.last_number(connection)
     last = runs = 0
-    while found := queries.documents(connection, where, last, till):
+    while found := reads.documents(connection, where, last, till):
         write(b"".join(line_of(doc) + b"\n" for _, doc in found))
         last = found[-1][0]
         runs += len(found)

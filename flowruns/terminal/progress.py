@@ -8,11 +8,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
-from flowruns.output import is_drawn
+from flowruns.terminal.output import is_drawn
 
 _REDRAW_SECONDS = 0.1  # more often than that nobody reads it
+
 _BAR, _LEAST_BAR = 24, 8  # columns
+
 _CLEAR = "\r\x1b[K"
+
 _GREEN, _PLAIN = "\x1b[32m", "\x1b[0m"
 
 

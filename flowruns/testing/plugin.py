@@ -10,13 +10,15 @@ import pytest
 
 if TYPE_CHECKING:
     from flowruns.embed import Embedded
-    from flowruns.faults import Requests
-    from flowruns.testing import Flowruns
+    from flowruns.testing.requests import Requests
+    from flowruns.testing.server import Flowruns
 
     MakeFlowruns = Callable[..., Flowruns]
 
 _MARK = "flowruns(seed=0, time=None, tokens=None): the runs (or a number for ids), the frozen time, the tokens"
+
 _asked = pytest.StashKey[list["Requests"]]()  # of the servers of a test, for its report
+
 _started = pytest.StashKey[dict[str, Any]]()  # the options of the session's server
 
 
@@ -50,7 +52,7 @@ def flowruns_options() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def flowruns_server(flowruns_options: dict[str, Any], request: pytest.FixtureRequest) -> "Iterator[Flowruns]":
     """The server of this test session, or of its xdist worker. Nothing is put back between tests: see `flowruns`."""
-    from flowruns.testing import serve
+    from flowruns.testing.server import serve
 
     request.config.stash[_started] = flowruns_options
     with serve(**flowruns_options) as server:
@@ -93,7 +95,7 @@ def make_flowruns(flowruns_options: dict[str, Any], request: pytest.FixtureReque
     """Starts further servers: `make_flowruns(tmp_path / "a.db", max_body=1024)`. All end with the test, the last one
     first.
     """
-    from flowruns.testing import serve
+    from flowruns.testing.server import serve
 
     with ExitStack() as stack:
 

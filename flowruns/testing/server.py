@@ -6,94 +6,34 @@
 import asyncio
 import json
 import os
-import random
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from threading import Lock
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from flowruns.app import create_app
-from flowruns.conditions import precondition
 from flowruns.errors import AlreadyExists, Fault, Invalid, PreconditionFailed
-from flowruns.faults import Asked, Behaviour, Faulty, Requests, Wanted, check, failure, last
-from flowruns.filters import ALL, Where, where
-from flowruns.ids import Uuid7
-from flowruns.models import RunPut, encode, instant, utc
-from flowruns.paging import CursorCodec, Window
-from flowruns.queries import Stored
-from flowruns.server import Running, running
+from flowruns.http.app import create_app
+from flowruns.model.cursors import CursorCodec, Window
+from flowruns.model.datetimes import utc
+from flowruns.model.plain import Run, check_fields, plain, query
+from flowruns.model.preconditions import precondition
+from flowruns.model.runs import RunPut
+from flowruns.server.running import Running, running
 from flowruns.settings import MEMORY, Settings
-from flowruns.store import Page, Store
-from flowruns.validation import decode
-from flowruns.values import Run, as_tags, check_fields, plain, query
+from flowruns.store.filters import ALL, Where, where
+from flowruns.store.store import Page, Store
+from flowruns.testing.clock import Clock, Ids
+from flowruns.testing.fault_injection import Behaviour, Faulty, failure
+from flowruns.testing.requests import Asked, Requests, Wanted, check, last
+from flowruns.testing.samples import Json, advanced, bodies, plausible, put_body
 
-Json = dict[str, Any]
-
-_LEVELS = ("info", "info", "info", "warning", "error")  # of made log lines, in turn
 _NEW = precondition(None, "*")
+
 _CURSOR_KEY = b"flowruns.testing"  # the same in each start, so that pages are; a file has a key of its own
+
 _PAGE = 1000
-
-
-class Clock:
-    """The time, which a test may stop and set. Calling it tells it, and moves it on by its step."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()  # the store asks on a thread of its own
-        self._now: datetime | None = None
-        self._step = timedelta()
-
-    def freeze(self, time: str | datetime | None, step_ms: int = 0) -> None:
-        """It is *time* (RFC 3339) from now on, and *step_ms* milliseconds later each time it tells; None: it runs."""
-        now = datetime.fromisoformat(instant(time)) if isinstance(time, str) else time
-        if now is not None and now.tzinfo is None:
-            raise ValueError("a time has a zone: datetime(…, tzinfo=UTC)")
-        with self._lock:
-            self._now, self._step = now, timedelta(milliseconds=step_ms)
-
-    def tick(self, seconds: float) -> None:
-        """It is *seconds* later. Raises RuntimeError where it runs by itself."""
-        with self._lock:
-            if self._now is None:
-                raise RuntimeError("freeze the clock before it can tick")
-            self._now += timedelta(seconds=seconds)
-
-    @property
-    def now(self) -> datetime:
-        """The time; the look at it changes nothing."""
-        with self._lock:
-            return self._now or datetime.now(UTC)
-
-    def __call__(self) -> datetime:
-        """The time."""
-        with self._lock:
-            now = self._now
-            if now is None:
-                return datetime.now(UTC)
-            self._now = now + self._step
-            return now
-
-
-class Ids:
-    """UUIDv7 whose random bits come from a seed: of two test runs at the same frozen times they are the same."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()  # the store makes ids on a thread of its own, a test on another
-        self.seed(0)
-
-    def seed(self, seed: int) -> None:
-        """Begins anew with *seed*."""
-        with self._lock:
-            self._next = Uuid7(random.Random(seed).randbytes)
-
-    def __call__(self, now: datetime) -> str:
-        """The id of a run that is made *now*."""
-        with self._lock:
-            return self._next(now)
 
 
 @contextmanager
@@ -194,7 +134,7 @@ class Flowruns:
         """
         check_fields(RunPut, fields)
         now = self._clock.now
-        body = _body({"id": id, **_plausible(fields, utc(now))})
+        body = put_body({"id": id, **plausible(fields, utc(now))})
         return self._call(self._create(body.id or self._ids(now), body, by))
 
     def seed(self, source: "int | str | os.PathLike[str] | Iterable[Mapping[str, Any]]") -> list[Run]:
@@ -205,11 +145,11 @@ class Flowruns:
         if isinstance(source, int):
             self._ids.seed(source)
             return []
-        bodies = [_body(body, place) for place, body in _bodies(source)]
+        parsed = [put_body(body, place) for place, body in bodies(source)]
 
         async def written() -> list[Run]:
             runs = []
-            for body in bodies:  # one after the other, so that each has its look at the clock
+            for body in parsed:  # one after the other, so that each has its look at the clock
                 id = body.id or self._ids(self._clock.now)
                 runs.append(plain((await self.store.put(id, body))[0].run))
             return runs
@@ -224,7 +164,7 @@ class Flowruns:
         """
         check_fields(RunPut, fields)
         stored = self._call(self.store.get(id))
-        body = _body(_advanced(stored, phase, fields, utc(self._clock.now)))
+        body = put_body(advanced(stored, phase, fields, utc(self._clock.now)))
         return plain(self._call(self.store.put(id, body, by=by))[0].run)
 
     # What shall go wrong
@@ -375,28 +315,6 @@ class Flowruns:
             raise AlreadyExists(id) from None
 
 
-def _body(body: bytes | Json, place: str = "") -> RunPut:
-    """The PUT that *body* says. Raises Invalid, whose message tells the *place* and the field."""
-    try:
-        return decode(body if isinstance(body, bytes) else encode(body), RunPut)
-    except Invalid as error:
-        faults = [one._replace(msg=f"{place}{'.'.join(map(str, one.loc))}: {one.msg}") for one in error.faults]
-        raise Invalid(*faults) from None
-
-
-def _bodies(source: "str | os.PathLike[str] | Iterable[Mapping[str, Any]]") -> Iterator[tuple[str, bytes | Json]]:
-    """The bodies of *source*, each after its place."""
-    if isinstance(source, str | os.PathLike):
-        for number, line in enumerate(Path(source).read_bytes().split(b"\n"), 1):
-            if line.strip():
-                yield f"{source}, line {number}, ", line
-    elif isinstance(source, Mapping):
-        raise TypeError("seed takes a list of bodies, not one")
-    else:
-        for number, body in enumerate(source, 1):
-            yield f"run {number}, ", dict(body)
-
-
 def _filters(filters: Mapping[str, Any]) -> Where:
     """What query parameters choose. Raises TypeError or Invalid."""
     faults: list[Fault] = []
@@ -404,49 +322,3 @@ def _filters(filters: Mapping[str, Any]) -> Where:
     if faults:
         raise Invalid(*faults)
     return chosen
-
-
-def _plausible(fields: Json, now: str) -> Json:
-    """A PUT body with *fields*, and with what belongs to its phase; actions, logs and tags written out."""
-    body = _timed({"flowId": "deploy-web", "flowType": "selfServiceAction", "phase": "pending", **fields}, now)
-    if isinstance(body.get("actions"), int):
-        body["actions"] = _actions(body["actions"], body["phase"], now)
-    if isinstance(body.get("logs"), int):
-        body["logs"] = [
-            {"message": f"line {number}", "level": _LEVELS[number % len(_LEVELS)]} for number in range(body["logs"])
-        ]
-    return {**body, "tags": as_tags(body.get("tags"))}
-
-
-def _advanced(stored: Stored, phase: str, fields: Json, now: str) -> Json:
-    """A PUT body that brings the run to its next *phase*, with *fields*."""
-    run = stored.run
-    before = _set(json.loads(stored.doc))
-    before |= {"args": run.args, "outputs": run.outputs, "phase": phase}  # the first two as they are, byte for byte
-    if run.actions:
-        before["actions"] = [
-            _timed({**_set(action), "phase": phase}, now) if action["phase"] == run.phase else action
-            for action in before["actions"]
-        ]
-    return _plausible({**before, **fields}, now)
-
-
-def _actions(number: int, phase: str | None, now: str) -> list[Json]:
-    """So many actions of a run in *phase*: all are pending, or all but the last have succeeded."""
-    phases = ["pending" if phase == "pending" else "succeeded"] * (number - 1) + [phase] * (number > 0)
-    return [_timed({"id": f"step-{step}", "phase": phase}, now) for step, phase in enumerate(phases, 1)]
-
-
-def _timed(span: Json, now: str) -> Json:
-    """A run or an action with the times that belong to its phase, if it has none."""
-    times = {}
-    if span["phase"] != "pending":
-        times["startTime"] = now
-    if span["phase"] not in ("pending", "running", None):
-        times["endTime"] = now
-    return {**times, **span}
-
-
-def _set(values: Json) -> Json:
-    """*values* less those that are null."""
-    return {key: value for key, value in values.items() if value is not None}

@@ -15,11 +15,11 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowruns.filters import ALL
-from flowruns.models import RunPut
-from flowruns.paging import Cursor, CursorCodec
-from flowruns.store import Store
-from flowruns.validation import decode
+from flowruns.model.cursors import Cursor, CursorCodec
+from flowruns.model.runs import RunPut
+from flowruns.model.validation import decode
+from flowruns.store.filters import ALL
+from flowruns.store.store import Store
 from tests.benchmarks.operations import Known, Operation
 from tests.benchmarks.processes import CHECKOUT, Server, python, serving
 from tests.benchmarks.runs import BODIES, PAGE, RUNS, id_of

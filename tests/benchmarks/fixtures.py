@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from flowruns.testing import Flowruns, serve
+from flowruns.testing.server import Flowruns, serve
 from tests.benchmarks.processes import CHECKOUT, inherited, python
 
 RUNS = 1_000  # in the store that is reset

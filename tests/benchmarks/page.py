@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowruns import web
+from flowruns.http import static
 from tests.benchmarks.contenders import fill
 from tests.benchmarks.runs import RUNS
 from tests.browser.chromium import launched, missing
@@ -68,7 +68,7 @@ def arguments() -> argparse.Namespace:
 
 def weight() -> None:
     """The bytes of all files, as they are sent, and as gzip would make them."""
-    bodies = web.files().values()
+    bodies = static.files().values()
     raw, zipped = sum(map(len, bodies)), sum(len(gzip.compress(body)) for body in bodies)
     print(f"weight: {len(bodies)} files, {raw:,} bytes, {zipped:,} with gzip")
 

@@ -10,15 +10,19 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from flowruns import cli, database, queries, store
-from flowruns.filters import Where
-from flowruns.models import encode, utc
-from flowruns.paging import Window
-from flowruns.queries import Create, Rows, Stored, Write
+from flowruns.cli.main import main
+from flowruns.model.cursors import Window
+from flowruns.model.datetimes import utc
+from flowruns.model.runs import encode
 from flowruns.settings import Synchronous
+from flowruns.sqlite import connection, database, writer
+from flowruns.store import reads, store
+from flowruns.store.filters import Where
+from flowruns.store.reads import Rows, Stored
+from flowruns.store.writes import Create, Delete, Write
 
 _known: dict[object, Any] = {}  # what was read, by what is read in its place
-_durable, _get, _page = database._durable, queries.get, queries.page
+_durable, _get, _page = database._durable, reads.get, reads.page
 
 
 def synchronous_normal() -> None:
@@ -33,14 +37,14 @@ def without_sync() -> None:
 
 def without_statements() -> None:
     """The way to the thread and back, and a commit of one page; but no run is read twice, or written."""
-    queries.get, queries.page, queries.write = _get_known, _page_known, _written_nowhere
+    reads.get, reads.page, store.apply_writes = _get_known, _page_known, _written_nowhere
 
 
 def without_journeys() -> None:
     """Neither statements nor threads: HTTP, checks and documents alone."""
     without_statements()
-    database.Writer.run = _write_here  # type: ignore[method-assign, assignment]  # that is the point
-    database.Lane.run = _read_here  # type: ignore[method-assign, assignment]
+    writer.Writer.run = _write_here  # type: ignore[method-assign, assignment]  # that is the point
+    connection.Lane.run = _read_here  # type: ignore[method-assign, assignment]
 
 
 PARTS = {
@@ -80,7 +84,7 @@ def _made(writes: Sequence[Write], now: datetime, make_id: Callable[[datetime], 
     outcomes: list[Any] = []
     for write in writes:
         id = write.id or make_id(now)
-        if isinstance(write, queries.Delete):
+        if isinstance(write, Delete):
             outcomes.append(None)
             continue
         made = Stored(1, encode(write.body.run(id, now=utc(now), by=write.by, kept=None)))
@@ -101,4 +105,4 @@ async def _read_here(self: Any, job: Any) -> Any:
 
 if __name__ == "__main__":
     PARTS[sys.argv.pop(1)]()
-    cli.main()
+    main.main()

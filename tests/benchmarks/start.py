@@ -11,8 +11,8 @@ from tests.benchmarks.operations import OPERATIONS
 from tests.benchmarks.processes import CHECKOUT, inherited, python
 
 IMPORTS = {
-    "flowruns.cli": "flowruns.cli",
-    "flowruns.server": "flowruns.cli, flowruns.server",
+    "flowruns.cli": "flowruns.cli.main",
+    "flowruns.server": "flowruns.cli.main, flowruns.server.running",
     "uvicorn": "uvicorn.main, uvicorn.loops.auto, uvicorn.protocols.http.httptools_impl, uvloop",
 }
 

@@ -15,8 +15,8 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from flowruns.app import create_app
-from flowruns.store import Store
+from flowruns.http.app import create_app
+from flowruns.store.store import Store
 from tests.browser.conftest import SECONDS, Server
 from tests.processes import serving
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowruns import web
+from flowruns.http import static
 from tests.browser.conftest import Server
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
@@ -17,7 +17,7 @@ def call(site: Server, page: Page, module: str, code: str, *values: Any) -> Any:
     """What *code* gives, with what *module* exports as `it` and *values* as `values`."""
     if not page.url.startswith(site.ui):
         page.goto(f"{site.ui}runs/gh-711446981?tab=args")
-    where = f"{site.ui}assets/{web.version()}/{module}.js"
+    where = f"{site.ui}assets/{static.version()}/{module}.js"
     return page.evaluate(f"async (values) => {{ const it = await import('{where}'); return {code} }}", list(values))
 
 

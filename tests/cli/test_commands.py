@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 import pytest
 
-from flowruns.cli import ELSEWHERE, cli, main
+from flowruns.cli.main import ELSEWHERE, cli, main
+from tests.cli.test_main import VARIABLES, files, one_line
 from tests.processes import COMMAND
-from tests.test_cli import VARIABLES, files, one_line
 
 COMMANDS = ["serve", *ELSEWHERE]
 
@@ -178,17 +178,18 @@ def test_config_refuses_what_serve_does(capfd: pytest.CaptureFixture[str], args:
 
 
 def test_a_start_imports_no_other_command() -> None:
-    code = "import sys, flowruns.cli; print(*(name for name in sys.modules if name.startswith('flowruns.')))"
+    code = "import sys, flowruns.cli.main; print(*(name for name in sys.modules if name.startswith('flowruns.')))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     loaded = {name.removeprefix("flowruns.") for name in run.stdout.split()}
-    assert loaded & {*ELSEWHERE.values(), "asking", "views", "client", "local"} == set()
+    assert {
+        name for name in loaded if name.partition(".")[0] in ("client", "http", "server", "store", "sqlite")
+    } == set()
+    assert loaded & {f"cli.{module}" for module in (*ELSEWHERE.values(), "sources")} == set()
 
 
 @pytest.mark.parametrize("name", ["ls", "get", "tail", "rm", "config"])
 def test_commands_about_runs_import_no_server(name: str) -> None:
-    code = (
-        "import sys; from flowruns.cli import main; main([sys.argv[1], '--help']); assert 'uvicorn' not in sys.modules"
-    )
+    code = "import sys; from flowruns.cli.main import main; main([sys.argv[1], '--help']); assert 'uvicorn' not in sys.modules"
     subprocess.run([sys.executable, "-c", code, name, "--help"], capture_output=True, check=True, timeout=30)
 
 

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import pytest
 
-from flowruns.cli import main
+from flowruns.cli.main import main
 from tests.conftest import REAL_RUNS, RUNS
 from tests.processes import COMMAND, SECONDS, serving, started
-from tests.test_datafile import contents, holder
+from tests.sqlite.test_datafile import contents, holder
 from tests.wire import RUN, Wire
 
 DATA_COMMANDS = ["import x", "export", "backup b.db", "check", "prune --older-than 1d", "vacuum"]

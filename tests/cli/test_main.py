@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-import flowruns.server
 from flowruns import __version__
-from flowruns.cli import main
-from flowruns.interrupts import ending
-from flowruns.server import running
+from flowruns.cli.main import main
+from flowruns.server import running as server_running
+from flowruns.server.running import running
+from flowruns.server.signals import ending
 from flowruns.settings import DEFAULTS, Settings
 from tests.conftest import RUNS
 from tests.processes import COMMAND, Served, ended, ran, serving
@@ -311,7 +311,7 @@ def test_help_shows_an_example_a_line(capfd: pytest.CaptureFixture[str]) -> None
 
 def test_options_are_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[Settings] = []
-    monkeypatch.setattr(flowruns.server, "serve", lambda settings, ready, **more: served.append(settings))
+    monkeypatch.setattr(server_running, "serve", lambda settings, ready, **more: served.append(settings))
     assert main([]) == 0
     args = "runs.db --host ::1 --port 9 --token secret=7 --max-body 1KiB --lock-timeout 0.5 --synchronous normal"
     args += (

@@ -12,11 +12,11 @@ from threading import Timer
 
 import pytest
 
-from flowruns import testing
-from flowruns.cli import main
-from flowruns.testing import Flowruns
+from flowruns.cli.main import main
+from flowruns.testing import server
+from flowruns.testing.server import Flowruns
+from tests.cli.test_main import VARIABLES, files, one_line
 from tests.processes import COMMAND, SECONDS, Process, serving
-from tests.test_cli import VARIABLES, files, one_line
 from tests.wire import Wire
 
 RUNS = "/api/v1/flow-runs"
@@ -33,7 +33,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def runs(path: Path) -> Iterator[Flowruns]:
     """A server of `flowruns.db`, which commands in its folder ask unless they are told otherwise."""
-    with testing.serve(path) as runs:
+    with server.serve(path) as runs:
         yield runs
 
 
@@ -87,7 +87,7 @@ FILTERS = [
 
 @pytest.mark.parametrize("served", [True, False])
 def test_filters_of_the_api_are_options(path: Path, capfd: pytest.CaptureFixture[str], served: bool) -> None:
-    with testing.serve(path) as runs:
+    with server.serve(path) as runs:
         runs.freeze("2025-01-20T18:00:00Z", step_ms=1000)
         runs.run("a", phase="failed", by=7)
         runs.run("b", phase="running", flowType="scorecard")
@@ -111,7 +111,7 @@ def test_no_runs_are_exit_1(runs: Flowruns, capfd: pytest.CaptureFixture[str]) -
 
 
 def test_file_without_a_server_is_listed_and_left_as_it_is(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with testing.serve(path) as runs:
+    with server.serve(path) as runs:
         runs.run("a1")
     before = files(path.parent)
     assert Said(capfd, "ls").lines[1].endswith(" a1")
@@ -136,7 +136,7 @@ def test_run_is_shown_whole(runs: Flowruns, capfd: pytest.CaptureFixture[str]) -
 def test_runs_are_deleted_and_those_that_are_not_there_are_named(
     path: Path, capfd: pytest.CaptureFixture[str], served: bool
 ) -> None:
-    with testing.serve(path) as runs:
+    with server.serve(path) as runs:
         for name in ("a1", "b1", "c1"):
             runs.run(name)
         if served:
@@ -156,7 +156,7 @@ def test_runs_are_deleted_and_those_that_are_not_there_are_named(
 
 
 def test_server_is_asked_by_its_address_or_its_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with testing.serve(tmp_path / "one.db") as one, testing.serve(tokens={"secret": 7}) as two:
+    with server.serve(tmp_path / "one.db") as one, server.serve(tokens={"secret": 7}) as two:
         one.run("one")
         two.run("two")
         for args, env, found in (
@@ -201,7 +201,7 @@ def test_what_is_wrong_is_one_line_and_an_exit_code(
 
 
 def test_server_that_refuses_is_exit_7(capfd: pytest.CaptureFixture[str]) -> None:
-    with testing.serve(tokens={"secret": 7}) as runs:
+    with server.serve(tokens={"secret": 7}) as runs:
         said = Said(capfd, "ls", "--url", runs.url)
         assert said.code == 7
         assert "--token or FLOWRUNS_TOKEN" in one_line(said.err)
@@ -211,7 +211,7 @@ def test_server_that_refuses_is_exit_7(capfd: pytest.CaptureFixture[str]) -> Non
 
 def test_token_is_read_from_a_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "token").write_text("# of user 7\nsecret\n")
-    with testing.serve(tokens={"secret": 7}) as runs:
+    with server.serve(tokens={"secret": 7}) as runs:
         run = runs.run(by=7)
         assert run.id in Said(capfd, "ls", "--url", runs.url, "--token", f"@{tmp_path / 'token'}").out
     said = Said(capfd, "ls", "--url", runs.url, "--token", f"@{tmp_path / 'none'}")
@@ -392,14 +392,14 @@ def test_documents_are_followed_by_programs(runs: Flowruns, tmp_path: Path) -> N
 
 
 def test_file_that_nobody_serves_is_followed_until_somebody_does(tmp_path: Path) -> None:
-    with testing.serve(tmp_path / "flowruns.db") as runs:
+    with server.serve(tmp_path / "flowruns.db") as runs:
         runs.run("a1")
     with running(tmp_path, "tail", "a1") as tail:
         assert line(tail).endswith("run      deploy-web pending\n")
         assert [note(tail), note(tail)] == [
             f"flowruns: following {tmp_path / 'flowruns.db'}\n", "flowruns: no server answers; waiting for one\n",
         ]  # fmt: skip
-        with testing.serve(tmp_path / "flowruns.db") as runs:
+        with server.serve(tmp_path / "flowruns.db") as runs:
             runs.advance("a1", "running")
             assert line(tail).endswith("run      deploy-web running\n")
             assert interrupted(tail)[:2] == (130, "")

@@ -11,21 +11,21 @@ from typing import Any
 
 import pytest
 
-from flowruns import testing
+from flowruns.cli.sources import Local
+from flowruns.client.transport import Remote
 from flowruns.errors import DatabaseInUse, DatabaseUnusable, Invalid, NotFound, Refused
-from flowruns.local import Local
-from flowruns.paging import LARGEST_PAGE
-from flowruns.remote import Remote
+from flowruns.model.cursors import LARGEST_PAGE
+from flowruns.testing import server
+from tests.cli.test_main import UNUSABLE, files
 from tests.processes import serving
-from tests.test_cli import UNUSABLE, files
-from tests.test_migrations import restored
+from tests.sqlite.test_migrations import restored
 from tests.wire import Wire, request
 
 
 @pytest.fixture
 def full(path: Path) -> Path:
     """A file with some runs that no server has."""
-    with testing.serve(path) as runs:
+    with server.serve(path) as runs:
         for number in range(LARGEST_PAGE + 5):
             runs.run(f"run-{number}", phase=("failed", "running")[number % 2], tags={"n": str(number)})
     return path
@@ -45,7 +45,7 @@ QUESTIONS: list[dict[str, Any]] = [
 def test_file_answers_as_its_server_does(full: Path) -> None:
     local = Local(str(full))
     straight = [list(local.pages(**question)) for question in QUESTIONS]
-    with testing.serve(full) as runs, Remote(runs.url) as client:
+    with server.serve(full) as runs, Remote(runs.url) as client:
         assert straight == [list(client.pages(**question)) for question in QUESTIONS]
         assert [list(local.pages(**question)) for question in QUESTIONS] == straight
         assert local.name == runs.url
@@ -151,7 +151,7 @@ def test_run_is_deleted_in_the_file(full: Path) -> None:
 
 
 def test_run_is_deleted_by_the_server_that_has_the_file(full: Path) -> None:
-    with testing.serve(full, tokens={"secret": 7}) as runs:
+    with server.serve(full, tokens={"secret": 7}) as runs:
         for token in (None, "wrong"):
             with Local(str(full), token) as local, pytest.raises(Refused):
                 local.delete("run-1")
@@ -161,7 +161,7 @@ def test_run_is_deleted_by_the_server_that_has_the_file(full: Path) -> None:
 
 
 def test_file_that_a_program_has_open_is_read_and_not_written(full: Path, tmp_path: Path) -> None:
-    from flowruns.datafile import claimed
+    from flowruns.sqlite.lockfile import claimed
 
     with claimed(full, "pid 1"):
         local = Local(str(full))
@@ -180,13 +180,13 @@ def test_token_of_a_server_that_made_one_is_found(tmp_path: Path) -> None:
 
 
 def test_changes_go_on_over_servers_and_without_one(path: Path) -> None:
-    with testing.serve(path) as runs:
+    with server.serve(path) as runs:
         runs.run("a1")
     local = Local(str(path))
     told = local.watch()
     assert [next(told).kind, next(told).kind] == ["open", "lost"]
     for name in ("b1", "c1"):  # each at a port of its own
-        with testing.serve(path) as runs:
+        with server.serve(path) as runs:
             runs.run(name)
             assert [next(told).kind, json.loads(next(told).data)["id"]] == ["open", name]
         assert next(told).kind == "lost"

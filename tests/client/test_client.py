@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from flowruns import AsyncClient, Client, testing
+from flowruns import AsyncClient, Client
 from flowruns.errors import Busy, NotFound, Refused, Unreachable
-from flowruns.testing import Flowruns
+from flowruns.testing import server
+from flowruns.testing.server import Flowruns
 
 SECONDS = 10.0  # that something may take on a busy machine; nothing waits for so long unless it fails
 
@@ -50,7 +51,7 @@ class Blocking:
 
 @pytest.fixture
 def runs() -> Iterator[Flowruns]:
-    with testing.serve() as runs:
+    with server.serve() as runs:
         yield runs
 
 
@@ -252,7 +253,7 @@ def test_wait_for_a_run_that_goes_says_so(runs: Flowruns, client: Any) -> None:
 
 
 def test_wait_goes_on_over_a_restart(path: Path, make: Make) -> None:
-    with testing.serve(path) as runs:
+    with server.serve(path) as runs:
         port = int(runs.url.rpartition(":")[2])
         client = make(runs.url)
         runs.run("a1", phase="running")
@@ -261,16 +262,16 @@ def test_wait_goes_on_over_a_restart(path: Path, make: Make) -> None:
         waiting.start()
         while len(runs.requests.of("GET", id="a1")) < 2:  # it has the state, and waits for the next
             time.sleep(0.01)  # nothing tells us that the other thread has asked
-    with testing.serve(path, port=port) as runs:
+    with server.serve(path, port=port) as runs:
         runs.advance("a1", "failed")
         waiting.join()
     assert [run.phase for run in found] == ["failed"]
 
 
 def test_wait_sees_the_run_of_another_database_with_the_same_numbers(tmp_path: Path, make: Make) -> None:
-    with testing.serve(tmp_path / "b.db") as runs:
+    with server.serve(tmp_path / "b.db") as runs:
         runs.run("a1", phase="failed")
-    with testing.serve(tmp_path / "a.db") as runs:
+    with server.serve(tmp_path / "a.db") as runs:
         port = int(runs.url.rpartition(":")[2])
         runs.run("a1", phase="running")
         found: list[Any] = []
@@ -279,7 +280,7 @@ def test_wait_sees_the_run_of_another_database_with_the_same_numbers(tmp_path: P
         waiting.start()
         while len(runs.requests.of("GET", id="a1")) < 2:
             time.sleep(0.01)  # nothing tells us that the other thread has asked
-    with testing.serve(tmp_path / "b.db", port=port):
+    with server.serve(tmp_path / "b.db", port=port):
         waiting.join()
     assert [run.phase for run in found] == ["failed"]
 
@@ -347,7 +348,7 @@ def test_wrong_names_are_found_before_anything_is_asked(runs: Flowruns, client: 
 
 
 def test_token_is_sent_and_never_said(make: Make) -> None:
-    with testing.serve(tokens={"secret": 7, "sécret🔑": 8}) as runs:
+    with server.serve(tokens={"secret": 7, "sécret🔑": 8}) as runs:
         assert put(make(runs.url, "secret"), "a1").created_by == 7
         assert put(make(runs.url, "sécret🔑"), "a2").created_by == 8
         client = make(runs.url, "wrong")
@@ -399,11 +400,11 @@ def test_what_is_no_run_is_refused(make: Make) -> None:
 
 
 def test_connection_that_the_server_has_closed_since_is_not_used_again(path: Path, make: Make) -> None:
-    with testing.serve(path) as runs:
+    with server.serve(path) as runs:
         port = int(runs.url.rpartition(":")[2])
         client = make(runs.url)
         put(client, "a1")
-    with testing.serve(path, port=port) as runs:
+    with server.serve(path, port=port) as runs:
         put(client, "a1", phase="running")  # which is not sent twice where that fails
         assert [one.status for one in runs.requests] == [200]
 

@@ -6,17 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from flowruns import testing
+from flowruns.client.source import Page
+from flowruns.client.streams import events
+from flowruns.client.transport import Busy, Remote
 from flowruns.errors import NotFound, Refused, Unreachable
-from flowruns.paging import LARGEST_PAGE
-from flowruns.remote import Busy, Page, Remote, events
-from flowruns.testing import Flowruns
+from flowruns.model.cursors import LARGEST_PAGE
+from flowruns.testing import server
+from flowruns.testing.server import Flowruns
 from tests.streams import Events
 
 
 @pytest.fixture
 def runs() -> Iterator[Flowruns]:
-    with testing.serve() as runs:
+    with server.serve() as runs:
         yield runs
 
 
@@ -115,7 +117,7 @@ def test_what_is_not_there_is_not_found(runs: Flowruns, client: Remote, id: str)
 
 
 def test_wrong_token_says_what_to_do() -> None:
-    with testing.serve(tokens={"secret": 7}) as runs:
+    with server.serve(tokens={"secret": 7}) as runs:
         for token in (None, "wrong"):
             with Remote(runs.url, token) as client, pytest.raises(Refused, match="FLOWRUNS_TOKEN") as refusal:
                 client.get("a1")
@@ -136,7 +138,7 @@ def test_busy_server_is_told_from_one_that_refuses(runs: Flowruns, client: Remot
 
 
 def test_nobody_at_an_address_is_unreachable() -> None:
-    with testing.serve() as runs:
+    with server.serve() as runs:
         url = runs.url
     for ask in (lambda client: client.get("a1"), lambda client: next(client.watch())):
         with pytest.raises(Unreachable, match=url):
@@ -179,14 +181,14 @@ def test_changes_of_one_run_begin_with_its_state(runs: Flowruns, client: Remote)
 
 
 def test_nothing_is_missed_over_a_restart(path: Path) -> None:
-    with testing.serve(path) as runs:
+    with server.serve(path) as runs:
         port = int(runs.url.rpartition(":")[2])
         told = Remote(runs.url).watch()
         assert next(told).kind == "open"
         runs.run("a1")
         assert ids([next(told).data]) == ["a1"]
     assert next(told).kind == "lost"
-    with testing.serve(path, port=port) as runs:
+    with server.serve(path, port=port) as runs:
         runs.run("b1")
         assert [next(told).kind, *ids([next(told).data])] == ["open", "b1"]
         runs.run("c1")

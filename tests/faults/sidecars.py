@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from flowruns.datafile import owner_of
+from flowruns.sqlite.lockfile import owner_of
 from tests.conftest import RUNS
 from tests.faults import progress
 from tests.processes import COMMAND, Process, ended, started

@@ -8,11 +8,11 @@ import pytest
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from flowruns.app import create_app
-from flowruns.guard import Guard
-from flowruns.inputs import Disconnected
+from flowruns.http.access import Guard
+from flowruns.http.app import create_app
+from flowruns.http.requests import Disconnected
 from flowruns.settings import Settings
-from flowruns.store import Store
+from flowruns.store.store import Store
 from tests.conftest import RUNS
 from tests.wire import RUN, Reply, call
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from flowruns import feed
-from flowruns.feed import comment, opening, pieces
-from flowruns.queries import Change
-from flowruns.server import running
+from flowruns.http import events
+from flowruns.http.events import comment, opening, pieces
+from flowruns.server.running import running
 from flowruns.settings import Settings
+from flowruns.store.reads import Change
 from tests.conftest import RUNS
 from tests.processes import ended, serving
 from tests.streams import ACCEPT, Event, Events, Stream
@@ -85,7 +85,7 @@ def test_carriage_returns_in_a_document_break_nothing(end: bytes) -> None:
 @pytest.mark.parametrize("size", [1, 1023, 1024, 1025, 5000])
 @pytest.mark.parametrize("char", [b"x", b"\n", "ä".encode()])
 def test_pieces_are_small_and_make_the_same_events(monkeypatch: pytest.MonkeyPatch, size: int, char: bytes) -> None:
-    monkeypatch.setattr(feed, "_PIECE_BYTES", 1024)
+    monkeypatch.setattr(events, "_PIECE_BYTES", 1024)
     docs = [char * size] * 3 + [b"{}"] * 100
     found = list(pieces(Change(number, "a", doc) for number, doc in enumerate(docs)))
     assert max(map(len, found)) < 10 * 1024
@@ -144,7 +144,7 @@ def test_headers_keep_proxies_from_gathering(server: str) -> None:
 def test_silence_is_broken_by_comments_that_say_where_to_resume(
     server: str, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "_SILENCE_SECONDS", 0.01)
+    monkeypatch.setattr(events, "_SILENCE_SECONDS", 0.01)
     with Stream(server, "?phase=failed") as stream:
         last = put(wire, "a")
         while stream.position != last:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from flowruns.logs import RequestLog, log, to_stderr
+from flowruns.http.logs import RequestLog, log, to_stderr
 from tests.wire import call
 
 uvicorn = logging.getLogger("uvicorn.error")

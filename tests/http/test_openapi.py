@@ -10,12 +10,13 @@ from msgspec import Struct
 from msgspec.structs import fields
 from starlette.applications import Starlette
 
-from flowruns import meanings, web
-from flowruns.api import Endpoint
-from flowruns.filters import FILTERS
-from flowruns.models import FlowRun, RunPost, RunPut
-from flowruns.openapi import Error, FlowRunPage, Health, document
-from flowruns.validation import decode
+from flowruns.http import descriptions, static
+from flowruns.http.endpoints import Endpoint
+from flowruns.http.openapi import document
+from flowruns.http.schemas import Error, FlowRunPage, Health
+from flowruns.model.filters import FILTERS
+from flowruns.model.runs import FlowRun, RunPost, RunPut
+from flowruns.model.validation import decode
 from tests.conftest import RUNS
 from tests.test_contract import FIELDS
 
@@ -30,7 +31,7 @@ async def test_it_is_served(client: httpx.AsyncClient) -> None:
 
 async def test_paths_and_methods_are_those_of_the_routes(app: Starlette) -> None:
     served = {}
-    for route in app.routes[: -len(web.routes())]:  # the page is for people
+    for route in app.routes[: -len(static.routes())]:  # the page is for people
         endpoint = route.endpoint  # type: ignore[attr-defined]  # all are `Path`s
         assert isinstance(endpoint, Endpoint)
         served[route.path] = set(endpoint._operations) - {"HEAD"}  # type: ignore[attr-defined]  # as above
@@ -88,8 +89,8 @@ def test_every_operation_field_parameter_and_header_is_described() -> None:
 def test_every_word_of_a_field_is_used() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     found = {f"{name}.{field}" for name, schema in schemas.items() for field in schema.get("properties", {})}
-    assert set(meanings.FIELDS) <= found
-    assert set(meanings.OPERATIONS) == {
+    assert set(descriptions.FIELDS) <= found
+    assert set(descriptions.OPERATIONS) == {
         one["operationId"] for item in DOCUMENT["paths"].values() for one in item.values()
     }
 

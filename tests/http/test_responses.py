@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from flowruns import errors, responses
+from flowruns import errors
 from flowruns.errors import Fault, FlowrunsError
-from flowruns.queries import Stored
+from flowruns.http import responses
+from flowruns.store.reads import Stored
 from tests.wire import Reply, call
 
 FAULT = Fault(("body", "logs", 3, "level"), "Something is wrong", "some_type")

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from flowruns.paging import FIRST, MOST, Cursor, CursorCodec, Links, Window, links
+from flowruns.model.cursors import FIRST, MOST, Cursor, CursorCodec, Links, Window, links
 
 KEY = bytes(range(32))
 CURSORS = [Cursor(cut, up) for cut in (0, 1, 7, 2**31, MOST, 2**63 - 1) for up in (False, True)]

@@ -7,7 +7,7 @@ from uuid import RFC_4122, UUID
 
 import pytest
 
-from flowruns.ids import Uuid7
+from flowruns.model.ids import Uuid7
 
 NOW = datetime(2025, 1, 20, 18, 53, 3, 558000, UTC)
 

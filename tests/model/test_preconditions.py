@@ -2,8 +2,8 @@
 
 import pytest
 
-from flowruns.conditions import ALWAYS, precondition
 from flowruns.errors import PreconditionFailed
+from flowruns.model.preconditions import ALWAYS, precondition
 
 WITHOUT = None
 

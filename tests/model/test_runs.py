@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from msgspec import Raw
 
-from flowruns.models import Action, FlowRun, FlowType, Kept, Log, RuleBroken, RunPost, RunPut, encode, instant, utc
-from flowruns.validation import decode
+from flowruns.model.datetimes import RuleBroken, instant, utc
+from flowruns.model.runs import Action, FlowRun, FlowType, Kept, Log, RunPost, RunPut, encode
+from flowruns.model.validation import decode
 
 NOW = "2025-01-20T18:53:03.558Z"
 LATER = "2025-01-20T18:53:04.000Z"

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from flowruns.errors import Fault, Invalid
-from flowruns.models import RunPost, RunPut, encode
-from flowruns.validation import decode
+from flowruns.model.runs import RunPost, RunPut, encode
+from flowruns.model.validation import decode
 
 START = b'{"flowId":"a","flowType":"automation",'
 NOW = "2025-01-20T18:53:03.558Z"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from msgspec.json import decode
 
-from flowruns.demo import playing, sample, shifted, steps
-from flowruns.models import RunPut, encode
-from flowruns.store import Store
+from flowruns.model.runs import RunPut, encode
+from flowruns.server.demo import playing, sample, shifted, steps
+from flowruns.store.store import Store
 from tests.conftest import REAL_RUNS
 
 NOW = datetime(2026, 1, 20, 18, 53, 3, 558000, UTC)
@@ -16,7 +16,7 @@ NOW = datetime(2026, 1, 20, 18, 53, 3, 558000, UTC)
 
 def test_sample_is_of_the_real_runs_and_small() -> None:
     lines = set(REAL_RUNS.read_bytes().splitlines())
-    packaged = (Path(__file__).parents[1] / "flowruns" / "demo.ndjson").read_bytes()
+    packaged = (Path(__file__).parents[2] / "flowruns" / "server" / "demo.ndjson").read_bytes()
     assert set(packaged.splitlines()) <= lines
     assert 60 <= len(sample()) <= 100
     assert len(packaged) < 300_000

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 from msgspec.structs import force_setattr
 
-from flowruns import protocol
-from flowruns.server import running
+from flowruns.server import protocol
+from flowruns.server.running import running
 from flowruns.settings import Settings
 from tests.conftest import RUNS
 from tests.wire import RUN, Wire, heard, request

@@ -9,9 +9,9 @@ from typing import IO
 
 import pytest
 
+from tests.cli.test_data import done, lines, names
 from tests.conftest import REAL_RUNS, RUNS
 from tests.processes import ended, ran, serving, started
-from tests.test_data_commands import done, lines, names
 from tests.wire import Wire
 
 

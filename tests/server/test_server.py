@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from flowruns.errors import DatabaseInUse, DatabaseUnusable, PortTaken
-from flowruns.server import listen, running, url
+from flowruns.server.listener import listen, url
+from flowruns.server.running import running
 from flowruns.settings import Settings
 from tests.conftest import RUNS
 from tests.wire import RUN, Wire

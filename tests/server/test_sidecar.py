@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from flowruns import sidecar
-from flowruns.datafile import Owner, claimed, owner_of
-from flowruns.server import running
+from flowruns.server import sidecar
+from flowruns.server.running import running
 from flowruns.settings import Settings
+from flowruns.sqlite.lockfile import Owner, claimed, owner_of
 from tests.conftest import RUNS
 from tests.faults.sidecars import READY, SIDECAR, Sidecar, at_once, orphaned
 from tests.processes import COMMAND, ended, ran, started
@@ -181,9 +181,7 @@ def test_reuse_on_a_port_that_a_stranger_has_says_so(tmp_path: Path) -> None:
 def test_looking_at_a_lock_does_not_keep_anybody_from_taking_it(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     (tmp_path / "runs.db.lock").write_text("left by a killed one")
-    look = (
-        f"from flowruns.datafile import owner_of; from pathlib import Path\nwhile True: owner_of(Path({str(path)!r}))"
-    )
+    look = f"from flowruns.sqlite.lockfile import owner_of; from pathlib import Path\nwhile True: owner_of(Path({str(path)!r}))"
     with subprocess.Popen([sys.executable, "-c", look]) as looking:
         try:
             for number in range(200):

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from flowruns.interrupts import Interrupts
+from flowruns.server.signals import Interrupts
 
 
 def sent(number: int = signal.SIGINT) -> None:

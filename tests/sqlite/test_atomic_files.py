@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flowruns.files import replaced
-from tests.test_datafile import contents
+from flowruns.sqlite.atomic_files import replaced
+from tests.sqlite.test_datafile import contents
 
 
 def fails(part: Path) -> None:

@@ -15,22 +15,14 @@ from typing import Any
 
 import pytest
 
-from flowruns import database
-from flowruns.database import (
-    MIGRATIONS,
-    MOST_JOBS,
-    Connection,
-    Database,
-    Failed,
-    Lane,
-    Writer,
-    each,
-    prepare,
-    schema,
-    translated,
-)
-from flowruns.datafile import APPLICATION_ID, SCHEMA_VERSION
 from flowruns.errors import BEGUN, DatabaseInUse, DatabaseUnusable, Unavailable
+from flowruns.sqlite import database
+from flowruns.sqlite.connection import MOST_JOBS, Connection, Failed, Lane, each
+from flowruns.sqlite.database import Database
+from flowruns.sqlite.datafile import APPLICATION_ID, SCHEMA_VERSION
+from flowruns.sqlite.migrations import MIGRATIONS, prepare, schema
+from flowruns.sqlite.result_codes import translated
+from flowruns.sqlite.writer import Writer
 
 Job = Callable[[sqlite3.Connection], Any]
 
@@ -691,7 +683,7 @@ async def test_file_put_in_place_of_an_open_one_is_left_alone(path: Path, tmp_pa
 
 REFUSED = """
 import asyncio, sys
-from flowruns.database import connect
+from flowruns.sqlite.database import connect
 from flowruns.errors import DatabaseUnusable
 
 async def main():
@@ -715,7 +707,7 @@ def test_refused_start_is_over_when_it_is_told(path: Path) -> None:
 SERVER = """
 import asyncio, sys
 from contextlib import aclosing
-from flowruns.database import connect
+from flowruns.sqlite.database import connect
 
 async def main():
     async with aclosing(await connect(sys.argv[1], lock_timeout=1, owner="other")) as database:

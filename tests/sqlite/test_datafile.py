@@ -13,21 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from flowruns.datafile import (
-    APPLICATION_ID,
-    SCHEMA_VERSION,
-    check_content,
-    check_name,
-    claimed,
-    created,
-    identity,
-)
 from flowruns.errors import DatabaseInUse, DatabaseUnusable
+from flowruns.sqlite.datafile import APPLICATION_ID, SCHEMA_VERSION, check_content, check_name, created, identity
+from flowruns.sqlite.lockfile import claimed
 
 HOLDER = """
 import sys
 from pathlib import Path
-from flowruns.datafile import claimed
+from flowruns.sqlite.lockfile import claimed
 with claimed(Path(sys.argv[1]), "the other one"):
     print("held", flush=True)
     sys.stdin.read()

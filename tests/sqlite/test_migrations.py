@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from flowruns.database import schema
-from flowruns.datafile import APPLICATION_ID, SCHEMA_VERSION
 from flowruns.errors import DatabaseUnusable
-from flowruns.filters import where
-from flowruns.models import FlowType, RunPut, Tag
-from flowruns.store import Store
+from flowruns.model.runs import FlowType, RunPut, Tag
+from flowruns.sqlite.datafile import APPLICATION_ID, SCHEMA_VERSION
+from flowruns.sqlite.migrations import schema
+from flowruns.store.filters import where
+from flowruns.store.store import Store
 
 OLDER = range(1, SCHEMA_VERSION)
 RUNS = "select id, seq, created_seq, doc from run where created_seq > 0 order by created_seq desc"
@@ -22,7 +22,7 @@ RUNS = "select id, seq, created_seq, doc from run where created_seq > 0 order by
 def restored(version: int, path: Path) -> None:
     """Makes *path* the file of an older flowruns."""
     with closing(sqlite3.connect(path)) as connection:
-        connection.executescript((Path(__file__).parent / "data" / f"schema_{version}.sql").read_text("utf-8"))
+        connection.executescript((Path(__file__).parents[1] / "data" / f"schema_{version}.sql").read_text("utf-8"))
         connection.execute(f"pragma application_id = {APPLICATION_ID}")
         connection.execute(f"pragma user_version = {version}")
         connection.execute("pragma journal_mode = wal")

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from flowruns import queries
-from flowruns.database import Failed
 from flowruns.errors import NotFound, Unavailable
-from flowruns.filters import ALL, FILTERS, Where, one, where
-from flowruns.models import FlowType, RunPut, Tag
-from flowruns.news import News, Question
-from flowruns.paging import Window
-from flowruns.queries import Change, Changes
-from flowruns.store import Store
-from tests.test_filters import VALUES
+from flowruns.model.cursors import Window
+from flowruns.model.filters import FILTERS
+from flowruns.model.runs import FlowType, RunPut, Tag
+from flowruns.sqlite.connection import Failed
+from flowruns.store import reads
+from flowruns.store.changes import News, Question
+from flowruns.store.filters import ALL, Where, one, where
+from flowruns.store.reads import Change, Changes
+from flowruns.store.store import Store
+from tests.store.test_filters import VALUES
 from tests.wire import SECONDS
 
 PUT = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
@@ -76,7 +77,7 @@ async def test_one_read_takes_a_bounded_number(store: Store) -> None:
 
 
 async def test_one_read_takes_bounded_bytes_but_at_least_one_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries, "MOST_CHANGES_BYTES", 1)
+    monkeypatch.setattr(reads, "MOST_CHANGES_BYTES", 1)
     for id in "abc":
         await store.put(id, PUT)
     (changes,) = await store._changes.run([(ALL, 1)])

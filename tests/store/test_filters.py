@@ -5,7 +5,8 @@ import itertools
 import pytest
 
 from flowruns.errors import Fault
-from flowruns.filters import ALL, FILTERS, MOST_VALUES, Where, where
+from flowruns.model.filters import FILTERS, MOST_VALUES
+from flowruns.store.filters import ALL, SQL, Where, where
 
 TIME = "2025-01-20T18:53:03.558Z"
 VALUES = {
@@ -32,8 +33,8 @@ def kinds(*query: tuple[str, str]) -> list[tuple[tuple[str | int, ...], str]]:
     return [(fault.loc, fault.type) for fault in faults]
 
 
-def test_every_filter_has_rows_here() -> None:
-    assert VALUES.keys() == {filter.name for filter in FILTERS}
+def test_every_filter_has_sql_and_rows_here() -> None:
+    assert VALUES.keys() == SQL.keys() == {filter.name for filter in FILTERS}
 
 
 @pytest.mark.parametrize(

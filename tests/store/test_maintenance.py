@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from flowruns.database import opened, reading
-from flowruns.datafile import APPLICATION_ID
-from flowruns.filters import ALL
-from flowruns.queries import changes, last_number
-from flowruns.transfer import lines, load
-from flowruns.upkeep import FAILED, Checked, Pruned, check, copy, heard, prunable, prune, vacuum
+from flowruns.sqlite.database import opened, reading
+from flowruns.sqlite.datafile import APPLICATION_ID
+from flowruns.store.checks import Checked, check
+from flowruns.store.filters import ALL
+from flowruns.store.maintenance import FAILED, Pruned, copy, heard, prunable, prune, vacuum
+from flowruns.store.reads import changes, last_number
+from flowruns.store.transfer import lines, load
 from tests.conftest import REAL_RUNS
-from tests.test_datafile import contents
+from tests.sqlite.test_datafile import contents
 
 DAY = timedelta(days=1)
 NOW = datetime(2025, 1, 20, 18, 53, 3, 558000, UTC)
@@ -120,7 +121,7 @@ def test_others_may_add_tables_and_views_of_their_own(filled: Path) -> None:
 
 def test_older_schema_is_checked_as_far_as_can_be(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
-        connection.executescript((Path(__file__).parent / "data" / "schema_1.sql").read_text("utf-8"))
+        connection.executescript((Path(__file__).parents[1] / "data" / "schema_1.sql").read_text("utf-8"))
         connection.execute(f"pragma application_id = {APPLICATION_ID}")
         connection.execute("pragma user_version = 1")
     assert checked(path) == Checked(0, 0, 1, [])

@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-from flowruns.conditions import precondition
 from flowruns.errors import AlreadyExists, NotFound, PreconditionFailed
-from flowruns.filters import where
-from flowruns.ids import Uuid7
-from flowruns.models import Action, FlowType, RunPost, RunPut, Tag
-from flowruns.paging import Window
+from flowruns.model.cursors import Window
+from flowruns.model.ids import Uuid7
+from flowruns.model.preconditions import precondition
+from flowruns.model.runs import Action, FlowType, RunPost, RunPut, Tag
 from flowruns.settings import Synchronous
-from flowruns.store import Store
+from flowruns.store.filters import where
+from flowruns.store.store import Store
 
 PUT = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
 NOON = datetime(2025, 1, 20, 12, tzinfo=UTC)
@@ -369,8 +369,7 @@ def test_it_outlives_an_event_loop_that_is_closed_while_a_write_is_under_way() -
 def test_program_that_forgets_to_close_it_ends_and_has_what_was_acknowledged(path: Path) -> None:
     program = f"""
 import asyncio, warnings
-from flowruns.models import RunPost
-from flowruns.store import Store
+from flowruns import RunPost, Store
 warnings.simplefilter("ignore")
 store = asyncio.run(Store.connect({str(path)!r}))
 asyncio.run(store.create(RunPost(flow_id="deploy", id="a1")))

@@ -12,16 +12,17 @@ from typing import Any
 
 import pytest
 
-from flowruns.conditions import ALWAYS
-from flowruns.database import opened, prepare, reading
 from flowruns.errors import InputRefused
-from flowruns.filters import where
-from flowruns.models import RunLine, RunPut, encode, line_of
-from flowruns.queries import Create, Delete
-from flowruns.queries import get as stored_runs
-from flowruns.queries import write as write_runs
-from flowruns.transfer import MOST_NAMED, USUAL, Loaded, Rules, Watch, export, lines, load
-from flowruns.validation import decode
+from flowruns.model.lines import RunLine, line_of
+from flowruns.model.preconditions import ALWAYS
+from flowruns.model.runs import RunPut, encode
+from flowruns.model.validation import decode
+from flowruns.sqlite.database import opened, reading
+from flowruns.sqlite.migrations import prepare
+from flowruns.store.filters import where
+from flowruns.store.reads import get as stored_runs
+from flowruns.store.transfer import MOST_NAMED, USUAL, Loaded, Rules, Watch, export, lines, load
+from flowruns.store.writes import Create, Delete, apply_writes
 from tests.conftest import REAL_RUNS
 
 Run = dict[str, Any]
@@ -129,7 +130,7 @@ def test_run_that_was_deleted_can_be_imported_again(connection: sqlite3.Connecti
     loaded(connection, text(body("a"), body("b")))
     data = exported(connection)
     connection.execute("begin")
-    write_runs(connection, [Delete("a", ALWAYS)], now=NOW, make_id=str)
+    apply_writes(connection, [Delete("a", ALWAYS)], now=NOW, make_id=str)
     connection.execute("commit")
     assert loaded(connection, data)[0] == Loaded(created=1, replaced=1)
     assert ids(exported(connection)) == ["b", "a"]
@@ -160,7 +161,7 @@ def test_json_as_it_was_sent_survives_a_round_trip_however_it_is_laid_out(connec
         sent.append("{" + ", ".join(fields) + "}")
     bodies = [decode(one.encode(), RunPut) for one in sent]
     connection.execute("begin")
-    write_runs(connection, [Create(one.id, one, chance.choice([None, 7])) for one in bodies], now=NOW, make_id=str)
+    apply_writes(connection, [Create(one.id, one, chance.choice([None, 7])) for one in bodies], now=NOW, make_id=str)
     connection.execute("commit")
     first = exported(connection)
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as other:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from flowruns.progress import Progress, duration
+from flowruns.terminal.progress import Progress, duration
 
 
 class Screen(io.StringIO):

@@ -9,25 +9,12 @@ from typing import Any
 
 import pytest
 
-from flowruns.models import RunPut, encode
-from flowruns.validation import decode
-from flowruns.views import (
-    PLAIN,
-    Log,
-    Run,
-    Style,
-    Table,
-    Tail,
-    clock,
-    columns,
-    cut,
-    duration,
-    line_of_json,
-    run_of,
-    took,
-    when,
-    whole,
-)
+from flowruns.model.runs import RunPut, encode
+from flowruns.model.validation import decode
+from flowruns.terminal.runs import Log, Run, line_of_json, run_of, whole
+from flowruns.terminal.tables import Table
+from flowruns.terminal.tail import Tail
+from flowruns.terminal.text import PLAIN, Style, clock, columns, cut, duration, took, when
 
 NOW = datetime(2025, 1, 20, 18, 0, tzinfo=UTC)
 HOSTILE = "a\x1b[31m\r\nb\x9b\u202e"
@@ -280,7 +267,7 @@ def test_levels_have_colours() -> None:
 
 
 def test_only_so_many_runs_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowruns.views._KNOWN_RUNS", 2)
+    monkeypatch.setattr("flowruns.terminal.tail._KNOWN_RUNS", 2)
     tail = Tail(PLAIN, names=True, lines=10)
     for id in ("a", "b", "a", "c"):
         told(tail, id=id)

@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from flowruns.faults import Asked, Behaviour, Requests, Wanted, check, failure, unlike
-from flowruns.testing import Flowruns, serve
+from flowruns.testing.fault_injection import Behaviour, failure
+from flowruns.testing.requests import Asked, Requests, Wanted, check, unlike
+from flowruns.testing.server import Flowruns, serve
 from tests.conftest import RUNS
 from tests.wire import RUN, Wire, heard, request
 

@@ -356,8 +356,8 @@ def test_plugin_is_there_on_install_and_loads_nothing_heavy(pytester: pytest.Pyt
         """
         import sys
         def pytest_unconfigure():
-            heavy = ("msgspec", "starlette", "uvicorn", "aiosqlite", "flowruns.testing")
-            print("loaded:", "flowruns.pytest_plugin" in sys.modules, [one for one in heavy if one in sys.modules])
+            heavy = ("msgspec", "starlette", "uvicorn", "aiosqlite", "flowruns.testing.server")
+            print("loaded:", "flowruns.testing.plugin" in sys.modules, [one for one in heavy if one in sys.modules])
         """
     )
     pytester.makepyfile("def test_it(flowruns): pass")

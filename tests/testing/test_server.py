@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from flowruns.errors import AlreadyExists, Invalid, NotFound
-from flowruns.testing import Clock, Flowruns, Ids, serve
+from flowruns.testing.clock import Clock, Ids
+from flowruns.testing.server import Flowruns, serve
 from tests.conftest import REAL_RUNS, RUNS
 from tests.wire import RUN, Wire, heard
 

@@ -7,20 +7,20 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from flowruns import web
-from flowruns.app import create_app
+from flowruns.http import static
+from flowruns.http.app import create_app
 from flowruns.settings import Settings
-from flowruns.store import Store
+from flowruns.store.store import Store
 from tests.conftest import RUNS
 
 MOST_BYTES = {"index.html": 120_000, "docs.html": 60_000}  # the second without what it shares with the first
 PATHS = ["/ui/", "/ui/runs/a1", "/ui/compare", "/docs"]
-ASSETS = sorted(name for name in web.files() if not name.endswith(".html"))
+ASSETS = sorted(name for name in static.files() if not name.endswith(".html"))
 HOST = "http://localhost"
 
 
 def asset(name: str) -> str:
-    return f"/ui/assets/{web.version()}/{name}"
+    return f"/ui/assets/{static.version()}/{name}"
 
 
 def visiting(app: Starlette) -> httpx.AsyncClient:
@@ -55,7 +55,7 @@ async def test_each_view_is_a_document_with_its_way_to_the_files(client: httpx.A
 @pytest.mark.parametrize("name", ASSETS)
 async def test_an_asset_may_be_kept_for_ever_under_its_version(client: httpx.AsyncClient, name: str) -> None:
     response = await client.get(asset(name))
-    assert response.content == web.files()[name]
+    assert response.content == static.files()[name]
     assert "immutable" in response.headers["cache-control"]
     assert response.headers["content-type"].partition(";")[0] in ("text/css", "text/javascript", "image/svg+xml")
 
@@ -122,7 +122,7 @@ def files_of(page: str) -> set[str]:
     """The files that *page* loads, itself and what its scripts import among them."""
     found, new = set[str](), {page}
     while new:
-        text = "".join(web.files()[name].decode() for name in new)
+        text = "".join(static.files()[name].decode() for name in new)
         found |= new
         new = set(re.findall(r'(?:assets/\{version\}| from "\.)/([\w.]+)"', text)) - found
     return found
@@ -132,7 +132,7 @@ def files_of(page: str) -> set[str]:
     ("page", "shared", "files"), [("index.html", set(), 20), ("docs.html", files_of("index.html"), 5)]
 )
 def test_a_page_is_small_and_asks_nobody_else(page: str, shared: set[str], files: int) -> None:
-    bodies = {name: web.files()[name] for name in files_of(page) - shared}
+    bodies = {name: static.files()[name] for name in files_of(page) - shared}
     assert len(bodies) >= files
     assert sum(map(len, bodies.values())) < MOST_BYTES[page]
     for name, body in bodies.items():
@@ -142,6 +142,6 @@ def test_a_page_is_small_and_asks_nobody_else(page: str, shared: set[str], files
 
 @pytest.mark.parametrize("name", [name for name in ASSETS if name.endswith(".js")])
 def test_no_script_makes_markup_or_code_out_of_text(name: str) -> None:
-    text = web.files()[name].decode()
+    text = static.files()[name].decode()
     assert not re.search(r"(inner|outer|Adjacent)HTML|document\.write|DOMParser|srcdoc|\beval\b|new Function", text)
     assert not re.search(r"setAttribute\(\"(style|on)", text)

@@ -12,14 +12,14 @@ from urllib.parse import parse_qsl
 import httpx
 import pytest
 
-from flowruns import queries
-from flowruns.app import create_app
-from flowruns.database import schema
-from flowruns.filters import ALL, where
-from flowruns.models import RunPost
-from flowruns.paging import Cursor, Window
-from flowruns.queries import _page
-from flowruns.store import Store
+from flowruns.http.app import create_app
+from flowruns.model.cursors import Cursor, Window
+from flowruns.model.runs import RunPost
+from flowruns.sqlite.migrations import schema
+from flowruns.store import reads
+from flowruns.store.filters import ALL, where
+from flowruns.store.reads import _page
+from flowruns.store.store import Store
 from tests.conftest import RUNS
 from tests.test_contract import faults, put
 
@@ -448,7 +448,7 @@ def test_a_page_costs_the_same_however_many_runs_there_are(query: str, ascending
             for cut in (1, 50, 150, runs // 2, runs - 150, runs - 50, runs, 2 * runs):
                 for up in (False, True):
                     counted = 0
-                    queries.page(connection, chosen, Window(Cursor(cut, up), 20, ascending))
+                    reads.page(connection, chosen, Window(Cursor(cut, up), 20, ascending))
                     steps[runs, runs - cut if cut >= runs // 2 else cut, up] = counted
     # Walks that meet nothing but usual runs between the rare ones pass over none of them.
     for (runs, place, up), counted in steps.items():

@@ -7,12 +7,13 @@ from importlib import resources
 from pathlib import PurePath
 from typing import NamedTuple
 
-from flowruns.api import Operation
 from flowruns.errors import NoSuchPath
-from flowruns.inputs import Inputs
-from flowruns.responses import Answer, Header, etag
+from flowruns.http.endpoints import Operation
+from flowruns.http.requests import Inputs
+from flowruns.http.responses import Answer, Header, etag
 
 FILES = "/ui/"  # below it lies nothing but files of the package
+
 ASSET = FILES + "assets/{version}/{name}"
 
 
@@ -29,6 +30,7 @@ PAGES = {
     "/ui/compare": Page("index.html", "./"),
     "/docs": Page("docs.html", "ui/"),
 }
+
 LEADS = {"/": "ui/", "/ui": "ui/"}  # relative, for the same reason
 
 MEDIA_TYPES = {
@@ -50,13 +52,16 @@ _POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
+
 _SECURITY: tuple[Header, ...] = (
     (b"content-security-policy", _POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+
 _ASK_AGAIN: Header = (b"cache-control", b"no-cache")
+
 _FOR_EVER: Header = (b"cache-control", b"public, max-age=31536000, immutable")  # its path changes with its content
 
 
@@ -84,7 +89,7 @@ async def asset(given: Inputs) -> Answer:
 @cache
 def files() -> Mapping[str, bytes]:
     """The files by name, read once: an open tab never sees two versions of them."""
-    folder = resources.files(__package__) / "ui"
+    folder = resources.files("flowruns") / "ui"
     return {file.name: file.read_bytes() for file in folder.iterdir() if PurePath(file.name).suffix in MEDIA_TYPES}
 
 

@@ -1,0 +1,1 @@
+"""The command line: argv and environment to settings and calls."""

@@ -1,0 +1,1 @@
+"""The API from Python."""

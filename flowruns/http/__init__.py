@@ -1,0 +1,1 @@
+"""ASGI: requests to responses."""

@@ -1,0 +1,152 @@
+"""The schemas and examples of /openapi.json that no request decodes."""
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+from msgspec.json import decode, encode
+
+from flowruns import errors
+from flowruns.errors import Fault, FlowrunsError
+from flowruns.model.cursors import LARGEST_PAGE
+from flowruns.model.runs import FlowRun, RunPut
+from flowruns.sqlite.datafile import SCHEMA_VERSION
+from flowruns.version import __version__
+
+Cursor = Annotated[str, Meta(description="opaque; it belongs to its filters and its order")]
+
+PageSize = Annotated[int, Meta(ge=1, le=LARGEST_PAGE)]
+
+
+class FlowRunPage(Struct, kw_only=True):
+    """A page of runs, of one snapshot."""
+
+    items: list[FlowRun]
+    total: Annotated[int, Meta(ge=0, description="all runs that the filters match")]
+    current_page: Annotated[Cursor | None, Meta(description="gives this page again")]
+    current_page_backwards: Annotated[
+        Cursor | None, Meta(description="gives the page that ends at this one's last item")
+    ]
+    previous_page: Annotated[Cursor | None, Meta(description="null on the first page")]
+    next_page: Annotated[Cursor | None, Meta(description="null on the last page")]
+
+
+class Detail(Struct, kw_only=True):
+    """One thing that is wrong."""
+
+    loc: Annotated[list[str | int], Meta(description="where, as a path")]
+    msg: Annotated[str, Meta(description="what, for a person")]
+    type: Annotated[str, Meta(description="what, for a program")]
+
+
+class Error(Struct, kw_only=True):
+    """The one shape of every error."""
+
+    detail: Annotated[list[Detail], Meta(min_length=1, max_length=100)]
+
+
+class Health(Struct, kw_only=True):
+    """What the service says of itself."""
+
+    status: str
+    version: str
+    schema: Annotated[int, Meta(description="version of the database's schema")]
+    runs: Annotated[int, Meta(ge=0, description="how many runs there are")]
+    instance: Annotated[str, Meta(description="of this start of the service: another one has another")]
+
+
+_POST_EXAMPLE = {
+    "flowId": "deploy-to-production",
+    "args": {"repository": "kubewarden/kubewarden-controller", "ref": "main"},
+    "tags": [{"key": "environment", "value": "production"}],
+}
+
+# A run of shared public CI data: a pull request's title was checked.
+_PUT_EXAMPLE = {
+    "flowId": "biome.lint-pull-request-titles",
+    "flowType": "automation",
+    "args": {"repository": "biomejs/biome", "ref": "ci/test", "event": "pull_request_target"},
+    "phase": "succeeded",
+    "startTime": "2026-01-28T23:04:29Z",
+    "endTime": "2026-01-28T23:05:09Z",
+    "actions": [
+        {
+            "id": "Validate PR title",
+            "phase": "succeeded",
+            "startTime": "2026-01-28T23:04:33Z",
+            "endTime": "2026-01-28T23:05:08Z",
+        }
+    ],
+    "outputs": {"conclusion": "success"},
+    "logs": [{"timestamp": "2026-01-28T23:04:33Z", "message": "Run title check", "level": "info"}],
+    "tags": [{"key": "source", "value": "github-actions"}],
+}
+
+ID_EXAMPLE = "example-run"
+
+TAG_EXAMPLE = "17"  # a change number
+
+_RUN_EXAMPLE = decode(
+    encode(decode(encode(_PUT_EXAMPLE), type=RunPut).run(ID_EXAMPLE, now="2026-01-28T23:05:10.042Z", by=7, kept=None))
+)
+
+EXAMPLES: dict[str, Any] = {
+    "FlowRun": _RUN_EXAMPLE,
+    "FlowRunPage": {
+        "items": [_RUN_EXAMPLE],
+        "total": 1,
+        "current_page": "AEAAAAAAAAAAoCjxKM4jWm2_4fHM",
+        "current_page_backwards": "AQAAAAAAAAACl6aq8fTWdSLcUKFk",
+        "previous_page": None,
+        "next_page": None,
+    },
+    "RunPost": _POST_EXAMPLE,
+    "RunPut": _PUT_EXAMPLE,
+    "Health": {
+        "status": "ok",
+        "version": __version__,
+        "schema": SCHEMA_VERSION,
+        "runs": 346,
+        "instance": "5f0c6d1e7a2b4c39",
+    },
+}
+
+EVENTS_EXAMPLE = f"""\
+:
+id: 16
+
+id: 17
+event: run
+data: {encode(_RUN_EXAMPLE).decode()}
+
+id: 18
+event: deleted
+data: {{"id":"{ID_EXAMPLE}"}}
+
+"""
+
+ERRORS = {
+    "401": "a token is set and the request has none that fits",
+    "403": "a host or an origin that is not served",
+    "404": "no such run",
+    "409": "there is a run with this id",
+    "412": "If-Match or If-None-Match does not hold",
+    "413": "the body is too large",
+    "415": "the body is not declared as application/json",
+    "422": "a value breaks a rule; every broken one is named",
+    "503": "the database or the server cannot do this now",
+}
+
+ERROR_EXAMPLES: dict[str, FlowrunsError] = {
+    "401": errors.Unauthorized(),
+    "403": errors.Forbidden(Fault(("header", "host"), "This server is not served under that host", "host_not_allowed")),
+    "404": errors.NotFound(ID_EXAMPLE),
+    "409": errors.AlreadyExists(ID_EXAMPLE),
+    "412": errors.PreconditionFailed("If-Match"),
+    "413": errors.TooLarge(8 << 20),
+    "415": errors.NotJson(),
+    "422": errors.Invalid(
+        Fault(("body", "flowId"), "Field required", "missing"),
+        Fault(("body", "tags", 0, "value"), "Input should be a valid string", "string_type"),
+    ),
+    "503": errors.Unavailable("The database is locked by another program", retry_after=1),
+}

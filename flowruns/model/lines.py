@@ -1,0 +1,66 @@
+"""A run as one line of JSON: what `export` writes and `import` reads."""
+
+from msgspec import DecodeError, Raw
+from msgspec.json import decode
+
+from flowruns.model.datetimes import RuleBroken, instant
+from flowruns.model.runs import FlowRun, Instant, Kept, Model, RunPut, UserId, encode
+
+
+class AsSent(Model, kw_only=True):
+    """JSON whose line breaks a line of its own cannot hold."""
+
+    args: str | None = None
+    outputs: str | None = None
+
+
+class RunLine(RunPut, kw_only=True):
+    """A line of an import: the body of PUT, or, if it has `createdAt`, a whole run as `export` wrote it."""
+
+    created_at: Instant | None = None
+    created_by: UserId | None = None
+    updated_at: Instant | None = None
+    updated_by: UserId | None = None
+    reviewed_by: UserId | None = None
+    reviewed_at: Instant | None = None
+    as_sent: AsSent | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("created_at", "updated_at", "reviewed_at"):
+            if text := getattr(self, name):
+                setattr(self, name, instant(text))
+        if self.created_at and self.updated_at and self.updated_at < self.created_at:
+            raise RuleBroken("value_error", "updatedAt should not be before createdAt")
+        if self.as_sent:
+            self.args = _as_sent(self.args, self.as_sent.args)
+            self.outputs = _as_sent(self.outputs, self.as_sent.outputs)
+
+    def run(self, id: str, *, now: str, by: int | None, kept: Kept | None) -> FlowRun:
+        """The run of this line: a whole one keeps nothing of another, as a PUT does."""
+        if self.created_at is None:
+            return super().run(id, now=now, by=by, kept=kept)
+        own = Kept(self.created_at, self.created_by, self.reviewed_at, self.reviewed_by)
+        return super().run(id, now=self.updated_at or self.created_at, by=self.updated_by, kept=own)
+
+
+def line_of(doc: bytes) -> bytes:
+    """The line of the run *doc*, of which `RunLine` makes the same bytes. Raw line breaks, which stand between the
+    values of `args` and `outputs` only, are spaces there, and the text with them is told beside it.
+    """
+    if b"\n" not in doc:
+        return doc
+    run = decode(doc, type=FlowRun)
+    texts = {name: bytes(value).decode() for name, value in (("args", run.args), ("outputs", run.outputs))}
+    broken = {name: text for name, text in texts.items() if "\n" in text}
+    return b'%b,"asSent":%b}' % (doc.replace(b"\n", b" ")[:-1], encode(broken))
+
+
+def _as_sent(value: Raw, text: str | None) -> Raw:
+    """*text*, if it is *value* but for its line breaks: else somebody has changed the value since."""
+    if text is None or text.replace("\n", " ").encode() != bytes(value):
+        return value
+    try:
+        return decode(text, type=Raw)
+    except DecodeError:  # a line break within a string
+        return value

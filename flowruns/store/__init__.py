@@ -1,0 +1,1 @@
+"""Runs in a database: every SQL statement on them, and `Store`."""

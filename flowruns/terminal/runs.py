@@ -1,0 +1,135 @@
+"""A run as people read it in a terminal."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from msgspec import Raw, field
+from msgspec.json import decode
+from msgspec.json import format as indented
+
+from flowruns.errors import one_line
+from flowruns.model.runs import Model
+from flowruns.terminal.text import NOTHING, Style, columns, padded, took, when
+
+_SHORT_JSON = 60  # characters that stay on one line
+
+
+class Action(Model, kw_only=True):
+    """A step, as far as it is shown."""
+
+    id: str
+    phase: str | None = None
+    start_time: str | None = None
+    end_time: str | None = None
+
+
+class Log(Model, kw_only=True):
+    """A line of a log, as far as it is shown."""
+
+    message: str
+    timestamp: str | None = None
+    level: str | None = None
+    action: str | None = None
+
+
+class Tag(Model, kw_only=True):
+    """A tag."""
+
+    key: str
+    value: str
+
+
+class Run(Model, kw_only=True):
+    """A run, as far as it is shown: no rule is checked, so that those of any flowruns are."""
+
+    id: str
+    flow_id: str = NOTHING
+    flow_type: str = NOTHING
+    phase: str | None = None
+    start_time: str | None = None
+    end_time: str | None = None
+    args: Raw = field(default_factory=lambda: Raw(b"null"))
+    outputs: Raw = field(default_factory=lambda: Raw(b"null"))
+    actions: list[Action] | None = None
+    logs: list[Log] | None = None
+    tags: list[Tag] | None = None
+    created_at: str | None = None
+    created_by: int | None = None
+    updated_at: str | None = None
+    updated_by: int | None = None
+
+
+def run_of(doc: bytes) -> Run:
+    """The run of a document."""
+    return decode(doc, type=Run)
+
+
+def line_of_json(doc: bytes) -> bytes:
+    """*doc* on one line: a raw line end stands between its values only, where a space means the same."""
+    return doc.replace(b"\r", b" ").replace(b"\n", b" ")
+
+
+_ACTION_HEAD = ("ACTION", "PHASE", "STARTED", "TOOK")
+
+
+# A run
+
+
+def whole(run: Run, style: Style, now: datetime) -> Iterator[str]:
+    """The lines of all that is known of *run*."""
+    yield style.paint(one_line(run.id), "bold")
+    for name, text in _fields(run, style, now):
+        first, *more = text
+        yield f"  {name:<9} {first}"
+        for line in more:
+            yield f"  {'':<9} {line}"
+    if run.actions:
+        yield ""
+        yield from _actions(run.actions, style, now)
+    if run.logs:
+        yield ""
+        for log in run.logs:
+            yield f"  {when(log.timestamp):<19}  {style.word(log.level, 7)}  {log_text(log)}"
+
+
+def _fields(run: Run, style: Style, now: datetime) -> Iterator[tuple[str, list[str]]]:
+    yield "phase", [style.word(run.phase)]
+    yield "flow", [one_line(f"{run.flow_id} ({run.flow_type})")]
+    yield "started", [when(run.start_time)]
+    yield "ended", [when(run.end_time)]
+    yield "took", [took(run.start_time, run.end_time, now)]
+    yield "created", [_by(run.created_at, run.created_by)]
+    yield "updated", [_by(run.updated_at, run.updated_by)]
+    yield "tags", [one_line(", ".join(f"{tag.key}:{tag.value}" for tag in run.tags or [])) or NOTHING]
+    yield "args", _json(run.args)
+    yield "outputs", _json(run.outputs)
+
+
+def _by(moment: str | None, user: int | None) -> str:
+    return when(moment) + ("" if user is None else f" by {user}")
+
+
+def _json(value: Raw) -> list[str]:
+    text = bytes(value)
+    if text == b"null":
+        return [NOTHING]
+    if len(text) > _SHORT_JSON or b"\n" in text:
+        text = indented(text, indent=2)
+    return [one_line(line) for line in text.decode(errors="replace").splitlines()]
+
+
+def _actions(actions: Sequence[Action], style: Style, now: datetime) -> Iterator[str]:
+    rows = [
+        (one_line(one.id), one.phase, when(one.start_time), took(one.start_time, one.end_time, now)) for one in actions
+    ]
+    widths = [max(columns(row[at] or NOTHING) for row in (*rows, _ACTION_HEAD)) for at in range(3)]
+    for row in (_ACTION_HEAD, *rows):
+        id, phase, start, span = row
+        phase_cell = padded(phase, widths[1]) if row is _ACTION_HEAD and phase else style.word(phase, widths[1])
+        line = f"  {padded(id, widths[0])}  {phase_cell}  {padded(start, widths[2])}  {span}"
+        yield style.paint(line, "bold") if row is _ACTION_HEAD else line
+
+
+def log_text(log: Log) -> str:
+    """The message of *log* on one line, after the action that wrote it."""
+    return one_line(f"{log.action}: {log.message}" if log.action else log.message)

@@ -1,0 +1,3 @@
+"""The version of flowruns."""
+
+__version__ = "0.1.0"
