@@ -12,15 +12,15 @@ from weakref import WeakSet
 
 from flowruns.errors import CannotStart, Unavailable
 from flowruns.http.app import create_app as app_over
-from flowruns.http.responses import Receive, Scope, Send, refusal
-from flowruns.server.running import Running, running, serving
+from flowruns.http.responses import Receive, Scope, Send, error_response
+from flowruns.server.running import RunningServer, running, serving
 from flowruns.settings import ANY_HOST, MEMORY, Settings
 from flowruns.store.store import Store
 
 Path = str | os.PathLike[str]
 
 
-def serve(database: Path = MEMORY, *, port: int = 0, **settings: Any) -> AbstractContextManager[Running]:
+def serve(database: Path = MEMORY, *, port: int = 0, **settings: Any) -> AbstractContextManager[RunningServer]:
     """A server on a thread of its own, while entered; its `url` can be asked at once.
 
     *settings* are the fields of `Settings`; port 0 takes a free one. Raises CannotStart.
@@ -28,7 +28,9 @@ def serve(database: Path = MEMORY, *, port: int = 0, **settings: Any) -> Abstrac
     return running(Settings(database=os.fspath(database), port=port, **settings))
 
 
-def serve_async(database: Path = MEMORY, *, port: int = 0, **settings: Any) -> AbstractAsyncContextManager[Running]:
+def serve_async(
+    database: Path = MEMORY, *, port: int = 0, **settings: Any
+) -> AbstractAsyncContextManager[RunningServer]:
     """A server in the running event loop, while entered. Else as `serve`."""
     return serving(Settings(database=os.fspath(database), port=port, **settings))
 
@@ -80,7 +82,7 @@ class Embedded:
             if self._app is None:
                 await self.open()
         except CannotStart as error:
-            await refusal(Unavailable(str(error)))(scope, receive, send)
+            await error_response(Unavailable(str(error)))(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 

@@ -1,4 +1,4 @@
-"""What flowruns raises on purpose, and how it is said. Each error carries the faults that its answer names."""
+"""What flowruns raises on purpose, and how it is said. Each error carries the details that its answer names."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ def one_line(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-class Fault(NamedTuple):
+class ErrorDetail(NamedTuple):
     """One entry of an answer's `detail`: where, what, and which kind (contract, "Errors")."""
 
     loc: tuple[str | int, ...]
@@ -17,11 +17,11 @@ class Fault(NamedTuple):
 
 
 class FlowrunsError(Exception):
-    """The base of every error below; *faults* is never empty."""
+    """The base of every error below; *details* is never empty."""
 
-    def __init__(self, *faults: Fault) -> None:
-        super().__init__("; ".join(fault.msg for fault in faults))
-        self.faults = faults
+    def __init__(self, *details: ErrorDetail) -> None:
+        super().__init__("; ".join(detail.msg for detail in details))
+        self.details = details
 
 
 class Invalid(FlowrunsError):
@@ -32,7 +32,7 @@ class BadRequest(FlowrunsError):
     """The bytes are not HTTP."""
 
     def __init__(self) -> None:
-        super().__init__(Fault(("request",), "This is not a valid HTTP request", "bad_request"))
+        super().__init__(ErrorDetail(("request",), "This is not a valid HTTP request", "bad_request"))
 
 
 class Unauthorized(FlowrunsError):
@@ -40,7 +40,7 @@ class Unauthorized(FlowrunsError):
 
     def __init__(self) -> None:
         msg = "Send a token that this server knows: Authorization: Bearer TOKEN"
-        super().__init__(Fault(("header", "authorization"), msg, "unauthorized"))
+        super().__init__(ErrorDetail(("header", "authorization"), msg, "unauthorized"))
 
 
 class Forbidden(FlowrunsError):
@@ -51,36 +51,36 @@ class NotFound(FlowrunsError):
     """No such run."""
 
     def __init__(self, id: str) -> None:
-        super().__init__(Fault(("path", "id_"), f"There is no flow run {id!r}", "not_found"))
+        super().__init__(ErrorDetail(("path", "id_"), f"There is no flow run {id!r}", "not_found"))
 
 
-class NoSuchPath(FlowrunsError):
+class PathNotFound(FlowrunsError):
     """No such path."""
 
     def __init__(self) -> None:
-        super().__init__(Fault(("path",), "There is nothing at this path; see /openapi.json", "not_found"))
+        super().__init__(ErrorDetail(("path",), "There is nothing at this path; see /openapi.json", "not_found"))
 
 
 class MethodNotAllowed(FlowrunsError):
     """The path is there, the method is not; *allow* is the complete Allow header."""
 
     def __init__(self, method: str, allow: str) -> None:
-        super().__init__(Fault(("method",), f"{method} is not allowed here, only {allow}", "method_not_allowed"))
+        super().__init__(ErrorDetail(("method",), f"{method} is not allowed here, only {allow}", "method_not_allowed"))
         self.allow = allow
 
 
-class TimedOut(FlowrunsError):
+class RequestTimeout(FlowrunsError):
     """The request's head or body did not come in time."""
 
     def __init__(self) -> None:
-        super().__init__(Fault(("request",), "The request did not arrive in time", "request_timeout"))
+        super().__init__(ErrorDetail(("request",), "The request did not arrive in time", "request_timeout"))
 
 
 class AlreadyExists(FlowrunsError):
     """POST with an id that exists."""
 
     def __init__(self, id: str) -> None:
-        super().__init__(Fault(("body", "id"), f"There is a flow run {id!r} already", "already_exists"))
+        super().__init__(ErrorDetail(("body", "id"), f"There is a flow run {id!r} already", "already_exists"))
 
 
 class PreconditionFailed(FlowrunsError):
@@ -88,22 +88,22 @@ class PreconditionFailed(FlowrunsError):
 
     def __init__(self, header: str) -> None:
         msg = f"{header} does not hold: the run is not in the state that the request names"
-        super().__init__(Fault(("header", header.lower()), msg, "precondition_failed"))
+        super().__init__(ErrorDetail(("header", header.lower()), msg, "precondition_failed"))
 
 
-class TooLarge(FlowrunsError):
+class BodyTooLarge(FlowrunsError):
     """The body has more than *limit* bytes."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(Fault(("body",), f"The body is over {limit} bytes (--max-body)", "too_large"))
+        super().__init__(ErrorDetail(("body",), f"The body is over {limit} bytes (--max-body)", "too_large"))
 
 
-class NotJson(FlowrunsError):
+class UnsupportedMediaType(FlowrunsError):
     """The body is not plain application/json, by what *header* says of it."""
 
     def __init__(self, header: str = "content-type") -> None:
         msg = "Send JSON, not compressed, with the header Content-Type: application/json"
-        super().__init__(Fault(("header", header), msg, "unsupported_media_type"))
+        super().__init__(ErrorDetail(("header", header), msg, "unsupported_media_type"))
 
 
 class HeadersTooLarge(FlowrunsError):
@@ -111,14 +111,14 @@ class HeadersTooLarge(FlowrunsError):
 
     def __init__(self, limit: int, fields: int) -> None:
         msg = f"The headers are over {limit} bytes (--max-head), or more than {fields}"
-        super().__init__(Fault(("header",), msg, "headers_too_large"))
+        super().__init__(ErrorDetail(("header",), msg, "headers_too_large"))
 
 
 class Unavailable(FlowrunsError):
     """The database or the server cannot do this now; *retry_after* seconds may help, None: waiting does not."""
 
     def __init__(self, reason: str, retry_after: int | None = None, part: str = "database") -> None:
-        super().__init__(Fault((part,), reason, "unavailable"))
+        super().__init__(ErrorDetail((part,), reason, "unavailable"))
         self.retry_after = retry_after
 
 
@@ -162,12 +162,12 @@ class Unreachable(Failure):
 
 
 class Refused(Failure):
-    """A server does not do what it was asked: it answered *status*, for the reasons *faults*."""
+    """A server does not do what it was asked: it answered *status*, for the reasons *details*."""
 
-    def __init__(self, message: str, status: int = 503, faults: tuple[Fault, ...] = ()) -> None:
+    def __init__(self, message: str, status: int = 503, details: tuple[ErrorDetail, ...] = ()) -> None:
         super().__init__(message)
         self.status = status
-        self.faults = faults
+        self.details = details
 
 
 class Busy(Refused):

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from flowruns import AsyncClient, Client, __version__
-from flowruns.cli.main import ELSEWHERE, EXIT_CODES, cli
+from flowruns.cli.main import EXIT_CODES, LAZY_COMMANDS, cli
 from flowruns.http.responses import STATUS
 from flowruns.model.filters import FILTERS
 from flowruns.testing.server import Flowruns
@@ -260,7 +260,7 @@ def test_every_option_is_in_the_configuration_table(option: click.Parameter) -> 
         assert f"`{option.default}`" in row
 
 
-@pytest.mark.parametrize("name", ELSEWHERE)
+@pytest.mark.parametrize("name", LAZY_COMMANDS)
 def test_every_command_and_its_options_are_shown(name: str) -> None:
     assert f"flowruns {name}" in README
     command = cli.get_command(click.Context(cli), name)
@@ -285,8 +285,3 @@ def test_every_status_is_in_the_table_of_errors(status: int) -> None:
 @pytest.mark.parametrize("code", [0, 1, 2, *EXIT_CODES.values(), 130])
 def test_every_exit_code_is_in_its_table(code: int) -> None:
     assert f"\n| {code} | " in README
-
-
-@pytest.mark.parametrize("module", sorted(path.name for path in (Path(__file__).parents[1] / "flowruns").glob("*.py")))
-def test_every_module_is_in_the_architecture(module: str) -> None:
-    assert module.startswith("__") or f"`{module}`" in README

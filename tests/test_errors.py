@@ -3,21 +3,21 @@
 import pytest
 
 from flowruns import errors
-from flowruns.errors import CannotStart, Fault, FlowrunsError, Unavailable
+from flowruns.errors import CannotStart, ErrorDetail, FlowrunsError, Unavailable
 
 MADE = [
-    errors.Invalid(Fault(("body", "flowId"), "Field required", "missing")),
+    errors.Invalid(ErrorDetail(("body", "flowId"), "Field required", "missing")),
     errors.BadRequest(),
     errors.Unauthorized(),
-    errors.Forbidden(Fault(("header", "host"), "no", "forbidden")),
+    errors.Forbidden(ErrorDetail(("header", "host"), "no", "forbidden")),
     errors.NotFound("a1"),
-    errors.NoSuchPath(),
+    errors.PathNotFound(),
     errors.MethodNotAllowed("PATCH", "GET, HEAD"),
-    errors.TimedOut(),
+    errors.RequestTimeout(),
     errors.AlreadyExists("a1"),
     errors.PreconditionFailed("If-Match"),
-    errors.TooLarge(5),
-    errors.NotJson(),
+    errors.BodyTooLarge(5),
+    errors.UnsupportedMediaType(),
     errors.HeadersTooLarge(5, 3),
     errors.Unavailable("The database is full", retry_after=1),
 ]
@@ -29,8 +29,8 @@ def test_every_error_has_a_row_here() -> None:
 
 @pytest.mark.parametrize("error", MADE, ids=lambda error: type(error).__name__)
 def test_error_says_what_its_faults_say(error: FlowrunsError) -> None:
-    assert error.faults
-    for fault in error.faults:
+    assert error.details
+    for fault in error.details:
         assert fault.loc
         assert fault.type == fault.type.lower()
         assert fault.msg in str(error)

@@ -29,7 +29,7 @@ from tests.faults.databases import Small, full, held, leave_room, locked, mounte
 from tests.faults.streams import Follower, Place, Row
 from tests.processes import ended, serving
 from tests.streams import Event
-from tests.wire import RUN, Wire, heard, request
+from tests.wire import RUN, Wire, ping, request
 
 
 def test_nothing_acknowledged_is_lost_to_kill_9() -> None:
@@ -204,7 +204,7 @@ def test_write_that_is_refused_as_the_server_ends_is_not_done(tmp_path: Path) ->
         held(tmp_path / NAME) as release,
     ):
         wire.send(request("PUT", f"{RUNS}/a1", RUN))
-        heard(server.url)
+        ping(server.url)
         server.process.terminate()
         answer = wire.rest()
         release()

@@ -39,9 +39,9 @@ def test_printed_settings_show_the_rest() -> None:
     ],
 )  # fmt: skip
 def test_value_that_cannot_be_is_refused_without_its_secret(fields: dict[str, Any], named: str) -> None:
-    with pytest.raises(ValueError, match=named) as refusal:
+    with pytest.raises(ValueError, match=named) as refused:
         Settings(**fields)
-    assert "S3CR" not in str(refusal.value)
+    assert "S3CR" not in str(refused.value)
 
 
 def test_who_is_let_in_is_said_or_is_on_this_machine() -> None:

@@ -29,7 +29,7 @@ class Reply(NamedTuple):
         assert len(values) < 2, values
         return values[0] if values else None
 
-    def faults(self, status: int) -> list[tuple[tuple[str | int, ...], str]]:
+    def details(self, status: int) -> list[tuple[tuple[str | int, ...], str]]:
         """Place and type of each fault of a *status* in the one error shape."""
         assert self.status == status, (self.status, self.body[:500])
         assert self.header(b"content-type") == b"application/json"
@@ -137,7 +137,7 @@ class Wire:
         self._read += data
 
 
-def heard(url: str) -> None:
+def ping(url: str) -> None:
     """Returns once the server at *url* has read what was sent to it before."""
     with Wire(url) as wire:
         for _ in range(2):  # what arrived before was looked at in the same turn of the loop as the first, or earlier

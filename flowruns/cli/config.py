@@ -10,7 +10,7 @@ from msgspec.json import encode
 
 from flowruns.cli.database_option import database_of
 from flowruns.cli.serve import serve_command
-from flowruns.terminal.output import pour
+from flowruns.terminal.output import write_lines
 
 _MASK = "***"
 
@@ -28,11 +28,11 @@ def _show(as_json: bool, **values: Any) -> int:
     """  # noqa: D301  # click reads the escape
     rows = [_row(param, values[str(param.name)]) for param in _PARAMS]
     if as_json:
-        pour([encode({name: {"value": value, "from": origin} for name, value, origin in rows})])
+        write_lines([encode({name: {"value": value, "from": origin} for name, value, origin in rows})])
         return 0
     texts = [(name, _text(value), origin) for name, value, origin in rows]
     widths = [max(len(row[at]) for row in texts) for at in range(2)]
-    pour(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for name, value, origin in texts)
+    write_lines(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for name, value, origin in texts)
     return 0
 
 

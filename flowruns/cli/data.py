@@ -11,19 +11,19 @@ import click
 
 from flowruns.cli.database_option import DATABASE_OPTION
 from flowruns.cli.inputs import open_input
-from flowruns.cli.options import NORMAL, filtering, query_of
+from flowruns.cli.options import CAMEL_CASE, filter_options, filter_query
 from flowruns.cli.param_types import Age
 from flowruns.errors import CannotWrite, DatabaseUnusable
-from flowruns.server.signals import Interrupts
+from flowruns.server.signals import DeferredInterrupts
 from flowruns.settings import MEMORY
-from flowruns.sqlite.atomic_files import replaced
-from flowruns.sqlite.database import opened, reading
-from flowruns.sqlite.datafile import SCHEMA_VERSION, check_name, parts, real_path
-from flowruns.sqlite.lockfile import claimed
+from flowruns.sqlite.atomic_files import atomic_write
+from flowruns.sqlite.database import open_exclusive, open_readonly
+from flowruns.sqlite.datafile import SCHEMA_VERSION, check_path, database_files, real_path
+from flowruns.sqlite.lockfile import locked
 from flowruns.store import checks, maintenance, reads, transfer, writes
 from flowruns.store.filters import where
-from flowruns.store.transfer import Rules, Watch
-from flowruns.terminal.output import pour, say
+from flowruns.store.transfer import ImportObserver, ImportRules
+from flowruns.terminal.output import print_stderr, write_lines
 from flowruns.terminal.progress import Progress
 
 _STDOUT = 1
@@ -68,24 +68,26 @@ def import_command(files: tuple[str, ...], database: str, skip_invalid: bool, on
 
         def fault(line: str) -> None:
             progress.clear()
-            say(line)
+            print_stderr(line)
 
         def at(runs: int, size: int) -> None:
             progress.at(runs, size / total if total else None)
 
         with (
             interruptible() as interrupts,
-            opened(database, owner=f"pid {os.getpid()}, an import", make=True) as connection,
+            open_exclusive(database, owner=f"pid {os.getpid()}, an import", make=True) as connection,
             interrupts.allowed(),
         ):
-            watch = Watch(fault, at, interrupts.too_late)
-            loaded = transfer.load(connection, transfer.lines(inputs), Rules(on_conflict, skip_invalid), watch)
-    pour([f"{database}: {loaded}"])
+            watch = ImportObserver(fault, at, interrupts.too_late)
+            loaded = transfer.import_lines(
+                connection, transfer.read_lines(inputs), ImportRules(on_conflict, skip_invalid), watch
+            )
+    write_lines([f"{database}: {loaded}"])
 
 
-@click.command("export", cls=OnDatabase, short_help="Take runs out, as lines of JSON.", context_settings=NORMAL)
+@click.command("export", cls=OnDatabase, short_help="Take runs out, as lines of JSON.", context_settings=CAMEL_CASE)
 @DATABASE_OPTION
-@filtering
+@filter_options
 @click.option(
     "-o", "--output", default="-", metavar="FILE", help="Where to, instead of standard output: whole, or not at all."
 )
@@ -98,8 +100,8 @@ def export_command(database: str, output: str, **filters: tuple[str, ...]) -> No
     flowruns export -o runs.ndjson
     flowruns export --flow-id deploy-web --created-after 2026-01-01T00:00:00Z | jq .phase
     """  # noqa: D301  # click reads the escape
-    chosen = where(query_of(filters), [])  # each was checked as an option
-    with interruptible() as interrupts, reading(database) as connection, Progress("exporting") as progress:
+    chosen = where(filter_query(filters), [])  # each was checked as an option
+    with interruptible() as interrupts, open_readonly(database) as connection, Progress("exporting") as progress:
         total = reads.count(connection, chosen) if progress.shown else 0
 
         def at(runs: int) -> None:
@@ -112,7 +114,7 @@ def export_command(database: str, output: str, **filters: tuple[str, ...]) -> No
             return
         with output_file(output, database) as file, interrupts.allowed():
             runs = transfer.export(connection, partial(write_all, file), chosen, at)
-    pour([f"{output}: {runs} runs"])
+    write_lines([f"{output}: {runs} runs"])
 
 
 @click.command("backup", cls=OnDatabase, short_help="Copy the database, served or not.")
@@ -126,27 +128,27 @@ def backup_command(file: str, database: str, force: bool) -> None:
     flowruns backup runs-$(date +%F).db
     """  # noqa: D301  # click reads the escape
     target = real_path(file)
-    check_name(target)
+    check_path(target)
     if file in (MEMORY, "-"):
         raise click.UsageError(f"FILE is a file: {file} is none")
-    if target in parts(real_path(database)):
+    if target in database_files(real_path(database)):
         raise click.UsageError("FILE is the database itself, or a part of it; name another file")
     if target.exists() and not force:
         raise click.UsageError(f"{file} exists; name another file, or say --force to replace it")
     with (
         interruptible() as interrupts,
-        reading(database, older=True) as connection,
+        open_readonly(database, older=True) as connection,
         writing(file),
-        claimed(target, f"pid {os.getpid()}, a backup"),  # FILE may be a database that is served
-        replaced(target, force=force) as part,
+        locked(target, f"pid {os.getpid()}, a backup"),  # FILE may be a database that is served
+        atomic_write(target, force=force) as part,
         Progress("copying", "MB") as progress,
         interrupts.allowed(),
     ):
         wal = target.with_name(target.name + "-wal")
         if wal.exists() and wal.stat().st_size:  # it would be taken for a part of the copy
             raise CannotWrite(f"{wal} belongs to another database; name another file")
-        size = maintenance.copy(connection, part, progress.at)
-    pour([f"{file}: {megabytes(size)}"])
+        size = maintenance.backup(connection, part, progress.at)
+    write_lines([f"{file}: {megabytes(size)}"])
 
 
 @click.command("check", cls=OnDatabase, short_help="Check that the file is whole.")
@@ -159,19 +161,19 @@ def check_command(database: str) -> None:
     """  # noqa: D301  # click reads the escape
     with (
         interruptible() as interrupts,
-        reading(database, older=True) as connection,
+        open_readonly(database, older=True) as connection,
         Progress("checking") as progress,
         interrupts.allowed(),
     ):
         checked = checks.check(connection, progress.at)
     for finding in checked.findings:
-        pour([finding])
+        write_lines([finding])
     if checked.findings:
         raise DatabaseUnusable(f"{database} is damaged: restore it from a backup, or export what can be read")
     if checked.schema < SCHEMA_VERSION:
-        pour([f"{database} is well as far as can be seen: schema {checked.schema} is of an older flowruns"])
+        write_lines([f"{database} is well as far as can be seen: schema {checked.schema} is of an older flowruns"])
     else:
-        pour([f"{database} is well: {checked.runs} runs, {checked.deleted} deleted, schema {checked.schema}"])
+        write_lines([f"{database} is well: {checked.runs} runs, {checked.deleted} deleted, schema {checked.schema}"])
 
 
 @click.command("prune", cls=OnDatabase, short_help="Delete the runs of long ago.")
@@ -195,19 +197,19 @@ def prune_command(database: str, older_than: float, keep_failed: bool, dry_run: 
     except OverflowError:
         raise click.UsageError("--older-than goes back beyond the year 1") from None
     if dry_run:
-        with interruptible() as interrupts, reading(database) as connection, interrupts.allowed():
-            pruned = maintenance.prunable(connection, before, keep_failed=keep_failed)
+        with interruptible() as interrupts, open_readonly(database) as connection, interrupts.allowed():
+            pruned = maintenance.count_prunable(connection, before, keep_failed=keep_failed)
     else:
         with (
             interruptible() as interrupts,
-            opened(database, owner=f"pid {os.getpid()}, a prune") as connection,
+            open_exclusive(database, owner=f"pid {os.getpid()}, a prune") as connection,
             Progress("pruning") as progress,
             interrupts.allowed(),
         ):
             commits = interrupts.too_late
             pruned = maintenance.prune(connection, before, progress.at, commits, keep_failed=keep_failed, now=now)
     kept = f", {pruned.kept} failed ones kept" if keep_failed else ""
-    pour([f"{database}: {pruned.deleted} runs {'would be ' * dry_run}deleted{kept}"])
+    write_lines([f"{database}: {pruned.deleted} runs {'would be ' * dry_run}deleted{kept}"])
 
 
 @click.command("vacuum", cls=OnDatabase, short_help="Make the file as small as it can be.")
@@ -222,25 +224,25 @@ def vacuum_command(database: str) -> None:
     """  # noqa: D301  # click reads the escape
     with (
         interruptible() as interrupts,
-        opened(database, owner=f"pid {os.getpid()}, a vacuum") as connection,
+        open_exclusive(database, owner=f"pid {os.getpid()}, a vacuum") as connection,
         Progress("vacuuming") as progress,
         interrupts.allowed(),
     ):
         before = real_path(database).stat().st_size
         maintenance.vacuum(connection, progress.at)
-    pour([f"{database}: {megabytes(real_path(database).stat().st_size)}, was {megabytes(before)}"])
+    write_lines([f"{database}: {megabytes(real_path(database).stat().st_size)}, was {megabytes(before)}"])
 
 
 @contextmanager
-def interruptible() -> Iterator[Interrupts]:
+def interruptible() -> Iterator[DeferredInterrupts]:
     """While entered, what is allowed is interrupted by Ctrl+C and the like. Raises click.Abort then, once it is said
     that nothing was changed.
     """
-    with Interrupts() as interrupts:
+    with DeferredInterrupts() as interrupts:
         try:
             yield interrupts
         except KeyboardInterrupt:
-            say("flowruns: interrupted, and nothing was changed")
+            print_stderr("flowruns: interrupted, and nothing was changed")
             raise click.Abort from None
 
 
@@ -254,10 +256,10 @@ def size_of(files: list[BinaryIO]) -> int:
 def output_file(name: str, database: str) -> Iterator[int]:
     """What *name* is written by: whole, or it stays as it was. Raises CannotWrite or click.UsageError."""
     file = real_path(name)
-    if file in parts(real_path(database)):
+    if file in database_files(real_path(database)):
         raise click.UsageError("--output is the database itself, or a part of it; name another file")
     special = file.exists() and not file.is_file()  # a pipe, say, which is not to be replaced
-    with writing(name), nullcontext(file) if special else replaced(file, force=True) as part:
+    with writing(name), nullcontext(file) if special else atomic_write(file, force=True) as part:
         handle = os.open(part, os.O_WRONLY | getattr(os, "O_BINARY", 0))  # Windows would write other line ends
         try:
             yield handle

@@ -12,7 +12,7 @@ import click
 from flowruns.cli.database_option import files
 from flowruns.cli.serve import serve_command
 from flowruns.errors import DatabaseInUse, DatabaseUnusable, Failure, InputRefused, PortTaken, Refused, Unreachable
-from flowruns.terminal.output import no_reader, say, tell
+from flowruns.terminal.output import print_stderr, print_stdout, stdout_failed
 from flowruns.version import __version__
 
 EXIT_CODES: dict[type[Failure], int] = {
@@ -26,7 +26,7 @@ EXIT_CODES: dict[type[Failure], int] = {
 
 
 # The other commands, each with the module that has it as a click command of that name: a start imports none of them.
-ELSEWHERE = {
+LAZY_COMMANDS = {
     "ls": "runs",
     "get": "runs",
     "tail": "runs",
@@ -43,7 +43,7 @@ ELSEWHERE = {
 }
 
 # What people type who mean one of the commands.
-MEANT = {
+ALIASES = {
     "list": "ls", "show": "get", "cat": "get", "follow": "tail", "watch": "tail", "logs": "tail", "delete": "rm",
     "remove": "rm", "start": "serve", "run": "serve", "kill": "stop", "version": "--version", "help": "--help",
 }  # fmt: skip
@@ -54,38 +54,38 @@ _NEAR = 0.75  # as difflib measures it: "lss" is near "ls", "runs" is near nothi
 
 
 class Main(click.Group):
-    """A group whose usual command need not be named."""
+    """A group whose default_command command need not be named."""
 
-    usual = "serve"
+    default_command = "serve"
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of all commands, the usual one first."""
-        return [self.usual, *ELSEWHERE]
+        """The names of all commands, the default_command one first."""
+        return [self.default_command, *LAZY_COMMANDS]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """The command of that *name*."""
-        if name in ELSEWHERE:
+        if name in LAZY_COMMANDS:
             from importlib import import_module
 
-            found: click.Command = getattr(import_module(f"flowruns.cli.{ELSEWHERE[name]}"), f"{name}_command")
+            found: click.Command = getattr(import_module(f"flowruns.cli.{LAZY_COMMANDS[name]}"), f"{name}_command")
             return found
         return super().get_command(ctx, name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Puts the usual command before arguments that begin with no other."""
+        """Puts the default_command command before arguments that begin with no other."""
         completing = ctx.resilient_parsing
         if not (args or completing) or args and args[0] not in (*self.list_commands(ctx), "--help", "-h", "--version"):
             if args and not completing:
                 self._check_word(args[0], ctx)
-            args = [self.usual, *args]
+            args = [self.default_command, *args]
         return super().parse_args(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
-        """What may come first: a command, or an option or the DATABASE of the usual one."""
-        usual = self.commands[self.usual]
-        found = [*super().shell_complete(ctx, incomplete), *usual.shell_complete(ctx, incomplete)]
+        """What may come first: a command, or an option or the DATABASE of the default_command one."""
+        default_command = self.commands[self.default_command]
+        found = [*super().shell_complete(ctx, incomplete), *default_command.shell_complete(ctx, incomplete)]
         if not incomplete.startswith("-"):
-            found += files(ctx, usual.params[0], incomplete)
+            found += files(ctx, default_command.params[0], incomplete)
         return list({(item.type, item.value): item for item in found}.values())
 
     def _check_word(self, word: str, ctx: click.Context) -> None:
@@ -94,7 +94,7 @@ class Main(click.Group):
 
         if re.fullmatch(r"[A-Za-z]+", word) and not os.path.exists(word):
             near = get_close_matches(word.lower(), self.list_commands(ctx), 1, _NEAR)
-            if meant := MEANT.get(word.lower(), *near):
+            if meant := ALIASES.get(word.lower(), *near):
                 raise click.UsageError(
                     f"there is no command {word!r}; is it `flowruns {meant}`? A database of that name is made by"
                     f" `flowruns serve {word}`",
@@ -102,8 +102,8 @@ class Main(click.Group):
                 )
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Shows the usual command's options too."""
-        self.commands[self.usual].format_options(ctx, formatter)
+        """Shows the default_command command's options too."""
+        self.commands[self.default_command].format_options(ctx, formatter)
         self.format_commands(ctx, formatter)
 
 
@@ -123,7 +123,7 @@ cli.add_command(serve_command)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns its exit code."""
+    """RunSource the command line; returns its exit code."""
     given = sys.argv[1:] if argv is None else argv
     try:
         _check_text(given)
@@ -155,7 +155,7 @@ def _run(given: list[str]) -> int:
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
-        no_reader(error)  # of click's own writes, as those of --help
+        stdout_failed(error)  # of click's own writes, as those of --help
         return 0
 
 
@@ -164,13 +164,13 @@ def _failed(code: int, message: str, given: list[str]) -> int:
     if _form("--ready", given) == "json":
         from flowruns.server.sidecar import failed
 
-        tell(failed(code, message))
+        print_stdout(failed(code, message))
     if _form("--log", given) == "json":
         from flowruns.http.logs import json_line
 
-        say(json_line("error", message, code=code))
+        print_stderr(json_line("error", message, code=code))
     else:
-        say(f"flowruns: {message}")
+        print_stderr(f"flowruns: {message}")
     return code
 
 

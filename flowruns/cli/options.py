@@ -7,19 +7,20 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from flowruns.cli.database_option import files
 from flowruns.cli.inputs import token_lines
 from flowruns.cli.param_types import OneOf
-from flowruns.cli.sources import Local
-from flowruns.client.source import Runs
-from flowruns.client.transport import Remote, address
-from flowruns.errors import Fault
+from flowruns.cli.sources import LocalSource
+from flowruns.client.source import RunSource
+from flowruns.client.transport import Transport, address
+from flowruns.errors import ErrorDetail
 from flowruns.model.filters import FILTERS, Filter, TagPair, parse_filters
-from flowruns.model.runs import FlowType, Instant, Slug, Word
+from flowruns.model.runs import DateTime, FlowType, Identifier, Slug
 from flowruns.settings import TOKEN
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_METAVARS = {Slug: "ID", int: "USER_ID", TagPair: "KEY:VALUE", Word: "WORD", Instant: "TIME"}
+_METAVARS = {Slug: "ID", int: "USER_ID", TagPair: "KEY:VALUE", Identifier: "WORD", DateTime: "TIME"}
 
 
 def kebab(name: str) -> str:
@@ -27,10 +28,10 @@ def kebab(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", lambda match: f"{match[1]}-{match[2].lower()}", name)
 
 
-_SEVERAL = {Instant: "", TagPair: " Repeatable: all of them."}  # else any of them
+_SEVERAL = {DateTime: "", TagPair: " Repeatable: all of them."}  # else any of them
 
 # `--flowId` is `--flow-id`: who knows the parameter of the API knows the option.
-NORMAL = {"token_normalize_func": kebab}
+CAMEL_CASE = {"token_normalize_func": kebab}
 
 
 class Url(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
@@ -47,8 +48,8 @@ class Url(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic 
         return str(value)
 
 
-def asking(command: F) -> F:
-    """*command* with the options that say whom it asks; `runs_of` takes them."""
+def source_options(command: F) -> F:
+    """*command* with the options that say whom it asks; `run_source` takes them."""
     options = (
         click.option(
             "-d", "--database", default="flowruns.db", show_default=True, metavar="FILE", envvar="FLOWRUNS_DATABASE",
@@ -65,7 +66,7 @@ def asking(command: F) -> F:
     return command
 
 
-def runs_of(database: str, url: str | None, token: str | None) -> Runs:
+def run_source(database: str, url: str | None, token: str | None) -> RunSource:
     """The runs that the options of `asking` mean. Raises click.UsageError and DatabaseUnusable."""
     ctx = click.get_current_context()
     if token is not None:
@@ -74,13 +75,13 @@ def runs_of(database: str, url: str | None, token: str | None) -> Runs:
             raise click.UsageError("--token: a token has no spaces")
     file_said = ctx.get_parameter_source("database") is ParameterSource.COMMANDLINE
     if url is None or (file_said and ctx.get_parameter_source("url") is not ParameterSource.COMMANDLINE):
-        return Local(database, token)
+        return LocalSource(database, token)
     if file_said:
         raise click.UsageError("--url and --database both say whom to ask: give one")
-    return Remote(url, token)
+    return Transport(url, token)
 
 
-def filtering(command: F) -> F:
+def filter_options(command: F) -> F:
     """*command* with an option for each filter of the API; `chosen` takes them."""
     for filter in reversed(FILTERS):
         several = _SEVERAL.get(filter.type, " Repeatable: any of them.")
@@ -96,22 +97,22 @@ def filtering(command: F) -> F:
     return command
 
 
-def chosen(options: dict[str, Any]) -> dict[str, Any]:
+def filter_values(options: dict[str, Any]) -> dict[str, Any]:
     """The filters among the *options* of a command, as query parameters."""
     return {filter.name: list(options[filter.name]) for filter in FILTERS if options[filter.name]}
 
 
-def query_of(options: dict[str, Any]) -> list[tuple[str, str]]:
+def filter_query(options: dict[str, Any]) -> list[tuple[str, str]]:
     """The filters among the *options* of a command, as a query has them."""
-    return [(name, text) for name, texts in chosen(options).items() for text in texts]
+    return [(name, text) for name, texts in filter_values(options).items() for text in texts]
 
 
 def _checked(filter: Filter) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], tuple[str, ...]]:
     def check(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
-        faults: list[Fault] = []
-        parse_filters([(filter.name, text) for text in value], faults)
-        if faults:
-            raise click.BadParameter("; ".join(fault.msg for fault in faults), ctx, param)
+        details: list[ErrorDetail] = []
+        parse_filters([(filter.name, text) for text in value], details)
+        if details:
+            raise click.BadParameter("; ".join(detail.msg for detail in details), ctx, param)
         return value
 
     return check

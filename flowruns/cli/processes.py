@@ -5,7 +5,7 @@ from msgspec.json import encode
 
 from flowruns.cli.database_option import DATABASE
 from flowruns.server import sidecar
-from flowruns.terminal.output import pour
+from flowruns.terminal.output import write_lines
 
 
 @click.command("status")
@@ -20,13 +20,13 @@ def status_command(database: str, as_json: bool) -> int:
     """  # noqa: D301  # click reads the escape
     found = sidecar.status(database)
     if as_json:
-        pour([encode({"served": found is not None, **(found or {})}).decode()])
+        write_lines([encode({"served": found is not None, **(found or {})}).decode()])
     elif found is None:
-        pour([f"nobody serves {database}"])
+        write_lines([f"nobody serves {database}"])
     else:
         counted = f", {found['runs']} runs" if found["runs"] is not None else ""
         well = "" if found["answers"] else ", which does not answer"
-        pour([f"{database} is served at {found['url']} (pid {found['pid']}{counted}){well}"])
+        write_lines([f"{database} is served at {found['url']} (pid {found['pid']}{counted}){well}"])
     return 0 if found else 1
 
 
@@ -39,5 +39,5 @@ def stop_command(database: str) -> int:
     flowruns stop runs.db
     """  # noqa: D301  # click reads the escape
     stopped = sidecar.stop(database)
-    pour([f"nobody serves {database}" if stopped is None else f"stopped {stopped.url} (pid {stopped.pid})"])
+    write_lines([f"nobody serves {database}" if stopped is None else f"stopped {stopped.url} (pid {stopped.pid})"])
     return 0 if stopped else 1

@@ -14,10 +14,10 @@ from flowruns.cli.database_option import DATABASE, database_of
 from flowruns.cli.inputs import open_input, read_tokens
 from flowruns.cli.param_types import Address, Bytes, Host, Number, Origin, Seconds
 from flowruns.settings import DEFAULTS, KIB, MEMORY, MIB, RUNS, Settings, is_loopback
-from flowruns.terminal.output import say, tell
+from flowruns.terminal.output import print_stderr, print_stdout
 from flowruns.version import __version__
 
-_HURRY_SECONDS = 1.0  # after which the end waits for no request any more: whoever asked is gone
+_STOP_NOW_SECONDS = 1.0  # after which the end waits for no request any more: whoever asked is gone
 
 
 @click.command("serve", short_help="Serve runs from DATABASE.")
@@ -142,45 +142,47 @@ def serve_command(
     # Here, so that --help and mistakes answer at once.
     from threading import Thread
 
-    from flowruns.http.logs import json_line, to_stderr
+    from flowruns.http.logs import json_line, log_to_stderr
     from flowruns.server import sidecar
-    from flowruns.server.running import Running, serve
+    from flowruns.server.running import RunningServer, serve
 
     data = "memory, gone at the end" if settings.database == MEMORY else os.path.expanduser(settings.database)
 
-    def ready(server: Running) -> None:
+    def ready(server: RunningServer) -> None:
         if exit_with_stdin:
-            Thread(target=at_end_of_stdin, args=(server.stop, server.hurry), daemon=True).start()
+            Thread(target=at_end_of_stdin, args=(server.stop, server.stop_now), daemon=True).start()
         if ready_format == "json":
-            tell(sidecar.ready(server, settings.database))
+            print_stdout(sidecar.ready(server, settings.database))
         elif log_format == "json":
-            say(json_line("info", f"serving {data} at {server.url}", url=server.url, database=data, runs=server.runs))
+            print_stderr(
+                json_line("info", f"serving {data} at {server.url}", url=server.url, database=data, runs=server.runs)
+            )
         else:
-            say(f"flowruns {__version__}  API   {server.url}{RUNS}")
-            say(f"                page  {server.url}/ui/")
-            say(f"                data  {data} ({server.runs} runs{', demo' * demo})      Ctrl+C to stop")
+            print_stderr(f"flowruns {__version__}  API   {server.url}{RUNS}")
+            print_stderr(f"                page  {server.url}/ui/")
+            print_stderr(f"                data  {data} ({server.runs} runs{', demo' * demo})      Ctrl+C to stop")
             if made:  # shown to a person, but not kept in a log
-                say(f"                token {made if sys.stderr.isatty() else '(--ready json tells it)'}")
+                print_stderr(f"                token {made if sys.stderr.isatty() else '(--ready json tells it)'}")
 
     def fault(line: str) -> None:
-        say(json_line("error", line) if log_format == "json" else line)
+        print_stderr(json_line("error", line) if log_format == "json" else line)
 
     def start() -> None:
-        with to_stderr(log_level.upper(), as_json=log_format == "json"):
+        with log_to_stderr(log_level.upper(), as_json=log_format == "json"):
             if not (seeds or demo):
                 serve(settings, ready, secret=made)
                 return
             from flowruns.server.seed import seeded
-            from flowruns.store.transfer import Stopped
+            from flowruns.store.transfer import ImportStopped
 
-            with suppress(Stopped):  # before it served
-                serve(settings, ready, secret=made, around=seeded(inputs, fault, demo=demo))
+            with suppress(ImportStopped):  # before it served
+                serve(settings, ready, secret=made, setup=seeded(inputs, fault, demo=demo))
 
     def told(line: str) -> None:
         if ready_format == "json":
-            tell(line)
+            print_stdout(line)
         else:
-            say(f"flowruns: {data} is served already: {decode(line)['url']}")
+            print_stderr(f"flowruns: {data} is served already: {decode(line)['url']}")
 
     with ExitStack() as stack:
         # Once, as a start may be tried again; they are read once the file is ours.
@@ -191,11 +193,13 @@ def serve_command(
             start()
 
 
-def at_end_of_stdin(stop: Callable[[], None], hurry: Callable[[], None]) -> None:
-    """Calls *stop* once whoever holds the other end of standard input has closed it, or was killed; then *hurry*."""
+def at_end_of_stdin(stop: Callable[[], None], stop_now: Callable[[], None]) -> None:
+    """Calls *stop* once whoever holds the other end of standard input has closed it, or was killed; then *stop_now*."""
     with suppress(OSError):  # it is closed here
         while os.read(0, 65536):  # not sys.stdin, whose lock the interpreter wants at its end
             pass
     stop()
-    time.sleep(_HURRY_SECONDS)  # nothing tells this thread that requests have finished; the process may end meanwhile
-    hurry()
+    time.sleep(
+        _STOP_NOW_SECONDS
+    )  # nothing tells this thread that requests have finished; the process may end meanwhile
+    stop_now()

@@ -8,25 +8,25 @@ from msgspec import Raw
 from msgspec.json import decode, encode
 
 from flowruns.client.source import Page
-from flowruns.client.streams import Event, resuming
-from flowruns.client.transport import Filters, Remote
-from flowruns.errors import DatabaseUnusable, Fault, Invalid, NotFound, Refused, Unavailable, Unreachable
-from flowruns.model.cursors import LARGEST_PAGE, Window, links
+from flowruns.client.streams import Event, resume
+from flowruns.client.transport import Filters, Transport
+from flowruns.errors import DatabaseUnusable, ErrorDetail, Invalid, NotFound, Refused, Unavailable, Unreachable
+from flowruns.model.cursors import MAX_PAGE_SIZE, PageRequest, page_links
 from flowruns.settings import MEMORY
-from flowruns.sqlite.database import reading
+from flowruns.sqlite.database import open_readonly
 from flowruns.sqlite.datafile import real_path
-from flowruns.sqlite.lockfile import Owner, owner_of
+from flowruns.sqlite.lockfile import LockInfo, lock_info
 from flowruns.store import reads
-from flowruns.store.filters import Where, one, where
+from flowruns.store.filters import Where, by_id, where
 from flowruns.store.reads import Changes
 from flowruns.store.store import Store
 
 
-class Local:
+class LocalSource:
     """The runs of the file *database*: by the server that has it, with the token that it leaves for us or else *token*;
     straight from the file where none has, and then reading leaves what it says as it is, with nothing beside it.
 
-    Every method may raise what `Remote` raises, and DatabaseUnusable.
+    Every method may raise what `Transport` raises, and DatabaseUnusable.
     """
 
     def __init__(self, database: str, token: str | None = None) -> None:
@@ -34,7 +34,7 @@ class Local:
             raise DatabaseUnusable(":memory: is a server's own; ask that by its address, with --url")
         self._path = real_path(database)
         self._token = token
-        self._known: tuple[Owner, Remote] | None = None
+        self._known: tuple[LockInfo, Transport] | None = None
 
     @property
     def name(self) -> str:
@@ -53,13 +53,13 @@ class Local:
         if self._known is not None:
             self._known[1].close()
 
-    def _server(self) -> Remote | None:
-        owner = owner_of(self._path)
+    def _server(self) -> Transport | None:
+        owner = lock_info(self._path)
         if owner is None or not owner.url:
             return None
         if self._known is None or self._known[0] != owner:
             self.close()
-            self._known = owner, Remote(owner.url, owner.secret or self._token)
+            self._known = owner, Transport(owner.url, owner.secret or self._token)
         return self._known[1]
 
     def pages(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[Page]:
@@ -68,18 +68,20 @@ class Local:
             yield from server.pages(limit=limit, order=order, **filters)
             return
         left, chosen = limit, _where(filters)
-        window = Window(ascending=order == "asc")
+        page_request = PageRequest(ascending=order == "asc")
         while True:
-            window = window._replace(size=LARGEST_PAGE if left is None else min(left, LARGEST_PAGE))
-            with reading(self._path) as connection:
-                rows = reads.page(connection, where=chosen, window=window)
+            page_request = page_request._replace(size=MAX_PAGE_SIZE if left is None else min(left, MAX_PAGE_SIZE))
+            with open_readonly(self._path) as connection:
+                rows = reads.page(connection, where=chosen, page_request=page_request)
             docs = [bytes(doc) for doc in decode(b"[%b]" % rows.docs, type=list[Raw])]
             yield Page(docs, rows.total)
             left = None if left is None else left - len(docs)
-            onward = links(window, rows.lowest, rows.highest, older=bool(rows.older), newer=bool(rows.newer)).next
+            onward = page_links(
+                page_request, rows.lowest, rows.highest, older=bool(rows.older), newer=bool(rows.newer)
+            ).next
             if onward is None or left == 0:
                 return
-            window = window._replace(cursor=onward)
+            page_request = page_request._replace(cursor=onward)
 
     def runs(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[bytes]:
         """The runs that fit *filters*, at most *limit*."""
@@ -90,7 +92,7 @@ class Local:
         """The run. Raises NotFound."""
         if server := self._server():
             return server.get(id)
-        with reading(self._path) as connection:
+        with open_readonly(self._path) as connection:
             (stored,) = reads.get(connection, ids=[id])
         if stored is None:
             raise NotFound(id)
@@ -101,7 +103,7 @@ class Local:
         if server := self._server():
             server.delete(id)
             return
-        with reading(self._path):
+        with open_readonly(self._path):
             pass  # so that no file is made where there is none
 
         async def delete() -> None:
@@ -117,7 +119,7 @@ class Local:
         """The changes of the run *id*, or of those that fit *filters*, for ever: after number *after*, else from now
         on, the present state of *id* first. What changes the file is seen, and a server that comes is asked.
         """
-        chosen = _where(filters) if id is None else one(id)
+        chosen = _where(filters) if id is None else by_id(id)
         begun = False
 
         def stream(position: int | None) -> Iterator[Event]:
@@ -132,11 +134,11 @@ class Local:
             yield from self._changes(chosen, position or 0)
             raise Unreachable(f"nobody serves {self._path}")
 
-        return resuming(stream, after)
+        return resume(stream, after)
 
     def _beginning(self, id: str | None) -> int:
         """The number that changes are told after. Raises NotFound."""
-        with reading(self._path) as connection:
+        with open_readonly(self._path) as connection:
             if id is None:
                 return reads.last_number(connection)
             change = reads.last_change(connection, id=id)
@@ -156,7 +158,7 @@ class Local:
                 return
 
     def _read_changes(self, chosen: Where, after: int) -> Changes:
-        with reading(self._path) as connection:
+        with open_readonly(self._path) as connection:
             return reads.changes(connection, chosen, after, reads.last_number(connection))
 
 
@@ -167,8 +169,8 @@ def _where(filters: Filters) -> Where:
         for name, value in filters.items()
         for one in (value if isinstance(value, list | tuple) else [value])
     ]
-    faults: list[Fault] = []
-    chosen = where(pairs, faults)
-    if faults:
-        raise Invalid(*faults)
+    details: list[ErrorDetail] = []
+    chosen = where(pairs, details)
+    if details:
+        raise Invalid(*details)
     return chosen

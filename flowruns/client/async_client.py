@@ -10,7 +10,7 @@ from threading import Thread
 from typing import Any, Self
 
 from flowruns.client.client import Change, Client, Order, Page, T
-from flowruns.client.transport import Remote
+from flowruns.client.transport import Transport
 from flowruns.model.plain import Run
 
 
@@ -24,7 +24,7 @@ class AsyncClient:
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self._make = partial(_Worker, url, token)
-        self._url = Remote(url, token).url  # which refuses what is none
+        self._url = Transport(url, token).url  # which refuses what is none
         self._idle: list[_Worker] = []
         self._closed = False
 

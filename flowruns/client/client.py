@@ -9,7 +9,7 @@ from msgspec import DecodeError, Raw, Struct
 from msgspec.json import decode, encode
 
 from flowruns.client.streams import Event
-from flowruns.client.transport import Remote
+from flowruns.client.transport import Transport
 from flowruns.errors import NotFound, Refused
 from flowruns.model.plain import Run, body, plain, query
 from flowruns.model.runs import FlowRun, RunPost, RunPut
@@ -48,12 +48,12 @@ class Client:
 
     Filters are the query parameters of a page, fields are those of a body, both by their names in JSON. A filter may
     have several values. Times may be datetimes, *tags* a dict. Every method may raise Unreachable, where no server
-    answers, and Refused, whose *status* and *faults* say why the server does not do it; Busy, where waiting may help.
+    answers, and Refused, whose *status* and *details* say why the server does not do it; Busy, where waiting may help.
     TypeError is raised at a name that is none.
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        self._remote = Remote(url, token)
+        self._remote = Transport(url, token)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._remote.url}>"

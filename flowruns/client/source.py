@@ -13,7 +13,7 @@ class Page(NamedTuple):
     total: int
 
 
-class Runs(Protocol):
+class RunSource(Protocol):
     """Where runs are: a server, or a file."""
 
     @property

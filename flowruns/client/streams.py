@@ -27,7 +27,7 @@ def seconds_left(until: float | None) -> float:
     return inf if until is None else max(0.0, until - time.monotonic())
 
 
-def resuming(
+def resume(
     stream: Callable[[int | None], Iterator[Event]],
     after: int | None,
     until: float | None = None,
@@ -64,7 +64,7 @@ def resuming(
         pause = min(_LONGEST_PAUSE, 2 * pause)
 
 
-def events(lines: Iterator[bytes]) -> Iterator[Event]:
+def parse_events(lines: Iterator[bytes]) -> Iterator[Event]:
     """The events that the *lines* of a stream tell (WHATWG HTML, 9.2.6), `open` first; until `bye`, or the end."""
     position: int | None = None
     kind, data = "", list[bytes]()

@@ -14,9 +14,9 @@ from msgspec import DecodeError, Raw, Struct
 from msgspec.json import decode
 
 from flowruns.client.source import Page
-from flowruns.client.streams import Event, events, resuming, seconds_left
-from flowruns.errors import Busy, Fault, NotFound, Refused, Unreachable, one_line
-from flowruns.model.cursors import LARGEST_PAGE
+from flowruns.client.streams import Event, parse_events, resume, seconds_left
+from flowruns.errors import Busy, ErrorDetail, NotFound, Refused, Unreachable, one_line
+from flowruns.model.cursors import MAX_PAGE_SIZE
 from flowruns.settings import RUNS, TOKEN
 from flowruns.version import __version__
 
@@ -42,7 +42,7 @@ class Tagged(NamedTuple):
     etag: str | None
 
 
-class Remote:
+class Transport:
     """The runs of the server at *url*, as it sends them. One connection is kept and used again, by one thread at a
     time; each stream has one of its own. Raises ValueError at a *url* or a *token* that is none.
 
@@ -89,7 +89,7 @@ class Remote:
             raise ValueError("limit is 1 or more, or None: all")
         left, cursor = limit, ""
         while True:
-            size = LARGEST_PAGE if left is None else min(left, LARGEST_PAGE)
+            size = MAX_PAGE_SIZE if left is None else min(left, MAX_PAGE_SIZE)
             page = self._page({"size": size, "order": order, "cursor": cursor, **filters})
             yield Page([bytes(doc) for doc in page.items], page.total)
             left = None if left is None else left - len(page.items)
@@ -129,13 +129,13 @@ class Remote:
         on, the present state of *id* first. It waits for a server that goes, and resumes where it was. It ends at
         *until*, in monotonic seconds.
         """
-        return resuming(lambda position: self.stream(id, position, filters, until), after, until, self._rest)
+        return resume(lambda position: self.stream(id, position, filters, until), after, until, self._rest)
 
     def states(self, id: str, until: float | None = None) -> Iterator[Event]:
         """The states of the run *id*, the present one first, also where the server, or its database, is another by
         then; a server that goes is waited for from the beginning. It ends at *until*, in monotonic seconds.
         """
-        return resuming(lambda position: self.stream(id, None, {}, until), None, until, self._rest, opened=True)
+        return resume(lambda position: self.stream(id, None, {}, until), None, until, self._rest, opened=True)
 
     def stream(
         self, id: str | None, after: int | None, filters: Filters, until: float | None = None
@@ -151,7 +151,7 @@ class Remote:
                             raise self._refusal(answer, answer.read(), id)
                         if _media_type(answer) != EVENTS:
                             raise self._stranger(200)
-                        yield from events(_lines(used, answer, until))
+                        yield from parse_events(_lines(used, answer, until))
             except (OSError, http.client.HTTPException) as error:
                 if not seconds_left(until):
                     return
@@ -240,7 +240,7 @@ class Remote:
 
     def _refusal(self, answer: http.client.HTTPResponse, body: bytes, id: str | None) -> Exception:
         try:
-            faults = tuple(Fault(one.loc, one.msg, one.type) for one in decode(body, type=_Faults).detail)
+            details = tuple(ErrorDetail(one.loc, one.msg, one.type) for one in decode(body, type=_Faults).detail)
         except DecodeError:
             if answer.status in _GATEWAYS:
                 return Busy(f"{self.url} answers {answer.status}: what is behind it is away", answer.status)
@@ -249,7 +249,7 @@ class Remote:
             return NotFound(id)
         cure = "; in the terminal, give it with --token or FLOWRUNS_TOKEN" if answer.status == 401 else ""
         kind = Busy if answer.status == 503 else Refused
-        return kind(f"{self.url}: {_said(faults)}{cure}", answer.status, faults)
+        return kind(f"{self.url}: {_said(details)}{cure}", answer.status, details)
 
     def _stranger(self, status: int) -> Refused:
         return Refused(f"{self.url} is not a flowruns: it answered {status} in another shape", status)
@@ -295,11 +295,11 @@ class _Faults(Struct):
     detail: list[_Fault]
 
 
-def _said(faults: Sequence[Fault]) -> str:
-    """*faults* in one line; those of a query or a body say of what."""
+def _said(details: Sequence[ErrorDetail]) -> str:
+    """*details* in one line; those of a query or a body say of what."""
     return "; ".join(
         f"{'.'.join(map(str, one.loc[1:]))}: {one.msg}" if one.loc[0] in ("query", "body") and one.loc[1:] else one.msg
-        for one in faults
+        for one in details
     )
 
 

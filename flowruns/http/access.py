@@ -7,10 +7,20 @@ from hmac import compare_digest
 
 from starlette.types import ASGIApp
 
-from flowruns.errors import BEGUN, Fault, FlowrunsError, Forbidden, Unauthorized, Unavailable
-from flowruns.http.requests import CALLER, Disconnected
-from flowruns.http.responses import STREAMING, Answer, Header, Message, Receive, Scope, Send, fault_of_ours, refusal
-from flowruns.http.static import is_open
+from flowruns.errors import BEGUN, ErrorDetail, FlowrunsError, Forbidden, Unauthorized, Unavailable
+from flowruns.http.requests import CALLER, ClientDisconnected
+from flowruns.http.responses import (
+    STREAMING,
+    Header,
+    Message,
+    Receive,
+    Response,
+    Scope,
+    Send,
+    error_response,
+    internal_error,
+)
+from flowruns.http.static import is_public
 from flowruns.settings import ANY_HOST, Settings
 
 log = logging.getLogger("flowruns")
@@ -26,7 +36,7 @@ _PREFLIGHT: tuple[Header, ...] = (
 )
 
 
-class Guard:
+class AccessMiddleware:
     """Lets a request through if its host, origin and token are served (contract, "Errors", 401 and 403)."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -48,16 +58,16 @@ class Guard:
                 if origin in self._cors_origins:
                     send = _with_cors(send, origin)
                     if scope["method"] == "OPTIONS":
-                        await Answer(204, _PREFLIGHT)(scope, receive, send)
+                        await Response(204, _PREFLIGHT)(scope, receive, send)
                         return
                 else:
                     _check_own(origin, scope)
-            if self._tokens and not is_open(_path(scope)):
+            if self._tokens and not is_public(_path(scope)):
                 scope[CALLER] = self._user([value for name, value in headers if name == b"authorization"])
             await self._app(scope, receive, send)
         except FlowrunsError as error:
-            await _answer(refusal(error), scope, receive, send)
-        except Disconnected:
+            await _answer(error_response(error), scope, receive, send)
+        except ClientDisconnected:
             pass
         except asyncio.CancelledError as error:  # the server ends and has waited long enough
             if BEGUN in error.args and scope["method"] not in ("GET", "HEAD"):
@@ -65,7 +75,7 @@ class Guard:
                     pass
                 return
             stopping = Unavailable("The server is stopping", retry_after=1, part="server")
-            await _answer(refusal(stopping), scope, receive, send)
+            await _answer(error_response(stopping), scope, receive, send)
         except Exception as error:
             # Type and place, but not the message, which may hold what a client sent.
             place = traceback.extract_tb(error.__traceback__)[-1]
@@ -73,7 +83,7 @@ class Guard:
                 "%s at %s:%d answering %s", type(error).__name__, place.filename, place.lineno or 0, scope["method"]
             )
             log.debug("", exc_info=error)
-            await _answer(fault_of_ours(), scope, receive, send)
+            await _answer(internal_error(), scope, receive, send)
 
     def _check_host(self, values: list[bytes]) -> None:
         if ANY_HOST in self._hosts:
@@ -81,7 +91,7 @@ class Guard:
         name = values[0].decode("latin-1").lower() if len(values) == 1 else ""
         if name not in self._hosts and _without_port(name) not in self._hosts:
             msg = "This server is not served under that host; if it should be, start it with --allow-host HOST"
-            raise Forbidden(Fault(("header", "host"), msg, "host_not_allowed"))
+            raise Forbidden(ErrorDetail(("header", "host"), msg, "host_not_allowed"))
 
     def _user(self, values: list[bytes]) -> int:
         scheme, _, token = values[0].partition(b" ") if len(values) == 1 else (b"", b"", b"")
@@ -94,7 +104,7 @@ class Guard:
         return found
 
 
-async def _answer(answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
+async def _answer(answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
     """Sends *answer*; in the middle of a stream that ends there is nothing to say, and its client asks again."""
     if STREAMING in scope:
         await send({"type": "http.response.body", "body": b""})
@@ -117,7 +127,7 @@ def _check_own(origin: str, scope: Scope) -> None:
     host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
     if origin.lower() != f"{scope['scheme']}://{host}".lower():
         msg = "Pages of that origin are not served; if they should be, start the server with --cors-origin ORIGIN"
-        raise Forbidden(Fault(("header", "origin"), msg, "origin_not_allowed"))
+        raise Forbidden(ErrorDetail(("header", "origin"), msg, "origin_not_allowed"))
 
 
 def _with_cors(send: Send, origin: str) -> Send:

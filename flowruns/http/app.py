@@ -10,9 +10,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from flowruns.http import static
-from flowruns.http.access import Guard
-from flowruns.http.endpoints import Endpoint, RunsApi, ServiceApi, no_such_path
-from flowruns.http.events import Feed
+from flowruns.http.access import AccessMiddleware
+from flowruns.http.endpoints import Endpoint, RunsApi, ServiceApi, path_not_found
+from flowruns.http.events import EventStreams
 from flowruns.http.logs import RequestLog, log
 from flowruns.settings import DEFAULTS, RUNS, Settings
 from flowruns.store.store import Store
@@ -41,9 +41,9 @@ class App(Starlette):
 
 def create_app(store: Store, settings: Settings = DEFAULTS) -> Starlette:
     """An ASGI application over an open *store*, which the caller closes."""
-    runs, service = RunsApi(store, Feed(store, settings)), ServiceApi(store)
+    runs, service = RunsApi(store, EventStreams(store, settings)), ServiceApi(store)
     size = settings.max_body
-    middleware = [Middleware(Guard, settings)]
+    middleware = [Middleware(AccessMiddleware, settings)]
     if log.isEnabledFor(logging.INFO):
         middleware.insert(0, Middleware(RequestLog))
     app = App(
@@ -57,5 +57,5 @@ def create_app(store: Store, settings: Settings = DEFAULTS) -> Starlette:
         middleware=middleware,
     )
     app.router.redirect_slashes = False
-    app.router.default = no_such_path
+    app.router.default = path_not_found
     return app

@@ -8,7 +8,7 @@ JSON in and out, in UTF-8. Date-times come in as RFC 3339 with any offset, and g
 wherever `GET` does. Where a token is set, send `Authorization: Bearer TOKEN`.
 
 Any path may also answer 400 (the bytes are not HTTP), 404 (no such path), 405 (another method; `Allow` names those \
-that work), 408 (the request did not come in time), 431 (too large a head) and 500 (a fault of the service), all in \
+that work), 408 (the request did not come in time), 431 (too large a head) and 500 (a detail of the service), all in \
 the one shape of `Error`."""
 
 OPERATIONS = {

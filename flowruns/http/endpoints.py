@@ -5,18 +5,18 @@ from urllib.parse import quote
 
 from msgspec.json import encode
 
-from flowruns.errors import MethodNotAllowed, NoSuchPath, NotFound
+from flowruns.errors import MethodNotAllowed, NotFound, PathNotFound
 from flowruns.http import responses
-from flowruns.http.events import Feed, Stream
-from flowruns.http.requests import Inputs
-from flowruns.http.responses import Answer, Header, Receive, Scope, Send
+from flowruns.http.events import EventStream, EventStreams
+from flowruns.http.requests import RequestReader
+from flowruns.http.responses import Header, Receive, Response, Scope, Send
 from flowruns.model.cursors import Cursor
 from flowruns.model.runs import RunPost, RunPut, Slug
 from flowruns.sqlite.datafile import SCHEMA_VERSION
 from flowruns.store.store import Store
 from flowruns.version import __version__
 
-Operation = Callable[[Inputs], Awaitable[Answer | Stream]]
+Operation = Callable[[RequestReader], Awaitable[Response | EventStream]]
 
 
 class Endpoint:
@@ -36,30 +36,30 @@ class Endpoint:
         operation = self._operations.get(scope["method"])
         if operation is None:
             raise MethodNotAllowed(scope["method"], self._allow)
-        answer = await operation(Inputs(scope, receive, self._max_body))
+        answer = await operation(RequestReader(scope, receive, self._max_body))
         await answer(scope, receive, send)
 
 
-async def no_such_path(scope: Scope, receive: Receive, send: Send) -> None:
-    """Raises NoSuchPath: what the router does for a path without a route."""
-    raise NoSuchPath
+async def path_not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    """Raises PathNotFound: what the router does for a path without a route."""
+    raise PathNotFound
 
 
 class RunsApi:
     """The five operations on runs, over a store and its feed."""
 
-    def __init__(self, store: Store, feed: Feed) -> None:
+    def __init__(self, store: Store, feed: EventStreams) -> None:
         self.store = store
         self.feed = feed
 
-    async def page(self, given: Inputs) -> Answer | Stream:
+    async def page(self, request: RequestReader) -> Response | EventStream:
         """GET …/flow-runs: a page of runs, or their changes."""
-        with given:
-            where, window, fingerprint = given.chosen(self.store.cursors)
-        if given.wants_events():
-            return await self.feed.runs(given, where)
-        page = await self.store.page(where, window)
-        if given.precondition().unchanged(page.etag):
+        with request:
+            where, page_request, fingerprint = request.page_query(self.store.cursors)
+        if request.wants_events():
+            return await self.feed.runs(request, where)
+        page = await self.store.page(where, page_request)
+        if request.precondition().unchanged(page.etag):
             return responses.not_modified(page.etag)
 
         def text(cursor: Cursor | None) -> str | None:
@@ -75,48 +75,48 @@ class RunsApi:
             next_page=text(page.links.next),
         )
 
-    async def create(self, given: Inputs) -> Answer:
+    async def create(self, request: RequestReader) -> Response:
         """POST …/flow-runs: a new run."""
-        with given:
-            body = await given.body(RunPost)
+        with request:
+            body = await request.body(RunPost)
         assert body is not None  # else leaving the block has raised
-        id, stored = await self.store.create(body, by=given.caller)
-        return responses.stored(stored, 201, _location(given, f"/{id}"))
+        id, stored = await self.store.create(body, by=request.caller)
+        return responses.stored(stored, 201, _location(request, f"/{id}"))
 
-    async def get(self, given: Inputs) -> Answer | Stream:
+    async def get(self, request: RequestReader) -> Response | EventStream:
         """GET …/flow-runs/{id_}: one run, or its changes."""
-        id = given.path("id_", Slug)
-        if given.faults:  # off the pattern: no run has it
+        id = request.path("id_", Slug)
+        if request.details:  # off the pattern: no run has it
             raise NotFound(id)
-        if given.wants_events():
-            return await self.feed.run(given, id)
+        if request.wants_events():
+            return await self.feed.run(request, id)
         stored = await self.store.get(id)
-        when = given.precondition()
+        when = request.precondition()
         if when.unchanged(stored.etag):
             return responses.not_modified(stored.etag)
         when.require(stored.etag)
         return responses.stored(stored)
 
-    async def put(self, given: Inputs) -> Answer:
+    async def put(self, request: RequestReader) -> Response:
         """PUT …/flow-runs/{id_}: creates or replaces a run."""
-        with given:
-            id, body, when = given.path("id_", Slug), await given.body(RunPut), given.precondition()
-            given.same_id(id, body)
+        with request:
+            id, body, when = request.path("id_", Slug), await request.body(RunPut), request.precondition()
+            request.check_same_id(id, body)
         assert body is not None
-        stored, created = await self.store.put(id, body, by=given.caller, when=when)
-        return responses.stored(stored, 201, _location(given)) if created else responses.stored(stored)
+        stored, created = await self.store.put(id, body, by=request.caller, when=when)
+        return responses.stored(stored, 201, _location(request)) if created else responses.stored(stored)
 
-    async def delete(self, given: Inputs) -> Answer:
+    async def delete(self, request: RequestReader) -> Response:
         """DELETE …/flow-runs/{id_}: deletes a run."""
-        with given:
-            id, when = given.path("id_", Slug), given.precondition()
+        with request:
+            id, when = request.path("id_", Slug), request.precondition()
         await self.store.delete(id, when=when)
         return responses.deleted()
 
 
-def _location(given: Inputs, rest: str = "") -> Header:
+def _location(request: RequestReader, rest: str = "") -> Header:
     """The path of the run, below the prefix that the application is mounted under (ASGI's `path` has it)."""
-    return b"location", quote(given.scope["path"] + rest).encode()
+    return b"location", quote(request.scope["path"] + rest).encode()
 
 
 class ServiceApi:
@@ -125,13 +125,13 @@ class ServiceApi:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    async def openapi(self, given: Inputs) -> Answer:
+    async def openapi(self, request: RequestReader) -> Response:
         """GET /openapi.json: this API, described."""
         from flowruns.http.openapi import document  # few ask for it, and every start would pay
 
-        return responses.json(document(given.scope.get("root_path", "")))
+        return responses.json(document(request.scope.get("root_path", "")))
 
-    async def health(self, given: Inputs) -> Answer:
+    async def health(self, request: RequestReader) -> Response:
         """GET /health: that runs can be read, and how many there are."""
         health = {
             "status": "ok",

@@ -9,10 +9,10 @@ from msgspec.json import encode
 
 from flowruns.errors import NotFound, Unavailable
 from flowruns.http import responses
-from flowruns.http.requests import Inputs
+from flowruns.http.requests import RequestReader
 from flowruns.http.responses import STREAMING, Receive, Scope, Send
 from flowruns.settings import Settings
-from flowruns.store.filters import Where, one
+from flowruns.store.filters import Where, by_id
 from flowruns.store.reads import Change
 from flowruns.store.store import Store
 
@@ -25,7 +25,7 @@ _RETRY_SECONDS = 5
 _BYE = b"event: bye\ndata: {}\n\n"
 
 
-class Feed:
+class EventStreams:
     """The streams over a store, and how many are open."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
@@ -33,12 +33,12 @@ class Feed:
         self._most = min(settings.max_streams, settings.max_connections // 2)  # the rest is for other requests
         self._open = 0
 
-    async def runs(self, given: Inputs, where: Where) -> "Stream":
+    async def runs(self, request: RequestReader, where: Where) -> "EventStream":
         """The changes of *where*, from now on or from Last-Event-ID."""
         last = await self.store.position()
-        return _stream(self, given, where, last, last)
+        return _stream(self, request, where, last, last)
 
-    async def run(self, given: Inputs, id: str) -> "Stream":
+    async def run(self, request: RequestReader, id: str) -> "EventStream":
         """The changes of one run, from its present state on or from Last-Event-ID. Raises NotFound, but not for a run
         that is gone to a client that may have seen it.
         """
@@ -46,7 +46,7 @@ class Feed:
         change = await self.store.last_change(id)
         if change is None:
             raise NotFound(id)
-        stream = _stream(self, given, one(id), change.seq - 1, max(last, change.seq))
+        stream = _stream(self, request, by_id(id), change.seq - 1, max(last, change.seq))
         if change.doc is None and not stream.resumes:
             raise NotFound(id)
         return stream
@@ -64,12 +64,12 @@ class Feed:
             self._open -= 1
 
 
-class Stream(NamedTuple):
+class EventStream(NamedTuple):
     """The changes of *where* after a number; an ASGI application. It ends when its client leaves, or the store's news
     end.
     """
 
-    feed: Feed
+    feed: EventStreams
     where: Where
     after: int
     resumes: bool  # from Last-Event-ID
@@ -102,18 +102,18 @@ class Stream(NamedTuple):
         await say(opening(position, lost=self.lost))
         while (changes := await self.feed.store.changes(self.where, position, _SILENCE_SECONDS)) is not None:
             lost, position = changes.position < position, changes.position
-            for piece in pieces(changes.found) if changes.found else [opening(position, lost=lost)]:
+            for piece in chunks(changes.found) if changes.found else [opening(position, lost=lost)]:
                 await say(piece)
         await say(_BYE, more=False)
 
 
-def _stream(feed: Feed, given: Inputs, where: Where, begin: int, last: int) -> Stream:
+def _stream(feed: EventStreams, request: RequestReader, where: Where, begin: int, last: int) -> EventStream:
     """The stream that Last-Event-ID asks for: from *begin* on without it; what is lost is told from *last* on."""
     try:
-        after = given.resumed(last)
+        after = request.last_event_id(last)
     except ValueError:
-        return Stream(feed, where, last, resumes=False, lost=True)
-    return Stream(feed, where, begin if after is None else after, resumes=after is not None, lost=False)
+        return EventStream(feed, where, last, resumes=False, lost=True)
+    return EventStream(feed, where, begin if after is None else after, resumes=after is not None, lost=False)
 
 
 async def _left(receive: Receive) -> None:
@@ -132,7 +132,7 @@ def opening(position: int, *, lost: bool) -> bytes:
     return comment(position) + (b"id: %d\nevent: resync\ndata: {}\n\n" % position if lost else b"")
 
 
-def pieces(changes: Iterable[Change]) -> Iterator[bytes]:
+def chunks(changes: Iterable[Change]) -> Iterator[bytes]:
     """The events of *changes*, gathered, or a large one cut, to pieces."""
     gathered = bytearray()
     for change in changes:

@@ -1,4 +1,4 @@
-"""Lines about requests and faults, on stderr, in a way that can neither block nor be forged."""
+"""Lines about requests and details, on stderr, in a way that can neither block nor be forged."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from flowruns.errors import one_line
 from flowruns.http.responses import Message, Receive, Scope, Send
-from flowruns.model.datetimes import utc
+from flowruns.model.datetimes import format_datetime
 
 log = logging.getLogger("flowruns")
 
@@ -69,7 +69,7 @@ class _Json(logging.Formatter):
 
 def json_line(level: str, message: str, **fields: object) -> str:
     """A line of the log as JSON, of now."""
-    return encode({"time": utc(datetime.now(UTC)), "level": level, "message": message, **fields}).decode()
+    return encode({"time": format_datetime(datetime.now(UTC)), "level": level, "message": message, **fields}).decode()
 
 
 class _Dropping(QueueHandler):
@@ -80,7 +80,7 @@ class _Dropping(QueueHandler):
 
 
 @contextmanager
-def to_stderr(level: str, *, as_json: bool = False) -> Iterator[None]:
+def log_to_stderr(level: str, *, as_json: bool = False) -> Iterator[None]:
     """While entered, what flowruns and uvicorn log from *level* on is written to stderr by a thread of its own."""
     queue: Queue[logging.LogRecord | None] = Queue(_MOST_WAITING)
     handler = _Dropping(queue)

@@ -145,7 +145,7 @@ def _operation(
 def _other(status: str) -> dict[str, Any]:
     if status == "304":
         return {"description": "If-None-Match fits what is here", "headers": _ETAG}
-    detail = [to_builtins(Detail(**fault._asdict())) for fault in ERROR_EXAMPLES[status].faults]
+    detail = [to_builtins(Detail(**detail._asdict())) for detail in ERROR_EXAMPLES[status].details]
     response = _json(ERRORS[status], _ref(Error), **_ERROR_HEADERS.get(status, {}))
     response["content"]["application/json"]["example"] = {"detail": detail}
     return response

@@ -1,4 +1,4 @@
-"""Requests to typed values: what is wrong is gathered, and told together."""
+"""RecordedRequests to typed values: what is wrong is gathered, and told together."""
 
 import re
 from types import TracebackType
@@ -7,13 +7,13 @@ from urllib.parse import parse_qsl
 
 from msgspec import ValidationError, convert
 
-from flowruns.errors import Fault, Invalid, NotJson, TooLarge
+from flowruns.errors import BodyTooLarge, ErrorDetail, Invalid, UnsupportedMediaType
 from flowruns.http.responses import Receive, Scope
-from flowruns.model.cursors import LARGEST_PAGE, CursorCodec, Window
+from flowruns.model.cursors import MAX_PAGE_SIZE, CursorCodec, PageRequest
 from flowruns.model.filters import integer
-from flowruns.model.preconditions import Precondition, precondition
+from flowruns.model.preconditions import Precondition, parse_precondition
 from flowruns.model.runs import RunPut
-from flowruns.model.validation import choice_fault, decode, limited, text_faults, text_in
+from flowruns.model.validation import check_text, choice_detail, decode, limit_details, text_field
 from flowruns.store.filters import Where, where
 
 T = TypeVar("T")
@@ -27,11 +27,11 @@ _WEIGHT = re.compile(r"q=([01](?:\.\d{0,3})?)", re.ASCII | re.IGNORECASE)  # RFC
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 
 
-class Disconnected(Exception):
+class ClientDisconnected(Exception):
     """The client left before its request was complete."""
 
 
-class Inputs:
+class RequestReader:
     """One request. As a context manager it raises Invalid at its end if anything was wrong, naming all of it."""
 
     def __init__(self, scope: Scope, receive: Receive, max_body: int) -> None:
@@ -40,7 +40,7 @@ class Inputs:
         self._max_body = max_body
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._body = b""
-        self.faults: list[Fault] = []
+        self.details: list[ErrorDetail] = []
 
     def __enter__(self) -> Self:
         return self
@@ -48,8 +48,8 @@ class Inputs:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.faults and error is None:
-            raise Invalid(*limited(self.faults))
+        if self.details and error is None:
+            raise Invalid(*limit_details(self.details))
 
     @property
     def caller(self) -> int | None:
@@ -63,37 +63,39 @@ class Inputs:
         return b", ".join(values).decode("latin-1") if values else None
 
     def path(self, name: str, type: type[T]) -> T:
-        """The path parameter *name*; after a fault, whatever was sent."""
+        """The path parameter *name*; after a detail, whatever was sent."""
         text = self.scope["path_params"][name]
         try:
             return convert(text, type)
         except ValidationError:
-            self.faults += text_faults(text, type, ("path", name))
+            self.details += check_text(text, type, ("path", name))
             return text  # type: ignore[no-any-return]  # for a message only: leaving raises
 
     async def body(self, type: type[T]) -> T | None:
-        """The body as a *type*; None after a fault. Raises NotJson, TooLarge or Disconnected at once."""
+        """The body as a *type*; None if it is invalid. Raises UnsupportedMediaType, BodyTooLarge or
+        ClientDisconnected at once.
+        """
         media_type = (self.header(b"content-type") or "").partition(";")[0]
         if media_type.strip().lower() != "application/json":
-            raise NotJson
+            raise UnsupportedMediaType
         if self.header(b"content-encoding") not in (None, "identity"):
-            raise NotJson("content-encoding")
+            raise UnsupportedMediaType("content-encoding")
         self._body = await self._bytes()
         try:
             return decode(self._body, type)
         except Invalid as error:
-            self.faults += error.faults
+            self.details += error.details
             return None
 
-    def same_id(self, id: str, sent: RunPut | None) -> None:
-        """Notes the fault if the body has another id than *id*, also where it was refused and is not *sent* on."""
-        told = text_in(self._body, "id") if sent is None else sent.id
-        if told not in (None, id) and all(fault.loc != ("body", "id") for fault in self.faults):
-            self.faults.append(Fault(("body", "id"), "Input should equal the id in the path", "value_error"))
+    def check_same_id(self, id: str, sent: RunPut | None) -> None:
+        """Notes the detail if the body has another id than *id*, also where it was refused and is not *sent* on."""
+        told = text_field(self._body, "id") if sent is None else sent.id
+        if told not in (None, id) and all(detail.loc != ("body", "id") for detail in self.details):
+            self.details.append(ErrorDetail(("body", "id"), "Input should equal the id in the path", "value_error"))
 
     def precondition(self) -> Precondition:
         """What If-Match and If-None-Match ask for."""
-        return precondition(self.header(b"if-match"), self.header(b"if-none-match"))
+        return parse_precondition(self.header(b"if-match"), self.header(b"if-none-match"))
 
     def wants_events(self) -> bool:
         """Whether Accept names text/event-stream, and application/json not at all or with less weight."""
@@ -103,7 +105,7 @@ class Inputs:
         weights = dict(_weighed(part) for part in accept.split(","))
         return weights.get(EVENTS, 0) > weights.get(JSON, 0)
 
-    def resumed(self, last: int) -> int | None:
+    def last_event_id(self, last: int) -> int | None:
         """The change number that Last-Event-ID names, if it is none after *last*; None if the header is empty or not
         sent. Raises ValueError if it is no number of this database.
         """
@@ -114,60 +116,62 @@ class Inputs:
             raise ValueError("of another database")
         return int(text)
 
-    def chosen(self, cursors: CursorCodec) -> tuple[Where, Window, bytes]:
-        """The filters, the window and the fingerprint of both, by which *cursors* belong to them."""
+    def page_query(self, cursors: CursorCodec) -> tuple[Where, PageRequest, bytes]:
+        """The filters, the page_request and the fingerprint of both, by which *cursors* belong to them."""
         query: list[tuple[str, str]] = []
         if self.scope["query_string"]:
             text = self.scope["query_string"].decode(errors="replace")
             query = parse_qsl(text, keep_blank_values=True)
         named = dict(query)
-        chosen = where(query, self.faults)
+        chosen = where(query, self.details)
         ascending = self._order(named.get("order", "desc")) == "asc"
         fingerprint = chosen.fingerprint + (b"asc" if ascending else b"desc")
-        readable = not self.faults  # else whether a cursor belongs to these filters cannot be judged
-        window = Window(None, self._size(named.get("size", "50")), ascending)
+        readable = not self.details  # else whether a cursor belongs to these filters cannot be judged
+        page_request = PageRequest(None, self._size(named.get("size", "50")), ascending)
         text = named.get("cursor", "")
         if text and readable:
             try:
-                window = window._replace(cursor=cursors.read(text, fingerprint))
+                page_request = page_request._replace(cursor=cursors.read(text, fingerprint))
             except ValueError:
                 msg = "The cursor is damaged, or belongs to other filters or another order; start without one"
-                self.faults.append(Fault(("query", "cursor"), msg, "value_error"))
-        return chosen, window, fingerprint
+                self.details.append(ErrorDetail(("query", "cursor"), msg, "value_error"))
+        return chosen, page_request, fingerprint
 
     def _size(self, text: str) -> int:
         size = integer(text, loc := ("query", "size"))
         match size:
-            case Fault():
-                self.faults.append(size)
+            case ErrorDetail():
+                self.details.append(size)
             case _ if size < 1:
-                self.faults.append(Fault(loc, "Input should be greater than or equal to 1", "greater_than_equal"))
-            case _ if size > LARGEST_PAGE:
-                msg = f"Input should be less than or equal to {LARGEST_PAGE}"
-                self.faults.append(Fault(loc, msg, "less_than_equal"))
+                self.details.append(
+                    ErrorDetail(loc, "Input should be greater than or equal to 1", "greater_than_equal")
+                )
+            case _ if size > MAX_PAGE_SIZE:
+                msg = f"Input should be less than or equal to {MAX_PAGE_SIZE}"
+                self.details.append(ErrorDetail(loc, msg, "less_than_equal"))
             case _:
                 return size
         return 1
 
     def _order(self, text: str) -> str:
         if text not in ("desc", "asc"):
-            self.faults.append(choice_fault(("query", "order"), "literal_error", ("desc", "asc")))
+            self.details.append(choice_detail(("query", "order"), "literal_error", ("desc", "asc")))
         return text
 
     async def _bytes(self) -> bytes:
-        """The whole body. Raises TooLarge as soon as that is known."""
+        """The whole body. Raises BodyTooLarge as soon as that is known."""
         declared = self.header(b"content-length")
         if declared and declared.isdecimal() and int(declared) > self._max_body:
-            raise TooLarge(self._max_body)
+            raise BodyTooLarge(self._max_body)
         chunks, size = [], 0
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise Disconnected
+                raise ClientDisconnected
             chunk = message.get("body", b"")
             size += len(chunk)
             if size > self._max_body:
-                raise TooLarge(self._max_body)
+                raise BodyTooLarge(self._max_body)
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return b"".join(chunks) if len(chunks) > 1 else chunk

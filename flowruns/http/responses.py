@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from msgspec.json import encode
 
 from flowruns import errors
-from flowruns.errors import Fault, FlowrunsError
-from flowruns.store.reads import Stored
+from flowruns.errors import ErrorDetail, FlowrunsError
+from flowruns.store.reads import StoredRun
 
 Scope = MutableMapping[str, Any]
 
@@ -28,13 +28,13 @@ STATUS: dict[type[FlowrunsError], int] = {
     errors.Unauthorized: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
-    errors.NoSuchPath: 404,
+    errors.PathNotFound: 404,
     errors.MethodNotAllowed: 405,
-    errors.TimedOut: 408,
+    errors.RequestTimeout: 408,
     errors.AlreadyExists: 409,
     errors.PreconditionFailed: 412,
-    errors.TooLarge: 413,
-    errors.NotJson: 415,
+    errors.BodyTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
     errors.Invalid: 422,
     errors.HeadersTooLarge: 431,
     errors.Unavailable: 503,
@@ -55,7 +55,7 @@ _EVENTS: tuple[Header, ...] = (
 _JSON: tuple[Header, ...] = ((b"content-type", b"application/json"), *_COMMON)
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """A response that is known whole before it is sent; an ASGI application."""
 
     status: int
@@ -68,30 +68,30 @@ class Answer(NamedTuple):
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self.body})
 
 
-def json(body: bytes, status: int = 200, *headers: Header) -> Answer:
+def json(body: bytes, status: int = 200, *headers: Header) -> Response:
     """*body*, which is JSON."""
-    return Answer(status, (*_JSON, (b"content-length", b"%d" % len(body)), *headers), body)
+    return Response(status, (*_JSON, (b"content-length", b"%d" % len(body)), *headers), body)
 
 
-def stored(run: Stored, status: int = 200, *headers: Header) -> Answer:
+def stored(run: StoredRun, status: int = 200, *headers: Header) -> Response:
     """The document of *run*, as it is stored."""
     return json(run.doc, status, etag(run.etag), *headers)
 
 
-def page(docs: bytes, etag_: str, total: int, **cursors: str | None) -> Answer:
+def page(docs: bytes, etag_: str, total: int, **cursors: str | None) -> Response:
     """A FlowRunPage of *docs*, which are joined by commas."""
     rest = encode({"total": total, **cursors})
     return json(b'{"items":[%b],%b' % (docs, rest[1:]), 200, etag(etag_))
 
 
-def not_modified(etag_: str) -> Answer:
+def not_modified(etag_: str) -> Response:
     """304: the client has what GET would send."""
-    return Answer(304, (*_COMMON, etag(etag_)))
+    return Response(304, (*_COMMON, etag(etag_)))
 
 
-def deleted() -> Answer:
+def deleted() -> Response:
     """204: it is gone."""
-    return Answer(204, _COMMON)
+    return Response(204, _COMMON)
 
 
 def etag(value: str) -> Header:
@@ -99,24 +99,24 @@ def etag(value: str) -> Header:
     return b"etag", b'"%b"' % value.encode()
 
 
-def events() -> Answer:
+def events() -> Response:
     """The head of a stream of server-sent events, which no proxy is to keep or to gather."""
-    return Answer(200, _EVENTS)
+    return Response(200, _EVENTS)
 
 
-def refusal(error: FlowrunsError) -> Answer:
+def error_response(error: FlowrunsError) -> Response:
     """*error* in the one error shape (contract, "Errors")."""
-    return error_answer(STATUS[type(error)], error.faults, *_more_headers(error))
+    return detail_response(STATUS[type(error)], error.details, *_more_headers(error))
 
 
-def fault_of_ours() -> Answer:
+def internal_error() -> Response:
     """500, without a word about the inside."""
-    return error_answer(500, (Fault(("server",), "flowruns failed; its log says where", "internal_error"),))
+    return detail_response(500, (ErrorDetail(("server",), "flowruns failed; its log says where", "internal_error"),))
 
 
-def error_answer(status: int, faults: tuple[Fault, ...], *headers: Header) -> Answer:
-    """*faults* in the one error shape."""
-    detail = [{"loc": fault.loc, "msg": fault.msg, "type": fault.type} for fault in faults]
+def detail_response(status: int, details: tuple[ErrorDetail, ...], *headers: Header) -> Response:
+    """*details* in the one error shape."""
+    detail = [{"loc": detail.loc, "msg": detail.msg, "type": detail.type} for detail in details]
     return json(encode({"detail": detail}), status, *headers)
 
 

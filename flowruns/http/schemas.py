@@ -6,15 +6,15 @@ from msgspec import Meta, Struct
 from msgspec.json import decode, encode
 
 from flowruns import errors
-from flowruns.errors import Fault, FlowrunsError
-from flowruns.model.cursors import LARGEST_PAGE
+from flowruns.errors import ErrorDetail, FlowrunsError
+from flowruns.model.cursors import MAX_PAGE_SIZE
 from flowruns.model.runs import FlowRun, RunPut
 from flowruns.sqlite.datafile import SCHEMA_VERSION
 from flowruns.version import __version__
 
 Cursor = Annotated[str, Meta(description="opaque; it belongs to its filters and its order")]
 
-PageSize = Annotated[int, Meta(ge=1, le=LARGEST_PAGE)]
+PageSize = Annotated[int, Meta(ge=1, le=MAX_PAGE_SIZE)]
 
 
 class FlowRunPage(Struct, kw_only=True):
@@ -86,7 +86,9 @@ ID_EXAMPLE = "example-run"
 TAG_EXAMPLE = "17"  # a change number
 
 _RUN_EXAMPLE = decode(
-    encode(decode(encode(_PUT_EXAMPLE), type=RunPut).run(ID_EXAMPLE, now="2026-01-28T23:05:10.042Z", by=7, kept=None))
+    encode(
+        decode(encode(_PUT_EXAMPLE), type=RunPut).run(ID_EXAMPLE, now="2026-01-28T23:05:10.042Z", by=7, preserved=None)
+    )
 )
 
 EXAMPLES: dict[str, Any] = {
@@ -138,15 +140,17 @@ ERRORS = {
 
 ERROR_EXAMPLES: dict[str, FlowrunsError] = {
     "401": errors.Unauthorized(),
-    "403": errors.Forbidden(Fault(("header", "host"), "This server is not served under that host", "host_not_allowed")),
+    "403": errors.Forbidden(
+        ErrorDetail(("header", "host"), "This server is not served under that host", "host_not_allowed")
+    ),
     "404": errors.NotFound(ID_EXAMPLE),
     "409": errors.AlreadyExists(ID_EXAMPLE),
     "412": errors.PreconditionFailed("If-Match"),
-    "413": errors.TooLarge(8 << 20),
-    "415": errors.NotJson(),
+    "413": errors.BodyTooLarge(8 << 20),
+    "415": errors.UnsupportedMediaType(),
     "422": errors.Invalid(
-        Fault(("body", "flowId"), "Field required", "missing"),
-        Fault(("body", "tags", 0, "value"), "Input should be a valid string", "string_type"),
+        ErrorDetail(("body", "flowId"), "Field required", "missing"),
+        ErrorDetail(("body", "tags", 0, "value"), "Input should be a valid string", "string_type"),
     ),
     "503": errors.Unavailable("The database is locked by another program", retry_after=1),
 }

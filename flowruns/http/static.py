@@ -7,10 +7,10 @@ from importlib import resources
 from pathlib import PurePath
 from typing import NamedTuple
 
-from flowruns.errors import NoSuchPath
+from flowruns.errors import PathNotFound
 from flowruns.http.endpoints import Operation
-from flowruns.http.requests import Inputs
-from flowruns.http.responses import Answer, Header, etag
+from flowruns.http.requests import RequestReader
+from flowruns.http.responses import Header, Response, etag
 
 FILES = "/ui/"  # below it lies nothing but files of the package
 
@@ -31,7 +31,7 @@ PAGES = {
     "/docs": Page("docs.html", "ui/"),
 }
 
-LEADS = {"/": "ui/", "/ui": "ui/"}  # relative, for the same reason
+REDIRECTS = {"/": "ui/", "/ui": "ui/"}  # relative, for the same reason
 
 MEDIA_TYPES = {
     ".css": b"text/css; charset=utf-8",
@@ -65,25 +65,25 @@ _ASK_AGAIN: Header = (b"cache-control", b"no-cache")
 _FOR_EVER: Header = (b"cache-control", b"public, max-age=31536000, immutable")  # its path changes with its content
 
 
-def is_open(path: str) -> bool:
+def is_public(path: str) -> bool:
     """Whether *path* is for callers without a token: the page asks for one, and holds no data."""
-    return path.startswith(FILES) or path in LEADS or path in PAGES
+    return path.startswith(FILES) or path in REDIRECTS or path in PAGES
 
 
 def routes() -> dict[str, Operation]:
     """What GET does, by path."""
     pages = {path: _page(page) for path, page in PAGES.items()}
-    leads = {path: _lead(to) for path, to in LEADS.items()}
+    leads = {path: _lead(to) for path, to in REDIRECTS.items()}
     return pages | leads | {ASSET: asset}
 
 
-async def asset(given: Inputs) -> Answer:
-    """GET /ui/assets/{version}/{name}: a file that pages use. Raises NoSuchPath."""
-    parts = given.scope["path_params"]
+async def asset(request: RequestReader) -> Response:
+    """GET /ui/assets/{version}/{name}: a file that pages use. Raises PathNotFound."""
+    parts = request.scope["path_params"]
     body = files().get(parts["name"])
     if body is None or parts["version"] != version():
-        raise NoSuchPath
-    return _file(given, parts["name"], body, _FOR_EVER)
+        raise PathNotFound
+    return _file(request, parts["name"], body, _FOR_EVER)
 
 
 @cache
@@ -103,24 +103,24 @@ def version() -> str:
 
 
 def _page(page: Page) -> Operation:
-    async def operation(given: Inputs) -> Answer:
+    async def operation(request: RequestReader) -> Response:
         body = files()[page.file].replace(b"{base}", page.base.encode()).replace(b"{version}", version().encode())
-        return _file(given, page.file, body, _ASK_AGAIN)
+        return _file(request, page.file, body, _ASK_AGAIN)
 
     return operation
 
 
 def _lead(to: str) -> Operation:
-    async def operation(given: Inputs) -> Answer:
-        return Answer(307, (*_SECURITY, _ASK_AGAIN, (b"location", to.encode()), (b"content-length", b"0")))
+    async def operation(request: RequestReader) -> Response:
+        return Response(307, (*_SECURITY, _ASK_AGAIN, (b"location", to.encode()), (b"content-length", b"0")))
 
     return operation
 
 
-def _file(given: Inputs, name: str, body: bytes, caching: Header) -> Answer:
+def _file(request: RequestReader, name: str, body: bytes, caching: Header) -> Response:
     tag = blake2b(body, digest_size=8).hexdigest()
     headers = (*_SECURITY, caching, etag(tag))
-    if given.precondition().unchanged(tag):
-        return Answer(304, headers)
+    if request.precondition().unchanged(tag):
+        return Response(304, headers)
     media_type = MEDIA_TYPES[PurePath(name).suffix]
-    return Answer(200, (*headers, (b"content-type", media_type), (b"content-length", b"%d" % len(body))), body)
+    return Response(200, (*headers, (b"content-type", media_type), (b"content-length", b"%d" % len(body))), body)

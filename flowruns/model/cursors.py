@@ -6,9 +6,9 @@ from hmac import compare_digest
 from struct import Struct as Layout
 from typing import NamedTuple
 
-MOST = 2**62  # above every change number
+MAX_POSITION = 2**62  # above every change number
 
-LARGEST_PAGE = 100  # runs
+MAX_PAGE_SIZE = 100  # runs
 
 _LAYOUT = Layout(">?q")
 
@@ -16,13 +16,13 @@ _DIGEST_SIZE = 12  # 21 bytes with the layout: base64 without padding or spare b
 
 
 class Cursor(NamedTuple):
-    """A cut between two runs, and the side that is read: *up* the runs from number *cut* on, else those below."""
+    """A position between two runs: *toward_newer* reads the runs from number *position* on, else those below it."""
 
-    cut: int
-    up: bool
+    position: int
+    toward_newer: bool
 
 
-class Window(NamedTuple):
+class PageRequest(NamedTuple):
     """The rows that a page wants: at most *size*, from *cursor* on, oldest first if *ascending*."""
 
     cursor: Cursor | None = None
@@ -34,13 +34,13 @@ class Window(NamedTuple):
         """The cursor, that of the first page if there is none."""
         if self.cursor is not None:
             return self.cursor
-        return Cursor(0, up=True) if self.ascending else Cursor(MOST, up=False)
+        return Cursor(0, toward_newer=True) if self.ascending else Cursor(MAX_POSITION, toward_newer=False)
 
 
-FIRST = Window()
+FIRST_PAGE = PageRequest()
 
 
-class Links(NamedTuple):
+class PageLinks(NamedTuple):
     """The four cursors of a page."""
 
     current: Cursor
@@ -49,18 +49,20 @@ class Links(NamedTuple):
     next: Cursor | None
 
 
-def links(window: Window, lowest: int | None, highest: int | None, *, older: bool, newer: bool) -> Links:
+def page_links(
+    page_request: PageRequest, lowest: int | None, highest: int | None, *, older: bool, newer: bool
+) -> PageLinks:
     """The cursors of the page with the runs from *lowest* to *highest* (None: it is empty), when there are
     *older* runs below it and *newer* ones above. They name numbers, not rows: runs may come and go.
     """
-    start = window.start
-    below = Cursor(start.cut if lowest is None else lowest, up=False)
-    above = Cursor(start.cut if highest is None else highest + 1, up=True)
-    if window.ascending:
-        end_read_back = Cursor(above.cut, up=False)
-        return Links(start, end_read_back, below if older else None, above if newer else None)
-    end_read_back = Cursor(below.cut, up=True)
-    return Links(start, end_read_back, above if newer else None, below if older else None)
+    start = page_request.start
+    below = Cursor(start.position if lowest is None else lowest, toward_newer=False)
+    above = Cursor(start.position if highest is None else highest + 1, toward_newer=True)
+    if page_request.ascending:
+        end_read_back = Cursor(above.position, toward_newer=False)
+        return PageLinks(start, end_read_back, below if older else None, above if newer else None)
+    end_read_back = Cursor(below.position, toward_newer=True)
+    return PageLinks(start, end_read_back, above if newer else None, below if older else None)
 
 
 class CursorCodec:
@@ -71,17 +73,17 @@ class CursorCodec:
 
     def write(self, cursor: Cursor, fingerprint: bytes) -> str:
         """*cursor* as text that only *fingerprint* reads."""
-        place = _LAYOUT.pack(cursor.up, cursor.cut)
+        place = _LAYOUT.pack(cursor.toward_newer, cursor.position)
         return urlsafe_b64encode(place + self._digest(place, fingerprint)).decode()
 
     def read(self, text: str, fingerprint: bytes) -> Cursor:
         """The cursor that was written as *text*. Raises ValueError if it is damaged or belongs to other filters."""
         try:
             data = urlsafe_b64decode(text.encode("ascii"))
-            up, cut = _LAYOUT.unpack(data[: _LAYOUT.size])
+            toward_newer, position = _LAYOUT.unpack(data[: _LAYOUT.size])
         except Exception:  # whatever is wrong, it was not written here
             raise ValueError("not a cursor") from None
-        cursor = Cursor(cut, up)
+        cursor = Cursor(position, toward_newer)
         # Written again and compared: no second spelling of the same cursor passes.
         if not compare_digest(self.write(cursor, fingerprint).encode(), text.encode()):
             raise ValueError("damaged, or of other filters")

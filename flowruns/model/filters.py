@@ -6,15 +6,15 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta
 
-from flowruns.errors import Fault
-from flowruns.model.datetimes import instant
-from flowruns.model.runs import FlowType, Instant, Slug, Word
-from flowruns.model.validation import Loc, text_faults
+from flowruns.errors import ErrorDetail
+from flowruns.model.datetimes import parse_datetime
+from flowruns.model.runs import DateTime, FlowType, Identifier, Slug
+from flowruns.model.validation import Loc, check_text
 
 TagPair = Annotated[str, Meta(pattern=r"\A[^:]*:")]  # the key ends at the first colon
 Value = str | int | tuple[str, str]  # a tag is a key and a value
 
-MOST_VALUES = 100  # of one parameter; SQLite refuses expressions deeper than 1,000
+MAX_VALUES = 100  # of one parameter; SQLite refuses expressions deeper than 1,000
 
 
 class Filter(NamedTuple):
@@ -31,10 +31,10 @@ FILTERS = (
     Filter("flowId", Slug, "any", "runs of this flow"),
     Filter("createdBy", int, "any", "runs that this user id created"),
     Filter("tag", TagPair, "all", "runs with this tag; the key ends at the first colon"),
-    Filter("phase", Word, "any", "runs in this phase"),
+    Filter("phase", Identifier, "any", "runs in this phase"),
     Filter("flowType", FlowType, "any", "runs of this type"),
-    Filter("createdAfter", Instant, "all", "runs created later than this"),
-    Filter("createdBefore", Instant, "all", "runs created earlier than this"),
+    Filter("createdAfter", DateTime, "all", "runs created later than this"),
+    Filter("createdBefore", DateTime, "all", "runs created earlier than this"),
 )
 
 
@@ -45,36 +45,36 @@ class FilterValues(NamedTuple):
     values: list[Value]
 
 
-def parse_filters(query: Iterable[tuple[str, str]], faults: list[Fault]) -> list[FilterValues]:
-    """The filters in *query*, in the order of `FILTERS`; other parameters are ignored. Appends to *faults*."""
+def parse_filters(query: Iterable[tuple[str, str]], details: list[ErrorDetail]) -> list[FilterValues]:
+    """The filters in *query*, in the order of `FILTERS`; other parameters are ignored. Appends to *details*."""
     sent: dict[str, list[str]] = {}
     for name, text in query:
         sent.setdefault(name, []).append(text)
     parsed = []
     for filter in FILTERS:
         texts, loc = sent.get(filter.name, []), ("query", filter.name)
-        wrong = [fault for text in texts[:MOST_VALUES] for fault in _faults(text, filter.type, loc)]
-        if len(texts) > MOST_VALUES:
-            wrong.append(Fault(loc, f"Input should have at most {MOST_VALUES} values", "too_long"))
-        faults += wrong
+        wrong = [detail for text in texts[:MAX_VALUES] for detail in _faults(text, filter.type, loc)]
+        if len(texts) > MAX_VALUES:
+            wrong.append(ErrorDetail(loc, f"Input should have at most {MAX_VALUES} values", "too_long"))
+        details += wrong
         if texts and not wrong:
             parsed.append(FilterValues(filter, [_value(text, filter.type) for text in texts]))
     return parsed
 
 
-def integer(text: str, loc: Loc) -> int | Fault:
-    """The number that *text* is, in ASCII digits; else the fault."""
+def integer(text: str, loc: Loc) -> int | ErrorDetail:
+    """The number that *text* is, in ASCII digits; else the detail."""
     if re.fullmatch(r"[+-]?\d{1,1000}", text, re.ASCII):
         return int(text)
-    return Fault(loc, "Input should be a valid integer, unable to parse string as an integer", "int_parsing")
+    return ErrorDetail(loc, "Input should be a valid integer, unable to parse string as an integer", "int_parsing")
 
 
-def _faults(text: str, type: Any, loc: Loc) -> list[Fault]:
+def _faults(text: str, type: Any, loc: Loc) -> list[ErrorDetail]:
     if type is int:
         number = integer(text, loc)
-        return [number] if isinstance(number, Fault) else []
-    faults = text_faults(_unescaped(text) if type is Instant else text, type, loc)
-    return [fault._replace(msg="Input should be key:value") for fault in faults] if type is TagPair else faults
+        return [number] if isinstance(number, ErrorDetail) else []
+    details = check_text(_unescaped(text) if type is DateTime else text, type, loc)
+    return [detail._replace(msg="Input should be key:value") for detail in details] if type is TagPair else details
 
 
 def _value(text: str, type: Any) -> Value:
@@ -83,8 +83,8 @@ def _value(text: str, type: Any) -> Value:
     if type is TagPair:
         key, _, value = text.partition(":")
         return key, value
-    if type is Instant:
-        return instant(_unescaped(text))
+    if type is DateTime:
+        return parse_datetime(_unescaped(text))
     return text
 
 

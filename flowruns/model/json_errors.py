@@ -4,15 +4,15 @@ import re
 
 from msgspec import DecodeError
 
-from flowruns.errors import Fault
+from flowruns.errors import ErrorDetail
 
 NOT_JSON = (DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def not_json(body: bytes, error: Exception) -> Fault:
+def not_json(body: bytes, error: Exception) -> ErrorDetail:
     """Where and why *error* was raised for *body*."""
     if not body:
-        return Fault(("body",), "Field required", "missing")
+        return ErrorDetail(("body",), "Field required", "missing")
     if isinstance(error, UnicodeDecodeError):
         return _json_fault(error.start, "the bytes are not UTF-8")
     if isinstance(error, RecursionError):
@@ -24,12 +24,12 @@ def not_json(body: bytes, error: Exception) -> Fault:
         return _json_fault(int(place[1]) - (reason == "trailing characters"), reason)
     lone = _LONE_AT_END.search(body)  # msgspec calls it truncated where no second half would fit
     if lone:
-        return _json_fault(lone.start(1), "a lone surrogate cannot be kept exactly")
+        return _json_fault(lone.start(1), "a lone surrogate cannot be preserved exactly")
     return _json_fault(len(body), "the body ends too early")
 
 
-def _json_fault(offset: int, reason: str) -> Fault:
-    return Fault(("body", offset), f"JSON decode error: {reason}", "json_invalid")
+def _json_fault(offset: int, reason: str) -> ErrorDetail:
+    return ErrorDetail(("body", offset), f"JSON decode error: {reason}", "json_invalid")
 
 
 _LONE_AT_END = re.compile(rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB]...{0,5})\Z", re.DOTALL)

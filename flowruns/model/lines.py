@@ -3,8 +3,8 @@
 from msgspec import DecodeError, Raw
 from msgspec.json import decode
 
-from flowruns.model.datetimes import RuleBroken, instant
-from flowruns.model.runs import FlowRun, Instant, Kept, Model, RunPut, UserId, encode
+from flowruns.model.datetimes import RuleViolation, parse_datetime
+from flowruns.model.runs import DateTime, FlowRun, Model, PreservedFields, RunPut, UserId, encode
 
 
 class AsSent(Model, kw_only=True):
@@ -17,31 +17,31 @@ class AsSent(Model, kw_only=True):
 class RunLine(RunPut, kw_only=True):
     """A line of an import: the body of PUT, or, if it has `createdAt`, a whole run as `export` wrote it."""
 
-    created_at: Instant | None = None
+    created_at: DateTime | None = None
     created_by: UserId | None = None
-    updated_at: Instant | None = None
+    updated_at: DateTime | None = None
     updated_by: UserId | None = None
     reviewed_by: UserId | None = None
-    reviewed_at: Instant | None = None
+    reviewed_at: DateTime | None = None
     as_sent: AsSent | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("created_at", "updated_at", "reviewed_at"):
             if text := getattr(self, name):
-                setattr(self, name, instant(text))
+                setattr(self, name, parse_datetime(text))
         if self.created_at and self.updated_at and self.updated_at < self.created_at:
-            raise RuleBroken("value_error", "updatedAt should not be before createdAt")
+            raise RuleViolation("value_error", "updatedAt should not be before createdAt")
         if self.as_sent:
             self.args = _as_sent(self.args, self.as_sent.args)
             self.outputs = _as_sent(self.outputs, self.as_sent.outputs)
 
-    def run(self, id: str, *, now: str, by: int | None, kept: Kept | None) -> FlowRun:
+    def run(self, id: str, *, now: str, by: int | None, preserved: PreservedFields | None) -> FlowRun:
         """The run of this line: a whole one keeps nothing of another, as a PUT does."""
         if self.created_at is None:
-            return super().run(id, now=now, by=by, kept=kept)
-        own = Kept(self.created_at, self.created_by, self.reviewed_at, self.reviewed_by)
-        return super().run(id, now=self.updated_at or self.created_at, by=self.updated_by, kept=own)
+            return super().run(id, now=now, by=by, preserved=preserved)
+        own = PreservedFields(self.created_at, self.created_by, self.reviewed_at, self.reviewed_by)
+        return super().run(id, now=self.updated_at or self.created_at, by=self.updated_by, preserved=own)
 
 
 def line_of(doc: bytes) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Raw, Struct
 from msgspec.structs import asdict, fields
 
-from flowruns.model.datetimes import utc
+from flowruns.model.datetimes import format_datetime
 from flowruns.model.filters import FILTERS
 from flowruns.model.runs import FlowRun, RunPost, RunPut
 
@@ -99,4 +99,4 @@ def _plain(value: Any) -> Any:
 def _time(moment: datetime) -> str:
     if moment.tzinfo is None:
         raise ValueError(f"a time has a zone, as datetime.now(UTC) has: not {moment!r}")
-    return utc(moment)
+    return format_datetime(moment)

@@ -32,7 +32,7 @@ class Precondition(NamedTuple):
 ALWAYS = Precondition()
 
 
-def precondition(if_match: str | None, if_none_match: str | None) -> Precondition:
+def parse_precondition(if_match: str | None, if_none_match: str | None) -> Precondition:
     """The precondition of two header values, None where there is none."""
     if if_match is None and if_none_match is None:
         return ALWAYS

@@ -9,26 +9,26 @@ from typing import Annotated, Literal, NamedTuple
 from msgspec import Meta, Raw, Struct, field
 from msgspec.json import Encoder
 
-from flowruns.model.datetimes import RuleBroken, instant
+from flowruns.model.datetimes import RuleViolation, parse_datetime
 
 # \A and \Z, as $ would let a newline pass at the end.
 Slug = Annotated[str, Meta(pattern=r"\A([a-z0-9_.-]+)\Z")]
 
-Word = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_-]{0,63}\Z")]
+Identifier = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_-]{0,63}\Z")]
 
 
-def json_object(value: Raw) -> Raw:
-    """*value*, if it is an object or null. Raises RuleBroken."""
+def require_object(value: Raw) -> Raw:
+    """*value*, if it is an object or null. Raises RuleViolation."""
     if memoryview(value)[0] not in b"{n":
-        raise RuleBroken("dict_type", "Input should be a valid dictionary")
+        raise RuleViolation("dict_type", "Input should be a valid dictionary")
     return value
 
 
-Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"}, extra={"check": instant})]
+DateTime = Annotated[str, Meta(extra_json_schema={"format": "date-time"}, extra={"check": parse_datetime})]
 
 UserId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]  # what SQLite keeps
 
-JsonObject = Annotated[Raw, Meta(extra_json_schema={"type": ["object", "null"]}, extra={"check": json_object})]
+JsonObject = Annotated[Raw, Meta(extra_json_schema={"type": ["object", "null"]}, extra={"check": require_object})]
 
 _NULL = Raw(b"null")
 
@@ -50,9 +50,9 @@ class Action(Model, kw_only=True):
     """A step of a run."""
 
     id: str
-    phase: Word | None = None
-    start_time: Instant | None = None
-    end_time: Instant | None = None
+    phase: Identifier | None = None
+    start_time: DateTime | None = None
+    end_time: DateTime | None = None
 
     def __post_init__(self) -> None:
         _check_times(self)
@@ -61,14 +61,14 @@ class Action(Model, kw_only=True):
 class Log(Model, kw_only=True):
     """A line that a run wrote; *action* names an action's id."""
 
-    timestamp: Instant | None = None
+    timestamp: DateTime | None = None
     message: str
-    level: Word | None = None
+    level: Identifier | None = None
     action: str | None = None
 
     def __post_init__(self) -> None:
         if self.timestamp is not None:
-            self.timestamp = instant(self.timestamp)
+            self.timestamp = parse_datetime(self.timestamp)
 
     def completed(self, now: str) -> "Log":
         """This line, with the time and the level that it leaves out."""
@@ -92,22 +92,22 @@ class FlowRun(Model, kw_only=True):
     flow_id: Slug
     flow_type: FlowType
     args: JsonObject
-    phase: Word | None
-    start_time: Instant | None
-    end_time: Instant | None
+    phase: Identifier | None
+    start_time: DateTime | None
+    end_time: DateTime | None
     actions: list[Action] | None
     outputs: JsonObject
     logs: list[Log] | None
     tags: list[Tag] | None
-    created_at: Instant
+    created_at: DateTime
     created_by: int | None
-    updated_at: Instant
+    updated_at: DateTime
     updated_by: int | None
     reviewed_by: int | None
-    reviewed_at: Instant | None
+    reviewed_at: DateTime | None
 
 
-class Kept(NamedTuple):
+class PreservedFields(NamedTuple):
     """What a PUT keeps of the run that it replaces."""
 
     created_at: str
@@ -123,9 +123,9 @@ class RunPut(Model, kw_only=True):
     flow_type: FlowType
     id: Slug | None = None
     args: JsonObject = field(default_factory=lambda: _NULL)  # a plain default has no JSON schema
-    phase: Word | None = "pending"
-    start_time: Instant | None = None
-    end_time: Instant | None = None
+    phase: Identifier | None = "pending"
+    start_time: DateTime | None = None
+    end_time: DateTime | None = None
     actions: list[Action] | None = None
     outputs: JsonObject = field(default_factory=lambda: _NULL)
     logs: list[Log] | None = None
@@ -133,12 +133,12 @@ class RunPut(Model, kw_only=True):
 
     def __post_init__(self) -> None:
         _check_times(self)
-        json_object(self.args)
-        json_object(self.outputs)
+        require_object(self.args)
+        require_object(self.outputs)
 
-    def run(self, id: str, *, now: str, by: int | None, kept: Kept | None) -> FlowRun:
-        """The run that this body makes of what *kept* is of (None: a new one), written *now* *by* a user."""
-        kept = kept or Kept(created_at=now, created_by=by, reviewed_at=None, reviewed_by=None)
+    def run(self, id: str, *, now: str, by: int | None, preserved: PreservedFields | None) -> FlowRun:
+        """The run that this body makes of what *preserved* is of (None: a new one), written *now* *by* a user."""
+        preserved = preserved or PreservedFields(created_at=now, created_by=by, reviewed_at=None, reviewed_by=None)
         return FlowRun(
             id=id,
             flow_id=self.flow_id,
@@ -151,12 +151,12 @@ class RunPut(Model, kw_only=True):
             outputs=self.outputs,
             logs=self.logs and [log.completed(now) for log in self.logs],
             tags=self.tags,
-            created_at=kept.created_at,
-            created_by=kept.created_by,
-            updated_at=max(now, kept.created_at),  # also when the clock has gone back
+            created_at=preserved.created_at,
+            created_by=preserved.created_by,
+            updated_at=max(now, preserved.created_at),  # also when the clock has gone back
             updated_by=by,
-            reviewed_by=kept.reviewed_by,
-            reviewed_at=kept.reviewed_at,
+            reviewed_by=preserved.reviewed_by,
+            reviewed_at=preserved.reviewed_at,
         )
 
 
@@ -170,7 +170,7 @@ class RunPost(Model, kw_only=True):
     tags: list[Tag] | None = None
 
     def __post_init__(self) -> None:
-        json_object(self.args)
+        require_object(self.args)
 
     def put(self) -> RunPut:
         """The PUT that makes the same run."""
@@ -179,9 +179,9 @@ class RunPost(Model, kw_only=True):
 
 def _check_times(span: Action | RunPut) -> None:
     if span.start_time is not None:
-        span.start_time = instant(span.start_time)
+        span.start_time = parse_datetime(span.start_time)
     if span.end_time is not None:
-        span.end_time = instant(span.end_time)
+        span.end_time = parse_datetime(span.end_time)
 
 
 encode = Encoder().encode

@@ -1,4 +1,4 @@
-"""Bytes to a Struct, or every fault by its place (contract, "Errors", 422)."""
+"""Bytes to a Struct, or every detail by its place (contract, "Errors", 422)."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -10,15 +10,15 @@ import msgspec
 from msgspec import Raw, ValidationError, inspect
 from msgspec.json import Decoder
 
-from flowruns.errors import Fault, Invalid
-from flowruns.model.datetimes import RuleBroken
+from flowruns.errors import ErrorDetail, Invalid
+from flowruns.model.datetimes import RuleViolation
 from flowruns.model.json_errors import NOT_JSON, not_json
 
 T = TypeVar("T")
 
 Loc = tuple[str | int, ...]
 
-MOST_FAULTS = 100  # naming every fault of 8 MiB of them would take seconds
+MAX_DETAILS = 100  # naming every detail of 8 MiB of them would take seconds
 
 
 def decode(body: bytes, type: type[T]) -> T:
@@ -35,16 +35,16 @@ def decode(body: bytes, type: type[T]) -> T:
         raise Invalid(not_json(body, error)) from None
 
 
-def _every_fault(body: bytes, kind: Any, first: ValidationError) -> list[Fault]:
+def _every_fault(body: bytes, kind: Any, first: ValidationError) -> list[ErrorDetail]:
     try:
-        msgspec.json.decode(body, type=Raw)  # msgspec stopped at the first fault: behind it anything may stand
+        msgspec.json.decode(body, type=Raw)  # msgspec stopped at the first detail: behind it anything may stand
     except NOT_JSON as error:
         return [not_json(body, error)]
-    faults = list(islice(_struct(Raw(body), _info(kind), ("body",)), MOST_FAULTS + 1))
-    return limited(faults or [_hidden(first)])
+    details = list(islice(_struct(Raw(body), _info(kind), ("body",)), MAX_DETAILS + 1))
+    return limit_details(details or [_hidden(first)])
 
 
-def text_in(body: bytes, name: str) -> str | None:
+def text_field(body: bytes, name: str) -> str | None:
     """The text *name* of a *body* that was refused; None: there is none."""
     try:
         body.decode()
@@ -54,24 +54,24 @@ def text_in(body: bytes, name: str) -> str | None:
         return None
 
 
-def text_faults(text: str, type: Any, loc: Loc) -> list[Fault]:
+def check_text(text: str, type: Any, loc: Loc) -> list[ErrorDetail]:
     """What *text*, from a path or a query, breaks of *type*."""
     return list(_value(Raw(msgspec.json.encode(text)), _info(type), loc))
 
 
-def _hidden(error: ValidationError) -> Fault:
-    """A fault in the first of two equal keys: the walk sees the last one only."""
+def _hidden(error: ValidationError) -> ErrorDetail:
+    """A detail in the first of two equal keys: the walk sees the last one only."""
     msg, _, path = str(error).partition(" - at `$")
     loc = [int(part) if part.isdigit() else part for part in re.findall(r"\w+", path)]
-    return Fault(("body", *loc), msg, "value_error")
+    return ErrorDetail(("body", *loc), msg, "value_error")
 
 
-def limited(faults: list[Fault]) -> list[Fault]:
-    """At most 100 *faults*; if there are more, the last entry says so."""
-    if len(faults) <= MOST_FAULTS:
-        return faults
-    more = Fault(faults[0].loc[:1], f"There are more faults than these {MOST_FAULTS - 1}", "too_many_errors")
-    return [*faults[: MOST_FAULTS - 1], more]
+def limit_details(details: list[ErrorDetail]) -> list[ErrorDetail]:
+    """At most 100 *details*; if there are more, the last entry says so."""
+    if len(details) <= MAX_DETAILS:
+        return details
+    more = ErrorDetail(details[0].loc[:1], f"There are more details than these {MAX_DETAILS - 1}", "too_many_errors")
+    return [*details[: MAX_DETAILS - 1], more]
 
 
 @cache
@@ -84,24 +84,24 @@ def _info(type: Any) -> Any:
     return inspect.type_info(type)
 
 
-# The slow path: msgspec stops at the first fault, so once it has refused, each value is asked again
+# The slow path: msgspec stops at the first detail, so once it has refused, each value is asked again
 # what it breaks. Values stay raw until their type is known: no number is ever turned into a float.
 
 
-def _struct(raw: Raw, type: Any, loc: Loc) -> Iterator[Fault]:
+def _struct(raw: Raw, type: Any, loc: Loc) -> Iterator[ErrorDetail]:
     values = _as(dict[str, Raw], raw)
     if values is None:
-        yield Fault(loc, "Input should be a valid dictionary", "dict_type")
+        yield ErrorDetail(loc, "Input should be a valid dictionary", "dict_type")
         return
     for field in type.fields:
         place = (*loc, field.encode_name)
         if field.encode_name in values:
             yield from _value(values[field.encode_name], field.type, place)
         elif field.required:
-            yield Fault(place, "Field required", "missing")
+            yield ErrorDetail(place, "Field required", "missing")
 
 
-def _value(raw: Raw, type: Any, loc: Loc) -> Iterator[Fault]:
+def _value(raw: Raw, type: Any, loc: Loc) -> Iterator[ErrorDetail]:
     if isinstance(type, inspect.UnionType):  # in these models always: a type or null
         if bytes(raw) == b"null":
             return
@@ -112,59 +112,61 @@ def _value(raw: Raw, type: Any, loc: Loc) -> Iterator[Fault]:
     yield from _KINDS[type.__class__](raw, type, check, loc)
 
 
-def _text(raw: Raw, type: Any, check: Callable[[str], object] | None, loc: Loc) -> Iterator[Fault]:
+def _text(raw: Raw, type: Any, check: Callable[[str], object] | None, loc: Loc) -> Iterator[ErrorDetail]:
     text = _as(str, raw)
     if text is None and check:
-        yield Fault(loc, "Input should be a valid datetime: RFC 3339, as 2025-01-20T18:53:03.558Z", "datetime_type")
+        yield ErrorDetail(
+            loc, "Input should be a valid datetime: RFC 3339, as 2025-01-20T18:53:03.558Z", "datetime_type"
+        )
     elif text is None:
-        yield Fault(loc, "Input should be a valid string", "string_type")
+        yield ErrorDetail(loc, "Input should be a valid string", "string_type")
     elif check:
         yield from _checked(text, check, loc)
     elif type.pattern and not re.search(type.pattern, text):
-        yield pattern_fault(loc, type.pattern)
+        yield pattern_detail(loc, type.pattern)
 
 
-def _raw(raw: Raw, type: Any, check: Callable[[Raw], object], loc: Loc) -> Iterator[Fault]:
+def _raw(raw: Raw, type: Any, check: Callable[[Raw], object], loc: Loc) -> Iterator[ErrorDetail]:
     yield from _checked(raw, check, loc)
 
 
-def _checked(value: T, check: Callable[[T], object], loc: Loc) -> Iterator[Fault]:
+def _checked(value: T, check: Callable[[T], object], loc: Loc) -> Iterator[ErrorDetail]:
     try:
         check(value)
-    except RuleBroken as broken:
-        yield Fault(loc, str(broken), broken.type)
+    except RuleViolation as broken:
+        yield ErrorDetail(loc, str(broken), broken.type)
 
 
-def _enum(raw: Raw, type: Any, check: object, loc: Loc) -> Iterator[Fault]:
+def _enum(raw: Raw, type: Any, check: object, loc: Loc) -> Iterator[ErrorDetail]:
     values = tuple(type.cls)
     if _as(str, raw) not in values:
-        yield choice_fault(loc, "enum", values)
+        yield choice_detail(loc, "enum", values)
 
 
-def _literal(raw: Raw, type: Any, check: object, loc: Loc) -> Iterator[Fault]:
+def _literal(raw: Raw, type: Any, check: object, loc: Loc) -> Iterator[ErrorDetail]:
     if _as(str, raw) not in type.values:
-        yield choice_fault(loc, "literal_error", type.values)
+        yield choice_detail(loc, "literal_error", type.values)
 
 
-def _integer(raw: Raw, type: Any, check: object, loc: Loc) -> Iterator[Fault]:
+def _integer(raw: Raw, type: Any, check: object, loc: Loc) -> Iterator[ErrorDetail]:
     number = _as(int, raw)
     if number is None:
-        yield Fault(loc, "Input should be a valid integer", "int_type")
+        yield ErrorDetail(loc, "Input should be a valid integer", "int_type")
     elif type.ge is not None and number < type.ge:
-        yield Fault(loc, f"Input should be greater than or equal to {type.ge}", "greater_than_equal")
+        yield ErrorDetail(loc, f"Input should be greater than or equal to {type.ge}", "greater_than_equal")
     elif type.le is not None and number > type.le:
-        yield Fault(loc, f"Input should be less than or equal to {type.le}", "less_than_equal")
+        yield ErrorDetail(loc, f"Input should be less than or equal to {type.le}", "less_than_equal")
 
 
-def _list(raw: Raw, type: Any, check: object, loc: Loc) -> Iterator[Fault]:
+def _list(raw: Raw, type: Any, check: object, loc: Loc) -> Iterator[ErrorDetail]:
     items = _as(list[Raw], raw)
     if items is None:
-        yield Fault(loc, "Input should be a valid list", "list_type")
+        yield ErrorDetail(loc, "Input should be a valid list", "list_type")
     for place, item in enumerate(items or ()):
         yield from _value(item, type.item_type, (*loc, place))
 
 
-_KINDS: dict[type, Callable[..., Iterator[Fault]]] = {
+_KINDS: dict[type, Callable[..., Iterator[ErrorDetail]]] = {
     inspect.StrType: _text,
     inspect.IntType: _integer,
     inspect.RawType: _raw,
@@ -183,9 +185,9 @@ def _as(type: type[T], raw: Raw) -> T | None:
         return None
 
 
-def pattern_fault(loc: Loc, pattern: str) -> Fault:
-    """The fault of a text that is not all of *pattern*, which is shown as the contract writes it."""
-    return Fault(loc, f"String should match pattern '{published(pattern)}'", "string_pattern_mismatch")
+def pattern_detail(loc: Loc, pattern: str) -> ErrorDetail:
+    """The detail of a text that is not all of *pattern*, which is shown as the contract writes it."""
+    return ErrorDetail(loc, f"String should match pattern '{published(pattern)}'", "string_pattern_mismatch")
 
 
 def published(pattern: str) -> str:
@@ -193,7 +195,7 @@ def published(pattern: str) -> str:
     return pattern.replace(r"\A", "^").replace(r"\Z", "$")
 
 
-def choice_fault(loc: Loc, type: str, values: tuple[str, ...]) -> Fault:
-    """The fault, of pydantic's *type*, of a text that is none of *values*."""
+def choice_detail(loc: Loc, type: str, values: tuple[str, ...]) -> ErrorDetail:
+    """The detail, of pydantic's *type*, of a text that is none of *values*."""
     *most, last = [f"'{value}'" for value in values]
-    return Fault(loc, f"Input should be {' or '.join(filter(None, [', '.join(most), last]))}", type)
+    return ErrorDetail(loc, f"Input should be {' or '.join(filter(None, [', '.join(most), last]))}", type)

@@ -13,13 +13,13 @@ from msgspec.json import decode
 from msgspec.structs import replace
 
 from flowruns.errors import FlowrunsError
-from flowruns.model.datetimes import instant, utc
+from flowruns.model.datetimes import format_datetime, parse_datetime
 from flowruns.model.ids import Uuid7
 from flowruns.model.lines import RunLine
 from flowruns.model.preconditions import Precondition
 from flowruns.model.runs import Action, Log, RunPut, encode
 from flowruns.store.store import Store
-from flowruns.store.transfer import Line, load
+from flowruns.store.transfer import Line, import_lines
 
 _OLDEST = timedelta(days=10)
 
@@ -64,7 +64,7 @@ def shifted(runs: list[RunPut], now: datetime) -> list[RunLine]:
 async def playing(store: Store) -> AsyncIterator[None]:
     """While entered, *store* has the sample, and a few runs of it happen again."""
     given = [Line("demo", number, encode(run)) for number, run in enumerate(shifted(sample(), datetime.now(UTC)), 1)]
-    await store.alone(lambda connection: load(connection, given))
+    await store.run_on_writer(lambda connection: import_lines(connection, given))
     scenes = [run for run in sample() if len(run.actions or []) > 1 and run.phase not in _UNFINISHED]
     played: deque[str] = deque()
     players = [asyncio.create_task(_play(store, scenes, played)) for _ in range(_PLAYERS)]
@@ -121,7 +121,7 @@ def steps(scene: RunPut) -> Iterator[RunPut]:
 
 
 def _now() -> str:
-    return utc(datetime.now(UTC))
+    return format_datetime(datetime.now(UTC))
 
 
 def _span(run: RunPut) -> tuple[datetime, datetime]:
@@ -136,13 +136,15 @@ def _moved(run: RunPut, created: datetime, by: timedelta) -> RunLine:
     """*run* as if it had been *created* then, all its times moved *by* so much."""
 
     def moved(time: str | None) -> str | None:
-        return time and instant(utc(datetime.fromisoformat(time) + by))
+        return time and parse_datetime(format_datetime(datetime.fromisoformat(time) + by))
 
     fields = {name: getattr(run, name) for name in run.__struct_fields__}
     fields["start_time"], fields["end_time"] = moved(run.start_time), moved(run.end_time)
     fields["actions"] = run.actions and [
         replace(one, start_time=moved(one.start_time), end_time=moved(one.end_time)) for one in run.actions
     ]
-    fields["logs"] = run.logs and [replace(log, timestamp=moved(log.timestamp) or utc(created)) for log in run.logs]
-    updated = max(utc(created), fields["end_time"] or "")
-    return RunLine(**fields, created_at=utc(created), updated_at=updated)
+    fields["logs"] = run.logs and [
+        replace(log, timestamp=moved(log.timestamp) or format_datetime(created)) for log in run.logs
+    ]
+    updated = max(format_datetime(created), fields["end_time"] or "")
+    return RunLine(**fields, created_at=format_datetime(created), updated_at=updated)

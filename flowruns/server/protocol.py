@@ -9,20 +9,22 @@ from typing import Any
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from flowruns.errors import BadRequest, FlowrunsError, HeadersTooLarge, TimedOut, Unavailable
-from flowruns.http.responses import refusal
+from flowruns.errors import BadRequest, FlowrunsError, HeadersTooLarge, RequestTimeout, Unavailable
+from flowruns.http.responses import error_response
 from flowruns.server.cycle import Cycle
 from flowruns.settings import Settings
 
-MOST_FIELDS = 256  # of a head
+MAX_HEADERS = 256  # of a head
 
-_numbers = count()  # of connections: the loop's clock counts milliseconds, in which more than one is heard
+_numbers = (
+    count()
+)  # of connections: the loop's clock counts milliseconds, in which more than one is with_progress_handler
 
-_LINGER_SECONDS = 2  # that a client has to take a refusal: what it still sends would else break off the answer
+_LINGER_SECONDS = 2  # that a client has to take a error_response: what it still sends would else break off the answer
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol with limits. `Server` calls `sweep` on each connection once a second: no timers here,
+    """uvicorn's protocol with limits. `Server` calls `close_stalled` on each connection once a second: no timers here,
     where every request passes.
     """
 
@@ -43,7 +45,7 @@ class Protocol(HttpToolsProtocol):
         self._crowded = False
         if len(self.connections) > self._settings.max_connections:
             others = [one for one in self.connections if isinstance(one, Protocol) and one is not self]
-            silent = [one for one in others if one.is_silent]
+            silent = [one for one in others if one.is_idle]
             if silent:
                 min(silent, key=lambda one: (one._heard, one._number)).transport.close()
             self._crowded = not silent
@@ -112,8 +114,8 @@ class Protocol(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":  # which always does
                 self._refuse(BadRequest())
             return
-        if len(self.headers) > MOST_FIELDS:
-            self._refuse(HeadersTooLarge(self._settings.max_head, MOST_FIELDS))
+        if len(self.headers) > MAX_HEADERS:
+            self._refuse(HeadersTooLarge(self._settings.max_head, MAX_HEADERS))
         if self._crowded:
             reason = f"There are {self._settings.max_connections} connections in use (--max-connections)"
             self._refuse(Unavailable(reason, retry_after=1, part="server"))
@@ -170,7 +172,7 @@ class Protocol(HttpToolsProtocol):
         else:
             super().shutdown()
 
-    def sweep(self, now: float) -> None:
+    def close_stalled(self, now: float) -> None:
         """Ends a connection whose head or body has not come in time by *now*, in the loop's seconds."""
         if self._lingers and now - self._began > _LINGER_SECONDS:
             self.transport.close()
@@ -181,15 +183,15 @@ class Protocol(HttpToolsProtocol):
                 self.transport.close()
         elif self._state == "body":
             if now - self._heard > self._settings.body_timeout and not self.flow.read_paused:
-                self._refuse(TimedOut())
+                self._refuse(RequestTimeout())
         elif now - self._began > self._settings.head_timeout and not self._answering:
             if self._state == "head":
-                self._refuse(TimedOut())
+                self._refuse(RequestTimeout())
             elif self.timeout_keep_alive_task is None:  # nothing but blank lines; else uvicorn's timer is running
                 self.transport.close()
 
     @property
-    def is_silent(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether it waits for a request, or for the rest of a head, which clients send at once."""
         return self._state != "body" and not self._answering and not self.transport.is_closing()
 
@@ -205,7 +207,7 @@ class Protocol(HttpToolsProtocol):
 
     def _check_size(self, size: int) -> None:
         if size > self._settings.max_head:
-            self._refuse(HeadersTooLarge(self._settings.max_head, MOST_FIELDS))
+            self._refuse(HeadersTooLarge(self._settings.max_head, MAX_HEADERS))
 
     def _refuse(self, error: FlowrunsError) -> None:
         """Answers *error* to the request that is coming in, and closes."""
@@ -224,7 +226,7 @@ class Protocol(HttpToolsProtocol):
             return
         answered = self._state == "body" and not self._answering  # and what is broken is the rest of its body
         if not answered and not (self._answering and self.cycle.response_started):
-            answer = refusal(error)
+            answer = error_response(error)
             headers = [*self.server_state.default_headers, *answer.headers, (b"connection", b"close")]
             lines = b"".join(b"%b: %b\r\n" % header for header in headers)
             # The parser knows the method once there is a target; before that, it tells the last request's.

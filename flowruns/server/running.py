@@ -14,16 +14,16 @@ from flowruns.http.app import MakeApp, create_app
 from flowruns.server.listener import REACHED_AT, listen, url
 from flowruns.server.server import Server, uvicorn_config
 from flowruns.settings import Settings
-from flowruns.sqlite.lockfile import Owner
+from flowruns.sqlite.lockfile import LockInfo
 from flowruns.store.store import Sources, Store
 
 _R = TypeVar("_R")
 
 # What is done with the store before it is served, and after; the second argument tells whether it is to stop.
-Around = Callable[[Store, Callable[[], bool]], AbstractAsyncContextManager[None]]
+Setup = Callable[[Store, Callable[[], bool]], AbstractAsyncContextManager[None]]
 
 
-class Running(NamedTuple):
+class RunningServer(NamedTuple):
     """A server that serves requests."""
 
     url: str
@@ -33,7 +33,7 @@ class Running(NamedTuple):
     loop: asyncio.AbstractEventLoop  # which serves
     secret: str | None  # a token that programs of the same user may find beside the file
     stop: Callable[[], None]  # from any thread
-    hurry: Callable[[], None]  # after it: requests in flight are not waited for any more
+    stop_now: Callable[[], None]  # after it: requests in flight are not waited for any more
 
     def call(self, coroutine: Coroutine[Any, Any, _R]) -> _R:
         """What *coroutine* returns or raises in the server's loop; from another thread."""
@@ -42,27 +42,27 @@ class Running(NamedTuple):
 
 def serve(
     settings: Settings,
-    ready: Callable[[Running], None],
+    ready: Callable[[RunningServer], None],
     *,
     make_app: MakeApp = create_app,
     secret: str | None = None,
-    around: Around | None = None,
+    setup: Setup | None = None,
     **sources: Unpack[Sources],
 ) -> None:
-    """Serves until it is stopped; *ready* is called once it does. Raises CannotStart, and what *around* does."""
+    """Serves until it is stopped; *ready* is called once it does. Raises CannotStart, and what *setup* does."""
     listener = listen(settings.host, settings.port)
     with listener, asyncio.Runner(loop_factory=uvicorn_config(settings).get_loop_factory()) as runner:
         runner.run(
             _serve(
-                settings, listener, ready, make_app=make_app, secret=secret, signals=True, around=around, **sources
+                settings, listener, ready, make_app=make_app, secret=secret, signals=True, setup=setup, **sources
             )
         )  # fmt: skip
 
 
 @asynccontextmanager
-async def serving(settings: Settings, **sources: Unpack[Sources]) -> AsyncIterator[Running]:
+async def serving(settings: Settings, **sources: Unpack[Sources]) -> AsyncIterator[RunningServer]:
     """A server in this event loop, while entered. Raises CannotStart."""
-    ready: asyncio.Future[Running] = asyncio.get_running_loop().create_future()
+    ready: asyncio.Future[RunningServer] = asyncio.get_running_loop().create_future()
     with listen(settings.host, settings.port) as listener:
         server = asyncio.create_task(_serve(settings, listener, ready.set_result, **sources))
         either: list[asyncio.Future[Any]] = [server, ready]
@@ -79,12 +79,12 @@ async def serving(settings: Settings, **sources: Unpack[Sources]) -> AsyncIterat
 async def _serve(
     settings: Settings,
     listener: socket.socket,
-    ready: Callable[[Running], None],
+    ready: Callable[[RunningServer], None],
     *,
     make_app: MakeApp = create_app,
     secret: str | None = None,
     signals: bool = False,
-    around: Around | None = None,
+    setup: Setup | None = None,
     **sources: Unpack[Sources],
 ) -> None:
     address = url(REACHED_AT.get(settings.host, settings.host), listener.getsockname()[1])
@@ -93,12 +93,12 @@ async def _serve(
 
     def told() -> None:
         loop = asyncio.get_running_loop()
-        ready(Running(address, runs, instance, store, loop, secret, stop, hurry))
+        ready(RunningServer(address, runs, instance, store, loop, secret, stop, stop_now))
 
     def stop() -> None:
         server.should_exit = True
 
-    def hurry() -> None:
+    def stop_now() -> None:
         server.force_exit = True
 
     server = Server(config, told)
@@ -108,24 +108,24 @@ async def _serve(
                 settings.database,
                 lock_timeout=settings.lock_timeout,
                 synchronous=settings.synchronous,
-                owner=Owner(os.getpid(), address, instance, secret).text(),
+                owner=LockInfo(os.getpid(), address, instance, secret).text(),
                 instance=instance,
                 **sources,
             ) as store,
-            _within(around, store, lambda: server.should_exit) if around else nullcontext(),
+            _within(setup, store, lambda: server.should_exit) if setup else nullcontext(),
         ):
             runs = await store.count()
             config.app = make_app(store, settings)
-            server.end_news = store.end_news
+            server.end_subscriptions = store.end_subscriptions
             await server.serve(sockets=[listener])
 
 
 @asynccontextmanager
-async def _within(around: Around, store: Store, stops: Callable[[], bool]) -> AsyncIterator[None]:
-    """*around*, after whose failure to begin nothing is left of a new file."""
+async def _within(setup: Setup, store: Store, stops: Callable[[], bool]) -> AsyncIterator[None]:
+    """*setup*, after whose failure to begin nothing is left of a new file."""
     async with AsyncExitStack() as stack:
         try:
-            await stack.enter_async_context(around(store, stops))
+            await stack.enter_async_context(setup(store, stops))
         except BaseException:
             store.discard()
             raise
@@ -133,12 +133,14 @@ async def _within(around: Around, store: Store, stops: Callable[[], bool]) -> As
 
 
 @contextmanager
-def running(settings: Settings, *, make_app: MakeApp = create_app, **sources: Unpack[Sources]) -> Iterator[Running]:
+def running(
+    settings: Settings, *, make_app: MakeApp = create_app, **sources: Unpack[Sources]
+) -> Iterator[RunningServer]:
     """A server on a thread of its own, while entered. Raises CannotStart."""
-    started: list[Running | BaseException] = []
+    started: list[RunningServer | BaseException] = []
     known = threading.Event()
 
-    def tell(outcome: Running | BaseException) -> None:
+    def tell(outcome: RunningServer | BaseException) -> None:
         started.append(outcome)
         known.set()
 
@@ -157,7 +159,7 @@ def running(settings: Settings, *, make_app: MakeApp = create_app, **sources: Un
             raise started[0]
         yield started[0]
     finally:
-        if isinstance(started[0], Running):
+        if isinstance(started[0], RunningServer):
             started[0].stop()
         if not sys.is_finalizing():  # of a program that never left: it runs no more, and would be waited for for ever
             thread.join()

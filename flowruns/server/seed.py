@@ -5,21 +5,21 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import BinaryIO
 
-from flowruns.server.running import Around
+from flowruns.server.running import Setup
 from flowruns.store.store import Store
-from flowruns.store.transfer import Stopped, Watch, lines, load
+from flowruns.store.transfer import ImportObserver, ImportStopped, import_lines, read_lines
 
 
-def seeded(inputs: Sequence[tuple[str, BinaryIO]], fault: Callable[[str], None], *, demo: bool) -> Around:
+def seeded(inputs: Sequence[tuple[str, BinaryIO]], fault: Callable[[str], None], *, demo: bool) -> Setup:
     """What gives a store the runs of the named *inputs*, all or none, and those of the *demo*; *fault* is called with
     each fault of a line, on another thread.
     """
 
     @asynccontextmanager
-    async def around(store: Store, stops: Callable[[], bool]) -> AsyncIterator[None]:
+    async def setup(store: Store, stops: Callable[[], bool]) -> AsyncIterator[None]:
         def at(runs: int, size: int) -> None:
             if stops():
-                raise Stopped
+                raise ImportStopped
 
         async with AsyncExitStack() as stack:
             if demo:
@@ -27,7 +27,9 @@ def seeded(inputs: Sequence[tuple[str, BinaryIO]], fault: Callable[[str], None],
 
                 await stack.enter_async_context(playing(store))
             if inputs:
-                await store.alone(partial(load, given=lines(inputs), watch=Watch(fault, at)))
+                await store.run_on_writer(
+                    partial(import_lines, given=read_lines(inputs), watch=ImportObserver(fault, at))
+                )
             yield
 
-    return around
+    return setup

@@ -14,7 +14,7 @@ import uvicorn
 
 from flowruns.server.listener import BACKLOG
 from flowruns.server.protocol import Protocol
-from flowruns.server.signals import ending
+from flowruns.server.signals import termination_signals
 from flowruns.settings import Settings
 
 log = logging.getLogger("flowruns")
@@ -32,7 +32,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
-        self.end_news: Callable[[], None] = lambda: None  # `_serve` sets it, once there is a store
+        self.end_subscriptions: Callable[[], None] = lambda: None  # `_serve` sets it, once there is a store
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Serves, and says so."""
@@ -43,7 +43,7 @@ class Server(uvicorn.Server):
         """Ends the streams, and lets requests in flight finish for a while, then cuts what is left: clients that do not
         read, say.
         """
-        self.end_news()
+        self.end_subscriptions()
         cutting = asyncio.get_running_loop().call_later(_BYE_SECONDS, self._cut_streams)
         await super().shutdown(sockets)
         cutting.cancel()
@@ -62,7 +62,7 @@ class Server(uvicorn.Server):
         if counter % 10 == 0:
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
-                connection.sweep(now)  # type: ignore[union-attr]  # they are all `Protocol`s
+                connection.close_stalled(now)  # type: ignore[union-attr]  # they are all `Protocol`s
         return await super().on_tick(counter)
 
     @contextmanager
@@ -81,7 +81,7 @@ class Server(uvicorn.Server):
             self.force_exit = self.should_exit
             self.should_exit = True
 
-        before = {number: signal.signal(number, stop) for number in ending()}
+        before = {number: signal.signal(number, stop) for number in termination_signals()}
         try:
             yield
         finally:

@@ -13,10 +13,10 @@ from msgspec import Struct
 from msgspec.json import decode, encode
 
 from flowruns.errors import CannotStop, DatabaseInUse, DatabaseUnusable, PortTaken
-from flowruns.server.running import Running
+from flowruns.server.running import RunningServer
 from flowruns.settings import MEMORY
 from flowruns.sqlite.datafile import real_path
-from flowruns.sqlite.lockfile import Owner, is_hidden, owner_of
+from flowruns.sqlite.lockfile import LockInfo, is_unreadable, lock_info
 from flowruns.version import __version__
 
 _ANSWER_SECONDS = 2.0  # that a server may take to say that it is well
@@ -45,9 +45,9 @@ class Ready(Struct, kw_only=True):
     reused: bool
 
 
-def ready(server: Running, database: str) -> str:
+def ready(server: RunningServer, database: str) -> str:
     """The line of a *server* that has just started."""
-    owner = Owner(os.getpid(), server.url, server.instance, server.secret)
+    owner = LockInfo(os.getpid(), server.url, server.instance, server.secret)
     return _line(owner, database, reused=False)
 
 
@@ -66,7 +66,7 @@ def start_or_reuse(start: Callable[[], None], reuse: Callable[[str], None], data
         return
     path, began = real_path(database), time.monotonic()
     while True:
-        owner = owner_of(path)
+        owner = lock_info(path)
         if owner is not None and answers(owner):
             reuse(_line(owner, database, reused=True))
             return
@@ -77,12 +77,12 @@ def start_or_reuse(start: Callable[[], None], reuse: Callable[[str], None], data
             if time.monotonic() - began > _REUSE_SECONDS:
                 raise
         except PortTaken:  # by it, or by a stranger
-            if time.monotonic() - began > (_REUSE_SECONDS if owner_of(path) else _STRANGER_SECONDS):
+            if time.monotonic() - began > (_REUSE_SECONDS if lock_info(path) else _STRANGER_SECONDS):
                 raise
         time.sleep(_LOOK_SECONDS)  # another process: nothing tells us
 
 
-def answers(owner: Owner) -> bool:
+def answers(owner: LockInfo) -> bool:
     """Whether the server of *owner* answers requests."""
     health = _health(owner)
     return health is not None and health.get("instance", owner.instance) == owner.instance
@@ -105,7 +105,7 @@ def status(database: str) -> dict[str, object] | None:
     }
 
 
-def stop(database: str) -> Owner | None:
+def stop(database: str) -> LockInfo | None:
     """Ends the server of *database*, and says which it was, once it is gone; None: nobody serves it.
 
     Raises CannotStop and DatabaseUnusable.
@@ -121,21 +121,21 @@ def stop(database: str) -> Owner | None:
     except OSError as error:
         raise CannotStop(f"pid {owner.pid} cannot be stopped: {error.strerror}") from None
     deadline = time.monotonic() + _STOP_SECONDS
-    while owner_of(path) == owner:
+    while lock_info(path) == owner:
         if time.monotonic() > deadline:
             raise CannotStop(f"pid {owner.pid} was told to stop, and has not within {_STOP_SECONDS:g} s")
         time.sleep(_LOOK_SECONDS)  # another process: nothing tells us
     return owner
 
 
-def _owner(path: Path) -> Owner | None:
-    owner = owner_of(path)
-    if owner is None and is_hidden(path):
+def _owner(path: Path) -> LockInfo | None:
+    owner = lock_info(path)
+    if owner is None and is_unreadable(path):
         raise DatabaseUnusable(f"{path.name}.lock cannot be read: another user may serve {path}")
     return owner
 
 
-def _line(owner: Owner, database: str, *, reused: bool) -> str:
+def _line(owner: LockInfo, database: str, *, reused: bool) -> str:
     return encode(
         Ready(
             url=owner.url,
@@ -149,7 +149,7 @@ def _line(owner: Owner, database: str, *, reused: bool) -> str:
     ).decode()
 
 
-def _health(owner: Owner) -> dict[str, object] | None:
+def _health(owner: LockInfo) -> dict[str, object] | None:
     """What /health says; nothing, if it wants a token that we do not know; None: nobody answers."""
     address = urlsplit(owner.url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=_ANSWER_SECONDS)

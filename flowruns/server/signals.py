@@ -9,7 +9,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 
-def ending() -> list[signal.Signals]:
+def termination_signals() -> list[signal.Signals]:
     """The signals that end a program: also that its terminal was closed, unless that is ignored, as under `nohup`."""
     if sys.platform == "win32":
         return [signal.SIGINT, signal.SIGTERM, signal.SIGBREAK]
@@ -17,7 +17,7 @@ def ending() -> list[signal.Signals]:
     return [signal.SIGINT, signal.SIGTERM] + [signal.SIGHUP] * (not kept)
 
 
-class Interrupts:
+class DeferredInterrupts:
     """While entered, a signal that would end the program waits for a moment that is `allowed`, where it raises
     KeyboardInterrupt. The second one does so anywhere: whoever sends it insists.
     """
@@ -29,7 +29,7 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if current_thread() is main_thread():  # which alone hears signals
-            self._before = {number: signal.signal(number, self._heard) for number in ending()}
+            self._before = {number: signal.signal(number, self._heard) for number in termination_signals()}
         return self
 
     def __exit__(

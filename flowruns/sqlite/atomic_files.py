@@ -8,7 +8,7 @@ from secrets import token_hex
 
 
 @contextmanager
-def replaced(file: Path, *, force: bool) -> Iterator[Path]:
+def atomic_write(file: Path, *, force: bool) -> Iterator[Path]:
     """A new file beside *file*, private to the user; it becomes *file* if the block succeeds, and is removed if not.
 
     Raises FileExistsError where there is one, and not *force*.
@@ -27,7 +27,7 @@ def replaced(file: Path, *, force: bool) -> Iterator[Path]:
             _appear(part, file)
         _sync_folder(file.parent)
     finally:
-        remove([part, *(part.with_name(part.name + end) for end in ("-journal", "-wal", "-shm"))])
+        remove_files([part, *(part.with_name(part.name + end) for end in ("-journal", "-wal", "-shm"))])
 
 
 def _appear(part: Path, file: Path) -> None:
@@ -52,7 +52,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def remove(files: Iterable[Path]) -> None:
+def remove_files(files: Iterable[Path]) -> None:
     """Removes *files*, those of them that there are."""
     for file in files:
         file.unlink(missing_ok=True)

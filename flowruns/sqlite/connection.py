@@ -10,14 +10,14 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import aiosqlite
 
 from flowruns.errors import BEGUN
-from flowruns.sqlite.result_codes import translated
+from flowruns.sqlite.result_codes import translate
 
 T = TypeVar("T")
 
 J = TypeVar("J")
 
 # Large enough to carry all that 64 busy connections ask, small enough to bound what one journey costs.
-MOST_JOBS = 64
+MAX_JOBS = 64
 
 # On a connection that several lanes share, the others have their turn after so many journeys' worth of jobs.
 _MOST_BATCHES = 16
@@ -60,7 +60,7 @@ class Failed(NamedTuple):
     error: BaseException
 
 
-class Lane(Generic[J, T]):
+class JobQueue(Generic[J, T]):
     """Jobs to one connection: those that wait together are performed together, in order."""
 
     def __init__(
@@ -115,7 +115,7 @@ class Lane(Generic[J, T]):
     def _taken(self) -> list[tuple[J, "asyncio.Future[T]"]]:
         """What waits, less what nobody waits for any more: the thread alone takes, the loop alone appends."""
         taken: list[tuple[J, asyncio.Future[T]]] = []
-        while self._waiting and len(taken) < MOST_JOBS:
+        while self._waiting and len(taken) < MAX_JOBS:
             one = self._waiting.popleft()
             if not one[1].done():
                 taken.append(one)
@@ -155,19 +155,19 @@ def perform_all(
     try:
         return perform(connection, jobs)
     except sqlite3.Error as error:
-        return [Failed(translated(error))] * len(jobs)
+        return [Failed(translate(error))] * len(jobs)
     except Exception as error:
         return [Failed(error)] * len(jobs)
 
 
-def each(connection: sqlite3.Connection, reads: Sequence[Callable[[sqlite3.Connection], T]]) -> list[T | Failed]:
+def run_each(connection: sqlite3.Connection, reads: Sequence[Callable[[sqlite3.Connection], T]]) -> list[T | Failed]:
     """The outcomes of *reads*, one after the other."""
     outcomes: list[T | Failed] = []
     for read in reads:
         try:
             outcomes.append(read(connection))
         except sqlite3.Error as error:
-            outcomes.append(Failed(translated(error)))
+            outcomes.append(Failed(translate(error)))
         except Exception as error:
             outcomes.append(Failed(error))
     return outcomes

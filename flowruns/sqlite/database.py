@@ -16,10 +16,10 @@ from typing import NamedTuple
 from flowruns.errors import DatabaseUnusable, Unavailable
 from flowruns.settings import MEMORY, Synchronous
 from flowruns.sqlite import datafile, lockfile
-from flowruns.sqlite.atomic_files import remove
+from flowruns.sqlite.atomic_files import remove_files
 from flowruns.sqlite.connection import Connection
 from flowruns.sqlite.migrations import prepare
-from flowruns.sqlite.result_codes import primary
+from flowruns.sqlite.result_codes import primary_code
 
 log = logging.getLogger("flowruns")
 
@@ -60,20 +60,20 @@ async def connect(path: str, *, lock_timeout: float, owner: str, synchronous: Sy
             one = await _connection(stack, MEMORY, lock_timeout, prepare)
             return Database(one, one, one, await one.call(_cursor_key), _nothing, _nothing, stack.pop_all().aclose)
         file = datafile.real_path(path)
-        datafile.check_name(file)
-        stack.enter_context(lockfile.claimed(file, owner))
+        datafile.check_path(file)
+        stack.enter_context(lockfile.locked(file, owner))
         discarded: list[Path] = []
-        stack.callback(remove, discarded)
+        stack.callback(remove_files, discarded)
         discard = _nothing if file.exists() else partial(discarded.append, file)
         with datafile.created(file), _usable(file):
-            datafile.check_content(file)
+            datafile.check_header(file)
             writable = os.access(file, os.W_OK)
             if not writable:
                 log.warning("%s may only be read: writes are refused", file)
             durable = partial(_durable, synchronous=synchronous)
             one = await _connection(stack, str(file), lock_timeout, prepare, durable)
             key = await one.call(_cursor_key)
-            guard = partial(_same_file, file, datafile.identity(file))
+            guard = partial(_same_file, file, datafile.file_identity(file))
             if writable:
                 stack.push_async_callback(_fold_in, one, file)
             runs = await _connection(stack, str(file), lock_timeout, _read_only)
@@ -86,15 +86,15 @@ def _nothing() -> None:
 
 
 @contextmanager
-def opened(path: str, *, owner: str, make: bool = False) -> Iterator[sqlite3.Connection]:
+def open_exclusive(path: str, *, owner: str, make: bool = False) -> Iterator[sqlite3.Connection]:
     """The database in the file *path* for the calling thread, while nobody serves it; a file that it had to *make* is
     removed if the block fails. A commit waits for the disk.
 
     Raises DatabaseInUse or DatabaseUnusable, also for what SQLite raises in the block.
     """
     file = _found(path, make)
-    with lockfile.claimed(file, owner), datafile.created(file) if make else nullcontext(), _usable(file):
-        datafile.check_content(file)
+    with lockfile.locked(file, owner), datafile.created(file) if make else nullcontext(), _usable(file):
+        datafile.check_header(file)
         with closing(_connected(file.as_uri())) as connection:
             prepare(connection)
             _durable(connection, "full")
@@ -106,7 +106,7 @@ def opened(path: str, *, owner: str, make: bool = False) -> Iterator[sqlite3.Con
 
 
 @contextmanager
-def reading(path: str | Path, *, older: bool = False) -> Iterator[sqlite3.Connection]:
+def open_readonly(path: str | Path, *, older: bool = False) -> Iterator[sqlite3.Connection]:
     """The database in the file *path* for the calling thread, to be read only, whether it is served or not. What an
     empty file has: nothing.
 
@@ -116,7 +116,7 @@ def reading(path: str | Path, *, older: bool = False) -> Iterator[sqlite3.Connec
     file = _found(path)
     with ExitStack() as stack:
         stack.enter_context(_usable(file))
-        datafile.check_content(file)
+        datafile.check_header(file)
         try:
             connection = stack.enter_context(closing(_read(f"{file.as_uri()}?mode=rw")))  # makes none
         except sqlite3.OperationalError:
@@ -157,7 +157,7 @@ def _found(path: str | Path, make: bool = False) -> Path:
     if path == MEMORY:
         raise DatabaseUnusable(f"{MEMORY} is gone with the program that has it; name a file")
     file = datafile.real_path(path)
-    datafile.check_name(file)
+    datafile.check_path(file)
     if not make and not file.exists():
         raise DatabaseUnusable(f"there is no database {file}; name another, or make it with `flowruns serve`")
     return file
@@ -175,7 +175,7 @@ def _usable(file: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        cure = "; is the disk full?" if primary(error) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL) else ""
+        cure = "; is the disk full?" if primary_code(error) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL) else ""
         raise DatabaseUnusable(f"{file} cannot be used: {error}{cure}") from error
 
 
@@ -212,8 +212,8 @@ async def _fold_in(connection: Connection, file: Path) -> None:
         log.error("the log could not be folded in, keep %s-wal beside %s: %s", file, file.name, error)
 
 
-def _same_file(file: Path, opened: datafile.Identity | None) -> None:
-    if datafile.identity(file) != opened:
+def _same_file(file: Path, opened: datafile.FileIdentity | None) -> None:
+    if datafile.file_identity(file) != opened:
         raise Unavailable("The database file was removed or replaced; restart flowruns")
 
 

@@ -18,23 +18,23 @@ _MAGIC = b"SQLite format 3\0"
 _HEADER_SIZE = 100
 
 
-class Identity(NamedTuple):
+class FileIdentity(NamedTuple):
     """Which file a name stood for."""
 
     device: int
     inode: int
 
 
-def identity(path: Path) -> Identity | None:
+def file_identity(path: Path) -> FileIdentity | None:
     """The file that *path* names now, None if there is none."""
     try:
         found = os.stat(path)
     except OSError:
         return None
-    return Identity(found.st_dev, found.st_ino)
+    return FileIdentity(found.st_dev, found.st_ino)
 
 
-def parts(path: Path) -> list[Path]:
+def database_files(path: Path) -> list[Path]:
     """The files that are the database *path*, or will be while it is used."""
     return [path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal", ".lock")]
 
@@ -49,7 +49,7 @@ def real_path(name: str | Path) -> Path:
         raise DatabaseUnusable(f"{name} cannot be used: {error}") from None
 
 
-def check_name(path: Path) -> None:
+def check_path(path: Path) -> None:
     """Nothing, if *path* is a file or could become one. Raises DatabaseUnusable."""
     try:
         mode = os.stat(path).st_mode
@@ -63,7 +63,7 @@ def check_name(path: Path) -> None:
         raise DatabaseUnusable(f"{path} is not a file; name a database file")
 
 
-def check_content(path: Path) -> None:
+def check_header(path: Path) -> None:
     """Nothing, if the file *path* is empty or a database of ours, by its first bytes. Raises DatabaseUnusable.
 
     SQLite must not have it open in this process, as closing a file here drops SQLite's locks; nor may SQLite

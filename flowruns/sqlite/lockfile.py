@@ -10,7 +10,7 @@ from msgspec import DecodeError, Struct
 from msgspec.json import decode, encode
 
 from flowruns.errors import DatabaseInUse, DatabaseUnusable
-from flowruns.sqlite.datafile import Identity, identity
+from flowruns.sqlite.datafile import FileIdentity, file_identity
 
 _MOST_OWNER = 10_000  # bytes
 
@@ -18,7 +18,7 @@ _LOOKS, _LOOK_SECONDS = 5, 0.01
 
 
 @contextmanager
-def claimed(path: Path, owner: str) -> Iterator[None]:
+def locked(path: Path, owner: str) -> Iterator[None]:
     """While entered, no other flowruns serves *path*; the first line of *owner* is what another one is told about
     this one.
 
@@ -45,7 +45,7 @@ def claimed(path: Path, owner: str) -> Iterator[None]:
             os.close(handle)
 
 
-class Owner(Struct, frozen=True):
+class LockInfo(Struct, frozen=True):
     """Who serves a database, as its lock file says: a line for people, and one for programs."""
 
     pid: int
@@ -58,7 +58,7 @@ class Owner(Struct, frozen=True):
         return f"pid {self.pid}, {self.url}\n{encode(self).decode()}\n"
 
 
-def owner_of(path: Path) -> Owner | None:
+def lock_info(path: Path) -> LockInfo | None:
     """Who serves *path* now; None if nobody does, or somebody who has not said yet who it is."""
     try:
         handle = os.open(_lock_name(path), os.O_RDWR)
@@ -68,14 +68,14 @@ def owner_of(path: Path) -> Owner | None:
         with suppress(OSError):
             _lock(handle)
             return None  # its owner was killed
-        return decode(os.read(handle, _MOST_OWNER).partition(b"\n")[2], type=Owner)
+        return decode(os.read(handle, _MOST_OWNER).partition(b"\n")[2], type=LockInfo)
     except (OSError, DecodeError, UnicodeDecodeError):
         return None
     finally:
         os.close(handle)
 
 
-def is_hidden(path: Path) -> bool:
+def is_unreadable(path: Path) -> bool:
     """Whether somebody may serve *path* who cannot be asked: another user, whose lock file we may not read."""
     name = _lock_name(path)
     return name.exists() and not os.access(name, os.R_OK | os.W_OK)
@@ -101,13 +101,13 @@ def _locked(name: Path, path: Path) -> int:
             ) from None
         # The one before may have removed the file between our open and our lock.
         found = os.fstat(handle)
-        if identity(name) == Identity(found.st_dev, found.st_ino):
+        if file_identity(name) == FileIdentity(found.st_dev, found.st_ino):
             return handle
         os.close(handle)
 
 
 def _lock_patiently(handle: int) -> None:
-    """Takes the lock, also where `owner_of` has just looked whether it is taken. Raises OSError."""
+    """Takes the lock, also where `lock_info` has just looked whether it is taken. Raises OSError."""
     for _ in range(_LOOKS):
         with suppress(OSError):
             _lock(handle)

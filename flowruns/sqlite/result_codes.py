@@ -22,14 +22,14 @@ _BROKEN = {
 }
 
 
-def primary(error: sqlite3.Error) -> int:
+def primary_code(error: sqlite3.Error) -> int:
     """SQLite's primary result code of *error*; 0 if Python's module raised it."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def translated(error: sqlite3.Error) -> Exception:
+def translate(error: sqlite3.Error) -> Exception:
     """*error* as one of ours if the database is to blame, else as it is: a fault of this program."""
-    code = primary(error)
+    code = primary_code(error)
     if code in _RETRY_LATER:
         return Unavailable(f"The database is {_RETRY_LATER[code]}", retry_after=1)
     if code in _BROKEN:

@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Generic, NamedTuple
 
 from flowruns.errors import Unavailable
-from flowruns.sqlite.connection import Connection, Failed, J, Lane, T, perform_all
-from flowruns.sqlite.result_codes import primary
+from flowruns.sqlite.connection import Connection, Failed, J, JobQueue, T, perform_all
+from flowruns.sqlite.result_codes import primary_code
 
 
 class Job(NamedTuple, Generic[J]):
@@ -37,7 +37,7 @@ class Writer(Generic[J, T]):
         self._perform = perform
         self._guard = guard
         self._committed = committed
-        self._lane: Lane[Job[J], T] = Lane(connection, self._commit)
+        self._lane: JobQueue[Job[J], T] = JobQueue(connection, self._commit)
         self.drained = self._lane.drained
 
     async def run(self, write: J) -> T:
@@ -86,7 +86,7 @@ class Writer(Generic[J, T]):
             try:
                 connection.execute("begin immediate")
             except sqlite3.OperationalError as error:
-                if primary(error) != sqlite3.SQLITE_BUSY:
+                if primary_code(error) != sqlite3.SQLITE_BUSY:
                     raise
                 late += 1
             else:

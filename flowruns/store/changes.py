@@ -7,7 +7,7 @@ from flowruns.sqlite.connection import Failed, call_soon
 from flowruns.store.filters import Where
 from flowruns.store.reads import Changes
 
-Question = tuple[Where, int]  # what has changed of these runs, after this number?
+Subscription = tuple[Where, int]  # what has changed of these runs, after this number?
 
 _REST_SECONDS = 0.02  # between two reads for commits: nobody sees the difference, and busy writers pay for few reads
 
@@ -16,14 +16,14 @@ _REST_SHARE = 30  # and so many times what a read takes, so that many different 
 _MOST_REST_SECONDS = 0.25  # but a read that took long, on a busy machine, say, keeps nobody waiting
 
 
-class News:
+class ChangeNotifier:
     """Those who wait, each with its question. A question that nothing answers goes on from where it was read to, so
     that nothing is walked twice, and those who ask it need not be told.
     """
 
-    def __init__(self, read: Callable[[Sequence[Question]], Awaitable[Sequence[Changes | Failed]]]) -> None:
+    def __init__(self, read: Callable[[Sequence[Subscription]], Awaitable[Sequence[Changes | Failed]]]) -> None:
         self._read = read
-        self._asked: dict[asyncio.Future[Changes | None], Question] = {}
+        self._asked: dict[asyncio.Future[Changes | None], Subscription] = {}
         self._unread: set[asyncio.Future[Changes | None]] = set()
         self._last = 0  # the number of the last write, when it was read last
         self._reader: asyncio.Task[None] | None = None
@@ -32,8 +32,8 @@ class News:
         self._ended = False
         self._loop: asyncio.AbstractEventLoop | None = None  # in which they wait
 
-    async def after(self, where: Where, position: int, patience: float | None = None) -> Changes | None:
-        """The next changes of *where* after number *position*; nothing found after *patience* seconds; None in the end.
+    async def after(self, where: Where, position: int, max_wait: float | None = None) -> Changes | None:
+        """The next changes of *where* after number *position*; nothing found after *max_wait* seconds; None in the end.
 
         Raises what reading them raises, and RuntimeError where others wait in another event loop.
         """
@@ -45,8 +45,8 @@ class News:
         if position < self._last:
             self._ask([waiter])
         else:
-            self._come()  # as something may have, meanwhile
-        timer = None if patience is None else loop.call_later(patience, self._found_nothing, waiter)
+            self._schedule()  # as something may have, meanwhile
+        timer = None if max_wait is None else loop.call_later(max_wait, self._found_nothing, waiter)
         try:
             return await waiter
         finally:
@@ -55,10 +55,10 @@ class News:
             self._asked.pop(waiter, None)
             self._unread.discard(waiter)
 
-    def come(self) -> None:
+    def notify(self) -> None:
         """Has everybody's question read, now or after the rest: something was written. From any thread."""
         if self._loop is not None and self._asked and self._timer is None:
-            call_soon(self._loop, self._come)
+            call_soon(self._loop, self._schedule)
 
     def end(self) -> None:
         """Ends every wait, those that begin later too. From any thread."""
@@ -90,7 +90,7 @@ class News:
             self._timer.cancel()
             self._timer = None
 
-    def _come(self) -> None:
+    def _schedule(self) -> None:
         if self._loop is not None and self._asked and self._timer is None and not self._ended:
             self._timer = self._loop.call_later(max(0, self._rests_until - self._loop.time()), self._ask_all)
 
@@ -125,7 +125,7 @@ class News:
         finally:
             self._reader = None
 
-    async def _outcomes(self, questions: Sequence[Question]) -> Sequence[Changes | Failed]:
+    async def _outcomes(self, questions: Sequence[Subscription]) -> Sequence[Changes | Failed]:
         try:
             return await self._read(questions)
         except Exception as error:

@@ -13,10 +13,10 @@ from flowruns.model.runs import encode
 from flowruns.sqlite.datafile import SCHEMA_VERSION
 from flowruns.sqlite.migrations import schema
 from flowruns.store import reads, writes
-from flowruns.store.maintenance import BATCH, At, heard
+from flowruns.store.maintenance import BATCH, At, with_progress_handler
 from flowruns.store.writes import Row
 
-MOST_FINDINGS = 100
+MAX_FINDINGS = 100
 
 
 class Checked(NamedTuple):
@@ -46,7 +46,7 @@ def check(connection: sqlite3.Connection, at: At) -> Checked:
             "select count(*) filter (where created_seq > 0), count(*) filter (where created_seq < 0) from run"
         ).fetchone()
         findings += _count_faults(connection)
-        findings += islice(_run_faults(connection, live, at), MOST_FINDINGS)
+        findings += islice(_run_faults(connection, live, at), MAX_FINDINGS)
         return Checked(live, deleted, version, findings)
     finally:
         connection.execute("rollback")
@@ -55,7 +55,7 @@ def check(connection: sqlite3.Connection, at: At) -> Checked:
 def _page_faults(connection: sqlite3.Connection, at: At) -> list[str]:
     """What SQLite finds wrong."""
     try:
-        with heard(connection, lambda: at(0, None)):
+        with with_progress_handler(connection, lambda: at(0, None)):
             return [text for (text,) in connection.execute("pragma integrity_check(100)") if text != "ok"]
     except sqlite3.DatabaseError as error:
         return [f"pages: {error}"]
@@ -124,7 +124,7 @@ def _run_faults(connection: sqlite3.Connection, live: int, at: At) -> Iterator[s
 def _expected(row: Row) -> Row | None:
     """The row of the document of *row*; None if that is no run."""
     try:
-        run = reads.Stored(row.seq, row.doc or b"").run
+        run = reads.StoredRun(row.seq, row.doc or b"").run
     except (DecodeError, UnicodeDecodeError, RecursionError):
         return None
     tags = encode(run.tags).decode() if run.tags else None

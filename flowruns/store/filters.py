@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from flowruns.errors import Fault
-from flowruns.model.cursors import MOST
+from flowruns.errors import ErrorDetail
+from flowruns.model.cursors import MAX_POSITION
 from flowruns.model.filters import FilterValues, Value, parse_filters
 from flowruns.model.runs import Tag, encode
 
@@ -56,20 +56,20 @@ class Where(NamedTuple):
     fingerprint: bytes = b""  # the same for the same filters in any order
     changed: str = "true"  # in place of *clause* for changes: a deleted run fits what it fitted last
     changed_args: tuple[Any, ...] = ()
-    reach: int = _REACH
+    scan_limit: int = _REACH
 
 
 ALL = Where()
 
 
-def one(id: str) -> Where:
+def by_id(id: str) -> Where:
     """The run with this *id*, which an index finds wherever its number is."""
-    return Where(clause="run.id = ?", args=(id,), changed="run.id = ?", changed_args=(id,), reach=MOST)
+    return Where(clause="run.id = ?", args=(id,), changed="run.id = ?", changed_args=(id,), scan_limit=MAX_POSITION)
 
 
-def where(query: Iterable[tuple[str, str]], faults: list[Fault]) -> Where:
-    """The runs that the filters in *query* select; other parameters are ignored. Appends to *faults*."""
-    return _where(parse_filters(query, faults))
+def where(query: Iterable[tuple[str, str]], details: list[ErrorDetail]) -> Where:
+    """The runs that the filters in *query* select; other parameters are ignored. Appends to *details*."""
+    return _where(parse_filters(query, details))
 
 
 class _Condition(NamedTuple):

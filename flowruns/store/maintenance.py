@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flowruns.errors import CannotWrite
-from flowruns.model.datetimes import utc
+from flowruns.model.datetimes import format_datetime
 from flowruns.model.preconditions import ALWAYS
-from flowruns.sqlite.result_codes import primary
+from flowruns.sqlite.result_codes import primary_code
 from flowruns.store.writes import Delete, apply_writes
 
 # Phases are an open vocabulary; these say in the usual words that a run went wrong, in whatever case.
@@ -18,14 +18,14 @@ FAILED = ("failed", "failure", "error", "errored", "timed_out", "timedout", "tim
 
 BATCH = 256  # runs that one statement concerns
 
-_PAGES = 2048  # 8 MiB: little enough that Ctrl+C is heard at once
+_PAGES = 2048  # 8 MiB: little enough that Ctrl+C is with_progress_handler at once
 
 _BEAT = 1_000_000  # instructions of SQLite's machine, some 10 ms
 
 At = Callable[[int, float | None], None]  # so much is done, which is this share of all
 
 
-def copy(source: sqlite3.Connection, target: Path, at: At, pages: int = _PAGES) -> int:
+def backup(source: sqlite3.Connection, target: Path, at: At, pages: int = _PAGES) -> int:
     """The size in bytes of the copy of *source* that the empty file *target* becomes: all that was committed before.
 
     By SQLite's online backup, so many *pages* at a time, within one read: without it each write of a server would make
@@ -43,7 +43,10 @@ def copy(source: sqlite3.Connection, target: Path, at: At, pages: int = _PAGES) 
             source.execute("select count(*) from sqlite_schema").fetchone()
             source.backup(copy, pages=pages, progress=copied)
         except sqlite3.OperationalError as error:
-            if primary(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):  # of the target: the source is only read
+            if primary_code(error) in (
+                sqlite3.SQLITE_FULL,
+                sqlite3.SQLITE_IOERR,
+            ):  # of the target: the source is only read
                 raise CannotWrite(f"the copy cannot be written: {error}; is the disk full?") from None
             raise
         finally:
@@ -58,12 +61,12 @@ class Pruned(NamedTuple):
     kept: int
 
 
-def prunable(connection: sqlite3.Connection, before: datetime, *, keep_failed: bool) -> Pruned:
+def count_prunable(connection: sqlite3.Connection, before: datetime, *, keep_failed: bool) -> Pruned:
     """What `prune` would do."""
-    old: int = connection.execute(f"select count(*) {_OLD}", (utc(before),)).fetchone()[0]
+    old: int = connection.execute(f"select count(*) {_OLD}", (format_datetime(before),)).fetchone()[0]
     kept: int = 0
     if keep_failed:
-        kept = connection.execute(f"select count(*) {_OLD} and {_HAS_FAILED}", (utc(before),)).fetchone()[0]
+        kept = connection.execute(f"select count(*) {_OLD} and {_HAS_FAILED}", (format_datetime(before),)).fetchone()[0]
     return Pruned(old - kept, kept)
 
 
@@ -81,12 +84,12 @@ def prune(
     """
     connection.execute("begin immediate")
     try:
-        pruned = prunable(connection, before, keep_failed=keep_failed)
+        pruned = count_prunable(connection, before, keep_failed=keep_failed)
         chosen = f"{_OLD} and not {_HAS_FAILED}" if keep_failed else _OLD
         done = last = 0
         while rows := connection.execute(
             f"select created_seq, id {chosen} and created_seq > ? order by created_seq limit {BATCH}",
-            (utc(before), last),
+            (format_datetime(before), last),
         ).fetchall():
             apply_writes(connection, [Delete(id, ALWAYS) for _, id in rows], now=now, make_id=str)
             last = rows[-1][0]
@@ -112,14 +115,14 @@ def vacuum(connection: sqlite3.Connection, at: At) -> None:
 
     What tells that a run was deleted stays: a client that was away, and goes on from a change before it, hears of it.
     """
-    with heard(connection, lambda: at(0, None)):
+    with with_progress_handler(connection, lambda: at(0, None)):
         connection.execute("vacuum")
 
 
 @contextmanager
-def heard(connection: sqlite3.Connection, beat: Callable[[], None]) -> Iterator[None]:
+def with_progress_handler(connection: sqlite3.Connection, beat: Callable[[], None]) -> Iterator[None]:
     """While entered, statements that take long call *beat* now and then, and end with what it raises: so Ctrl+C is
-    heard within them.
+    with_progress_handler within them.
     """
     raised: list[BaseException] = []
 
@@ -136,7 +139,7 @@ def heard(connection: sqlite3.Connection, beat: Callable[[], None]) -> Iterator[
     except sqlite3.OperationalError as error:
         if raised:
             raise raised[0] from None
-        if primary(error) == sqlite3.SQLITE_INTERRUPT:  # it came between two lines of ours
+        if primary_code(error) == sqlite3.SQLITE_INTERRUPT:  # it came between two lines of ours
             raise KeyboardInterrupt from None
         raise
     finally:

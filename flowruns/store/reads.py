@@ -7,22 +7,22 @@ from typing import NamedTuple, TypeVar
 
 from msgspec.json import decode
 
-from flowruns.model.cursors import Window
+from flowruns.model.cursors import PageRequest
 from flowruns.model.runs import FlowRun
 from flowruns.store.filters import ALL, Where
 
 T = TypeVar("T")
 
 # A page ends early rather than take more memory than this, in bytes; its cursors go on from there.
-MOST_PAGE_BYTES = 16 * 1024 * 1024
+MAX_PAGE_BYTES = 16 * 1024 * 1024
 
 # What one read of changes takes: enough for a journey to pay off, little enough for many slow clients to hold.
-MOST_CHANGES = 100
+MAX_CHANGES = 100
 
-MOST_CHANGES_BYTES = 1024 * 1024
+MAX_CHANGES_BYTES = 1024 * 1024
 
 
-class Stored(NamedTuple):
+class StoredRun(NamedTuple):
     """A run as it lies in the store: HTTP sends *doc* as it is, `.run` decodes it."""
 
     seq: int
@@ -39,7 +39,7 @@ class Stored(NamedTuple):
         return decode(self.doc, type=FlowRun)
 
 
-class Rows(NamedTuple):
+class PageRows(NamedTuple):
     """One snapshot of a page: *docs* are joined by commas, newest or oldest first as asked."""
 
     docs: bytes
@@ -51,36 +51,36 @@ class Rows(NamedTuple):
     newer: bool
 
 
-def get(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Stored | None]:
+def get(connection: sqlite3.Connection, ids: Sequence[str]) -> list[StoredRun | None]:
     """The run of each of the *ids*, None where there is none, from one snapshot."""
     marks, wanted = placeholders(ids)
     rows = connection.execute(
         f"select id, seq, cast(doc as blob) from run where id in ({marks}) and created_seq > 0", wanted
     )
-    found = {id: Stored(seq, doc) for id, seq, doc in rows}
+    found = {id: StoredRun(seq, doc) for id, seq, doc in rows}
     return [found.get(id) for id in ids]
 
 
-def page(connection: sqlite3.Connection, where: Where, window: Window) -> Rows:
-    """The runs of *where* in *window*, with all that its cursors need, of one snapshot."""
+def page(connection: sqlite3.Connection, where: Where, page_request: PageRequest) -> PageRows:
+    """The runs of *where* in *page_request*, with all that its cursors need, of one snapshot."""
     limit = sqlite3.SQLITE_LIMIT_LENGTH
-    usual = connection.setlimit(limit, MOST_PAGE_BYTES)
+    usual = connection.setlimit(limit, MAX_PAGE_BYTES)
     try:
-        return Rows(*connection.execute(*_page(where, window)).fetchone())
+        return PageRows(*connection.execute(*_page(where, page_request)).fetchone())
     except sqlite3.DataError:  # string or blob too big
         connection.setlimit(limit, usual)
-        return _heavy_page(connection, where, window)
+        return _heavy_page(connection, where, page_request)
     finally:
         connection.setlimit(limit, usual)
 
 
-def _page(where: Where, window: Window) -> tuple[str, tuple[object, ...]]:
-    cut, up = window.start
+def _page(where: Where, page_request: PageRequest) -> tuple[str, tuple[object, ...]]:
+    position, toward_newer = page_request.start
     total, total_args = _total(where)
     # Nothing is walked where a total says that there is nothing: a filter may pass over many runs before its end.
-    items = _walk(where, up, "doc", "iif((select total from counted), ?, 0)")
-    if up != window.ascending:
-        items = f"select * from ({items}) order by place {'asc' if window.ascending else 'desc'} limit -1"
+    items = _walk(where, toward_newer, "doc", "iif((select total from counted), ?, 0)")
+    if toward_newer != page_request.ascending:
+        items = f"select * from ({items}) order by place {'asc' if page_request.ascending else 'desc'} limit -1"
     # One row, as each costs a fight for the interpreter's lock; and nothing beside `page`, as in a join its documents
     # would be copied to a table of their own.
     counted = "(select total from counted)"
@@ -96,7 +96,7 @@ def _page(where: Where, window: Window) -> tuple[str, tuple[object, ...]]:
         from page
     """
     args = where.args
-    return sql, (*total_args, cut, *args, window.size, cut, *args, cut, *args)
+    return sql, (*total_args, position, *args, page_request.size, position, *args, position, *args)
 
 
 def _chosen(where: Where, bound: str) -> str:
@@ -106,9 +106,9 @@ def _chosen(where: Where, bound: str) -> str:
     return f"from {where.source} where {where.place} {bound} and {where.clause} and {where.place} > 0"
 
 
-def _walk(where: Where, up: bool, column: str, limit: str) -> str:
+def _walk(where: Where, toward_newer: bool, column: str, limit: str) -> str:
     """The runs from the cut on, to the side that is read, nearest first."""
-    bound, order = (">= ?", "asc") if up else ("< ?", "desc")
+    bound, order = (">= ?", "asc") if toward_newer else ("< ?", "desc")
     return (
         f"select {where.place} as place, {column} {_chosen(where, bound)} order by {where.place} {order} limit {limit}"
     )
@@ -124,21 +124,21 @@ def _total(where: Where) -> tuple[str, tuple[object, ...]]:
     return f"count(*) {_chosen(counted, '> 0')}", where.args
 
 
-def _heavy_page(connection: sqlite3.Connection, where: Where, window: Window) -> Rows:
+def _heavy_page(connection: sqlite3.Connection, where: Where, page_request: PageRequest) -> PageRows:
     """The page row by row, until it has its bytes; at least one run."""
-    cut, up = window.start
+    position, toward_newer = page_request.start
     total, total_args = _total(where)
     connection.execute("begin")
     try:
         taken: list[tuple[int, bytes]] = []
         size = 0
-        sql = _walk(where, up, "cast(doc as blob)", "?")
-        for row in connection.execute(sql, (cut, *where.args, window.size)):
+        sql = _walk(where, toward_newer, "cast(doc as blob)", "?")
+        for row in connection.execute(sql, (position, *where.args, page_request.size)):
             size += len(row[1])
-            if taken and size > MOST_PAGE_BYTES:
+            if taken and size > MAX_PAGE_BYTES:
                 break
             taken.append(row)
-        taken.sort(reverse=not window.ascending)
+        taken.sort(reverse=not page_request.ascending)
         numbers = [number for number, _ in taken]
         lowest, highest = min(numbers), max(numbers)
         rest = connection.execute(
@@ -148,7 +148,7 @@ def _heavy_page(connection: sqlite3.Connection, where: Where, window: Window) ->
         ).fetchone()
     finally:
         connection.execute("rollback")
-    return Rows(b",".join(doc for _, doc in taken), rest[0], rest[1], lowest, highest, rest[2], rest[3])
+    return PageRows(b",".join(doc for _, doc in taken), rest[0], rest[1], lowest, highest, rest[2], rest[3])
 
 
 def documents(connection: sqlite3.Connection, where: Where, after: int, till: int) -> list[tuple[int, bytes]]:
@@ -157,10 +157,10 @@ def documents(connection: sqlite3.Connection, where: Where, after: int, till: in
     """
     found: list[tuple[int, bytes]] = []
     size = 0
-    sql = _walk(where, True, "cast(doc as blob)", str(MOST_CHANGES * 10))
+    sql = _walk(where, True, "cast(doc as blob)", str(MAX_CHANGES * 10))
     with closing(connection.execute(sql, (after + 1, *where.args))) as rows:
         for row in rows:
-            if row[0] > till or size > MOST_CHANGES_BYTES:
+            if row[0] > till or size > MAX_CHANGES_BYTES:
                 break
             found.append(row)
             size += len(row[1])
@@ -213,10 +213,10 @@ def changes(connection: sqlite3.Connection, where: Where, after: int, last: int)
     """The runs of *where* whose last write is after number *after*, deleted ones too: the first few, up to number
     *last*. That was the last one before this read: what is written in between has a higher number.
     """
-    till = min(last, after + where.reach)
+    till = min(last, after + where.scan_limit)
     sql = (
         "select seq, id, cast(doc as blob) from run"
-        f" where seq > ? and seq <= ? and {where.changed} order by seq limit {MOST_CHANGES}"
+        f" where seq > ? and seq <= ? and {where.changed} order by seq limit {MAX_CHANGES}"
     )
     found: list[Change] = []
     size = 0
@@ -224,13 +224,13 @@ def changes(connection: sqlite3.Connection, where: Where, after: int, last: int)
         for row in rows:
             found.append(change := Change(*row))
             size += len(change.doc or b"")
-            if size > MOST_CHANGES_BYTES or len(found) == MOST_CHANGES:
+            if size > MAX_CHANGES_BYTES or len(found) == MAX_CHANGES:
                 return Changes(found, change.seq, last)
     return Changes(found, till, last)
 
 
 def placeholders(values: Sequence[T]) -> tuple[str, list[T]]:
-    """Question marks for *values*, and what to bind."""
+    """Subscription marks for *values*, and what to bind."""
     wanted = padded(values)
     return ",".join("?" * len(wanted)), wanted
 

@@ -12,19 +12,19 @@ from typing import Any, NamedTuple, Self, TypedDict, TypeVar, Unpack
 from msgspec.json import decode
 
 from flowruns.errors import NotFound
-from flowruns.model.cursors import FIRST, CursorCodec, Links, Window, links
+from flowruns.model.cursors import FIRST_PAGE, CursorCodec, PageLinks, PageRequest, page_links
 from flowruns.model.ids import Uuid7
 from flowruns.model.preconditions import ALWAYS, Precondition
 from flowruns.model.runs import FlowRun, RunPost, RunPut
 from flowruns.settings import Synchronous
-from flowruns.sqlite.connection import Failed, Lane, each
+from flowruns.sqlite.connection import Failed, JobQueue, run_each
 from flowruns.sqlite.database import Database, connect
-from flowruns.sqlite.result_codes import translated
+from flowruns.sqlite.result_codes import translate
 from flowruns.sqlite.writer import Writer
 from flowruns.store import reads, writes
-from flowruns.store.changes import News, Question
+from flowruns.store.changes import ChangeNotifier, Subscription
 from flowruns.store.filters import ALL, Where
-from flowruns.store.reads import Change, Changes, Rows, Stored
+from flowruns.store.reads import Change, Changes, PageRows, StoredRun
 from flowruns.store.writes import Create, Delete, Put, Write, apply_writes
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class Page(NamedTuple):
 
     docs: bytes
     total: int
-    links: Links
+    links: PageLinks
     etag: str
 
     @property
@@ -81,13 +81,13 @@ class Store:
         self._database = database
         self._clock = clock
         self._ids = ids
-        self._changes: Lane[Sequence[Question], Sequence[Changes | Failed]] = Lane(database.pages, _changes)
-        self._news = News(self._changes.run)
+        self._changes: JobQueue[Sequence[Subscription], Sequence[Changes | Failed]] = JobQueue(database.pages, _changes)
+        self._notifier = ChangeNotifier(self._changes.run)
         self._writer: Writer[Write, Any] = Writer(
-            database.writing, self._write, lock_timeout, database.guard, self._news.come
+            database.writing, self._write, lock_timeout, database.guard, self._notifier.notify
         )
-        self._runs: Lane[str, Stored | None] = Lane(database.runs, _get)
-        self._pages: Lane[tuple[Where, Window], Rows] = Lane(database.pages, _pages)
+        self._runs: JobQueue[str, StoredRun | None] = JobQueue(database.runs, _get)
+        self._pages: JobQueue[tuple[Where, PageRequest], PageRows] = JobQueue(database.pages, _pages)
 
     @classmethod
     @asynccontextmanager
@@ -122,52 +122,54 @@ class Store:
 
     async def aclose(self) -> None:
         """Finishes what was asked for, and leaves one file. Any event loop may close what another one has opened."""
-        self.end_news()
+        self.end_subscriptions()
         try:
-            for room in (self._news, self._changes, self._writer, self._runs, self._pages):
+            for room in (self._notifier, self._changes, self._writer, self._runs, self._pages):
                 await room.drained()
         finally:
             await self._database.aclose()
 
-    async def get(self, id: str) -> Stored:
+    async def get(self, id: str) -> StoredRun:
         """The run. Raises NotFound."""
         stored = await self._runs.run(id)
         if stored is None:
             raise NotFound(id)
         return stored
 
-    async def page(self, where: Where = ALL, window: Window = FIRST) -> Page:
-        """The runs of *where* in *window*, their total and the page's cursors, of one snapshot."""
-        rows = await self._pages.run((where, window))
-        page_links = links(window, rows.lowest, rows.highest, older=bool(rows.older), newer=bool(rows.newer))
-        return Page(rows.docs, rows.total, page_links, str(rows.seq))
+    async def page(self, where: Where = ALL, page_request: PageRequest = FIRST_PAGE) -> Page:
+        """The runs of *where* in *page_request*, their total and the page's cursors, of one snapshot."""
+        rows = await self._pages.run((where, page_request))
+        found_links = page_links(
+            page_request, rows.lowest, rows.highest, older=bool(rows.older), newer=bool(rows.newer)
+        )
+        return Page(rows.docs, rows.total, found_links, str(rows.seq))
 
     async def count(self) -> int:
         """How many runs there are."""
-        return (await self.page(window=Window(size=1))).total
+        return (await self.page(page_request=PageRequest(size=1))).total
 
     async def position(self) -> int:
         """The number of the last write."""
-        return int((await self.page(window=Window(size=1))).etag)
+        return int((await self.page(page_request=PageRequest(size=1))).etag)
 
     async def last_change(self, id: str) -> Change | None:
         """The last write to the run, even if it is gone by that; None: it was never there."""
         try:
             return await self._database.pages.call(partial(reads.last_change, id=id))
         except sqlite3.Error as error:
-            raise translated(error) from error
+            raise translate(error) from error
 
-    async def changes(self, where: Where, after: int, patience: float | None = None) -> Changes | None:
+    async def changes(self, where: Where, after: int, max_wait: float | None = None) -> Changes | None:
         """The next changes of *where* after number *after*, as soon as there is one.
 
-        None is found after *patience* seconds of silence, or when the store was cleared: then *position* is below
-        *after*. None comes back once `end_news` was called.
+        None is found after *max_wait* seconds of silence, or when the store was cleared: then *position* is below
+        *after*. None comes back once `end_subscriptions` was called.
         """
-        return await self._news.after(where, after, patience)
+        return await self._notifier.after(where, after, max_wait)
 
     async def follow(self, after: int = 0, where: Where = ALL) -> AsyncGenerator[Change]:
-        """The changes of *where* after number *after*: the past, each run once, then the news, until `end_news` is
-        called or the store is closed.
+        """The changes of *where* after number *after*: past ones, each run once, then new ones, until
+        `end_subscriptions` is called or the store is closed.
         """
         while (changes := await self.changes(where, after)) is not None:
             for change in changes.found:
@@ -178,62 +180,64 @@ class Store:
         """Has the file removed once it is closed, if this store has made it."""
         self._database.discard()
 
-    def end_news(self) -> None:
+    def end_subscriptions(self) -> None:
         """Ends everybody's wait for changes, for good."""
-        self._news.end()
+        self._notifier.end()
 
-    async def create(self, body: RunPost, *, by: int | None = None) -> tuple[str, Stored]:
+    async def create(self, body: RunPost, *, by: int | None = None) -> tuple[str, StoredRun]:
         """The id and the run that *body* makes, created *by* a user. Raises AlreadyExists."""
-        created: tuple[str, Stored] = await self._writer.run(Create(body.id, body.put(), by))
+        created: tuple[str, StoredRun] = await self._writer.run(Create(body.id, body.put(), by))
         return created
 
     async def put(
         self, id: str, body: RunPut, *, by: int | None = None, when: Precondition = ALWAYS
-    ) -> tuple[Stored, bool]:
+    ) -> tuple[StoredRun, bool]:
         """The run that *body* makes, written *by* a user, and whether it is new. Raises PreconditionFailed."""
-        put: tuple[Stored, bool] = await self._writer.run(Put(id, body, by, when))
+        put: tuple[StoredRun, bool] = await self._writer.run(Put(id, body, by, when))
         return put
 
     async def delete(self, id: str, *, when: Precondition = ALWAYS) -> None:
         """Deletes the run. Raises NotFound or PreconditionFailed."""
         await self._writer.run(Delete(id, when))
 
-    async def alone(self, function: Callable[[sqlite3.Connection], T]) -> T:
+    async def run_on_writer(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """What *function* makes of the connection that writes, on its thread and in no transaction: an import, say."""
         return await self._database.writing.call(function)
 
     async def clear(self) -> None:
         """Deletes every run, and begins to count anew, as a new file does: for tests, since ETags come again."""
         await self._database.writing.call(writes.clear)
-        self._news.come()
+        self._notifier.notify()
 
     def _write(self, connection: sqlite3.Connection, writes: list[Write]) -> list[Any]:
         # The time is taken where writes have their order, so that times and ids have it too.
         return apply_writes(connection, writes, now=self._clock(), make_id=self._ids)
 
 
-def _get(connection: sqlite3.Connection, ids: list[str]) -> Sequence[Stored | None | Failed]:
+def _get(connection: sqlite3.Connection, ids: list[str]) -> Sequence[StoredRun | None | Failed]:
     try:
         return reads.get(connection, ids)
     except Exception:  # a damaged page, say: it takes only the runs on it
-        return each(connection, [partial(_get_one, id=id) for id in ids])
+        return run_each(connection, [partial(_get_one, id=id) for id in ids])
 
 
-def _get_one(connection: sqlite3.Connection, id: str) -> Stored | None:
+def _get_one(connection: sqlite3.Connection, id: str) -> StoredRun | None:
     return reads.get(connection, [id])[0]
 
 
-def _pages(connection: sqlite3.Connection, wanted: list[tuple[Where, Window]]) -> list[Rows | Failed]:
+def _pages(connection: sqlite3.Connection, wanted: list[tuple[Where, PageRequest]]) -> list[PageRows | Failed]:
     """Equal requests share one read, but never one that has begun: a page shows every write acknowledged before."""
     unique = list(dict.fromkeys(wanted))
-    queries = [partial(reads.page, where=where, window=window) for where, window in unique]
-    found = dict(zip(unique, each(connection, queries), strict=True))
+    queries = [partial(reads.page, where=where, page_request=page_request) for where, page_request in unique]
+    found = dict(zip(unique, run_each(connection, queries), strict=True))
     return [found[one] for one in wanted]
 
 
-def _changes(connection: sqlite3.Connection, wanted: list[Sequence[Question]]) -> list[Sequence[Changes | Failed]]:
+def _changes(connection: sqlite3.Connection, wanted: list[Sequence[Subscription]]) -> list[Sequence[Changes | Failed]]:
     last = reads.last_number(connection)
     return [
-        each(connection, [partial(reads.changes, where=where, after=after, last=last) for where, after in questions])
+        run_each(
+            connection, [partial(reads.changes, where=where, after=after, last=last) for where, after in questions]
+        )
         for questions in wanted
     ]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import BinaryIO, NamedTuple
 
-from flowruns.errors import AlreadyExists, Fault, InputRefused, Invalid, one_line
+from flowruns.errors import AlreadyExists, ErrorDetail, InputRefused, Invalid, one_line
 from flowruns.model.ids import Uuid7
 from flowruns.model.lines import RunLine, line_of
 from flowruns.model.validation import decode
@@ -14,7 +14,7 @@ from flowruns.store import reads
 from flowruns.store.filters import ALL, Where
 from flowruns.store.writes import OnConflict, Restore, apply_writes
 
-MOST_NAMED = 100  # faults: whoever reads them sees by then what is wrong
+MAX_REPORTED = 100  # faults: whoever reads them sees by then what is wrong
 
 _MOST_LINE = 1_000_000_000  # bytes: SQLite keeps no longer document, so no export has a longer line
 
@@ -30,13 +30,13 @@ class Line(NamedTuple):
     number: int
     text: bytes
 
-    def tells(self, fault: Fault) -> str:
+    def tells(self, fault: ErrorDetail) -> str:
         """*fault* by its place in the input, in one line."""
         place = f"byte {fault.loc[-1]}" if fault.type == "json_invalid" else ".".join(map(str, fault.loc))
         return one_line(f"{self.name}:{self.number}: {place}: {fault.msg}")
 
 
-class Loaded(NamedTuple):
+class ImportResult(NamedTuple):
     """What came of an import."""
 
     created: int = 0
@@ -51,29 +51,29 @@ class Loaded(NamedTuple):
         return ", ".join(told)
 
 
-class Rules(NamedTuple):
-    """How an import goes: what becomes of runs that there are already, and whether invalid lines stop it."""
+class ImportRules(NamedTuple):
+    """How an import goes: what becomes of runs that there are already, and whether invalid read_lines stop it."""
 
     on_conflict: OnConflict = "replace"
     skip_invalid: bool = False
 
 
-class Watch(NamedTuple):
-    """Who watches an import: each is called now and then, and may raise, which undoes it."""
+class ImportObserver(NamedTuple):
+    """Who watches an import: run_each is called now and then, and may raise, which undoes it."""
 
     fault: Callable[[str], None] = lambda line: None  # one fault of a line
     at: Callable[[int, int], None] = lambda runs, size: None  # so many runs, of so many bytes
     commits: Callable[[], None] = lambda: None  # from here on it is done
 
 
-USUAL, NOBODY = Rules(), Watch()
+DEFAULT_RULES, NO_OBSERVER = ImportRules(), ImportObserver()
 
 
-class Stopped(Exception):
+class ImportStopped(Exception):
     """It was asked to stop, and has changed nothing."""
 
 
-def lines(inputs: Iterable[tuple[str, BinaryIO]]) -> Iterator[Line]:
+def read_lines(inputs: Iterable[tuple[str, BinaryIO]]) -> Iterator[Line]:
     """The lines of the *inputs*, each with its name, that are not blank. Raises InputRefused."""
     for name, file in inputs:
         number = 0
@@ -95,15 +95,15 @@ def _line(name: str, number: int, file: BinaryIO) -> bytes:
     return text
 
 
-def load(
+def import_lines(
     connection: sqlite3.Connection,
     given: Iterable[Line],
-    rules: Rules = USUAL,
-    watch: Watch = NOBODY,
+    rules: ImportRules = DEFAULT_RULES,
+    watch: ImportObserver = NO_OBSERVER,
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ids: Callable[[datetime], str] | None = None,
-) -> Loaded:
+) -> ImportResult:
     """What came of the *given* lines, each written as if it came alone, but all of them or none. Raises InputRefused.
 
     Memory holds a batch of them; the log beside the file takes the rest until the commit.
@@ -129,8 +129,8 @@ class _Loading:
     def __init__(
         self,
         connection: sqlite3.Connection,
-        rules: Rules,
-        watch: Watch,
+        rules: ImportRules,
+        watch: ImportObserver,
         clock: Callable[[], datetime],
         ids: Callable[[datetime], str],
     ) -> None:
@@ -158,21 +158,21 @@ class _Loading:
             if not self._refused or self._rules.on_conflict == "fail":
                 self._batch.append((line, Restore(body.id, body, self._rules.on_conflict)))
         except Invalid as error:
-            self._refuse(line, error.faults)
+            self._refuse(line, error.details)
         if len(self._batch) == _BATCH or self._batch_bytes > _BATCH_BYTES:
             self._write()
 
-    def finished(self) -> Loaded:
+    def finished(self) -> ImportResult:
         """What came of it, once everything is written. Raises InputRefused."""
         self._write()
-        if self._faults > MOST_NAMED:
-            self._watch.fault(f"and {self._faults - MOST_NAMED} more")
+        if self._faults > MAX_REPORTED:
+            self._watch.fault(f"and {self._faults - MAX_REPORTED} more")
         if self._refused:
             faults = "1 fault" if self._faults == 1 else f"{self._faults} faults"
             lines = "1 line" if self._invalid == 1 else f"{self._invalid} lines"
             cure = "; give one JSON object a line" if self._shapeless == self._runs else ""
             raise InputRefused(f"{faults} in {lines} of {self._runs}; nothing was imported{cure}")
-        return Loaded(self._told[True], self._told[False], self._told[None], self._invalid)
+        return ImportResult(self._told[True], self._told[False], self._told[None], self._invalid)
 
     @property
     def _refused(self) -> bool:
@@ -185,7 +185,7 @@ class _Loading:
         for (line, _), outcome in zip(self._batch, outcomes, strict=True):
             match outcome:
                 case Failed(AlreadyExists() as error):
-                    self._refuse(line, error.faults)
+                    self._refuse(line, error.details)
                 case Failed(error):
                     raise error
                 case told:
@@ -194,10 +194,10 @@ class _Loading:
         self._batch, self._batch_bytes = [], 0
         self._watch.at(self._runs, self._bytes)
 
-    def _refuse(self, line: Line, faults: tuple[Fault, ...]) -> None:
+    def _refuse(self, line: Line, faults: tuple[ErrorDetail, ...]) -> None:
         self._invalid += 1
         self._shapeless += any(fault.loc == ("body",) or fault.type == "json_invalid" for fault in faults)
-        for fault in faults[: max(0, MOST_NAMED - self._faults)]:
+        for fault in faults[: max(0, MAX_REPORTED - self._faults)]:
             self._watch.fault(line.tells(fault))
         self._faults += len(faults)
 

@@ -9,12 +9,12 @@ from typing import Any, Literal, NamedTuple
 from msgspec.json import decode
 
 from flowruns.errors import AlreadyExists, NotFound
-from flowruns.model.datetimes import utc
+from flowruns.model.datetimes import format_datetime
 from flowruns.model.lines import RunLine
 from flowruns.model.preconditions import Precondition
-from flowruns.model.runs import Kept, RunPut, encode
+from flowruns.model.runs import PreservedFields, RunPut, encode
 from flowruns.sqlite.connection import Failed
-from flowruns.store.reads import Stored, padded, placeholders
+from flowruns.store.reads import StoredRun, padded, placeholders
 
 
 class Row(NamedTuple):
@@ -85,7 +85,7 @@ def apply_writes(
     """
     ids = [write.id or make_id(now) for write in writes]
     number, found = _find(connection, ids)
-    batch = _Batch(number, utc(now), dict(found))
+    batch = _Batch(number, format_datetime(now), dict(found))
     outcomes = []
     for id, write in zip(ids, writes, strict=True):
         if isinstance(write, Create | Restore) and write.id is None:
@@ -137,12 +137,12 @@ class _Batch:
         except Exception as error:
             return Failed(error)
 
-    def _create(self, id: str, write: Create) -> Stored:
+    def _create(self, id: str, write: Create) -> StoredRun:
         if self._live(id):
             raise AlreadyExists(id)
         return self._store(id, write.body, write.by, None)
 
-    def _put(self, id: str, write: Put) -> tuple[Stored, bool]:
+    def _put(self, id: str, write: Put) -> tuple[StoredRun, bool]:
         row = self._live(id)
         write.when.require(row and str(row.seq))
         return self._store(id, write.body, write.by, row), row is None
@@ -168,16 +168,16 @@ class _Batch:
         row = self.rows.get(id)
         return row if row and row.created_seq > 0 else None
 
-    def _store(self, id: str, body: RunPut, by: int | None, row: Row | None) -> Stored:
-        kept = row and Kept(row.created_at, row.created_by, row.reviewed_at, row.reviewed_by)
-        run = body.run(id, now=self.now, by=by, kept=kept)
+    def _store(self, id: str, body: RunPut, by: int | None, row: Row | None) -> StoredRun:
+        preserved = row and PreservedFields(row.created_at, row.created_by, row.reviewed_at, row.reviewed_by)
+        run = body.run(id, now=self.now, by=by, preserved=preserved)
         doc, tags = encode(run), encode(run.tags).decode() if run.tags else None
         self.number += 1
         self.rows[id] = Row(
             row.created_seq if row else self.number, self.number, id, run.flow_id, run.flow_type, run.phase,
             run.created_at, run.created_by, run.reviewed_at, run.reviewed_by, tags, doc,
         )  # fmt: skip
-        return Stored(self.number, doc)
+        return StoredRun(self.number, doc)
 
 
 _COLUMNS = Row._fields[:-1]  # without the document
@@ -230,7 +230,7 @@ def _write_rows(connection: sqlite3.Connection, rows: Sequence[Row], found: dict
 
 
 def _rows_of_marks(rows: int, columns: int) -> str:
-    """Question marks for so many *rows*, of so many *columns* and a document each."""
+    """Subscription marks for so many *rows*, of so many *columns* and a document each."""
     return ", ".join([f"({'?, ' * columns}cast(? as text))"] * rows)
 
 

@@ -15,19 +15,19 @@ from flowruns.errors import CannotWrite, one_line
 _NOBODY_READS = (errno.EPIPE, errno.EINVAL, errno.ESHUTDOWN)  # EINVAL on Windows
 
 
-def say(line: str) -> None:
+def print_stderr(line: str) -> None:
     """Writes *line* to stderr at once; nobody need be listening."""
     with suppress(OSError):
         click.echo(one_line(line), err=True)
 
 
-def tell(line: str) -> None:
+def print_stdout(line: str) -> None:
     """Writes *line* to stdout at once, for the program that started this one; nobody need be listening."""
     with suppress(OSError):
         click.echo(line)
 
 
-def pour(lines: Iterable[str | bytes]) -> bool:
+def write_lines(lines: Iterable[str | bytes]) -> bool:
     """Whether somebody has read *lines* to the end. Each is written to stdout as it comes, text in the encoding of the
     terminal, bytes as they are. Raises CannotWrite.
     """
@@ -35,12 +35,12 @@ def pour(lines: Iterable[str | bytes]) -> bool:
         try:
             click.echo(_encodable(line) if isinstance(line, str) else line)
         except OSError as error:
-            no_reader(error)
+            stdout_failed(error)
             return False
     return True
 
 
-def no_reader(error: OSError) -> None:
+def stdout_failed(error: OSError) -> None:
     """Nothing, if *error*, at a write to stdout, says that nobody reads any more. Raises CannotWrite."""
     _drop_stdout()
     if error.errno not in _NOBODY_READS:

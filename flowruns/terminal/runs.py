@@ -9,7 +9,7 @@ from msgspec.json import format as indented
 
 from flowruns.errors import one_line
 from flowruns.model.runs import Model
-from flowruns.terminal.text import NOTHING, Style, columns, padded, took, when
+from flowruns.terminal.text import NOTHING, Style, columns, local_time, padded, time_taken
 
 _SHORT_JSON = 60  # characters that stay on one line
 
@@ -75,7 +75,7 @@ _ACTION_HEAD = ("ACTION", "PHASE", "STARTED", "TOOK")
 # A run
 
 
-def whole(run: Run, style: Style, now: datetime) -> Iterator[str]:
+def describe_run(run: Run, style: Style, now: datetime) -> Iterator[str]:
     """The lines of all that is known of *run*."""
     yield style.paint(one_line(run.id), "bold")
     for name, text in _fields(run, style, now):
@@ -89,15 +89,15 @@ def whole(run: Run, style: Style, now: datetime) -> Iterator[str]:
     if run.logs:
         yield ""
         for log in run.logs:
-            yield f"  {when(log.timestamp):<19}  {style.word(log.level, 7)}  {log_text(log)}"
+            yield f"  {local_time(log.timestamp):<19}  {style.word(log.level, 7)}  {log_text(log)}"
 
 
 def _fields(run: Run, style: Style, now: datetime) -> Iterator[tuple[str, list[str]]]:
     yield "phase", [style.word(run.phase)]
     yield "flow", [one_line(f"{run.flow_id} ({run.flow_type})")]
-    yield "started", [when(run.start_time)]
-    yield "ended", [when(run.end_time)]
-    yield "took", [took(run.start_time, run.end_time, now)]
+    yield "started", [local_time(run.start_time)]
+    yield "ended", [local_time(run.end_time)]
+    yield "took", [time_taken(run.start_time, run.end_time, now)]
     yield "created", [_by(run.created_at, run.created_by)]
     yield "updated", [_by(run.updated_at, run.updated_by)]
     yield "tags", [one_line(", ".join(f"{tag.key}:{tag.value}" for tag in run.tags or [])) or NOTHING]
@@ -106,7 +106,7 @@ def _fields(run: Run, style: Style, now: datetime) -> Iterator[tuple[str, list[s
 
 
 def _by(moment: str | None, user: int | None) -> str:
-    return when(moment) + ("" if user is None else f" by {user}")
+    return local_time(moment) + ("" if user is None else f" by {user}")
 
 
 def _json(value: Raw) -> list[str]:
@@ -120,7 +120,8 @@ def _json(value: Raw) -> list[str]:
 
 def _actions(actions: Sequence[Action], style: Style, now: datetime) -> Iterator[str]:
     rows = [
-        (one_line(one.id), one.phase, when(one.start_time), took(one.start_time, one.end_time, now)) for one in actions
+        (one_line(one.id), one.phase, local_time(one.start_time), time_taken(one.start_time, one.end_time, now))
+        for one in actions
     ]
     widths = [max(columns(row[at] or NOTHING) for row in (*rows, _ACTION_HEAD)) for at in range(3)]
     for row in (_ACTION_HEAD, *rows):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from flowruns.errors import one_line
 from flowruns.terminal.runs import Run
-from flowruns.terminal.text import HUES_BY_WORD, NOTHING, Style, columns, cut, padded, took, when
+from flowruns.terminal.text import HUES_BY_WORD, NOTHING, Style, columns, cut, local_time, padded, time_taken
 
 # A table
 
@@ -21,8 +21,8 @@ class Column(NamedTuple):
 COLUMNS = (
     Column("PHASE", lambda run, now: run.phase or NOTHING),
     Column("FLOW", lambda run, now: run.flow_id),
-    Column("STARTED", lambda run, now: when(run.start_time)[:-3] if run.start_time else NOTHING),
-    Column("TOOK", lambda run, now: took(run.start_time, run.end_time, now)),
+    Column("STARTED", lambda run, now: local_time(run.start_time)[:-3] if run.start_time else NOTHING),
+    Column("TOOK", lambda run, now: time_taken(run.start_time, run.end_time, now)),
     Column("ID", lambda run, now: run.id),
 )
 
@@ -36,7 +36,7 @@ _MOST_PHASE = 16
 
 
 class Table:
-    """Rows as wide as the first few need, and no wider than the terminal where that can be; ids are never cut."""
+    """PageRows as wide as the first few need, and no wider than the terminal where that can be; ids are never cut."""
 
     def __init__(self, style: Style) -> None:
         self._style = style

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from flowruns.errors import one_line
 from flowruns.terminal.runs import Action, Log, Run, log_text
-from flowruns.terminal.text import NOTHING, Style, clock, took
+from flowruns.terminal.text import NOTHING, Style, local_clock, time_taken
 
 _KNOWN_RUNS = 10_000  # whose state is kept, to tell what is new
 
@@ -79,7 +79,7 @@ class Tail:
     def _line(
         self, id: str, moment: str | None, what: str, phase: str | None, span: Run | Action, name: str, now: datetime
     ) -> str:
-        length = took(span.start_time, span.end_time, now) if span.end_time else NOTHING
+        length = time_taken(span.start_time, span.end_time, now) if span.end_time else NOTHING
         after = f" ({length})" if length != NOTHING else ""
         return f"{self._head(id, moment, now)}{what:<7}  {name} {self._style.word(phase)}{after}"
 
@@ -88,4 +88,4 @@ class Tail:
 
     def _head(self, id: str, moment: str | None, now: datetime) -> str:
         name = f"{self._style.paint(one_line(id), 'bold')}  " if self._names else ""
-        return f"{self._style.paint(clock(moment, now), 'dim')}  {name}"
+        return f"{self._style.paint(local_clock(moment, now), 'dim')}  {name}"

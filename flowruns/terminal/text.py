@@ -43,7 +43,7 @@ PLAIN = Style()
 # Pieces
 
 
-def when(text: str | None) -> str:
+def local_time(text: str | None) -> str:
     """The moment *text* in local time, to the second."""
     moment = _moment(text)
     try:
@@ -52,13 +52,13 @@ def when(text: str | None) -> str:
         return str(text)
 
 
-def clock(text: str | None, now: datetime) -> str:
+def local_clock(text: str | None, now: datetime) -> str:
     """The moment *text* in local time, without the day if that is today's."""
-    shown, today = when(text), f"{now.astimezone():%Y-%m-%d} "
+    shown, today = local_time(text), f"{now.astimezone():%Y-%m-%d} "
     return shown.removeprefix(today)
 
 
-def took(start: str | None, end: str | None, now: datetime) -> str:
+def time_taken(start: str | None, end: str | None, now: datetime) -> str:
     """How long it took from *start* to *end*, or takes until *now*; nothing where real data makes no sense."""
     began, ended = _moment(start), _moment(end)
     if began is None or (ended or now) < began:

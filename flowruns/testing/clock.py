@@ -4,7 +4,7 @@ import random
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 
-from flowruns.model.datetimes import instant
+from flowruns.model.datetimes import parse_datetime
 from flowruns.model.ids import Uuid7
 
 
@@ -18,7 +18,7 @@ class Clock:
 
     def freeze(self, time: str | datetime | None, step_ms: int = 0) -> None:
         """It is *time* (RFC 3339) from now on, and *step_ms* milliseconds later each time it tells; None: it runs."""
-        now = datetime.fromisoformat(instant(time)) if isinstance(time, str) else time
+        now = datetime.fromisoformat(parse_datetime(time)) if isinstance(time, str) else time
         if now is not None and now.tzinfo is None:
             raise ValueError("a time has a zone: datetime(…, tzinfo=UTC)")
         with self._lock:

@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from flowruns.errors import Fault
-from flowruns.http.requests import Disconnected
-from flowruns.http.responses import DROP, Answer, Message, Receive, Scope, Send, error_answer
-from flowruns.testing.requests import Asked, Requests, Wanted
+from flowruns.errors import ErrorDetail
+from flowruns.http.requests import ClientDisconnected
+from flowruns.http.responses import DROP, Message, Receive, Response, Scope, Send, detail_response
+from flowruns.testing.requests import RecordedRequest, RecordedRequests, RequestMatcher
 
 _TYPES = {
     401: "unauthorized", 403: "forbidden", 404: "not_found", 409: "already_exists", 412: "precondition_failed",
@@ -21,15 +21,15 @@ _TYPES = {
 
 
 @dataclass
-class Behaviour:
+class Injection:
     """What is done to requests that are *wanted*. With a *delay* they wait, and go on. Without, they get *answer*, or a
     closed connection if it is None: in place of their effect or, if *done*, after it.
     """
 
-    wanted: Wanted
+    wanted: RequestMatcher
     times: int | None  # that are left; None: always
     delay: float | None = None  # seconds
-    answer: Answer | None = None
+    answer: Response | None = None
     done: bool = False
 
     def __post_init__(self) -> None:
@@ -39,19 +39,19 @@ class Behaviour:
             raise ValueError("a delay is 0 seconds or more")
 
 
-class Faulty:
+class FaultInjector:
     """An ASGI application around *app*, which it fails when told to. All but `requests` is of the server's loop."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
-        self.requests = Requests()
-        self.behaviours: list[Behaviour] = []
+        self.requests = RecordedRequests()
+        self.behaviours: list[Injection] = []
         self._under_way: dict[asyncio.Task[Any] | None, Send] = {}
 
     def reset(self, app: Any) -> None:
         """Forgets what was asked and what it was told; *app* answers from now on."""
         self.app = app
-        self.requests = Requests()  # who holds the old ones keeps them
+        self.requests = RecordedRequests()  # who holds the old ones keeps them
         self.behaviours.clear()
 
     async def drop_all(self) -> None:
@@ -69,11 +69,11 @@ class Faulty:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        asked, task = Asked(scope), asyncio.current_task()
+        asked, task = RecordedRequest(scope), asyncio.current_task()
         self.requests.append(asked)
         self._under_way[task] = send
         try:
-            with suppress(Disconnected):
+            with suppress(ClientDisconnected):
                 await self._answer(asked, scope, receive, send)
         except asyncio.CancelledError:
             if task in self._under_way:  # else it was dropped
@@ -81,7 +81,7 @@ class Faulty:
         finally:
             self._under_way.pop(task, None)
 
-    async def _answer(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, asked: RecordedRequest, scope: Scope, receive: Receive, send: Send) -> None:
         async def receiving() -> Message:
             message = await receive()
             asked.read(message.get("body", b""))
@@ -107,7 +107,7 @@ class Faulty:
             return
         await self.app(scope, coming, sending)
 
-    def _due(self, asked: Asked) -> list[Behaviour]:
+    def _due(self, asked: RecordedRequest) -> list[Injection]:
         """What is to be done now: every delay, then the first that answers."""
         fitting = [one for one in self.behaviours if one.wanted.fits(asked.method, asked.path)]
         due = [one for one in fitting if one.delay is not None] + [one for one in fitting if one.delay is None][:1]
@@ -129,13 +129,13 @@ async def _drained(receive: Receive) -> None:
 
 
 async def _held(receive: Receive, seconds: float) -> Receive:
-    """What *receive* gives, after so many *seconds*. Raises Disconnected as soon as the client has left."""
+    """What *receive* gives, after so many *seconds*. Raises ClientDisconnected as soon as the client has left."""
     came: deque[Message] = deque()
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             while (message := await receive())["type"] == "http.request":
                 came.append(message)
-            raise Disconnected
+            raise ClientDisconnected
 
     async def again() -> Message:
         return came.popleft() if came else await receive()
@@ -143,12 +143,12 @@ async def _held(receive: Receive, seconds: float) -> Receive:
     return again
 
 
-def failure(status: int, retry_after: int | None) -> Answer:
+def failure_response(status: int, retry_after: int | None) -> Response:
     """*status* in the one error shape. Raises ValueError if it is no failure."""
     if not 400 <= status <= 599:
         raise ValueError(f"{status} is no failure: those are 400 to 599")
     headers = [] if retry_after is None else [(b"retry-after", b"%d" % retry_after)]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    fault = Fault(("server",), "The test asked for this answer", _TYPES.get(status, "fault"))
-    return error_answer(status, (fault,), *headers)
+    fault = ErrorDetail(("server",), "The test asked for this answer", _TYPES.get(status, "fault"))
+    return detail_response(status, (fault,), *headers)

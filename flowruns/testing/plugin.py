@@ -10,14 +10,14 @@ import pytest
 
 if TYPE_CHECKING:
     from flowruns.embed import Embedded
-    from flowruns.testing.requests import Requests
+    from flowruns.testing.requests import RecordedRequests
     from flowruns.testing.server import Flowruns
 
     MakeFlowruns = Callable[..., Flowruns]
 
 _MARK = "flowruns(seed=0, time=None, tokens=None): the runs (or a number for ids), the frozen time, the tokens"
 
-_asked = pytest.StashKey[list["Requests"]]()  # of the servers of a test, for its report
+_asked = pytest.StashKey[list["RecordedRequests"]]()  # of the servers of a test, for its report
 
 _started = pytest.StashKey[dict[str, Any]]()  # the options of the session's server
 
@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """Attaches the last requests to the report of a test that fails."""
     report = yield
-    asked: list[Requests] = item.stash.get(_asked, [])
+    asked: list[RecordedRequests] = item.stash.get(_asked, [])
     if report.failed:
         for number, requests in enumerate(asked, 1):
             title = f"flowruns requests {number}" if number > 1 else "flowruns requests"

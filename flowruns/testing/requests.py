@@ -14,7 +14,7 @@ _MOST_SHOWN = 20  # requests, in a report
 _MOST_BODY = 200  # bytes of each
 
 
-class Wanted(NamedTuple):
+class RequestMatcher(NamedTuple):
     """Which requests are meant: those with this *method*, *path* (`*` for any characters) and run *id*; None: any."""
 
     method: str | None = None
@@ -33,7 +33,7 @@ class Wanted(NamedTuple):
         return " ".join(filter(None, [self.method or "any method", self.path, self.id and f"of {self.id!r}"]))
 
 
-class Asked:
+class RecordedRequest:
     """A request as it came, and what it was answered."""
 
     def __init__(self, scope: Scope) -> None:
@@ -69,29 +69,29 @@ class Asked:
         return one_line(f"{self.method} {target} {self.status or 'no answer'} {body}".rstrip())
 
 
-class Requests(Sequence[Asked]):
+class RecordedRequests(Sequence[RecordedRequest]):
     """What was asked, in the order in which it came."""
 
     def __init__(self) -> None:
-        self._asked: list[Asked] = []
+        self._asked: list[RecordedRequest] = []
 
     @overload
-    def __getitem__(self, index: int) -> Asked: ...
+    def __getitem__(self, index: int) -> RecordedRequest: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Asked]: ...
-    def __getitem__(self, index: int | slice) -> Asked | Sequence[Asked]:
+    def __getitem__(self, index: slice) -> Sequence[RecordedRequest]: ...
+    def __getitem__(self, index: int | slice) -> RecordedRequest | Sequence[RecordedRequest]:
         return self._asked[index]
 
     def __len__(self) -> int:
         return len(self._asked)
 
-    def append(self, asked: Asked) -> None:
+    def append(self, asked: RecordedRequest) -> None:
         """Notes one more."""
         self._asked.append(asked)
 
-    def of(self, method: str | None = None, path: str | None = None, *, id: str | None = None) -> list[Asked]:
-        """Those that are meant, see `Wanted`."""
-        wanted = Wanted(method, path, id)
+    def of(self, method: str | None = None, path: str | None = None, *, id: str | None = None) -> list[RecordedRequest]:
+        """Those that are meant, see `RequestMatcher`."""
+        wanted = RequestMatcher(method, path, id)
         return [one for one in list(self._asked) if wanted.fits(one.method, one.path)]
 
     def count(self, method: str | None = None, path: str | None = None, *, id: str | None = None) -> int:
@@ -100,30 +100,34 @@ class Requests(Sequence[Asked]):
 
     def report(self) -> str:
         """The last of them, a line each."""
-        return "\n".join(last([repr(one) for one in list(self._asked)]))
+        return "\n".join(last_lines([repr(one) for one in list(self._asked)]))
 
     def __repr__(self) -> str:
         return f"<{len(self)} requests>\n{self.report()}"
 
 
-def last(lines: Sequence[str]) -> list[str]:
+def last_lines(lines: Sequence[str]) -> list[str]:
     """The last of *lines*, and how many were before them."""
     before = len(lines) - _MOST_SHOWN
     return [*([f"({before} before)"] if before > 0 else []), *lines[-_MOST_SHOWN:]] or ["(none)"]
 
 
-def unlike(body: Any, expected: Any, place: str = "") -> list[str]:
+def differences(body: Any, expected: Any, place: str = "") -> list[str]:
     """Where the JSON *body* does not have what is *expected*: objects may have more, all else is equal."""
     if isinstance(expected, Mapping) and isinstance(body, Mapping):
         return [
             line
             for key, value in expected.items()
-            for line in (unlike(body[key], value, f"{place}.{key}") if key in body else [f"{place}.{key} is missing"])
+            for line in (
+                differences(body[key], value, f"{place}.{key}") if key in body else [f"{place}.{key} is missing"]
+            )
         ]
     return [] if body == expected else [f"{place or 'the body'} is {body!r}, not {expected!r}"]
 
 
-def check(requests: Requests, wanted: Wanted, times: int | None, expected: Any) -> list[Asked]:
+def assert_requests(
+    requests: RecordedRequests, wanted: RequestMatcher, times: int | None, expected: Any
+) -> list[RecordedRequest]:
     """The requests that are *wanted* and whose body has what is *expected* (None: any). Raises AssertionError, with
     what was asked in their place, unless there are *times* of them; None: at least one.
     """
@@ -146,10 +150,10 @@ def _times(number: int) -> str:
     return "once" if number == 1 else f"{number} times"
 
 
-def _differences(asked: Asked, expected: Any) -> list[str]:
+def _differences(asked: RecordedRequest, expected: Any) -> list[str]:
     if expected is None:
         return []
     try:
-        return unlike(asked.json, expected)
+        return differences(asked.json, expected)
     except ValueError:
         return ["the body is not JSON"]

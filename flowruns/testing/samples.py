@@ -10,7 +10,7 @@ from flowruns.errors import Invalid
 from flowruns.model.plain import as_tags
 from flowruns.model.runs import RunPut, encode
 from flowruns.model.validation import decode
-from flowruns.store.reads import Stored
+from flowruns.store.reads import StoredRun
 
 Json = dict[str, Any]
 
@@ -22,8 +22,8 @@ def put_body(body: bytes | Json, place: str = "") -> RunPut:
     try:
         return decode(body if isinstance(body, bytes) else encode(body), RunPut)
     except Invalid as error:
-        faults = [one._replace(msg=f"{place}{'.'.join(map(str, one.loc))}: {one.msg}") for one in error.faults]
-        raise Invalid(*faults) from None
+        details = [one._replace(msg=f"{place}{'.'.join(map(str, one.loc))}: {one.msg}") for one in error.details]
+        raise Invalid(*details) from None
 
 
 def bodies(source: "str | os.PathLike[str] | Iterable[Mapping[str, Any]]") -> Iterator[tuple[str, bytes | Json]]:
@@ -51,7 +51,7 @@ def plausible(fields: Json, now: str) -> Json:
     return {**body, "tags": as_tags(body.get("tags"))}
 
 
-def advanced(stored: Stored, phase: str, fields: Json, now: str) -> Json:
+def advanced(stored: StoredRun, phase: str, fields: Json, now: str) -> Json:
     """A PUT body that brings the run to its next *phase*, with *fields*."""
     run = stored.run
     before = _set(json.loads(stored.doc))

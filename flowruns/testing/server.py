@@ -1,4 +1,4 @@
-"""A server for tests: clean for each of them, with its clock, its ids and its faults in the test's hand.
+"""A server for tests: clean for each of them, with its clock, its ids and its details in the test's hand.
 
 `pytest_plugin` makes fixtures of it; elsewhere, `with flowruns.testing.serve() as runs: …`.
 """
@@ -13,23 +13,23 @@ from typing import Any
 
 import msgspec
 
-from flowruns.errors import AlreadyExists, Fault, Invalid, PreconditionFailed
+from flowruns.errors import AlreadyExists, ErrorDetail, Invalid, PreconditionFailed
 from flowruns.http.app import create_app
-from flowruns.model.cursors import CursorCodec, Window
-from flowruns.model.datetimes import utc
+from flowruns.model.cursors import CursorCodec, PageRequest
+from flowruns.model.datetimes import format_datetime
 from flowruns.model.plain import Run, check_fields, plain, query
-from flowruns.model.preconditions import precondition
+from flowruns.model.preconditions import parse_precondition
 from flowruns.model.runs import RunPut
-from flowruns.server.running import Running, running
+from flowruns.server.running import RunningServer, running
 from flowruns.settings import MEMORY, Settings
 from flowruns.store.filters import ALL, Where, where
 from flowruns.store.store import Page, Store
 from flowruns.testing.clock import Clock, Ids
-from flowruns.testing.fault_injection import Behaviour, Faulty, failure
-from flowruns.testing.requests import Asked, Requests, Wanted, check, last
+from flowruns.testing.fault_injection import FaultInjector, Injection, failure_response
+from flowruns.testing.requests import RecordedRequest, RecordedRequests, RequestMatcher, assert_requests, last_lines
 from flowruns.testing.samples import Json, advanced, bodies, plausible, put_body
 
-_NEW = precondition(None, "*")
+_NEW = parse_precondition(None, "*")
 
 _CURSOR_KEY = b"flowruns.testing"  # the same in each start, so that pages are; a file has a key of its own
 
@@ -40,9 +40,9 @@ _PAGE = 1000
 def serve(database: str | os.PathLike[str] = MEMORY, **settings: Any) -> "Iterator[Flowruns]":
     """A server on a thread of its own, while entered. *settings* are fields of `Settings`. Raises CannotStart."""
     given = Settings(**{"database": os.fspath(database), "port": 0, **settings})
-    faulty, clock, ids = Faulty(None), Clock(), Ids()
+    faulty, clock, ids = FaultInjector(None), Clock(), Ids()
 
-    def make_app(store: Store, settings: Settings) -> Faulty:
+    def make_app(store: Store, settings: Settings) -> FaultInjector:
         faulty.app = create_app(store, settings)
         return faulty
 
@@ -59,7 +59,9 @@ def serve(database: str | os.PathLike[str] = MEMORY, **settings: Any) -> "Iterat
 class Flowruns:
     """A server in a test's hand: at `url`, and with all that the test wants to know, to have and to break."""
 
-    def __init__(self, server: Running, settings: Settings, faulty: Faulty, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self, server: RunningServer, settings: Settings, faulty: FaultInjector, clock: Clock, ids: Ids
+    ) -> None:
         self.url = server.url
         self.store = server.store
         self._call = server.call
@@ -134,7 +136,7 @@ class Flowruns:
         """
         check_fields(RunPut, fields)
         now = self._clock.now
-        body = put_body({"id": id, **plausible(fields, utc(now))})
+        body = put_body({"id": id, **plausible(fields, format_datetime(now))})
         return self._call(self._create(body.id or self._ids(now), body, by))
 
     def seed(self, source: "int | str | os.PathLike[str] | Iterable[Mapping[str, Any]]") -> list[Run]:
@@ -164,7 +166,7 @@ class Flowruns:
         """
         check_fields(RunPut, fields)
         stored = self._call(self.store.get(id))
-        body = put_body(advanced(stored, phase, fields, utc(self._clock.now)))
+        body = put_body(advanced(stored, phase, fields, format_datetime(self._clock.now)))
         return plain(self._call(self.store.put(id, body, by=by))[0].run)
 
     # What shall go wrong
@@ -183,8 +185,8 @@ class Flowruns:
         """The next *times* (None: until the test ends) that such a request comes it is answered *status*: in place of
         its effect or, if *done*, after it.
         """
-        answer = failure(status, retry_after)
-        self._behave(Behaviour(Wanted(method, path, id), times, answer=answer, done=done))
+        answer = failure_response(status, retry_after)
+        self._behave(Injection(RequestMatcher(method, path, id), times, answer=answer, done=done))
 
     def drop_connection(
         self,
@@ -198,7 +200,7 @@ class Flowruns:
         """The next *times* (None: until the test ends) that such a request comes its connection is closed without an
         answer: before it has an effect or, if *done*, after it.
         """
-        self._behave(Behaviour(Wanted(method, path, id), times, done=done))
+        self._behave(Injection(RequestMatcher(method, path, id), times, done=done))
 
     def delay(
         self,
@@ -212,7 +214,7 @@ class Flowruns:
         """Such requests wait for *seconds* before anything is done, the next *times* or, None, until the test ends.
         Whose client leaves meanwhile has no effect.
         """
-        self._behave(Behaviour(Wanted(method, path, id), times, delay=seconds))
+        self._behave(Injection(RequestMatcher(method, path, id), times, delay=seconds))
 
     def recover(self) -> None:
         """Nothing goes wrong any more."""
@@ -221,7 +223,7 @@ class Flowruns:
     # What was asked
 
     @property
-    def requests(self) -> Requests:
+    def requests(self) -> RecordedRequests:
         """What was asked over HTTP since the test began."""
         return self._faulty.requests
 
@@ -233,12 +235,12 @@ class Flowruns:
         id: str | None = None,
         times: int | None = None,
         json: Any = None,
-    ) -> list[Asked]:
+    ) -> list[RecordedRequest]:
         """The requests that are meant, whose JSON body has at least what *json* has. Raises AssertionError with what
         was asked instead, unless there are *times* of them; None: one or more.
         """
         __tracebackhide__ = True
-        return check(self.requests, Wanted(method, path, id), times, json)
+        return assert_requests(self.requests, RequestMatcher(method, path, id), times, json)
 
     # The clock
 
@@ -261,7 +263,7 @@ class Flowruns:
     def reset(
         self, *, seed: Any = 0, time: str | datetime | None = None, tokens: Mapping[str, int] | None = None
     ) -> None:
-        """As if it had just been started: no run, no fault, no request, none under way, the real time unless *time*
+        """As if it had just been started: no run, no detail, no request, none under way, the real time unless *time*
         freezes it. *seed* is what `seed` takes; *tokens* are served in place of those of the start.
         """
         if not isinstance(tokens, Mapping | None):
@@ -285,19 +287,19 @@ class Flowruns:
         if self._transport is not None:
             self._transport.close()
 
-    def _behave(self, behaviour: Behaviour) -> None:
+    def _behave(self, behaviour: Injection) -> None:
         self._call(self._behaving(behaviour))
 
-    async def _behaving(self, *more: Behaviour) -> None:
+    async def _behaving(self, *more: Injection) -> None:
         """With *more*, or from now on not at all."""
         self._faulty.behaviours = [*self._faulty.behaviours, *more] if more else []
 
     async def _pages(self, chosen: Where) -> list[Page]:
         """Every run that is *chosen*, the oldest first."""
-        page = await self.store.page(chosen, Window(None, _PAGE, ascending=True))
+        page = await self.store.page(chosen, PageRequest(None, _PAGE, ascending=True))
         pages = [page]
         while page.links.next is not None:
-            page = await self.store.page(chosen, Window(page.links.next, _PAGE, ascending=True))
+            page = await self.store.page(chosen, PageRequest(page.links.next, _PAGE, ascending=True))
             pages.append(page)
         return pages
 
@@ -306,7 +308,7 @@ class Flowruns:
         said = ", ".join(f"{name}={value!r}" for name, value in wanted.items() if value is not None)
         there = [f"{run['id']}: {run['flowId']}, {run['phase']}" for run in self.dump()]
         head = f"no run with {said or 'any value'} within {timeout} s; there are:"
-        return "\n".join([head, *(f"  {line}" for line in last(there))])
+        return "\n".join([head, *(f"  {line}" for line in last_lines(there))])
 
     async def _create(self, id: str, body: RunPut, by: int | None) -> Run:
         try:
@@ -317,8 +319,8 @@ class Flowruns:
 
 def _filters(filters: Mapping[str, Any]) -> Where:
     """What query parameters choose. Raises TypeError or Invalid."""
-    faults: list[Fault] = []
-    chosen = where(query(filters), faults)
-    if faults:
-        raise Invalid(*faults)
+    details: list[ErrorDetail] = []
+    chosen = where(query(filters), details)
+    if details:
+        raise Invalid(*details)
     return chosen

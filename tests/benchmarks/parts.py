@@ -11,14 +11,14 @@ from datetime import datetime
 from typing import Any
 
 from flowruns.cli.main import main
-from flowruns.model.cursors import Window
-from flowruns.model.datetimes import utc
+from flowruns.model.cursors import PageRequest
+from flowruns.model.datetimes import format_datetime
 from flowruns.model.runs import encode
 from flowruns.settings import Synchronous
 from flowruns.sqlite import connection, database, writer
 from flowruns.store import reads, store
 from flowruns.store.filters import Where
-from flowruns.store.reads import Rows, Stored
+from flowruns.store.reads import PageRows, StoredRun
 from flowruns.store.writes import Create, Delete, Write
 
 _known: dict[object, Any] = {}  # what was read, by what is read in its place
@@ -44,7 +44,7 @@ def without_journeys() -> None:
     """Neither statements nor threads: HTTP, checks and documents alone."""
     without_statements()
     writer.Writer.run = _write_here  # type: ignore[method-assign, assignment]  # that is the point
-    connection.Lane.run = _read_here  # type: ignore[method-assign, assignment]
+    connection.JobQueue.run = _read_here  # type: ignore[method-assign, assignment]
 
 
 PARTS = {
@@ -60,16 +60,16 @@ def _not_durable(connection: sqlite3.Connection, synchronous: Synchronous) -> No
     connection.execute("pragma synchronous = off")
 
 
-def _get_known(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Stored | None]:
+def _get_known(connection: sqlite3.Connection, ids: Sequence[str]) -> list[StoredRun | None]:
     if None not in _known:
         _known[None] = _get(connection, ids[:1])[0]
     return [_known[None]] * len(ids)
 
 
-def _page_known(connection: sqlite3.Connection, where: Where, window: Window) -> Rows:
-    if window not in _known:
-        _known[window] = _page(connection, where, window)
-    found: Rows = _known[window]
+def _page_known(connection: sqlite3.Connection, where: Where, page_request: PageRequest) -> PageRows:
+    if page_request not in _known:
+        _known[page_request] = _page(connection, where, page_request)
+    found: PageRows = _known[page_request]
     return found
 
 
@@ -87,7 +87,7 @@ def _made(writes: Sequence[Write], now: datetime, make_id: Callable[[datetime], 
         if isinstance(write, Delete):
             outcomes.append(None)
             continue
-        made = Stored(1, encode(write.body.run(id, now=utc(now), by=write.by, kept=None)))
+        made = StoredRun(1, encode(write.body.run(id, now=format_datetime(now), by=write.by, preserved=None)))
         outcomes.append((id, made) if isinstance(write, Create) else (made, False))
     return outcomes
 

@@ -27,7 +27,7 @@ expect, Page, Locator = api.expect, api.Page, api.Locator
 MARKUP = "<img src=x onerror=alert(1)>"
 
 
-def opened(page: Page, server: Server, id: str = "") -> Locator:
+def open_exclusive(page: Page, server: Server, id: str = "") -> Locator:
     """The section of the operation *id*."""
     page.goto(f"{server.url}/docs#{id}")
     expect(page.locator("#Error")).to_be_attached()
@@ -41,7 +41,7 @@ def send(section: Locator) -> Locator:
 
 
 def test_all_of_the_description_is_shown(own: Server, page: Page) -> None:
-    opened(page, own)
+    open_exclusive(page, own)
     described = httpx.get(f"{own.url}/openapi.json").json()
     operations = [one for item in described["paths"].values() for one in item.values()]
     shown = page.locator("section.operation").evaluate_all("all => all.map(one => one.id)")
@@ -56,7 +56,7 @@ def test_all_of_the_description_is_shown(own: Server, page: Page) -> None:
 
 
 def test_fields_say_what_they_may_be(own: Server, page: Page) -> None:
-    section = opened(page, own, "upsertFlowRun")
+    section = open_exclusive(page, own, "upsertFlowRun")
     row = {name: section.locator("tr", has=page.get_by_role("rowheader", name=name, exact=True)).last for name in (
         "flowType required", "startTime", "actions[].id required", "phase", "tags[].key required")}  # fmt: skip
     expect(row["flowType required"]).to_contain_text("selfServiceAction")
@@ -71,14 +71,14 @@ def test_fields_say_what_they_may_be(own: Server, page: Page) -> None:
 
 
 def test_a_run_is_made_replaced_read_and_deleted(own: Server, page: Page) -> None:
-    put = opened(page, own, "upsertFlowRun")
+    put = open_exclusive(page, own, "upsertFlowRun")
     expect(send(put)).to_contain_text("201 Created")
     expect(put.locator(".headers")).to_contain_text("/api/v1/flow-runs/example-run")
     assert own.status("example-run") == 200
     expect(send(put)).to_contain_text("200 OK")
     tag = put.locator(".headers dd").nth(1).inner_text()
 
-    get = opened(page, own, "getFlowRun")
+    get = open_exclusive(page, own, "getFlowRun")
     expect(send(get)).to_contain_text("200 OK")
     expect(get.locator(".answer pre")).to_contain_text('"flowId": "biome.lint-pull-request-titles"')
     get.get_by_role("button", name="Raw").click()
@@ -86,7 +86,7 @@ def test_a_run_is_made_replaced_read_and_deleted(own: Server, page: Page) -> Non
     get.get_by_label("If-None-Match").fill(tag)
     expect(send(get)).to_contain_text("304 Not Modified")
 
-    delete = opened(page, own, "deleteFlowRun")
+    delete = open_exclusive(page, own, "deleteFlowRun")
     delete.get_by_label("If-Match").fill('"0"')
     expect(send(delete)).to_contain_text("412 Precondition Failed")
     delete.get_by_label("If-Match").fill(tag)
@@ -95,7 +95,7 @@ def test_a_run_is_made_replaced_read_and_deleted(own: Server, page: Page) -> Non
 
 
 def test_what_was_created_is_what_the_other_forms_name(own: Server, page: Page) -> None:
-    post = opened(page, own, "createFlowRun")
+    post = open_exclusive(page, own, "createFlowRun")
     expect(send(post)).to_contain_text("201 Created")
     get = page.locator("#getFlowRun")
     expect(send(get)).to_contain_text("200 OK")
@@ -103,7 +103,7 @@ def test_what_was_created_is_what_the_other_forms_name(own: Server, page: Page) 
 
 
 def test_numbers_are_shown_as_they_were_sent(own: Server, page: Page) -> None:
-    put = opened(page, own, "upsertFlowRun")
+    put = open_exclusive(page, own, "upsertFlowRun")
     numbers = ['"b": 1e400', '"c": -0', '"d": [1.0, 12345678901234567890]']
     put.locator(".editor").fill(f'{{"flowId": "a", "flowType": "reference", "args": {{{", ".join(numbers)}}}}}')
     expect(send(put)).to_contain_text("201")
@@ -112,21 +112,21 @@ def test_numbers_are_shown_as_they_were_sent(own: Server, page: Page) -> None:
 
 
 def test_broken_rules_are_named_and_lead_to_their_places(own: Server, page: Page) -> None:
-    put = opened(page, own, "upsertFlowRun")
+    put = open_exclusive(page, own, "upsertFlowRun")
     editor = put.locator(".editor")
     editor.fill('{"flowId": "Bad Flow", "flowType": "x", "tags": [{"key": "ü"}, {"key": 1, "value": ""}]}')
     expect(send(put)).to_contain_text("422")
     selected = "editor => editor.value.slice(editor.selectionStart, editor.selectionEnd)"
     places = {"body.flowId": '"Bad Flow"', "body.tags[1].key": "1", "body.tags[0].value": '{"key": "ü"}'}
     for place, text in places.items():
-        put.locator(".faults").get_by_role("button", name=place, exact=True).click()
+        put.locator(".details").get_by_role("button", name=place, exact=True).click()
         assert editor.evaluate(selected) == text
     editor.fill('{"flowId": "ü", ]}')
     put.get_by_role("button", name="Send PUT").click()
-    put.locator(".faults").get_by_role("button", name="body[17]").click()
+    put.locator(".details").get_by_role("button", name="body[17]").click()
     assert editor.evaluate(selected) == "]"
 
-    pages = opened(page, own, "getFlowRuns")
+    pages = open_exclusive(page, own, "getFlowRuns")
     pages.get_by_label("size").fill("0")
     expect(send(pages)).to_contain_text("422")
     pages.get_by_role("button", name="query.size").click()
@@ -136,7 +136,7 @@ def test_broken_rules_are_named_and_lead_to_their_places(own: Server, page: Page
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the commands are curl's")
 def test_the_command_does_what_the_form_does(own: Server, page: Page) -> None:
-    put = opened(page, own, "upsertFlowRun")
+    put = open_exclusive(page, own, "upsertFlowRun")
     put.get_by_label("id_").fill("it-s-here")
     args = """{"a": "it's \\\\ $HOME `ls`"}"""
     fields = """"flowType": "automation", "phase": "running", "tags": [{"key": "a b", "value": "c&d'"}]"""
@@ -158,7 +158,7 @@ def test_the_command_does_what_the_form_does(own: Server, page: Page) -> None:
 
 def test_a_stream_is_shown_as_it_comes_until_it_is_stopped(own: Server, page: Page) -> None:
     own.put("a", phase="running")
-    pages = opened(page, own, "getFlowRuns")
+    pages = open_exclusive(page, own, "getFlowRuns")
     pages.get_by_label("Accept").select_option("text/event-stream")
     pages.get_by_label("Last-Event-ID").fill("0")
     pages.locator("[name=flowId]").fill("deploy-web")
@@ -172,12 +172,12 @@ def test_a_stream_is_shown_as_it_comes_until_it_is_stopped(own: Server, page: Pa
     events.last.locator("summary").click()
     expect(events.last.locator("pre")).to_contain_text('"id": "b"')
     pages.get_by_role("button", name="Stop").click()
-    expect(pages.locator(".answer")).to_contain_text("Stopped after")
+    expect(pages.locator(".answer")).to_contain_text("ImportStopped after")
 
 
 def test_a_server_that_ends_is_told(tmp_path: Path, page: Page) -> None:
     with serving(tmp_path, ":memory:", seconds=SECONDS) as served:
-        section = opened(page, Server(served.url), "getFlowRuns")
+        section = open_exclusive(page, Server(served.url), "getFlowRuns")
         section.get_by_label("Accept").select_option("text/event-stream")
         expect(send(section)).to_contain_text("200 OK")
     expect(section.locator(".answer [role=alert]")).to_contain_text("did not answer, or not to the end")
@@ -221,7 +221,7 @@ def test_a_token_in_the_link_is_taken_out_of_the_address_bar(tmp_path: Path, pag
 
 
 def test_a_link_leads_to_its_operation(own: Server, page: Page) -> None:
-    put = opened(page, own, "upsertFlowRun")
+    put = open_exclusive(page, own, "upsertFlowRun")
     expect(put).to_be_in_viewport()
     expect(put).to_be_focused()
     current = page.locator("#contents [aria-current]")
@@ -238,7 +238,7 @@ def test_a_link_leads_to_its_operation(own: Server, page: Page) -> None:
 
 
 def test_search_finds_operations_by_their_fields_and_texts(own: Server, page: Page) -> None:
-    opened(page, own)
+    open_exclusive(page, own)
     page.keyboard.press("/")
     page.keyboard.type("last-event-id stream")
     left = page.locator("section.operation:visible")
@@ -255,7 +255,7 @@ def test_search_finds_operations_by_their_fields_and_texts(own: Server, page: Pa
 
 
 def test_keys_do_what_their_sheet_says(own: Server, page: Page) -> None:
-    opened(page, own, "createFlowRun")
+    open_exclusive(page, own, "createFlowRun")
     page.keyboard.press("j")
     expect(page.locator("#getFlowRun")).to_be_focused()
     page.keyboard.press("k")
@@ -273,7 +273,7 @@ def test_keys_do_what_their_sheet_says(own: Server, page: Page) -> None:
 
 def test_commands_examples_and_links_are_copied(own: Server, tab: "api.Callable[..., Page]") -> None:
     page = tab(permissions=["clipboard-read", "clipboard-write"])
-    section = opened(page, own, "getHealth")
+    section = open_exclusive(page, own, "getHealth")
     pasted = "navigator.clipboard.readText()"
     section.locator(".try").get_by_role("button", name="Copy").click()
     expect(page.locator("#toasts")).to_contain_text("copied")
@@ -287,7 +287,7 @@ def test_commands_examples_and_links_are_copied(own: Server, tab: "api.Callable[
 
 def test_answers_stay_text(own: Server, page: Page) -> None:
     own.put("a", args={MARKUP: MARKUP}, logs=[{"message": MARKUP}])
-    get = opened(page, own, "getFlowRun")
+    get = open_exclusive(page, own, "getFlowRun")
     get.get_by_label("id_").fill("a")
     expect(send(get)).to_contain_text("200")
     expect(get.locator(".answer pre")).to_contain_text(MARKUP)
@@ -296,21 +296,21 @@ def test_answers_stay_text(own: Server, page: Page) -> None:
 
 def test_a_long_answer_is_cut_and_copied_whole(own: Server, page: Page) -> None:
     own.put("a", logs=[{"message": "x" * 1000}] * 200)
-    get = opened(page, own, "getFlowRun")
+    get = open_exclusive(page, own, "getFlowRun")
     get.get_by_label("id_").fill("a")
     expect(send(get)).to_contain_text("200")
     expect(get.locator(".answer")).to_contain_text("The first 100,000 of 2")
 
 
 def test_ids_that_no_browser_can_ask_for_are_refused(own: Server, page: Page) -> None:
-    get = opened(page, own, "getFlowRun")
+    get = open_exclusive(page, own, "getFlowRun")
     get.get_by_label("id_").fill("..")
     get.get_by_role("button", name="Send GET").click()
     expect(get.get_by_role("alert")).to_contain_text("No browser can ask for this id")
 
 
 def test_it_leads_to_the_runs_and_back(own: Server, page: Page) -> None:
-    opened(page, own)
+    open_exclusive(page, own)
     page.get_by_role("link", name="Runs", exact=True).click()
     expect(page).to_have_url(own.ui)
     page.get_by_role("link", name="API").click()
@@ -320,7 +320,7 @@ def test_it_leads_to_the_runs_and_back(own: Server, page: Page) -> None:
 def test_the_theme_is_that_of_the_runs_page(own: Server, page: Page) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     page.emulate_media(color_scheme="dark")
-    opened(page, own)
+    open_exclusive(page, own)
     dark = page.evaluate(ground)
     page.get_by_role("button", name="Theme: system").click()
     assert page.evaluate(ground) == "rgb(255, 255, 255)" != dark
@@ -331,7 +331,7 @@ def test_the_theme_is_that_of_the_runs_page(own: Server, page: Page) -> None:
 @pytest.mark.parametrize("width", [360, 700, 1000, 1280])
 def test_no_width_needs_a_sideways_scroll(own: Server, tab: "api.Callable[..., Page]", width: int) -> None:
     page = tab(viewport={"width": width, "height": 740})
-    put = opened(page, own, "upsertFlowRun")
+    put = open_exclusive(page, own, "upsertFlowRun")
     for summary in put.locator(".answer-kind > summary").all():
         summary.click()
     expect(send(put)).to_be_visible()
@@ -339,7 +339,7 @@ def test_no_width_needs_a_sideways_scroll(own: Server, tab: "api.Callable[..., P
 
 
 def test_paper_gets_the_text_without_the_forms(own: Server, page: Page) -> None:
-    opened(page, own)
+    open_exclusive(page, own)
     page.emulate_media(media="print")
     expect(page.locator("#upsertFlowRun .fields").last).to_be_visible()
     for hidden in ("#top", "#contents", ".try", ".parameters :is(input, textarea, select)"):
@@ -349,7 +349,7 @@ def test_paper_gets_the_text_without_the_forms(own: Server, page: Page) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(own: Server, tab: "api.Callable[..., Page]", scheme: str) -> None:
     page = tab(color_scheme=scheme, viewport={"width": 1280, "height": 800})
-    put = opened(page, own, "upsertFlowRun")
+    put = open_exclusive(page, own, "upsertFlowRun")
     put.locator("summary", has_text="201").click()
     put.locator("summary", has_text="422").click()
     expect(send(put)).to_contain_text("201")
@@ -388,7 +388,7 @@ def mounted(prefix: str) -> Iterator[Server]:
 
 def test_it_works_below_a_prefix(page: Page) -> None:
     with mounted("/deep/er") as server:
-        put = opened(page, server, "upsertFlowRun")
+        put = open_exclusive(page, server, "upsertFlowRun")
         expect(page.locator("#server")).to_have_text(server.url)
         expect(send(put)).to_contain_text("201")
         expect(put.locator(".headers")).to_contain_text("/deep/er/api/v1/flow-runs/example-run")
@@ -399,14 +399,14 @@ def test_it_works_below_a_prefix(page: Page) -> None:
 
 
 def test_a_link_that_is_no_text_leads_nowhere(own: Server, page: Page) -> None:
-    opened(page, own, "%")
+    open_exclusive(page, own, "%")
     expect(page.get_by_role("heading", name="Errors")).to_be_visible()
 
 
 def test_json_that_only_this_page_would_read_leads_to_its_place(own: Server, page: Page) -> None:
-    put = opened(page, own, "upsertFlowRun")
+    put = open_exclusive(page, own, "upsertFlowRun")
     editor = put.locator(".editor")
     editor.fill('{"flowId": "a",}')
     put.get_by_role("button", name="Send PUT").click()
-    put.locator(".faults").get_by_role("button").click()
+    put.locator(".details").get_by_role("button").click()
     assert editor.evaluate("editor => editor.value.slice(editor.selectionStart, editor.selectionEnd)") == "}"

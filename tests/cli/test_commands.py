@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 import pytest
 
-from flowruns.cli.main import ELSEWHERE, cli, main
+from flowruns.cli.main import LAZY_COMMANDS, cli, main
 from tests.cli.test_main import VARIABLES, files, one_line
 from tests.processes import COMMAND
 
-COMMANDS = ["serve", *ELSEWHERE]
+COMMANDS = ["serve", *LAZY_COMMANDS]
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 # Help
 
 
-@pytest.mark.parametrize("name", ELSEWHERE)
+@pytest.mark.parametrize("name", LAZY_COMMANDS)
 def test_help_of_a_command_has_an_example(capfd: pytest.CaptureFixture[str], name: str) -> None:
     assert main([name, "--help"]) == 0
     out, err = capfd.readouterr()
@@ -184,12 +184,15 @@ def test_a_start_imports_no_other_command() -> None:
     assert {
         name for name in loaded if name.partition(".")[0] in ("client", "http", "server", "store", "sqlite")
     } == set()
-    assert loaded & {f"cli.{module}" for module in (*ELSEWHERE.values(), "sources")} == set()
+    assert loaded & {f"cli.{module}" for module in (*LAZY_COMMANDS.values(), "sources")} == set()
 
 
 @pytest.mark.parametrize("name", ["ls", "get", "tail", "rm", "config"])
 def test_commands_about_runs_import_no_server(name: str) -> None:
-    code = "import sys; from flowruns.cli.main import main; main([sys.argv[1], '--help']); assert 'uvicorn' not in sys.modules"
+    code = (
+        "import sys; from flowruns.cli.main import main; main([sys.argv[1], '--help'])\n"
+        "assert 'uvicorn' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code, name, "--help"], capture_output=True, check=True, timeout=30)
 
 

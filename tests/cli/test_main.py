@@ -17,11 +17,11 @@ from flowruns import __version__
 from flowruns.cli.main import main
 from flowruns.server import running as server_running
 from flowruns.server.running import running
-from flowruns.server.signals import ending
+from flowruns.server.signals import termination_signals
 from flowruns.settings import DEFAULTS, Settings
 from tests.conftest import RUNS
 from tests.processes import COMMAND, Served, ended, ran, serving
-from tests.wire import RUN, Wire, heard, request
+from tests.wire import RUN, Wire, ping, request
 
 LIST = request("GET", RUNS)
 VARIABLES = [
@@ -496,12 +496,12 @@ def _locked(path: Path) -> Iterator[None]:
         connection.close()
 
 
-@pytest.mark.parametrize("number", [one for one in ending() if os.name != "nt"])
+@pytest.mark.parametrize("number", [one for one in termination_signals() if os.name != "nt"])
 def test_signal_lets_requests_in_flight_finish(tmp_path: Path, number: signal.Signals) -> None:
     with serving(tmp_path, "runs.db") as server, Wire(server.url) as idle, Wire(server.url) as wire:
         with _locked(tmp_path / "runs.db"):
             wire.send(request("PUT", f"{RUNS}/a1", RUN))
-            heard(server.url)
+            ping(server.url)
             server.process.send_signal(number)
             assert idle.rest() == b""  # it has begun to stop
             with pytest.raises(ConnectionRefusedError):
@@ -517,7 +517,7 @@ def test_second_signal_only_shortens_the_wait(tmp_path: Path, number: signal.Sig
     with serving(tmp_path, "runs.db") as server, Wire(server.url) as idle, Wire(server.url) as wire:
         with _locked(tmp_path / "runs.db"):
             wire.send(request("PUT", f"{RUNS}/a1", RUN))
-            heard(server.url)
+            ping(server.url)
             server.process.send_signal(number)
             assert idle.rest() == b""
             server.process.send_signal(number)
@@ -545,7 +545,7 @@ def test_stalled_clients_are_cut_at_the_end(tmp_path: Path) -> None:
         try:
             for name, wire in wires.items():
                 wire.send(STALLED[name])
-            heard(server.url)
+            ping(server.url)
             server.process.terminate()
             code, said = ended(server.process)
             answers = {name: wire.rest()[:13] for name, wire in wires.items()}
@@ -565,7 +565,7 @@ def test_client_that_does_not_read_its_answers_does_not_hold_up_the_end(tmp_path
     with serving(tmp_path, "runs.db") as server, Wire(server.url) as wire:
         assert wire.ask("PUT", f"{RUNS}/a1", large).status == 201
         wire.send(request("GET", f"{RUNS}/a1") * 10)
-        heard(server.url)
+        ping(server.url)
         server.process.terminate()
         code, said = ended(server.process)
     assert code == 0
@@ -599,7 +599,7 @@ def test_standard_input_is_wanted_but_once(tmp_path: Path, capfd: pytest.Capture
 
 def test_end_of_standard_input_means_nothing_unless_asked_for(tmp_path: Path) -> None:
     with serving(tmp_path, "runs.db", stdin="") as server, Wire(server.url) as wire:
-        heard(server.url)
+        ping(server.url)
         assert wire.ask("GET", RUNS).status == 200
         ends_well(server)
 

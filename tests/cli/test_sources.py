@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from flowruns.cli.sources import Local
-from flowruns.client.transport import Remote
+from flowruns.cli.sources import LocalSource
+from flowruns.client.transport import Transport
 from flowruns.errors import DatabaseInUse, DatabaseUnusable, Invalid, NotFound, Refused
-from flowruns.model.cursors import LARGEST_PAGE
+from flowruns.model.cursors import MAX_PAGE_SIZE
 from flowruns.testing import server
 from tests.cli.test_main import UNUSABLE, files
 from tests.processes import serving
@@ -26,7 +26,7 @@ from tests.wire import Wire, request
 def full(path: Path) -> Path:
     """A file with some runs that no server has."""
     with server.serve(path) as runs:
-        for number in range(LARGEST_PAGE + 5):
+        for number in range(MAX_PAGE_SIZE + 5):
             runs.run(f"run-{number}", phase=("failed", "running")[number % 2], tags={"n": str(number)})
     return path
 
@@ -36,27 +36,27 @@ def ids(docs: Iterator[bytes]) -> list[str]:
 
 
 QUESTIONS: list[dict[str, Any]] = [
-    {}, {"order": "asc"}, {"limit": 3}, {"limit": LARGEST_PAGE + 1}, {"phase": "failed"},
+    {}, {"order": "asc"}, {"limit": 3}, {"limit": MAX_PAGE_SIZE + 1}, {"phase": "failed"},
     {"phase": ["failed", "pending"]},
     {"tag": "n:7"}, {"createdBy": 7}, {"flowId": "nothing"}, {"createdAfter": "2001-01-01T00:00:00Z", "limit": 2},
 ]  # fmt: skip
 
 
 def test_file_answers_as_its_server_does(full: Path) -> None:
-    local = Local(str(full))
+    local = LocalSource(str(full))
     straight = [list(local.pages(**question)) for question in QUESTIONS]
-    with server.serve(full) as runs, Remote(runs.url) as client:
+    with server.serve(full) as runs, Transport(runs.url) as client:
         assert straight == [list(client.pages(**question)) for question in QUESTIONS]
         assert [list(local.pages(**question)) for question in QUESTIONS] == straight
         assert local.name == runs.url
         local.close()
-    assert len(straight[0][0].docs) == LARGEST_PAGE
+    assert len(straight[0][0].docs) == MAX_PAGE_SIZE
 
 
 def test_reading_leaves_the_file_as_it_is_and_nothing_beside_it(full: Path) -> None:
     before, stat = files(full.parent), full.stat()
-    local = Local(str(full))
-    assert len(list(local.runs())) == LARGEST_PAGE + 5
+    local = LocalSource(str(full))
+    assert len(list(local.runs())) == MAX_PAGE_SIZE + 5
     local.get("run-1")
     told = local.watch("run-1")
     assert [next(told).kind, next(told).data] == ["open", local.get("run-1")]
@@ -72,7 +72,7 @@ def test_what_a_killed_server_has_left_in_the_log_is_read(tmp_path: Path) -> Non
         assert wire.ask("PUT", "/api/v1/flow-runs/a1", b'{"flowId":"f","flowType":"automation"}').status == 201
         server.process.kill()
         server.process.wait()
-    local = Local(str(tmp_path / "runs.db"))
+    local = LocalSource(str(tmp_path / "runs.db"))
     assert [ids(local.runs()), ids(local.runs())] == [["a1"], ["a1"]]
     assert not (tmp_path / "runs.db-wal").exists()  # as after any program that has read it with SQLite
 
@@ -91,7 +91,7 @@ def test_other_programs_may_write_meanwhile(full: Path) -> None:
     writer.start()
     try:
         for _ in range(20):
-            assert len(list(Local(str(full)).runs())) == LARGEST_PAGE + 5
+            assert len(list(LocalSource(str(full)).runs())) == MAX_PAGE_SIZE + 5
     finally:
         done.set()
         writer.join()
@@ -99,7 +99,7 @@ def test_other_programs_may_write_meanwhile(full: Path) -> None:
 
 def test_empty_file_has_no_runs_and_stays_empty(path: Path) -> None:
     path.touch()
-    local = Local(str(path))
+    local = LocalSource(str(path))
     assert list(local.pages()) == [([], 0)]
     with pytest.raises(NotFound):
         local.get("a1")
@@ -112,14 +112,14 @@ def test_unusable_file_is_told_and_not_touched(path: Path, what: str) -> None:
     before = files(path.parent)
     for ask in (lambda local: local.get("a1"), lambda local: local.delete("a1"), lambda local: next(local.watch())):
         with pytest.raises(DatabaseUnusable, match=path.name):
-            ask(Local(str(path)))
+            ask(LocalSource(str(path)))
     assert files(path.parent) == before
 
 
 def test_file_that_is_not_there_is_not_made(path: Path) -> None:
     for ask in (lambda local: local.get("a1"), lambda local: local.delete("a1"), lambda local: list(local.runs())):
         with pytest.raises(DatabaseUnusable, match="flowruns serve"):
-            ask(Local(str(path)))
+            ask(LocalSource(str(path)))
     assert os.listdir(path.parent) == []
 
 
@@ -127,22 +127,22 @@ def test_older_file_is_left_to_a_server(path: Path) -> None:
     restored(1, path)
     before = files(path.parent)
     with pytest.raises(DatabaseUnusable, match="schema 1: `flowruns serve`"):
-        Local(str(path)).get("a1")
+        LocalSource(str(path)).get("a1")
     assert files(path.parent) == before
 
 
 def test_memory_is_a_servers_own() -> None:
     with pytest.raises(DatabaseUnusable, match="--url"):
-        Local(":memory:")
+        LocalSource(":memory:")
 
 
 def test_filters_that_break_rules_are_invalid(full: Path) -> None:
     with pytest.raises(Invalid):
-        list(Local(str(full)).runs(flowType="nothing"))
+        list(LocalSource(str(full)).runs(flowType="nothing"))
 
 
 def test_run_is_deleted_in_the_file(full: Path) -> None:
-    local = Local(str(full))
+    local = LocalSource(str(full))
     local.delete("run-1")
     for ask in (local.get, local.delete):
         with pytest.raises(NotFound):
@@ -153,18 +153,18 @@ def test_run_is_deleted_in_the_file(full: Path) -> None:
 def test_run_is_deleted_by_the_server_that_has_the_file(full: Path) -> None:
     with server.serve(full, tokens={"secret": 7}) as runs:
         for token in (None, "wrong"):
-            with Local(str(full), token) as local, pytest.raises(Refused):
+            with LocalSource(str(full), token) as local, pytest.raises(Refused):
                 local.delete("run-1")
-        with Local(str(full), "secret") as local:
+        with LocalSource(str(full), "secret") as local:
             local.delete("run-1")
         runs.assert_called("DELETE", id="run-1")
 
 
 def test_file_that_a_program_has_open_is_read_and_not_written(full: Path, tmp_path: Path) -> None:
-    from flowruns.sqlite.lockfile import claimed
+    from flowruns.sqlite.lockfile import locked
 
-    with claimed(full, "pid 1"):
-        local = Local(str(full))
+    with locked(full, "pid 1"):
+        local = LocalSource(str(full))
         local.get("run-1")
         with pytest.raises(DatabaseInUse):
             local.delete("run-1")
@@ -172,7 +172,7 @@ def test_file_that_a_program_has_open_is_read_and_not_written(full: Path, tmp_pa
 
 def test_token_of_a_server_that_made_one_is_found(tmp_path: Path) -> None:
     with serving(tmp_path, "runs.db", "--token", "auto=7") as server:
-        with Local(str(tmp_path / "runs.db")) as local:
+        with LocalSource(str(tmp_path / "runs.db")) as local:
             assert list(local.pages()) == [([], 0)]
         with Wire(server.url) as wire:
             wire.send(request("GET", "/api/v1/flow-runs"))
@@ -182,7 +182,7 @@ def test_token_of_a_server_that_made_one_is_found(tmp_path: Path) -> None:
 def test_changes_go_on_over_servers_and_without_one(path: Path) -> None:
     with server.serve(path) as runs:
         runs.run("a1")
-    local = Local(str(path))
+    local = LocalSource(str(path))
     told = local.watch()
     assert [next(told).kind, next(told).kind] == ["open", "lost"]
     for name in ("b1", "c1"):  # each at a port of its own
@@ -190,6 +190,6 @@ def test_changes_go_on_over_servers_and_without_one(path: Path) -> None:
             runs.run(name)
             assert [next(told).kind, json.loads(next(told).data)["id"]] == ["open", name]
         assert next(told).kind == "lost"
-    Local(str(path)).delete("a1")  # without a server
+    LocalSource(str(path)).delete("a1")  # without a server
     assert json.loads(next(told).data) == {"id": "a1"}
     local.close()

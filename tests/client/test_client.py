@@ -134,9 +134,9 @@ def test_run_comes_back_as_it_was_put(client: Any) -> None:
 def test_created_run_is_an_action_that_somebody_starts(client: Any) -> None:
     run = client.create(flowId="deploy-web", args={"ref": "main"})
     assert (run.flow_type, run.phase, run.args) == ("selfServiceAction", "pending", {"ref": "main"})
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(Refused) as refused:
         client.create(flowId="deploy-web", id=run.id)
-    assert refusal.value.status == 409
+    assert refused.value.status == 409
 
 
 def test_deleted_run_is_not_there(client: Any) -> None:
@@ -325,10 +325,10 @@ def test_watch_ends_with_its_time(runs: Flowruns, client: Any) -> None:
 
 
 def test_every_fault_comes_with_its_place(client: Any) -> None:
-    with pytest.raises(Refused, match=r"flowId: String should .*; tags.0.value: Field required") as refusal:
+    with pytest.raises(Refused, match=r"flowId: String should .*; tags.0.value: Field required") as refused:
         client.put("a1", flowId="Deploy Web", phase="running", tags=[{"key": "env"}], flowType="automation")
-    assert refusal.value.status == 422
-    assert [fault.loc for fault in refusal.value.faults] == [("body", "flowId"), ("body", "tags", 0, "value")]
+    assert refused.value.status == 422
+    assert [fault.loc for fault in refused.value.details] == [("body", "flowId"), ("body", "tags", 0, "value")]
     with pytest.raises(Refused, match="createdBy: Input should be a valid integer"):
         list(client.runs(createdBy="me"))
 
@@ -352,10 +352,10 @@ def test_token_is_sent_and_never_said(make: Make) -> None:
         assert put(make(runs.url, "secret"), "a1").created_by == 7
         assert put(make(runs.url, "sécret🔑"), "a2").created_by == 8
         client = make(runs.url, "wrong")
-        with pytest.raises(Refused) as refusal:
+        with pytest.raises(Refused) as refused:
             client.get("a1")
-        assert refusal.value.status == 401
-        assert "wrong" not in str(refusal.value) + repr(client)
+        assert refused.value.status == 401
+        assert "wrong" not in str(refused.value) + repr(client)
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://localhost", "http://localhost:abc", "http://a b"])

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from flowruns.client.source import Page
-from flowruns.client.streams import events
-from flowruns.client.transport import Busy, Remote
+from flowruns.client.streams import parse_events
+from flowruns.client.transport import Busy, Transport
 from flowruns.errors import NotFound, Refused, Unreachable
-from flowruns.model.cursors import LARGEST_PAGE
+from flowruns.model.cursors import MAX_PAGE_SIZE
 from flowruns.testing import server
 from flowruns.testing.server import Flowruns
 from tests.streams import Events
@@ -23,8 +23,8 @@ def runs() -> Iterator[Flowruns]:
 
 
 @pytest.fixture
-def client(runs: Flowruns) -> Iterator[Remote]:
-    with Remote(runs.url) as client:
+def client(runs: Flowruns) -> Iterator[Transport]:
+    with Transport(runs.url) as client:
         yield client
 
 
@@ -35,25 +35,25 @@ def ids(docs: list[bytes]) -> list[str]:
 # Pages
 
 
-def test_walk_gives_every_run_once_in_pages(runs: Flowruns, client: Remote) -> None:
-    names = [f"run-{number}" for number in range(LARGEST_PAGE + 5)]
+def test_walk_gives_every_run_once_in_pages(runs: Flowruns, client: Transport) -> None:
+    names = [f"run-{number}" for number in range(MAX_PAGE_SIZE + 5)]
     for name in names:
         runs.run(name)
     pages = list(client.pages())
-    assert [(len(page.docs), page.total) for page in pages] == [(LARGEST_PAGE, len(names)), (5, len(names))]
+    assert [(len(page.docs), page.total) for page in pages] == [(MAX_PAGE_SIZE, len(names)), (5, len(names))]
     assert ids(list(client.runs())) == names[::-1]
     assert ids(list(client.runs(order="asc"))) == names
 
 
-@pytest.mark.parametrize("limit", [1, LARGEST_PAGE, LARGEST_PAGE + 1])
-def test_no_more_than_the_limit_is_given_or_asked_for(runs: Flowruns, client: Remote, limit: int) -> None:
-    for number in range(LARGEST_PAGE + 5):
+@pytest.mark.parametrize("limit", [1, MAX_PAGE_SIZE, MAX_PAGE_SIZE + 1])
+def test_no_more_than_the_limit_is_given_or_asked_for(runs: Flowruns, client: Transport, limit: int) -> None:
+    for number in range(MAX_PAGE_SIZE + 5):
         runs.run(f"run-{number}")
     assert len(list(client.runs(limit=limit))) == limit
-    assert len([asked for asked in runs.requests if asked.method == "GET"]) == -(-limit // LARGEST_PAGE)
+    assert len([asked for asked in runs.requests if asked.method == "GET"]) == -(-limit // MAX_PAGE_SIZE)
 
 
-def test_filters_are_those_of_the_api(runs: Flowruns, client: Remote) -> None:
+def test_filters_are_those_of_the_api(runs: Flowruns, client: Transport) -> None:
     runs.run("a", phase="failed", tags={"env": "a&b=c d"})
     runs.run("b", phase="running")
     runs.run("c", phase="succeeded")
@@ -62,7 +62,7 @@ def test_filters_are_those_of_the_api(runs: Flowruns, client: Remote) -> None:
     assert list(client.pages(flowId="nothing")) == [Page([], 0)]
 
 
-def test_documents_come_as_they_are_stored(runs: Flowruns, client: Remote) -> None:
+def test_documents_come_as_they_are_stored(runs: Flowruns, client: Transport) -> None:
     body = b'{"flowId":"f","flowType":"automation","args":{"b": 1e400,\n "a":-0, "a":"\xc3\xa4\\u00e4"}}'
     runs.client.put("/api/v1/flow-runs/a1", content=body, headers={"Content-Type": "application/json"})
     stored = runs.client.get("/api/v1/flow-runs/a1").content
@@ -74,7 +74,7 @@ def test_documents_come_as_they_are_stored(runs: Flowruns, client: Remote) -> No
 # One connection
 
 
-def test_one_connection_is_kept(runs: Flowruns, client: Remote) -> None:
+def test_one_connection_is_kept(runs: Flowruns, client: Transport) -> None:
     runs.run("a1")
     client.get("a1")
     first = client._connection
@@ -87,7 +87,7 @@ def test_one_connection_is_kept(runs: Flowruns, client: Remote) -> None:
     assert client._connection is first
 
 
-def test_connection_that_was_closed_meanwhile_is_opened_again(runs: Flowruns, client: Remote) -> None:
+def test_connection_that_was_closed_meanwhile_is_opened_again(runs: Flowruns, client: Transport) -> None:
     runs.run("a1")
     client.get("a1")
     runs.drop_connection()
@@ -97,7 +97,7 @@ def test_connection_that_was_closed_meanwhile_is_opened_again(runs: Flowruns, cl
         client.get("a1")
 
 
-def test_delete_is_never_sent_twice(runs: Flowruns, client: Remote) -> None:
+def test_delete_is_never_sent_twice(runs: Flowruns, client: Transport) -> None:
     runs.run("a1")
     client.get("a1")
     runs.drop_connection(done=True)
@@ -110,7 +110,7 @@ def test_delete_is_never_sent_twice(runs: Flowruns, client: Remote) -> None:
 
 
 @pytest.mark.parametrize("id", ["nothing", "NO ID", "a/b", "", "%2e", ".."])
-def test_what_is_not_there_is_not_found(runs: Flowruns, client: Remote, id: str) -> None:
+def test_what_is_not_there_is_not_found(runs: Flowruns, client: Transport, id: str) -> None:
     for ask in (client.get, client.delete, lambda id: next(client.watch(id))):
         with pytest.raises(NotFound):
             ask(id)
@@ -119,19 +119,19 @@ def test_what_is_not_there_is_not_found(runs: Flowruns, client: Remote, id: str)
 def test_wrong_token_says_what_to_do() -> None:
     with server.serve(tokens={"secret": 7}) as runs:
         for token in (None, "wrong"):
-            with Remote(runs.url, token) as client, pytest.raises(Refused, match="FLOWRUNS_TOKEN") as refusal:
+            with Transport(runs.url, token) as client, pytest.raises(Refused, match="FLOWRUNS_TOKEN") as refused:
                 client.get("a1")
-            assert "wrong" not in str(refusal.value)
-        with Remote(runs.url, "secret") as client, pytest.raises(NotFound):
+            assert "wrong" not in str(refused.value)
+        with Transport(runs.url, "secret") as client, pytest.raises(NotFound):
             client.get("a1")
 
 
-def test_every_fault_of_a_query_is_named(client: Remote) -> None:
+def test_every_fault_of_a_query_is_named(client: Transport) -> None:
     with pytest.raises(Refused, match=r"flowId: String should .*; createdBy: Input should "):
         list(client.runs(flowId="X", createdBy="x"))
 
 
-def test_busy_server_is_told_from_one_that_refuses(runs: Flowruns, client: Remote) -> None:
+def test_busy_server_is_told_from_one_that_refuses(runs: Flowruns, client: Transport) -> None:
     runs.fail_next(503)
     with pytest.raises(Busy):
         client.get("a1")
@@ -142,25 +142,25 @@ def test_nobody_at_an_address_is_unreachable() -> None:
         url = runs.url
     for ask in (lambda client: client.get("a1"), lambda client: next(client.watch())):
         with pytest.raises(Unreachable, match=url):
-            ask(Remote(url))
+            ask(Transport(url))
 
 
 def test_other_server_is_named_as_such(runs: Flowruns) -> None:
-    with Remote(f"{runs.url}/health") as client, pytest.raises(Refused, match="nothing at this path"):
+    with Transport(f"{runs.url}/health") as client, pytest.raises(Refused, match="nothing at this path"):
         list(client.runs())
 
 
 def test_address_may_end_as_the_banner_shows_it(runs: Flowruns) -> None:
     runs.run("a1")
     for ending in ("/api/v1/flow-runs", "/"):
-        with Remote(runs.url + ending) as client:
+        with Transport(runs.url + ending) as client:
             assert ids(list(client.runs())) == ["a1"]
 
 
 # Changes
 
 
-def test_changes_come_as_they_are_made(runs: Flowruns, client: Remote) -> None:
+def test_changes_come_as_they_are_made(runs: Flowruns, client: Transport) -> None:
     runs.run("before")
     told = client.watch(phase="failed")
     assert next(told).kind == "open"
@@ -173,7 +173,7 @@ def test_changes_come_as_they_are_made(runs: Flowruns, client: Remote) -> None:
     assert (event.kind, json.loads(event.data)) == ("deleted", {"id": "a1"})
 
 
-def test_changes_of_one_run_begin_with_its_state(runs: Flowruns, client: Remote) -> None:
+def test_changes_of_one_run_begin_with_its_state(runs: Flowruns, client: Transport) -> None:
     runs.run("a1")
     runs.run("b1")
     told = client.watch("a1")
@@ -183,7 +183,7 @@ def test_changes_of_one_run_begin_with_its_state(runs: Flowruns, client: Remote)
 def test_nothing_is_missed_over_a_restart(path: Path) -> None:
     with server.serve(path) as runs:
         port = int(runs.url.rpartition(":")[2])
-        told = Remote(runs.url).watch()
+        told = Transport(runs.url).watch()
         assert next(told).kind == "open"
         runs.run("a1")
         assert ids([next(told).data]) == ["a1"]
@@ -195,14 +195,14 @@ def test_nothing_is_missed_over_a_restart(path: Path) -> None:
         assert ids([next(told).data]) == ["c1"]
 
 
-def test_changes_after_a_number_come_first(runs: Flowruns, client: Remote) -> None:
+def test_changes_after_a_number_come_first(runs: Flowruns, client: Transport) -> None:
     for name in ("a1", "b1"):
         runs.run(name)
     told = client.watch(after=1)
     assert [next(told).kind, *ids([next(told).data])] == ["open", "b1"]
 
 
-def test_another_database_is_told(runs: Flowruns, client: Remote) -> None:
+def test_another_database_is_told(runs: Flowruns, client: Transport) -> None:
     told = client.watch(after=1000)
     assert [next(told).kind, next(told).kind] == ["open", "resync"]
 
@@ -227,12 +227,12 @@ def test_another_database_is_told(runs: Flowruns, client: Remote) -> None:
 )
 def test_stream_is_read_as_the_standard_says(text: bytes, told: list[tuple[str, int | None, bytes]]) -> None:
     lines = text.splitlines(keepends=True)
-    assert [tuple(event) for event in events(iter(lines)) if event.kind] == told
+    assert [tuple(event) for event in parse_events(iter(lines)) if event.kind] == told
 
 
 def test_stream_is_read_as_the_tests_read_it() -> None:
     text = b':\nid: 1\n\nid: 2\nevent: run\ndata: {"a":\ndata: 1}\n\n:\nid: 3\n\nid: 4\nevent: deleted\ndata: {}\n\n'
     known = Events()
     known.feed(text)
-    told = [event for event in events(iter(text.splitlines(keepends=True))) if event.kind not in ("open", "")]
+    told = [event for event in parse_events(iter(text.splitlines(keepends=True))) if event.kind not in ("open", "")]
     assert [(event.position, event.kind, event.data.decode()) for event in told] == [tuple(one) for one in known.events]

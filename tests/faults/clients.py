@@ -100,7 +100,7 @@ class Writer:
         reply = self._answer(wire, write)
         self.unanswered = None
         if reply.status == 503 and refusable:
-            reply.faults(503)
+            reply.details(503)
             self.refused += 1
         else:
             said = f"{write} was answered {reply.status}, not {write.status}: {reply.body[:300]!r}"

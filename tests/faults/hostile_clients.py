@@ -353,7 +353,7 @@ _KINDS: dict[str, tuple[int, Callable[[Worker], Talk]]] = {
 
 def in_the_one_shape(reply: Reply) -> None:
     """Checks an answer of 4xx by the contract ("Errors")."""
-    assert reply.faults(reply.status)
+    assert reply.details(reply.status)
     for fault in reply.json["detail"]:
         loc, words = fault["loc"], (fault["msg"], fault["type"])
         assert isinstance(loc, list), fault

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from flowruns.sqlite.lockfile import owner_of
+from flowruns.sqlite.lockfile import lock_info
 from tests.conftest import RUNS
 from tests.faults import progress
 from tests.processes import COMMAND, Process, ended, started
@@ -109,5 +109,5 @@ def orphaned(folder: Path, database: str, busy: str, chance: random.Random) -> f
         parent.stdout.read()  # ends once the sidecar, which has the other end too, is gone
         waited = time.monotonic() - began
     assert busy == "starting" or waited < GONE_SECONDS, f"gone only after {waited:.1f} s ({busy})"
-    assert owner_of(folder / database) is None
+    assert lock_info(folder / database) is None
     return waited

@@ -8,9 +8,9 @@ import pytest
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from flowruns.http.access import Guard
+from flowruns.http.access import AccessMiddleware
 from flowruns.http.app import create_app
-from flowruns.http.requests import Disconnected
+from flowruns.http.requests import ClientDisconnected
 from flowruns.settings import Settings
 from flowruns.store.store import Store
 from tests.conftest import RUNS
@@ -73,7 +73,7 @@ async def test_loopback_names_are_served_at_any_port(app: Starlette, host: str) 
 )  # fmt: skip
 async def test_other_hosts_are_403(app: Starlette, hosts: list[bytes]) -> None:
     reply = await call(app, "GET", RUNS, [(b"host", host) for host in hosts])
-    assert reply.faults(403) == [(("header", "host"), "host_not_allowed")]
+    assert reply.details(403) == [(("header", "host"), "host_not_allowed")]
 
 
 @pytest.mark.parametrize(("method", "target"), REQUESTS)
@@ -132,7 +132,7 @@ async def test_foreign_origins_are_403_and_change_nothing(
     app: Starlette, store: Store, values: list[str], method: str, target: str
 ) -> None:
     reply = await call(app, method, target, [HOST, JSON, *map(origin, values)], RUN)
-    assert reply.faults(403) == [(("header", "origin"), "origin_not_allowed")]
+    assert reply.details(403) == [(("header", "origin"), "origin_not_allowed")]
     assert cors(reply) == []
     assert await store.count() == 0
 
@@ -190,7 +190,7 @@ async def test_allowed_origin_may_read_401_and_500(shared: Starlette) -> None:
     async def failing(scope: Scope, receive: Receive, send: Send) -> None:
         raise RuntimeError
 
-    for app, status in ((shared, 401), (Guard(failing, Settings(cors_origins=frozenset({PORTAL}))), 500)):
+    for app, status in ((shared, 401), (AccessMiddleware(failing, Settings(cors_origins=frozenset({PORTAL}))), 500)):
         reply = await call(app, "GET", RUNS, [HOST, origin(PORTAL)])
         assert reply.status == status
         assert reply.header(b"access-control-allow-origin") == PORTAL.encode()
@@ -242,7 +242,7 @@ WRONG = [
 @pytest.mark.parametrize("values", WRONG)
 async def test_any_other_token_is_401(locked: Starlette, values: list[bytes]) -> None:
     reply = await call(locked, "GET", RUNS, [HOST, *((b"authorization", value) for value in values)])
-    assert reply.faults(401) == [(("header", "authorization"), "unauthorized")]
+    assert reply.details(401) == [(("header", "authorization"), "unauthorized")]
     assert reply.header(b"www-authenticate") == b"Bearer"
 
 
@@ -283,8 +283,8 @@ async def test_without_tokens_callers_are_anonymous_whatever_they_send(app: Star
 # Errors that nobody else catches
 
 
-def guarded(app: ASGIApp) -> Guard:
-    return Guard(app, Settings())
+def guarded(app: ASGIApp) -> AccessMiddleware:
+    return AccessMiddleware(app, Settings())
 
 
 async def test_unexpected_exception_is_500_without_its_message(caplog: pytest.LogCaptureFixture) -> None:
@@ -293,7 +293,7 @@ async def test_unexpected_exception_is_500_without_its_message(caplog: pytest.Lo
 
     caplog.set_level(logging.INFO)
     reply = await call(guarded(failing), "GET", "/", [HOST])
-    assert reply.faults(500) == [(("server",), "internal_error")]
+    assert reply.details(500) == [(("server",), "internal_error")]
     assert b"ZeroDivisionError" not in reply.body
     assert b"client" not in reply.body
     assert [record.levelname for record in caplog.records] == ["ERROR"]
@@ -303,7 +303,7 @@ async def test_unexpected_exception_is_500_without_its_message(caplog: pytest.Lo
 
 async def test_client_that_left_gets_nothing_and_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def leaving(scope: Scope, receive: Receive, send: Send) -> None:
-        raise Disconnected
+        raise ClientDisconnected
 
     sent: list[Message] = []
 
@@ -330,7 +330,7 @@ async def test_cancelled_handler_answers_503() -> None:
         await inside.wait()
         task.cancel()
         reply = await task
-    assert [type for _, type in reply.faults(503)] == ["unavailable"]
+    assert [type for _, type in reply.details(503)] == ["unavailable"]
     assert reply.header(b"retry-after") == b"1"
 
 

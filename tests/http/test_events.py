@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from flowruns.http import events
-from flowruns.http.events import comment, opening, pieces
+from flowruns.http.events import chunks, comment, opening
 from flowruns.server.running import running
 from flowruns.settings import Settings
 from flowruns.store.reads import Change
 from tests.conftest import RUNS
 from tests.processes import ended, serving
 from tests.streams import ACCEPT, Event, Events, Stream
-from tests.wire import RUN, SECONDS, Reply, Wire, heard, request
+from tests.wire import RUN, SECONDS, Reply, Wire, ping, request
 
 MANY = 50
 
@@ -62,7 +62,7 @@ def parsed(data: bytes) -> list[Event]:
 
 
 def test_a_change_is_an_event_with_its_number_and_the_whole_document() -> None:
-    data = b"".join(pieces([Change(7, "a", b'{"id":"a"}'), Change(9, "b", None)]))
+    data = b"".join(chunks([Change(7, "a", b'{"id":"a"}'), Change(9, "b", None)]))
     assert data == (
         b'id: 7\nevent: run\ndata: {"id":"a"}\n\n'
         b'id: 9\nevent: deleted\ndata: {"id":"b"}\n\n'
@@ -71,13 +71,13 @@ def test_a_change_is_an_event_with_its_number_and_the_whole_document() -> None:
 
 def test_newlines_in_a_document_are_lines_of_data() -> None:
     doc = b'{"args":{\n\n"a":\n1}}'
-    assert [event.data for event in parsed(b"".join(pieces([Change(1, "a", doc)])))] == [doc.decode()]
+    assert [event.data for event in parsed(b"".join(chunks([Change(1, "a", doc)])))] == [doc.decode()]
 
 
 @pytest.mark.parametrize("end", [b"\r", b"\r\n", b"\n\r", b"\r\r\n\n"])
 def test_carriage_returns_in_a_document_break_nothing(end: bytes) -> None:
     doc = b'{"args":{%b"a":1}}' % end
-    (event,) = parsed(b"".join(pieces([Change(1, "a", doc)])))
+    (event,) = parsed(b"".join(chunks([Change(1, "a", doc)])))
     assert event.data == doc.decode().replace("\r", " ")
     assert event.json == json.loads(doc)
 
@@ -87,7 +87,7 @@ def test_carriage_returns_in_a_document_break_nothing(end: bytes) -> None:
 def test_pieces_are_small_and_make_the_same_events(monkeypatch: pytest.MonkeyPatch, size: int, char: bytes) -> None:
     monkeypatch.setattr(events, "_PIECE_BYTES", 1024)
     docs = [char * size] * 3 + [b"{}"] * 100
-    found = list(pieces(Change(number, "a", doc) for number, doc in enumerate(docs)))
+    found = list(chunks(Change(number, "a", doc) for number, doc in enumerate(docs)))
     assert max(map(len, found)) < 10 * 1024
     assert len(found) < 10 + sum(map(len, docs)) / 100
     assert [event.data.encode() for event in parsed(b"".join(found))] == docs
@@ -178,7 +178,7 @@ def test_http_1_0_gets_the_stream_until_the_connection_closes(path: Path) -> Non
         old.send(b"GET %b HTTP/1.0\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n" % RUNS.encode())
         head = old.head()
         assert (head.status, head.header(b"transfer-encoding"), head.header(b"content-length")) == (200, None, None)
-        heard(ready.url)
+        ping(ready.url)
         put(wire, "a")
         old._until(b"event: run")
         ready.stop()
@@ -396,7 +396,7 @@ def test_a_run_that_is_not_there_is_404(server: str, wire: Wire, id: str, after:
     delete(wire, "gone")
     resume = () if after == () else (f"Last-Event-ID: {after}",)
     reply = wire.ask("GET", f"{RUNS}/{id}", None, ACCEPT, *resume)
-    assert reply.faults(404) == [(("path", "id_"), "not_found")]
+    assert reply.details(404) == [(("path", "id_"), "not_found")]
 
 
 # Which media type
@@ -463,16 +463,16 @@ def test_writes_are_answered_with_json_whatever_is_accepted(server: str, wire: W
     ],
 )
 def test_a_bad_filter_is_422(wire: Wire, query: str, fault: Any) -> None:
-    assert wire.ask("GET", f"{RUNS}{query}", None, ACCEPT).faults(422) == [fault]
+    assert wire.ask("GET", f"{RUNS}{query}", None, ACCEPT).details(422) == [fault]
 
 
 def test_tokens_hosts_and_origins_are_checked(path: Path) -> None:
     with running(Settings(database=str(path), port=0, tokens={"secret": 7})) as ready, Wire(ready.url) as wire:
-        assert wire.ask("GET", RUNS, None, ACCEPT).faults(401)
+        assert wire.ask("GET", RUNS, None, ACCEPT).details(401)
         origin = "Origin: https://evil.example"
-        assert wire.ask("GET", RUNS, None, ACCEPT, origin, "Authorization: Bearer secret").faults(403)
+        assert wire.ask("GET", RUNS, None, ACCEPT, origin, "Authorization: Bearer secret").details(403)
         wire.send(request("GET", RUNS, None, ACCEPT, host="evil.example"))
-        assert wire.reply().faults(403)
+        assert wire.reply().details(403)
         with Stream(ready.url, "", None, "Authorization: Bearer secret") as stream:
             assert stream.position == 0
 
@@ -483,7 +483,7 @@ def test_too_many_streams_are_503_and_others_are_served(most: int, connections: 
     with running(settings) as ready, ExitStack() as stack, Wire(ready.url) as wire:
         streams = [stack.enter_context(Stream(ready.url)) for _ in range(open)]
         reply = wire.ask("GET", RUNS, None, ACCEPT)
-        assert reply.faults(503) == [(("server",), "unavailable")]
+        assert reply.details(503) == [(("server",), "unavailable")]
         assert "--max-streams" in reply.json["detail"][0]["msg"]
         assert reply.header(b"retry-after") == b"5"
         assert wire.ask("HEAD", RUNS, None, ACCEPT).status == 200
@@ -575,9 +575,9 @@ def test_an_answer_that_waits_for_its_client_is_no_stream(server: str, wire: Wir
     put(wire, "big", args={"text": "x" * 7_000_000})
     with Wire(server) as slow:
         slow.send(request("GET", f"{RUNS}/big") * 2)
-        heard(server)
+        ping(server)
         slow.end()
-        heard(server)
+        ping(server)
         assert [len(slow.reply().body) > 7_000_000 for _ in range(2)] == [True, True]
 
 
@@ -647,7 +647,7 @@ def test_a_stream_that_cannot_be_read_on_ends(path: Path, caplog: pytest.LogCapt
         renamed(path, "clock", "away")
         assert wire.ask("PUT", f"{RUNS}/b", RUN).status == 500
         assert stream.until_end() == []
-        assert wire.ask("GET", RUNS, None, ACCEPT).faults(500)
+        assert wire.ask("GET", RUNS, None, ACCEPT).details(500)
         renamed(path, "away", "clock")
         with Stream(ready.url, after=seen) as again:
             put(wire, "b")

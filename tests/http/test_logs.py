@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from flowruns.http.logs import RequestLog, log, to_stderr
+from flowruns.http.logs import RequestLog, log, log_to_stderr
 from tests.wire import call
 
 uvicorn = logging.getLogger("uvicorn.error")
@@ -41,7 +41,7 @@ def stderr_to(handle: int) -> Iterator[None]:
     ],
 )
 def test_record_is_one_line_whatever_it_says(capfd: pytest.CaptureFixture[str], said: str, written: str) -> None:
-    with to_stderr("INFO"):
+    with log_to_stderr("INFO"):
         log.info("%s", said)
     out, err = capfd.readouterr()
     assert out == ""
@@ -50,7 +50,7 @@ def test_record_is_one_line_whatever_it_says(capfd: pytest.CaptureFixture[str], 
 
 
 def test_traceback_is_one_line_too(capfd: pytest.CaptureFixture[str]) -> None:
-    with to_stderr("DEBUG"):
+    with log_to_stderr("DEBUG"):
         try:
             raise ValueError("two\nlines")
         except ValueError as error:
@@ -72,7 +72,7 @@ def test_traceback_is_one_line_too(capfd: pytest.CaptureFixture[str]) -> None:
 def test_level_is_for_us_and_at_least_warning_for_uvicorn(
     capfd: pytest.CaptureFixture[str], level: str, ours: list[str], uvicorns: list[str]
 ) -> None:
-    with to_stderr(level):
+    with log_to_stderr(level):
         for logger in (log, uvicorn):
             for word in ("debug", "info", "warning", "error"):
                 getattr(logger, word)(word)
@@ -81,7 +81,7 @@ def test_level_is_for_us_and_at_least_warning_for_uvicorn(
 
 def test_loggers_are_as_before_in_the_end(capfd: pytest.CaptureFixture[str]) -> None:
     threads, handlers = threading.enumerate(), [list(logger.handlers) for logger in (log, uvicorn)]
-    with to_stderr("INFO"):
+    with log_to_stderr("INFO"):
         pass
     log.warning("nobody writes this")
     assert "nobody writes this" not in capfd.readouterr().err
@@ -94,7 +94,7 @@ def test_closed_pipe_breaks_nothing() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        with stderr_to(writing), to_stderr("INFO"):
+        with stderr_to(writing), log_to_stderr("INFO"):
             for _ in range(10):
                 log.info("nobody listens")
     finally:

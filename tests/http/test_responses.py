@@ -6,25 +6,25 @@ from typing import Any
 import pytest
 
 from flowruns import errors
-from flowruns.errors import Fault, FlowrunsError
+from flowruns.errors import ErrorDetail, FlowrunsError
 from flowruns.http import responses
-from flowruns.store.reads import Stored
+from flowruns.store.reads import StoredRun
 from tests.wire import Reply, call
 
-FAULT = Fault(("body", "logs", 3, "level"), "Something is wrong", "some_type")
+FAULT = ErrorDetail(("body", "logs", 3, "level"), "Something is wrong", "some_type")
 
 REFUSALS: list[tuple[FlowrunsError, int, dict[bytes, bytes]]] = [
     (errors.BadRequest(), 400, {}),
     (errors.Unauthorized(), 401, {b"www-authenticate": b"Bearer"}),
     (errors.Forbidden(FAULT), 403, {}),
     (errors.NotFound("a1"), 404, {}),
-    (errors.NoSuchPath(), 404, {}),
+    (errors.PathNotFound(), 404, {}),
     (errors.MethodNotAllowed("PATCH", "GET, HEAD"), 405, {b"allow": b"GET, HEAD"}),
-    (errors.TimedOut(), 408, {}),
+    (errors.RequestTimeout(), 408, {}),
     (errors.AlreadyExists("a1"), 409, {}),
     (errors.PreconditionFailed("If-Match"), 412, {}),
-    (errors.TooLarge(10), 413, {}),
-    (errors.NotJson(), 415, {}),
+    (errors.BodyTooLarge(10), 413, {}),
+    (errors.UnsupportedMediaType(), 415, {}),
     (errors.Invalid(FAULT, FAULT), 422, {}),
     (errors.HeadersTooLarge(10, 3), 431, {}),
     (errors.Unavailable("The database is locked", retry_after=2), 503, {b"retry-after": b"2"}),
@@ -45,21 +45,21 @@ def test_every_error_has_a_status_and_a_row_here() -> None:
 
 @pytest.mark.parametrize(("error", "status", "headers"), REFUSALS, ids=lambda value: type(value).__name__)
 async def test_refusal_has_the_one_shape(error: FlowrunsError, status: int, headers: dict[bytes, bytes]) -> None:
-    reply = await call(responses.refusal(error), "GET", "/")
-    assert reply.faults(status) == [(fault.loc, fault.type) for fault in error.faults]
+    reply = await call(responses.error_response(error), "GET", "/")
+    assert reply.details(status) == [(fault.loc, fault.type) for fault in error.details]
     assert dict(reply.headers) == COMMON | headers | {b"content-length": b"%d" % len(reply.body)}
 
 
 async def test_fault_names_place_message_and_type() -> None:
-    reply = await call(responses.refusal(errors.Invalid(FAULT)), "GET", "/")
+    reply = await call(responses.error_response(errors.Invalid(FAULT)), "GET", "/")
     assert reply.json == {
         "detail": [{"loc": ["body", "logs", 3, "level"], "msg": "Something is wrong", "type": "some_type"}]
     }
 
 
 async def test_fault_of_ours_tells_nothing_of_the_inside() -> None:
-    reply = await call(responses.fault_of_ours(), "GET", "/")
-    assert reply.faults(500) == [(("server",), "internal_error")]
+    reply = await call(responses.internal_error(), "GET", "/")
+    assert reply.details(500) == [(("server",), "internal_error")]
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,14 @@ async def test_fault_of_ours_tells_nothing_of_the_inside() -> None:
     [
         (responses.json(b"{}"), 200, COMMON | {b"content-length": b"2"}),
         (responses.json(b"{}", 201, (b"x", b"y")), 201, COMMON | {b"content-length": b"2", b"x": b"y"}),
-        (responses.stored(Stored(7, b"{}")), 200, COMMON | {b"content-length": b"2", b"etag": b'"7"'}),
+        (responses.stored(StoredRun(7, b"{}")), 200, COMMON | {b"content-length": b"2", b"etag": b'"7"'}),
         (responses.not_modified("7"), 304, {b"etag": b'"7"'}),
         (responses.deleted(), 204, {}),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_head_is_answered_as_get_without_the_body(
-    answer: responses.Answer, status: int, headers: dict[bytes, bytes], method: str
+    answer: responses.Response, status: int, headers: dict[bytes, bytes], method: str
 ) -> None:
     reply: Reply = await call(answer, method, "/")
     assert reply.status == status

@@ -6,28 +6,28 @@ import re
 
 import pytest
 
-from flowruns.model.cursors import FIRST, MOST, Cursor, CursorCodec, Links, Window, links
+from flowruns.model.cursors import FIRST_PAGE, MAX_POSITION, Cursor, CursorCodec, PageLinks, PageRequest, page_links
 
 KEY = bytes(range(32))
-CURSORS = [Cursor(cut, up) for cut in (0, 1, 7, 2**31, MOST, 2**63 - 1) for up in (False, True)]
+CURSORS = [Cursor(cut, up) for cut in (0, 1, 7, 2**31, MAX_POSITION, 2**63 - 1) for up in (False, True)]
 
 
-def page(runs: set[int], window: Window) -> tuple[list[int], Links]:
+def page(runs: set[int], page_request: PageRequest) -> tuple[list[int], PageLinks]:
     """What the store's query does, on numbers."""
-    cut, up = window.start
-    side = [n for n in sorted(runs, reverse=not up) if (n >= cut if up else n < cut)][: window.size]
-    items = sorted(side, reverse=not window.ascending)
+    cut, up = page_request.start
+    side = [n for n in sorted(runs, reverse=not up) if (n >= cut if up else n < cut)][: page_request.size]
+    items = sorted(side, reverse=not page_request.ascending)
     lowest, highest = (min(items), max(items)) if items else (None, None)
     older = any(n < (cut if lowest is None else lowest) for n in runs)
     newer = any(n >= (cut if highest is None else highest + 1) for n in runs)
-    return items, links(window, lowest, highest, older=older, newer=newer)
+    return items, page_links(page_request, lowest, highest, older=older, newer=newer)
 
 
 def test_first_page_starts_at_its_end_of_the_list() -> None:
-    assert Window().start == Cursor(MOST, up=False)
-    assert Window(ascending=True).start == Cursor(0, up=True)
-    assert Window(Cursor(5, up=True)).start == Cursor(5, up=True)
-    assert Window(None, 50, False) == FIRST
+    assert PageRequest().start == Cursor(MAX_POSITION, toward_newer=False)
+    assert PageRequest(ascending=True).start == Cursor(0, toward_newer=True)
+    assert PageRequest(Cursor(5, toward_newer=True)).start == Cursor(5, toward_newer=True)
+    assert PageRequest(None, 50, False) == FIRST_PAGE
 
 
 @pytest.mark.parametrize("ascending", [False, True])
@@ -37,9 +37,9 @@ def test_walk_gives_every_lasting_run_once_whatever_is_created_or_deleted(ascend
     for _ in range(200):
         runs = set(rand.sample(range(1, 100), rand.randrange(60)))
         began, deleted, seen, newest = frozenset(runs), set[int](), [], 100
-        window = Window(None, rand.randint(1, 9), ascending)
+        page_request = PageRequest(None, rand.randint(1, 9), ascending)
         while True:
-            items, found = page(runs, window)
+            items, found = page(runs, page_request)
             seen += items
             if found.next is None:
                 break
@@ -49,7 +49,7 @@ def test_walk_gives_every_lasting_run_once_whatever_is_created_or_deleted(ascend
                 deleted.add(gone)
             if not ascending:  # oldest first, a walk would meet the newer ones too
                 runs.update(range(newest, newest := newest + rand.randrange(3)))
-            window = Window(found.next, rand.randint(1, 9), ascending)
+            page_request = PageRequest(found.next, rand.randint(1, 9), ascending)
         assert seen == sorted(set(seen), reverse=not ascending), seed
         assert began - deleted <= set(seen) <= began, seed
 
@@ -60,14 +60,14 @@ def test_walk_back_gives_the_same_in_reverse(ascending: bool) -> None:
     rand = random.Random(seed)
     for _ in range(200):
         runs = set(rand.sample(range(1, 100), rand.randrange(1, 60)))
-        cut = Cursor(0, up=True) if not ascending else Cursor(MOST, up=False)  # the far end
-        window, seen = Window(cut, rand.randint(1, 9), ascending), list[int]()
+        cut = Cursor(0, toward_newer=True) if not ascending else Cursor(MAX_POSITION, toward_newer=False)  # the far end
+        page_request, seen = PageRequest(cut, rand.randint(1, 9), ascending), list[int]()
         while True:
-            items, found = page(runs, window)
+            items, found = page(runs, page_request)
             seen = items + seen
             if found.previous is None:
                 break
-            window = Window(found.previous, rand.randint(1, 9), ascending)
+            page_request = PageRequest(found.previous, rand.randint(1, 9), ascending)
         assert seen == sorted(runs, reverse=not ascending), seed
 
 
@@ -77,14 +77,14 @@ def test_cursors_of_a_page_give_it_again_from_both_ends(ascending: bool) -> None
     rand = random.Random(seed)
     for _ in range(500):
         runs = set(rand.sample(range(1, 40), rand.randrange(30)))
-        start = rand.choice([None, Cursor(rand.randrange(42), up=rand.random() < 0.5)])
-        window = Window(start, rand.randint(1, 9), ascending)
-        items, found = page(runs, window)
-        assert page(runs, window._replace(cursor=found.current))[0] == items, seed
-        backwards = page(runs, window._replace(cursor=found.current_backwards))[0]
+        start = rand.choice([None, Cursor(rand.randrange(42), toward_newer=rand.random() < 0.5)])
+        page_request = PageRequest(start, rand.randint(1, 9), ascending)
+        items, found = page(runs, page_request)
+        assert page(runs, page_request._replace(cursor=found.current))[0] == items, seed
+        backwards = page(runs, page_request._replace(cursor=found.current_backwards))[0]
         if items:
             assert backwards[-1] == items[-1], seed
-        if len(items) == window.size:
+        if len(items) == page_request.size:
             assert backwards == items, seed
 
 
@@ -94,10 +94,13 @@ def test_neighbours_of_a_page_touch_it(ascending: bool) -> None:
     rand = random.Random(seed)
     for _ in range(500):
         runs = set(rand.sample(range(1, 40), rand.randrange(30)))
-        window = Window(Cursor(rand.randrange(42), up=rand.random() < 0.5), rand.randint(1, 9), ascending)
-        items, found = page(runs, window)
+        page_request = PageRequest(
+            Cursor(rand.randrange(42), toward_newer=rand.random() < 0.5), rand.randint(1, 9), ascending
+        )
+        items, found = page(runs, page_request)
         before, after = (
-            page(runs, window._replace(cursor=cursor))[0] if cursor else [] for cursor in (found.previous, found.next)
+            page(runs, page_request._replace(cursor=cursor))[0] if cursor else []
+            for cursor in (found.previous, found.next)
         )
         whole = sorted(runs, reverse=not ascending)
         together = before + items + after
@@ -110,24 +113,27 @@ def test_neighbours_of_a_page_touch_it(ascending: bool) -> None:
 
 
 @pytest.mark.parametrize("ascending", [False, True])
-@pytest.mark.parametrize("cut", [Cursor(5, up=False), Cursor(50, up=True)])
+@pytest.mark.parametrize("cut", [Cursor(5, toward_newer=False), Cursor(50, toward_newer=True)])
 def test_empty_page_beyond_an_end_leads_back(cut: Cursor, ascending: bool) -> None:
     runs = {10, 20, 30}
-    items, found = page(runs, Window(cut, 2, ascending))
+    items, found = page(runs, PageRequest(cut, 2, ascending))
     [back] = [cursor for cursor in (found.previous, found.next) if cursor]
     assert items == []
-    assert sorted(page(runs, Window(back, 9, ascending))[0]) == [10, 20, 30]
+    assert sorted(page(runs, PageRequest(back, 9, ascending))[0]) == [10, 20, 30]
 
 
 def test_page_of_nothing_leads_nowhere() -> None:
-    assert page(set(), FIRST) == ([], Links(FIRST.start, Cursor(MOST, up=True), None, None))
+    assert page(set(), FIRST_PAGE) == (
+        [],
+        PageLinks(FIRST_PAGE.start, Cursor(MAX_POSITION, toward_newer=True), None, None),
+    )
 
 
 def test_cursor_survives_deletion_of_its_run() -> None:
     runs = {1, 2, 3, 4}
-    items, found = page(runs, Window(size=2))
+    items, found = page(runs, PageRequest(size=2))
     assert items == [4, 3]
-    assert page(runs - {3}, Window(found.next, 2))[0] == [2, 1]
+    assert page(runs - {3}, PageRequest(found.next, 2))[0] == [2, 1]
 
 
 @pytest.mark.parametrize("cursor", CURSORS)
@@ -139,7 +145,7 @@ def test_cursor_is_read_as_it_was_written(cursor: Cursor, fingerprint: bytes) ->
 
 
 def test_cursor_belongs_to_its_filters_and_its_database() -> None:
-    text = CursorCodec(KEY).write(Cursor(7, up=True), b"desc")
+    text = CursorCodec(KEY).write(Cursor(7, toward_newer=True), b"desc")
     with pytest.raises(ValueError, match="filters"):
         CursorCodec(KEY).read(text, b"asc")
     with pytest.raises(ValueError, match="damaged"):
@@ -148,7 +154,7 @@ def test_cursor_belongs_to_its_filters_and_its_database() -> None:
 
 def test_cursor_with_one_changed_character_is_refused() -> None:
     codec = CursorCodec(KEY)
-    text = codec.write(Cursor(7, up=True), b"")
+    text = codec.write(Cursor(7, toward_newer=True), b"")
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     for place, was in enumerate(text):
         for letter in alphabet.replace(was, ""):
@@ -159,7 +165,7 @@ def test_cursor_with_one_changed_character_is_refused() -> None:
 @pytest.mark.parametrize("change", ["{}=", "{}\n", " {}", "{}{}", "{}A", "={}", "{}é", "%00{}"])
 def test_cursor_has_one_spelling(change: str) -> None:
     codec = CursorCodec(KEY)
-    text = codec.write(Cursor(7, up=True), b"")
+    text = codec.write(Cursor(7, toward_newer=True), b"")
     with pytest.raises(ValueError, match="cursor|damaged"):
         codec.read(change.format(text, text), b"")
 

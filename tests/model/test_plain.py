@@ -72,7 +72,7 @@ def test_run_has_plain_args_and_outputs_and_goes_back() -> None:
         b'{"flowId": "f", "flowType": "automation", "args": {"n": 1e400, "big": 123456789012345678901234567890},'
         b' "logs": [{"message": "m"}]}',
         type=RunPut,
-    ).run("a1", now="2025-01-20T10:00:00.000Z", by=None, kept=None)
+    ).run("a1", now="2025-01-20T10:00:00.000Z", by=None, preserved=None)
     run = plain(decode(encode(made), type=FlowRun))
     assert (run.id, run.args, run.outputs) == (
         "a1", {"n": float("inf"), "big": 123456789012345678901234567890}, None,

@@ -3,7 +3,7 @@
 import pytest
 
 from flowruns.errors import PreconditionFailed
-from flowruns.model.preconditions import ALWAYS, precondition
+from flowruns.model.preconditions import ALWAYS, parse_precondition
 
 WITHOUT = None
 
@@ -50,13 +50,13 @@ WITHOUT = None
 def test_preconditions_hold_as_the_rfc_says(
     if_match: str | None, if_none_match: str | None, tag: str | None, fails: str | None
 ) -> None:
-    condition = precondition(if_match, if_none_match)
+    condition = parse_precondition(if_match, if_none_match)
     if fails is None:
         condition.require(tag)
         return
     with pytest.raises(PreconditionFailed) as failed:
         condition.require(tag)
-    [fault] = failed.value.faults
+    [fault] = failed.value.details
     assert fault.loc == ("header", fails.lower())
 
 
@@ -65,8 +65,8 @@ def test_preconditions_hold_as_the_rfc_says(
     [(None, "1", False), ('"1"', "1", True), ('W/"1"', "1", True), ("*", "1", True), ('"2"', "1", False)],
 )
 def test_client_that_has_this_state_is_told_so(if_none_match: str | None, tag: str, unchanged: bool) -> None:
-    assert precondition(None, if_none_match).unchanged(tag) is unchanged
+    assert parse_precondition(None, if_none_match).unchanged(tag) is unchanged
 
 
 def test_no_header_is_no_condition() -> None:
-    assert precondition(None, None) is ALWAYS
+    assert parse_precondition(None, None) is ALWAYS

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from msgspec import Raw
 
-from flowruns.model.datetimes import RuleBroken, instant, utc
-from flowruns.model.runs import Action, FlowRun, FlowType, Kept, Log, RunPost, RunPut, encode
+from flowruns.model.datetimes import RuleViolation, format_datetime, parse_datetime
+from flowruns.model.runs import Action, FlowRun, FlowType, Log, PreservedFields, RunPost, RunPut, encode
 from flowruns.model.validation import decode
 
 NOW = "2025-01-20T18:53:03.558Z"
@@ -43,7 +43,7 @@ def body(**fields: object) -> RunPut:
     ],
 )
 def test_instants_are_written_in_utc_with_milliseconds(text: str, expected: str) -> None:
-    assert instant(text) == expected
+    assert parse_datetime(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_instants_are_written_in_utc_with_milliseconds(text: str, expected: str)
     ],
 )
 def test_digits_beyond_milliseconds_are_cut_not_rounded(digits: str, expected: str) -> None:
-    assert instant(f"2025-01-20T18:53:03.{digits}Z") == f"2025-01-20T18:53:03.{expected}Z"
+    assert parse_datetime(f"2025-01-20T18:53:03.{digits}Z") == f"2025-01-20T18:53:03.{expected}Z"
 
 
 @pytest.mark.parametrize(
@@ -106,15 +106,15 @@ def test_digits_beyond_milliseconds_are_cut_not_rounded(digits: str, expected: s
     ],
 )
 def test_what_is_not_rfc_3339_within_the_years_is_refused(text: str) -> None:
-    with pytest.raises(RuleBroken) as broken:
-        instant(text)
+    with pytest.raises(RuleViolation) as broken:
+        parse_datetime(text)
     assert broken.value.type == "datetime_parsing"
 
 
 @pytest.mark.parametrize("text", ["2025-01-20T18:53:03", "2025-01-20 18:53:03.5"])
 def test_lack_of_an_offset_has_a_name_of_its_own(text: str) -> None:
-    with pytest.raises(RuleBroken) as broken:
-        instant(text)
+    with pytest.raises(RuleViolation) as broken:
+        parse_datetime(text)
     assert broken.value.type == "timezone_aware"
 
 
@@ -124,31 +124,31 @@ def test_instants_agree_with_datetime() -> None:
     for _ in range(1000):
         zone = timezone(timedelta(minutes=rand.randrange(-1439, 1440)))
         moment = datetime(1900, 1, 1, tzinfo=zone) + timedelta(microseconds=rand.randrange(10**16))
-        assert instant(moment.isoformat()) == utc(moment), f"{seed!r}: {moment.isoformat()}"
+        assert parse_datetime(moment.isoformat()) == format_datetime(moment), f"{seed!r}: {moment.isoformat()}"
 
 
 def test_instants_sort_as_they_follow_each_other() -> None:
     moments = [
         datetime(y, 1, 1, 0, 0, s, ms * 1000, UTC) for y in (1, 999, 2025) for s in (0, 59) for ms in (0, 7, 999)
     ]
-    assert sorted(map(utc, moments)) == [utc(moment) for moment in moments]
+    assert sorted(map(format_datetime, moments)) == [format_datetime(moment) for moment in moments]
 
 
 def test_run_has_every_field_in_the_order_of_the_contract() -> None:
-    run = body().run("x", now=NOW, by=None, kept=None)
+    run = body().run("x", now=NOW, by=None, preserved=None)
     assert list(json.loads(encode(run))) == FIELDS
     assert list(FlowRun.__struct_encode_fields__) == FIELDS
 
 
 def test_what_put_leaves_out_is_null_but_for_the_phase() -> None:
-    run = json.loads(encode(body().run("x", now=NOW, by=7, kept=None)))
+    run = json.loads(encode(body().run("x", now=NOW, by=7, preserved=None)))
     said = {"id": "x", "flowId": "a", "flowType": "automation", "phase": "pending"}
     written = {"createdAt": NOW, "createdBy": 7, "updatedAt": NOW, "updatedBy": 7}
     assert run == dict.fromkeys(FIELDS) | said | written
 
 
 def test_null_phase_in_a_put_stays_null() -> None:
-    assert body(phase=None).run("x", now=NOW, by=None, kept=None).phase is None
+    assert body(phase=None).run("x", now=NOW, by=None, preserved=None).phase is None
 
 
 @pytest.mark.parametrize("field", ["id", "args", "startTime", "endTime", "actions", "outputs", "logs", "tags"])
@@ -158,7 +158,7 @@ def test_null_is_the_same_as_leaving_out(field: str) -> None:
 
 def test_log_without_time_or_level_gets_now_and_info() -> None:
     given = {"timestamp": "2020-01-01T00:00:00Z", "level": "warn", "message": "b", "action": "deploy"}
-    run = body(logs=[{"message": "a"}, given]).run("x", now=NOW, by=None, kept=None)
+    run = body(logs=[{"message": "a"}, given]).run("x", now=NOW, by=None, preserved=None)
     assert run.logs == [
         Log(timestamp=NOW, message="a", level="info", action=None),
         Log(timestamp="2020-01-01T00:00:00Z", message="b", level="warn", action="deploy"),
@@ -167,26 +167,28 @@ def test_log_without_time_or_level_gets_now_and_info() -> None:
 
 def test_one_body_makes_each_run_with_its_own_time() -> None:
     twice = body(logs=[{"message": "a"}])
-    first = encode(twice.run("x", now=NOW, by=None, kept=None))
-    second = encode(twice.run("y", now=LATER, by=None, kept=None))
+    first = encode(twice.run("x", now=NOW, by=None, preserved=None))
+    second = encode(twice.run("y", now=LATER, by=None, preserved=None))
     assert [json.loads(run)["logs"][0]["timestamp"] for run in (first, second)] == [NOW, LATER]
 
 
 def test_replacing_keeps_who_created_and_who_reviewed() -> None:
-    kept = Kept(created_at=NOW, created_by=1, reviewed_at=NOW, reviewed_by=2)
-    run = body(createdAt=LATER, createdBy=9, reviewedAt=LATER, reviewedBy=9).run("x", now=LATER, by=3, kept=kept)
-    assert (run.created_at, run.created_by, run.reviewed_at, run.reviewed_by) == kept
+    preserved = PreservedFields(created_at=NOW, created_by=1, reviewed_at=NOW, reviewed_by=2)
+    run = body(createdAt=LATER, createdBy=9, reviewedAt=LATER, reviewedBy=9).run(
+        "x", now=LATER, by=3, preserved=preserved
+    )
+    assert (run.created_at, run.created_by, run.reviewed_at, run.reviewed_by) == preserved
     assert (run.updated_at, run.updated_by) == (LATER, 3)
 
 
 def test_run_is_never_updated_before_it_was_created() -> None:
-    kept = Kept(created_at=LATER, created_by=None, reviewed_at=None, reviewed_by=None)
-    assert body().run("x", now=NOW, by=None, kept=kept).updated_at == LATER
+    preserved = PreservedFields(created_at=LATER, created_by=None, reviewed_at=None, reviewed_by=None)
+    assert body().run("x", now=NOW, by=None, preserved=preserved).updated_at == LATER
 
 
 def test_any_order_of_times_is_taken() -> None:
     run = body(startTime=LATER, endTime=NOW, actions=[{"id": "b", "endTime": NOW}]).run(
-        "x", now=NOW, by=None, kept=None
+        "x", now=NOW, by=None, preserved=None
     )
     assert (run.start_time, run.end_time) == (LATER, NOW)
     assert run.actions == [Action(id="b", end_time=NOW)]
@@ -209,9 +211,9 @@ def test_post_makes_a_pending_self_service_action() -> None:
 
 
 def test_structs_made_in_python_obey_the_rules_of_bodies() -> None:
-    with pytest.raises(RuleBroken):
+    with pytest.raises(RuleViolation):
         RunPut(flow_id="a", flow_type=FlowType.REFERENCE, start_time="yesterday")
-    with pytest.raises(RuleBroken):
+    with pytest.raises(RuleViolation):
         RunPost(flow_id="a", args=Raw(b"[]"))
 
 
@@ -225,6 +227,6 @@ def test_what_get_gives_can_be_put_back() -> None:
         logs=[{"message": "a"}],
         tags=[{"key": "k", "value": "v"}],
     )
-    doc = encode(full.run("x", now=NOW, by=1, kept=None))
-    kept = Kept(created_at=NOW, created_by=1, reviewed_at=None, reviewed_by=None)
-    assert encode(decode(doc, RunPut).run("x", now=NOW, by=1, kept=kept)) == doc
+    doc = encode(full.run("x", now=NOW, by=1, preserved=None))
+    preserved = PreservedFields(created_at=NOW, created_by=1, reviewed_at=None, reviewed_by=None)
+    assert encode(decode(doc, RunPut).run("x", now=NOW, by=1, preserved=preserved)) == doc

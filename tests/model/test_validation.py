@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from flowruns.errors import Fault, Invalid
+from flowruns.errors import ErrorDetail, Invalid
 from flowruns.model.runs import RunPost, RunPut, encode
 from flowruns.model.validation import decode
 
@@ -32,11 +32,11 @@ VALID: dict[str, Any] = {
 }
 
 
-def faults(body: bytes, type: type = RunPut) -> list[Fault]:
+def faults(body: bytes, type: type = RunPut) -> list[ErrorDetail]:
     with pytest.raises(Invalid) as caught:
         decode(body, type)
-    assert caught.value.faults
-    return list(caught.value.faults)
+    assert caught.value.details
+    return list(caught.value.details)
 
 
 def named(body: bytes, type: type = RunPut) -> dict[tuple[str | int, ...], str]:
@@ -162,7 +162,7 @@ def test_empty_object_lacks_what_is_required() -> None:
 def test_post_takes_one_flow_type_only(flow_type: object) -> None:
     body = json.dumps({"flowId": "a", "flowType": flow_type}).encode()
     assert faults(body, RunPost) == [
-        Fault(("body", "flowType"), "Input should be 'selfServiceAction'", "literal_error")
+        ErrorDetail(("body", "flowType"), "Input should be 'selfServiceAction'", "literal_error")
     ]
 
 
@@ -213,7 +213,7 @@ def test_fault_in_one_of_two_equal_keys_is_named(body: bytes, loc: tuple[str | i
 
 
 def test_empty_body_is_missing() -> None:
-    assert faults(b"") == [Fault(("body",), "Field required", "missing")]
+    assert faults(b"") == [ErrorDetail(("body",), "Field required", "missing")]
 
 
 # The @ stands where the offset points to, and is not part of the body.
@@ -358,7 +358,7 @@ def test_nesting_without_end_is_refused(field: bytes, opening: bytes) -> None:
 )
 def test_free_form_json_is_kept_byte_for_byte(text: bytes) -> None:
     body = START + b'"args": ' + text + b' ,"outputs":' + text + b"}"
-    doc = encode(decode(body, RunPut).run("x", now=NOW, by=None, kept=None))
+    doc = encode(decode(body, RunPut).run("x", now=NOW, by=None, preserved=None))
     assert doc.count(text) == 2
     kept = msgspec.json.decode(doc, type=dict[str, msgspec.Raw])
     assert bytes(kept["args"]) == bytes(kept["outputs"]) == text
@@ -410,7 +410,7 @@ def test_random_damage_never_raises_anything_else() -> None:
         try:
             decode(damaged, RunPut)
         except Invalid as error:
-            kinds, offset = {fault.type for fault in error.faults}, error.faults[0].loc[-1]
+            kinds, offset = {fault.type for fault in error.details}, error.details[0].loc[-1]
         except Exception as error:
             raise AssertionError(f"{seed!r}: {damaged!r}") from error
         else:

@@ -76,7 +76,7 @@ def test_url_brackets_ipv6(host: str, shown: str) -> None:
     assert url(host, 80) == shown
 
 
-# Running
+# Running servers
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])

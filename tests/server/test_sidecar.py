@@ -16,7 +16,7 @@ import pytest
 from flowruns.server import sidecar
 from flowruns.server.running import running
 from flowruns.settings import Settings
-from flowruns.sqlite.lockfile import Owner, claimed, owner_of
+from flowruns.sqlite.lockfile import LockInfo, lock_info, locked
 from tests.conftest import RUNS
 from tests.faults.sidecars import READY, SIDECAR, Sidecar, at_once, orphaned
 from tests.processes import COMMAND, ended, ran, started
@@ -162,7 +162,7 @@ def test_lock_of_a_killed_server_holds_up_nobody(tmp_path: Path) -> None:
         first.process.kill()
         first.process.wait()
     assert (tmp_path / "runs.db.lock").exists()
-    assert owner_of(tmp_path / "runs.db") is None
+    assert lock_info(tmp_path / "runs.db") is None
     with sidecars(tmp_path, "runs.db", *SIDECAR) as second:
         assert second.line["reused"] is False
         with Wire(second.line["url"]) as wire:
@@ -181,13 +181,16 @@ def test_reuse_on_a_port_that_a_stranger_has_says_so(tmp_path: Path) -> None:
 def test_looking_at_a_lock_does_not_keep_anybody_from_taking_it(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     (tmp_path / "runs.db.lock").write_text("left by a killed one")
-    look = f"from flowruns.sqlite.lockfile import owner_of; from pathlib import Path\nwhile True: owner_of(Path({str(path)!r}))"
+    look = (
+        "from flowruns.sqlite.lockfile import lock_info; from pathlib import Path\n"
+        f"while True: lock_info(Path({str(path)!r}))"
+    )
     with subprocess.Popen([sys.executable, "-c", look]) as looking:
         try:
             for number in range(200):
-                me = Owner(number, "http://here", "x")
-                with claimed(path, me.text()):
-                    assert owner_of(path) == me
+                me = LockInfo(number, "http://here", "x")
+                with locked(path, me.text()):
+                    assert lock_info(path) == me
                 (tmp_path / "runs.db.lock").touch()
         finally:
             looking.kill()

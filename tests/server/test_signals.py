@@ -1,4 +1,4 @@
-"""When a signal is heard: where it leaves nothing half done."""
+"""When a signal is heeded: where it leaves nothing half done."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from flowruns.server.signals import Interrupts
+from flowruns.server.signals import DeferredInterrupts
 
 
 def sent(number: int = signal.SIGINT) -> None:
@@ -16,16 +16,16 @@ def sent(number: int = signal.SIGINT) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_waits_until_it_is_allowed(number: int) -> None:
     done = []
-    with Interrupts() as interrupts:
+    with DeferredInterrupts() as interrupts:
         sent(number)
-        done.append("around")
+        done.append("setup")
         with pytest.raises(KeyboardInterrupt), interrupts.allowed():
             done.append("within")
-    assert done == ["around"]
+    assert done == ["setup"]
 
 
 def test_signal_interrupts_what_is_allowed_and_not_what_comes_after() -> None:
-    with Interrupts() as interrupts:
+    with DeferredInterrupts() as interrupts:
         with interrupts.allowed():
             interrupts.too_late()
             sent()
@@ -34,7 +34,7 @@ def test_signal_interrupts_what_is_allowed_and_not_what_comes_after() -> None:
 
 
 def test_second_signal_is_heard_anywhere() -> None:
-    with Interrupts():
+    with DeferredInterrupts():
         sent()
         with pytest.raises(KeyboardInterrupt):
             sent()
@@ -42,7 +42,7 @@ def test_second_signal_is_heard_anywhere() -> None:
 
 def test_handlers_are_those_of_before_in_the_end() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with Interrupts():
+    with DeferredInterrupts():
         assert signal.getsignal(signal.SIGINT) != before
     assert signal.getsignal(signal.SIGINT) == before
 
@@ -51,7 +51,7 @@ def test_other_thread_hears_nothing_and_goes_on() -> None:
     done = []
 
     def work() -> None:
-        with Interrupts() as interrupts, interrupts.allowed():
+        with DeferredInterrupts() as interrupts, interrupts.allowed():
             done.append(True)
 
     thread = threading.Thread(target=work)

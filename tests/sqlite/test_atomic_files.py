@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flowruns.sqlite.atomic_files import replaced
+from flowruns.sqlite.atomic_files import atomic_write
 from tests.sqlite.test_datafile import contents
 
 
@@ -16,10 +16,10 @@ def fails(part: Path) -> None:
 @pytest.mark.parametrize("force", [False, True])
 def test_file_is_whole_or_not_there(tmp_path: Path, force: bool) -> None:
     file = tmp_path / "a"
-    with pytest.raises(KeyboardInterrupt), replaced(file, force=force) as part:
+    with pytest.raises(KeyboardInterrupt), atomic_write(file, force=force) as part:
         fails(part)
     assert contents(tmp_path) == {}
-    with replaced(file, force=force) as part:
+    with atomic_write(file, force=force) as part:
         part.write_text("new")
         assert not file.exists()
     assert file.read_text() == "new"
@@ -32,9 +32,9 @@ def test_file_that_there_is_stays_unless_forced(tmp_path: Path, meanwhile: bool)
     file = tmp_path / "a"
     if not meanwhile:
         file.write_text("theirs")
-    with pytest.raises(FileExistsError), replaced(file, force=False):
+    with pytest.raises(FileExistsError), atomic_write(file, force=False):
         file.write_text("theirs")  # only then it is there, if it was not before
     assert {name: data for name, (data, _) in contents(tmp_path).items()} == {"a": b"theirs"}
-    with replaced(file, force=True) as part:
+    with atomic_write(file, force=True) as part:
         part.write_text("ours")
     assert file.read_text() == "ours"

@@ -17,11 +17,11 @@ import pytest
 
 from flowruns.errors import BEGUN, DatabaseInUse, DatabaseUnusable, Unavailable
 from flowruns.sqlite import database
-from flowruns.sqlite.connection import MOST_JOBS, Connection, Failed, Lane, each
+from flowruns.sqlite.connection import MAX_JOBS, Connection, Failed, JobQueue, run_each
 from flowruns.sqlite.database import Database
 from flowruns.sqlite.datafile import APPLICATION_ID, SCHEMA_VERSION
 from flowruns.sqlite.migrations import MIGRATIONS, prepare, schema
-from flowruns.sqlite.result_codes import translated
+from flowruns.sqlite.result_codes import translate
 from flowruns.sqlite.writer import Writer
 
 Job = Callable[[sqlite3.Connection], Any]
@@ -44,16 +44,16 @@ async def connection(path: Path) -> AsyncIterator[Connection]:
 @pytest.fixture
 def writer(connection: Connection) -> Writer:
     """One that waits for no lock."""
-    return Writer(connection, run_each, 0, lambda: None)
+    return Writer(connection, perform_each, 0, lambda: None)
 
 
 async def patient(connection: Connection, seconds: float) -> Writer:
     """One that waits *seconds* for a lock."""
     await connection.call(lambda writing: writing.execute(f"pragma busy_timeout = {int(seconds * 1000)}"))
-    return Writer(connection, run_each, seconds, lambda: None)
+    return Writer(connection, perform_each, seconds, lambda: None)
 
 
-def run_each(connection: sqlite3.Connection, jobs: list[Job]) -> list[Any]:
+def perform_each(connection: sqlite3.Connection, jobs: list[Job]) -> list[Any]:
     return [job(connection) for job in jobs]
 
 
@@ -123,10 +123,10 @@ async def test_jobs_that_wait_together_share_journeys_in_their_order(connection:
         journeys.append(jobs)
         return [-job for job in jobs]
 
-    lane = Lane(connection, perform)
-    count = 2 * MOST_JOBS + 1
+    lane = JobQueue(connection, perform)
+    count = 2 * MAX_JOBS + 1
     assert await asyncio.gather(*map(lane.run, range(count))) == [-job for job in range(count)]
-    assert [len(journey) for journey in journeys] == [MOST_JOBS, MOST_JOBS, 1]
+    assert [len(journey) for journey in journeys] == [MAX_JOBS, MAX_JOBS, 1]
     assert [job for journey in journeys for job in journey] == list(range(count))
 
 
@@ -137,7 +137,7 @@ async def test_what_is_asked_for_during_a_journey_makes_the_next(connection: Con
         journeys.append(len(jobs))
         return [job(connection) for job in jobs]
 
-    lane, gate = Lane(connection, perform), Gate()
+    lane, gate = JobQueue(connection, perform), Gate()
     first = asyncio.create_task(lane.run(gate))
     await gate.reached()
     rest = asyncio.gather(*(lane.run(lambda _: None) for _ in range(5)))
@@ -156,7 +156,7 @@ async def test_the_thread_goes_on_with_what_came_meanwhile(connection: Connectio
         return await call(function)
 
     monkeypatch.setattr(connection, "call", counted)
-    await kept_busy(Lane(connection, run_each), 5)
+    await kept_busy(JobQueue(connection, perform_each), 5)
     assert len(calls) == 1
 
 
@@ -165,9 +165,9 @@ async def test_busy_lane_leaves_others_of_its_connection_their_turn(connection: 
 
     def perform(connection: sqlite3.Connection, jobs: list[Job]) -> list[Any]:
         done.append("busy")
-        return run_each(connection, jobs)
+        return perform_each(connection, jobs)
 
-    busy, other, gate = Lane(connection, perform), Lane(connection, run_each), Gate()
+    busy, other, gate = JobQueue(connection, perform), JobQueue(connection, perform_each), Gate()
     first = asyncio.create_task(busy.run(gate))
     await gate.reached()
     waiting = asyncio.create_task(other.run(lambda _: done.append("other")))
@@ -180,7 +180,7 @@ async def test_busy_lane_leaves_others_of_its_connection_their_turn(connection: 
     assert done[-1] != "other"
 
 
-async def kept_busy(lane: Lane, count: int) -> None:
+async def kept_busy(lane: JobQueue, count: int) -> None:
     """Runs *count* jobs, each asked for while the one before is performed."""
     gates = [Gate() for _ in range(count)]
     tasks = [asyncio.create_task(lane.run(gates[0]))]
@@ -195,14 +195,14 @@ async def kept_busy(lane: Lane, count: int) -> None:
 
 async def test_closed_connection_fails_all_that_waits(path: Path) -> None:
     async with Connection(lambda: connect(path)) as connection:
-        lane = Lane(connection, run_each)
+        lane = JobQueue(connection, perform_each)
     outcomes = await asyncio.gather(*(lane.run(lambda _: None) for _ in range(3)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [ValueError] * 3
     await lane.drained()
 
 
 async def test_failed_outcome_is_raised_to_its_caller_alone(connection: Connection) -> None:
-    lane: Lane[int, int] = Lane(
+    lane: JobQueue[int, int] = JobQueue(
         connection, lambda _, jobs: [Failed(ValueError(job)) if job % 2 else job for job in jobs]
     )
     outcomes = await asyncio.gather(*map(lane.run, range(4)), return_exceptions=True)
@@ -210,14 +210,18 @@ async def test_failed_outcome_is_raised_to_its_caller_alone(connection: Connecti
 
 
 async def test_journey_that_fails_fails_for_all_and_the_next_one_works(connection: Connection) -> None:
-    lane: Lane[str, Any] = Lane(connection, lambda reading, jobs: [reading.execute(job).fetchall() for job in jobs])
+    lane: JobQueue[str, Any] = JobQueue(
+        connection, lambda reading, jobs: [reading.execute(job).fetchall() for job in jobs]
+    )
     outcomes = await asyncio.gather(lane.run("select 1"), lane.run("select x"), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [sqlite3.OperationalError] * 2
     assert await lane.run("select 1") == [(1,)]
 
 
 async def test_read_of_a_locked_database_is_unavailable(connection: Connection, path: Path) -> None:
-    lane: Lane[str, Any] = Lane(connection, lambda reading, jobs: [reading.execute(job).fetchall() for job in jobs])
+    lane: JobQueue[str, Any] = JobQueue(
+        connection, lambda reading, jobs: [reading.execute(job).fetchall() for job in jobs]
+    )
     with closing(connect(path)) as other:
         other.execute("begin exclusive")
         with pytest.raises(Unavailable) as locked:
@@ -258,10 +262,10 @@ async def test_waiting_job_of_a_cancelled_caller_is_never_begun(writer: Writer, 
 
 async def test_drained_waits_for_all_that_was_asked_for(writer: Writer, path: Path) -> None:
     await writer.drained()
-    tasks = [asyncio.create_task(writer.run(insert(number))) for number in range(3 * MOST_JOBS)]
+    tasks = [asyncio.create_task(writer.run(insert(number))) for number in range(3 * MAX_JOBS)]
     await asyncio.sleep(0)
     await writer.drained()
-    assert len(numbers(path)) == 3 * MOST_JOBS
+    assert len(numbers(path)) == 3 * MAX_JOBS
     await asyncio.gather(*tasks)
 
 
@@ -270,7 +274,7 @@ async def test_reads_of_one_journey_fail_each_for_itself() -> None:
         raise LookupError
 
     with closing(connect(":memory:")) as connection:
-        first, failed, wrong, last = each(connection, [lambda _: 1, misled, run_sql("select x"), lambda _: 2])
+        first, failed, wrong, last = run_each(connection, [lambda _: 1, misled, run_sql("select x"), lambda _: 2])
     assert (first, last) == (1, 2)
     assert isinstance(failed, Failed)
     assert isinstance(failed.error, LookupError)
@@ -354,7 +358,7 @@ async def test_nobody_is_told_what_is_not_so_in_random_trials(writer: Writer, pa
     told, doubtful, count = {0}, set[int](), 0
     for _ in range(30):
         tasks: dict[int, asyncio.Task[Any]] = {}
-        for _ in range(rand.randrange(2 * MOST_JOBS)):
+        for _ in range(rand.randrange(2 * MAX_JOBS)):
             count += 2
             job = rand.choices(
                 [insert(count), failing(count), insert(0), run_sql("insert or rollback into t values (0)")],
@@ -419,7 +423,7 @@ async def test_time_out_is_in_all_however_many_wait(connection: Connection, path
     with closing(connect(path)) as other:
         other.execute("begin immediate")
         began = time.monotonic()
-        outcomes = await together(writer, *map(insert, range(10 * MOST_JOBS)))
+        outcomes = await together(writer, *map(insert, range(10 * MAX_JOBS)))
         took = time.monotonic() - began
         other.rollback()
     assert {type(outcome) for outcome in outcomes} == {Unavailable}
@@ -434,7 +438,7 @@ async def test_guard_keeps_every_write_from_happening(connection: Connection, pa
         if refuse:
             raise Unavailable("gone")
 
-    writer = Writer(connection, run_each, 0, guard)
+    writer = Writer(connection, perform_each, 0, guard)
     assert [str(outcome) for outcome in await together(writer, insert(1), insert(2))] == ["gone"] * 2
     refuse = False
     assert await together(writer, insert(3)) == [3]
@@ -459,7 +463,7 @@ async def test_guard_keeps_every_write_from_happening(connection: Connection, pa
 def test_what_the_database_is_to_blame_for_is_unavailable(code: int, says: str, waiting_helps: bool) -> None:
     error = sqlite3.OperationalError("x")
     error.sqlite_errorcode = code
-    ours = translated(error)
+    ours = translate(error)
     assert isinstance(ours, Unavailable)
     assert says in str(ours)
     assert bool(ours.retry_after) is waiting_helps
@@ -470,7 +474,7 @@ def test_what_this_program_is_to_blame_for_stays_as_it_is(code: int | None) -> N
     error = sqlite3.OperationalError("x")
     if code is not None:
         error.sqlite_errorcode = code
-    assert translated(error) is error
+    assert translate(error) is error
 
 
 # The file
@@ -484,7 +488,7 @@ async def open_database(path: Path | str, lock_timeout: float = 1, owner: str = 
 
 async def count_on(database: Database) -> int:
     """The counter after one write."""
-    writer = Writer(database.writing, run_each, 1, database.guard)
+    writer = Writer(database.writing, perform_each, 1, database.guard)
     await writer.run(run_sql("update clock set seq = seq + 1"))
     return await read_counter(database.pages)
 

@@ -1,4 +1,4 @@
-"""Whose a file is, who serves it, and that a refusal leaves it alone."""
+"""Whose a file is, who serves it, and that a refused start leaves it alone."""
 
 import os
 import signal
@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from flowruns.errors import DatabaseInUse, DatabaseUnusable
-from flowruns.sqlite.datafile import APPLICATION_ID, SCHEMA_VERSION, check_content, check_name, created, identity
-from flowruns.sqlite.lockfile import claimed
+from flowruns.sqlite.datafile import APPLICATION_ID, SCHEMA_VERSION, check_header, check_path, created, file_identity
+from flowruns.sqlite.lockfile import locked
 
 HOLDER = """
 import sys
 from pathlib import Path
-from flowruns.sqlite.lockfile import claimed
-with claimed(Path(sys.argv[1]), "the other one"):
+from flowruns.sqlite.lockfile import locked
+with locked(Path(sys.argv[1]), "the other one"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -65,41 +65,41 @@ def ours(path: Path, page_size: int = 8192, version: int = SCHEMA_VERSION) -> No
 
 def test_claim_is_a_file_that_tells_its_owner_and_goes_with_it(path: Path) -> None:
     lock = path.with_name("flowruns.db.lock")
-    with claimed(path, "http://127.0.0.1:8000"):
+    with locked(path, "http://127.0.0.1:8000"):
         assert lock.read_text() == "http://127.0.0.1:8000"
         assert lock.stat().st_mode & 0o777 == 0o600
     assert list(path.parent.iterdir()) == []
 
 
 def test_second_claim_in_one_process_is_refused_and_the_first_stays(path: Path) -> None:
-    with claimed(path, "first"):
+    with locked(path, "first"):
         for _ in range(2):
-            with pytest.raises(DatabaseInUse, match=r"flowruns\.db.*\(first\)"), claimed(path, "second"):
+            with pytest.raises(DatabaseInUse, match=r"flowruns\.db.*\(first\)"), locked(path, "second"):
                 pass
         assert path.with_name("flowruns.db.lock").read_text() == "first"
-    with claimed(path, "second"):
+    with locked(path, "second"):
         pass
 
 
 def test_claim_ends_with_an_error_inside_it(path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), claimed(path, "first"):
+    with pytest.raises(ZeroDivisionError), locked(path, "first"):
         raise ZeroDivisionError
     assert list(path.parent.iterdir()) == []
 
 
 def test_claims_of_two_files_do_not_meet(tmp_path: Path) -> None:
-    with claimed(tmp_path / "a.db", "a"), claimed(tmp_path / "b.db", "b"):
+    with locked(tmp_path / "a.db", "a"), locked(tmp_path / "b.db", "b"):
         pass
 
 
 def test_claim_of_a_killed_process_blocks_nobody(path: Path) -> None:
     with holder(path) as process:
-        with pytest.raises(DatabaseInUse, match="the other one"), claimed(path, "me"):
+        with pytest.raises(DatabaseInUse, match="the other one"), locked(path, "me"):
             pass
         process.send_signal(signal.SIGKILL if os.name != "nt" else signal.SIGTERM)
         process.wait()
         assert path.with_name("flowruns.db.lock").exists()  # it could not tidy up
-        with claimed(path, "me"):
+        with locked(path, "me"):
             assert path.with_name("flowruns.db.lock").read_text() == "me"
     assert list(path.parent.iterdir()) == []
 
@@ -107,13 +107,13 @@ def test_claim_of_a_killed_process_blocks_nobody(path: Path) -> None:
 def test_claim_of_a_process_that_ends_is_free_again(path: Path) -> None:
     with holder(path) as process:
         process.communicate("")
-        with claimed(path, "me"):
+        with locked(path, "me"):
             pass
 
 
 def test_longer_owner_before_leaves_nothing_behind(path: Path) -> None:
     path.with_name("flowruns.db.lock").write_text("an owner with a very long name that was killed")
-    with claimed(path, "me"):
+    with locked(path, "me"):
         assert path.with_name("flowruns.db.lock").read_text() == "me"
 
 
@@ -126,7 +126,7 @@ def test_of_many_who_claim_at_once_one_has_it(path: Path) -> None:
         start.wait()
         for _ in range(200):
             try:
-                with claimed(path, "me"):
+                with locked(path, "me"):
                     inside += 1
                     time.sleep(0)  # lets the others try
                     most, had = max(most, inside), had + 1
@@ -146,15 +146,15 @@ def test_of_many_who_claim_at_once_one_has_it(path: Path) -> None:
 
 def test_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "x.db.lock").mkdir()
-    with pytest.raises(DatabaseUnusable, match=r"x\.db\.lock"), claimed(tmp_path / "x.db", "me"):
+    with pytest.raises(DatabaseUnusable, match=r"x\.db\.lock"), locked(tmp_path / "x.db", "me"):
         pass
 
 
 @pytest.mark.parametrize("name", ["x.db", "x", "file:x.db", "a b?.db", "ü.db"])
 def test_name_may_be_that_of_a_file_to_come(tmp_path: Path, name: str) -> None:
-    check_name(tmp_path / name)
+    check_path(tmp_path / name)
     (tmp_path / name).touch()
-    check_name(tmp_path / name)
+    check_path(tmp_path / name)
     assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
@@ -175,15 +175,15 @@ def test_name_that_no_file_can_have_is_refused(tmp_path: Path, name: str, says: 
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     with pytest.raises(DatabaseUnusable, match=says):
-        check_name(tmp_path / name)
+        check_path(tmp_path / name)
 
 
 @pytest.mark.parametrize("page_size", [512, 8192, 65536])
 def test_empty_file_and_database_of_ours_are_taken(path: Path, page_size: int) -> None:
     path.touch()
-    check_content(path)
+    check_header(path)
     ours(path, page_size)
-    check_content(path)
+    check_header(path)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_file_of_others_is_refused_and_not_a_byte_changed(
     write(path)
     before = contents(path.parent)
     with pytest.raises(DatabaseUnusable, match=says):
-        check_content(path)
+        check_header(path)
     assert contents(path.parent) == before
 
 
@@ -215,12 +215,12 @@ def test_truncated_database_is_refused(path: Path, page_size: int) -> None:
     ours(path, page_size)
     os.truncate(path, path.stat().st_size - page_size)
     with pytest.raises(DatabaseUnusable, match="truncated"):
-        check_content(path)
+        check_header(path)
 
 
 def test_file_that_cannot_be_read_is_refused(path: Path) -> None:
     with pytest.raises(DatabaseUnusable, match="No such file"):
-        check_content(path)
+        check_header(path)
 
 
 def test_new_file_is_private_whatever_the_umask(path: Path) -> None:
@@ -257,12 +257,12 @@ def test_file_that_cannot_be_created_is_told(tmp_path: Path) -> None:
 
 
 def test_identity_tells_one_file_from_its_successor(path: Path) -> None:
-    assert identity(path) is None
+    assert file_identity(path) is None
     path.touch()
-    first = identity(path)
-    assert identity(path) == first
+    first = file_identity(path)
+    assert file_identity(path) == first
     path.rename(path.with_name("old.db"))
-    assert identity(path) is None
+    assert file_identity(path) is None
     path.touch()
-    assert identity(path) not in (None, first)
-    assert identity(path.with_name("old.db")) == first
+    assert file_identity(path) not in (None, first)
+    assert file_identity(path.with_name("old.db")) == first

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from flowruns.errors import NotFound, Unavailable
-from flowruns.model.cursors import Window
+from flowruns.model.cursors import PageRequest
 from flowruns.model.filters import FILTERS
 from flowruns.model.runs import FlowType, RunPut, Tag
 from flowruns.sqlite.connection import Failed
 from flowruns.store import reads
-from flowruns.store.changes import News, Question
-from flowruns.store.filters import ALL, Where, one, where
+from flowruns.store.changes import ChangeNotifier, Subscription
+from flowruns.store.filters import ALL, Where, by_id, where
 from flowruns.store.reads import Change, Changes
 from flowruns.store.store import Store
 from tests.store.test_filters import VALUES
@@ -77,7 +77,7 @@ async def test_one_read_takes_a_bounded_number(store: Store) -> None:
 
 
 async def test_one_read_takes_bounded_bytes_but_at_least_one_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reads, "MOST_CHANGES_BYTES", 1)
+    monkeypatch.setattr(reads, "MAX_CHANGES_BYTES", 1)
     for id in "abc":
         await store.put(id, PUT)
     (changes,) = await store._changes.run([(ALL, 1)])
@@ -90,7 +90,7 @@ async def test_one_read_goes_a_bounded_way(store: Store) -> None:
     for _ in range(20):
         await store.put("a", PUT)
     await store.put("b", RunPut(flow_id="b", flow_type=FlowType.AUTOMATION))
-    far = chosen(("flowId", "b"))._replace(reach=5)
+    far = chosen(("flowId", "b"))._replace(scan_limit=5)
     (changes,) = await store._changes.run([(far, 0)])
     assert changes == Changes([], 5, 21)
     assert [change.id for change in await past(store, far)] == ["b"]
@@ -100,10 +100,10 @@ async def test_one_run_is_found_however_long_ago_it_was_written(store: Store) ->
     await store.put("old", PUT)
     for _ in range(20):
         await store.put("a", PUT)
-    (changes,) = await store._changes.run([(one("old"), 0)])
+    (changes,) = await store._changes.run([(by_id("old"), 0)])
     assert isinstance(changes, Changes)
     assert ([change.id for change in changes.found], changes.position) == (["old"], 21)
-    assert one("old").reach > 2**60
+    assert by_id("old").scan_limit > 2**60
 
 
 async def test_changes_are_walked_by_their_numbers(store: Store) -> None:
@@ -152,7 +152,7 @@ async def test_changes_of_any_filters_are_the_runs_that_pages_have(path: Path) -
                 *((name, noon) for name in chance.choice([[], [], ["createdAfter"], ["createdBefore"]])),
             ]
             chosen = where(query, [])
-            expected = {run.id for run in (await store.page(chosen, Window(size=100))).runs}
+            expected = {run.id for run in (await store.page(chosen, PageRequest(size=100))).runs}
             changes = await past(store, chosen)
             assert {change.id for change in changes if change.run} == expected, f"seed {seed}: {query}"
             assert sorted(change.seq for change in changes) == [change.seq for change in changes]
@@ -211,7 +211,7 @@ async def test_following_ends_with_the_store(path: Path) -> None:
 
     before = asyncio.all_tasks()
     async with Store.open(path) as store:
-        followers = [asyncio.create_task(all_changes(store)), asyncio.create_task(all_changes(store, one("b")))]
+        followers = [asyncio.create_task(all_changes(store)), asyncio.create_task(all_changes(store, by_id("b")))]
         await store.put("a", PUT)
         await anext(store.follow())
     assert await asyncio.gather(*followers) == [["a"], []]
@@ -220,14 +220,16 @@ async def test_following_ends_with_the_store(path: Path) -> None:
 
 async def test_nobody_is_kept_who_has_left(store: Store) -> None:
     before = asyncio.all_tasks()
-    following = [asyncio.create_task(anext(store.follow(where=where))) for where in (ALL, one("a")) for _ in range(10)]
-    await until(lambda: len(store._news._asked) == 20)
+    following = [
+        asyncio.create_task(anext(store.follow(where=where))) for where in (ALL, by_id("a")) for _ in range(10)
+    ]
+    await until(lambda: len(store._notifier._asked) == 20)
     for task in following:
         task.cancel()
     await asyncio.wait(following)
-    assert store._news._asked == {}
-    await store._news.drained()
-    assert store._news._unread == set()
+    assert store._notifier._asked == {}
+    await store._notifier.drained()
+    assert store._notifier._unread == set()
     await store.put("a", PUT)
     await store._writer.drained()
     assert asyncio.all_tasks() <= before
@@ -267,7 +269,7 @@ async def test_no_change_is_missed_whenever_it_comes(store: Store) -> None:
 async def test_a_change_is_told_though_its_writer_has_left(store: Store) -> None:
     following = store.follow()
     next = asyncio.create_task(anext(following))
-    await until(lambda: bool(store._news._asked))
+    await until(lambda: bool(store._notifier._asked))
     writing = asyncio.create_task(store.put("a", PUT))
     await until(lambda: store._writer._lane._driver is not None and not store._writer._lane._waiting)
     writing.cancel()
@@ -280,7 +282,7 @@ async def test_numbers_that_begin_anew_are_told(store: Store) -> None:
     for id in "abc":
         await store.put(id, PUT)
     waiting = asyncio.create_task(store.changes(ALL, 3))
-    await until(lambda: bool(store._news._asked))
+    await until(lambda: bool(store._notifier._asked))
     await store.clear()
     assert await waiting == Changes([], 0, 0)
     await store.put("d", PUT)
@@ -292,7 +294,7 @@ def test_followers_wait_in_one_event_loop_after_the_other(path: Path) -> None:
     async def put_and_see(id: str) -> list[tuple[int, str, bool]]:
         following = store.follow(await store.position())
         seen = asyncio.create_task(some(following, 1))
-        await until(lambda: bool(store._news._asked))
+        await until(lambda: bool(store._notifier._asked))
         await store.put(id, PUT)
         return await seen
 
@@ -304,7 +306,7 @@ def test_followers_wait_in_one_event_loop_after_the_other(path: Path) -> None:
 def test_a_loop_that_ends_while_some_wait_takes_them_along() -> None:
     async def leave() -> None:
         waiting.append(asyncio.create_task(store.changes(ALL, 0)))
-        await until(lambda: bool(store._news._asked))
+        await until(lambda: bool(store._notifier._asked))
 
     waiting: list[asyncio.Task[Changes | None]] = []
     store = asyncio.run(Store.connect(":memory:"))
@@ -340,7 +342,7 @@ def test_followers_wait_in_one_event_loop_and_another_one_may_end_them() -> None
         return [change async for change in store.follow()]
 
     async def asked() -> None:
-        await until(lambda: bool(store._news._asked))
+        await until(lambda: bool(store._notifier._asked))
 
     store = asyncio.run(Store.connect(":memory:"))
     with ThreadPoolExecutor(1) as pool:
@@ -372,9 +374,9 @@ class Reader:
     def __init__(self) -> None:
         self.written: list[int] = []
         self.last = 0
-        self.asked: list[Sequence[Question]] = []
+        self.asked: list[Sequence[Subscription]] = []
 
-    async def __call__(self, questions: Sequence[Question]) -> list[Changes | Failed]:
+    async def __call__(self, questions: Sequence[Subscription]) -> list[Changes | Failed]:
         self.asked.append(questions)
         await asyncio.sleep(0)
         return [
@@ -387,7 +389,7 @@ class Reader:
         self.written += [number] * fits
 
 
-async def settled(news: News) -> None:
+async def settled(news: ChangeNotifier) -> None:
     """Returns once nothing is to be read."""
     await asyncio.sleep(0)  # what another thread may have asked for, too
     await until(lambda: not (news._reader or news._timer))
@@ -395,13 +397,13 @@ async def settled(news: News) -> None:
 
 async def test_those_who_ask_the_same_share_a_read() -> None:
     reader = Reader()
-    news = News(reader)
+    news = ChangeNotifier(reader)
     waiting = [asyncio.create_task(news.after(ALL, 0)) for _ in range(50)]
     await asyncio.sleep(0)
     await settled(news)
     assert reader.asked == [[(ALL, 0)]]
     reader.write(1)
-    news.come()
+    news.notify()
     answers = await asyncio.gather(*waiting)
     assert reader.asked[1:] == [[(ALL, 0)]]
     assert all(answer is answers[0] for answer in answers)
@@ -409,28 +411,28 @@ async def test_those_who_ask_the_same_share_a_read() -> None:
 
 async def test_what_fits_nothing_is_walked_once_and_wakes_nobody() -> None:
     reader = Reader()
-    news = News(reader)
+    news = ChangeNotifier(reader)
     waiting = asyncio.create_task(news.after(ALL, 0))
     for number in (10, 20, 30):
         reader.write(number, fits=False)
-        news.come()
+        news.notify()
         await asyncio.sleep(0)
         await settled(news)
     reader.write(31)
-    news.come()
+    news.notify()
     assert await waiting == Changes([Change(31, "a", b"{}")], 31, 31)
     assert [after for ((_, after),) in reader.asked][-3:] == [10, 20, 30]
 
 
 async def test_many_commits_share_a_read() -> None:
     reader = Reader()
-    news = News(reader)
+    news = ChangeNotifier(reader)
     waiting = asyncio.create_task(news.after(ALL, 0))
     await asyncio.sleep(0)
     await settled(news)
     for number in range(1, 1000):
         reader.write(number, fits=False)
-        news.come()
+        news.notify()
     await settled(news)
     assert len(reader.asked) == 2
     waiting.cancel()
@@ -438,13 +440,13 @@ async def test_many_commits_share_a_read() -> None:
 
 async def test_a_read_that_took_long_keeps_nobody_waiting() -> None:
     class Slow(Reader):
-        async def __call__(self, questions: Sequence[Question]) -> list[Changes | Failed]:
+        async def __call__(self, questions: Sequence[Subscription]) -> list[Changes | Failed]:
             await asyncio.sleep(0.1)
             return await super().__call__(questions)
 
     reader = Slow()
     reader.write(1)
-    news = News(reader)
+    news = ChangeNotifier(reader)
     assert await news.after(ALL, 0) == Changes([Change(1, "a", b"{}")], 1, 1)
     rest = news._rests_until - asyncio.get_running_loop().time()
     assert rest <= 0.25
@@ -452,48 +454,48 @@ async def test_a_read_that_took_long_keeps_nobody_waiting() -> None:
 
 async def test_nobody_waits_and_nothing_is_read() -> None:
     reader = Reader()
-    news = News(reader)
-    news.come()
+    news = ChangeNotifier(reader)
+    news.notify()
     await settled(news)
     assert reader.asked == []
 
 
 async def test_patience_ends_with_the_position_that_was_reached() -> None:
     reader = Reader()
-    news = News(reader)
+    news = ChangeNotifier(reader)
     reader.write(7, fits=False)
-    assert await news.after(ALL, 3, patience=0.02) == Changes((), 7, 7)
+    assert await news.after(ALL, 3, max_wait=0.02) == Changes((), 7, 7)
     assert news._asked == {}
 
 
 async def test_a_read_that_fails_is_told_to_those_who_asked() -> None:
-    async def read(questions: Sequence[Question]) -> list[Changes | Failed]:
+    async def read(questions: Sequence[Subscription]) -> list[Changes | Failed]:
         return [Failed(Unavailable("damaged")) if where is ALL else Changes([Change(1, "a", None)], 1, 1)
                 for where, _ in questions]  # fmt: skip
 
-    news = News(read)
-    outcomes = await asyncio.gather(news.after(ALL, 0), news.after(one("a"), 0), return_exceptions=True)
+    news = ChangeNotifier(read)
+    outcomes = await asyncio.gather(news.after(ALL, 0), news.after(by_id("a"), 0), return_exceptions=True)
     assert isinstance(outcomes[0], Unavailable)
     assert outcomes[1] == Changes([Change(1, "a", None)], 1, 1)
 
 
 async def test_a_reader_that_fails_is_told_to_all() -> None:
-    async def read(questions: Sequence[Question]) -> list[Changes | Failed]:
+    async def read(questions: Sequence[Subscription]) -> list[Changes | Failed]:
         raise ValueError("closed")
 
-    news = News(read)
-    outcomes = await asyncio.gather(news.after(ALL, 0), news.after(one("a"), 0), return_exceptions=True)
+    news = ChangeNotifier(read)
+    outcomes = await asyncio.gather(news.after(ALL, 0), news.after(by_id("a"), 0), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [ValueError, ValueError]
 
 
 async def test_the_end_is_told_at_once_and_for_good() -> None:
-    news = News(Reader())
+    news = ChangeNotifier(Reader())
     waiting = [asyncio.create_task(news.after(ALL, 0)) for _ in range(10)]
     await asyncio.sleep(0)
     news.end()
     news.end()
     assert await asyncio.gather(*waiting) == [None] * 10
     assert await news.after(ALL, 0) is None
-    news.come()
+    news.notify()
     await news.drained()
     assert news._timer is None

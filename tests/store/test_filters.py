@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from flowruns.errors import Fault
-from flowruns.model.filters import FILTERS, MOST_VALUES
+from flowruns.errors import ErrorDetail
+from flowruns.model.filters import FILTERS, MAX_VALUES
 from flowruns.store.filters import ALL, SQL, Where, where
 
 TIME = "2025-01-20T18:53:03.558Z"
@@ -21,14 +21,14 @@ VALUES = {
 
 
 def chosen(*query: tuple[str, str]) -> Where:
-    faults: list[Fault] = []
+    faults: list[ErrorDetail] = []
     found = where(query, faults)
     assert faults == []
     return found
 
 
 def kinds(*query: tuple[str, str]) -> list[tuple[tuple[str | int, ...], str]]:
-    faults: list[Fault] = []
+    faults: list[ErrorDetail] = []
     where(query, faults)
     return [(fault.loc, fault.type) for fault in faults]
 
@@ -149,12 +149,12 @@ def test_two_spellings_of_one_value_are_one_filter(one: tuple[str, str], other: 
 
 
 def test_filter_takes_a_hundred_values() -> None:
-    query = [("createdBy", str(number)) for number in range(MOST_VALUES)]
-    assert len(chosen(*query).args) == MOST_VALUES
+    query = [("createdBy", str(number)) for number in range(MAX_VALUES)]
+    assert len(chosen(*query).args) == MAX_VALUES
 
 
 def test_too_many_values_are_one_fault() -> None:
-    query = [("createdBy", str(number)) for number in range(MOST_VALUES + 1)]
+    query = [("createdBy", str(number)) for number in range(MAX_VALUES + 1)]
     assert kinds(*query) == [(("query", "createdBy"), "too_long")]
     assert kinds(*query, ("createdBy", "999"), ("createdBy", "1")) == [(("query", "createdBy"), "too_long")]
     assert kinds(*query, query[0], query[0]) == [(("query", "createdBy"), "too_long")]

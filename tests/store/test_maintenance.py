@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from flowruns.sqlite.database import opened, reading
+from flowruns.sqlite.database import open_exclusive, open_readonly
 from flowruns.sqlite.datafile import APPLICATION_ID
 from flowruns.store.checks import Checked, check
 from flowruns.store.filters import ALL
-from flowruns.store.maintenance import FAILED, Pruned, copy, heard, prunable, prune, vacuum
+from flowruns.store.maintenance import FAILED, Pruned, backup, count_prunable, prune, vacuum, with_progress_handler
 from flowruns.store.reads import changes, last_number
-from flowruns.store.transfer import lines, load
+from flowruns.store.transfer import import_lines, read_lines
 from tests.conftest import REAL_RUNS
 from tests.sqlite.test_datafile import contents
 
@@ -31,13 +31,13 @@ def nothing(*_: object) -> None:
 @pytest.fixture
 def filled(path: Path) -> Path:
     """A database of 346 real runs."""
-    with opened(str(path), owner="x", make=True) as connection, REAL_RUNS.open("rb") as file:
-        load(connection, lines([("x", file)]))
+    with open_exclusive(str(path), owner="x", make=True) as connection, REAL_RUNS.open("rb") as file:
+        import_lines(connection, read_lines([("x", file)]))
     return path
 
 
 def checked(path: Path) -> Checked:
-    with reading(path, older=True) as connection:
+    with open_readonly(path, older=True) as connection:
         return check(connection, nothing)
 
 
@@ -51,7 +51,7 @@ def altered(path: Path, sql: str) -> None:
 
 def test_reading_leaves_the_file_and_its_folder_as_they_were(filled: Path) -> None:
     before = contents(filled.parent)
-    with reading(str(filled)) as connection:
+    with open_readonly(str(filled)) as connection:
         assert connection.execute("select count(*) from run").fetchone() == (346,)
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             connection.execute("delete from run")
@@ -134,21 +134,21 @@ def test_older_schema_is_checked_as_far_as_can_be(path: Path) -> None:
 def aged(path: Path) -> Path:
     """Runs of each of the last 1,000 hours, some of which failed."""
     phases = [None, "succeeded", "FAILED", "running", *FAILED]
-    with opened(str(path), owner="x", make=True) as connection:
+    with open_exclusive(str(path), owner="x", make=True) as connection:
         runs = [
             {"id": f"r{hour}", "flowId": "f", "flowType": "automation", "phase": phases[hour % len(phases)],
              "createdAt": (NOW - timedelta(hours=hour)).isoformat(), "tags": [{"key": "k", "value": f"v{hour % 3}"}]}
             for hour in reversed(range(1000))
         ]  # fmt: skip
-        load(connection, lines([("x", io.BytesIO("\n".join(map(json.dumps, runs)).encode()))]))
+        import_lines(connection, read_lines([("x", io.BytesIO("\n".join(map(json.dumps, runs)).encode()))]))
     return path
 
 
 @pytest.mark.parametrize("keep_failed", [False, True])
 def test_prune_deletes_what_is_older_and_tells_followers(aged: Path, keep_failed: bool) -> None:
-    with opened(str(aged), owner="x") as connection:
+    with open_exclusive(str(aged), owner="x") as connection:
         before = last_number(connection)
-        would = prunable(connection, NOW - DAY, keep_failed=keep_failed)
+        would = count_prunable(connection, NOW - DAY, keep_failed=keep_failed)
         done = prune(connection, NOW - DAY, nothing, nothing, keep_failed=keep_failed, now=NOW)
         assert would == done
         assert done.deleted + done.kept == 975
@@ -172,10 +172,10 @@ def test_prune_that_is_interrupted_has_deleted_nothing(aged: Path) -> None:
         if done > 300:
             raise KeyboardInterrupt
 
-    with opened(str(aged), owner="x") as connection:
+    with open_exclusive(str(aged), owner="x") as connection:
         with pytest.raises(KeyboardInterrupt):
             prune(connection, NOW - DAY, at, nothing, keep_failed=False, now=NOW)
-        assert prunable(connection, NOW - DAY, keep_failed=False) == Pruned(975, 0)
+        assert count_prunable(connection, NOW - DAY, keep_failed=False) == Pruned(975, 0)
 
 
 # Copy, vacuum
@@ -184,10 +184,10 @@ def test_prune_that_is_interrupted_has_deleted_nothing(aged: Path) -> None:
 def test_copy_holds_what_was_committed_and_nothing_of_a_write_under_way(filled: Path, tmp_path: Path) -> None:
     target = tmp_path / "copy.db"
     target.touch()
-    with opened(str(filled), owner="x") as connection, reading(str(filled)) as source:
+    with open_exclusive(str(filled), owner="x") as connection, open_readonly(str(filled)) as source:
         connection.execute("begin immediate")
         connection.execute("delete from tag")
-        assert copy(source, target, nothing) == target.stat().st_size
+        assert backup(source, target, nothing) == target.stat().st_size
         connection.execute("rollback")
     assert checked(target) == Checked(346, 0, 2, [])
 
@@ -197,23 +197,23 @@ def test_copy_goes_on_while_others_write(filled: Path, tmp_path: Path) -> None:
     target = tmp_path / "copy.db"
     target.touch()
     steps: list[float | None] = []
-    with opened(str(filled), owner="x") as connection, reading(str(filled)) as source:
+    with open_exclusive(str(filled), owner="x") as connection, open_readonly(str(filled)) as source:
 
         def at(done: int, share: float | None) -> None:
             connection.execute("update run set phase = 'x' || ? where created_seq = 1", (len(steps),))
             steps.append(share)
 
-        copy(source, target, at, pages=10)
+        backup(source, target, at, pages=10)
         assert len(steps) > 10
         assert steps[-1] == 1
         assert source.execute("select phase from run where created_seq = 1").fetchone() == (f"x{len(steps) - 1}",)
-    with reading(str(target)) as connection:
+    with open_readonly(str(target)) as connection:
         assert connection.execute("select phase from run where created_seq = 1").fetchone() == ("neutral",)
 
 
 def test_vacuum_makes_the_file_smaller_and_keeps_what_was_deleted(aged: Path) -> None:
     before = aged.stat().st_size
-    with opened(str(aged), owner="x") as connection:
+    with open_exclusive(str(aged), owner="x") as connection:
         prune(connection, NOW, nothing, nothing, keep_failed=False, now=NOW)
         vacuum(connection, nothing)
     assert aged.stat().st_size < before
@@ -224,5 +224,9 @@ def test_long_statement_ends_with_what_the_watcher_raises(filled: Path) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    with reading(str(filled)) as connection, pytest.raises(KeyboardInterrupt), heard(connection, interrupted):
+    with (
+        open_readonly(str(filled)) as connection,
+        pytest.raises(KeyboardInterrupt),
+        with_progress_handler(connection, interrupted),
+    ):
         connection.execute("select count(*) from run a, run b, run c").fetchone()

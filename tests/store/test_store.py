@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from flowruns.errors import AlreadyExists, NotFound, PreconditionFailed
-from flowruns.model.cursors import Window
+from flowruns.model.cursors import PageRequest
 from flowruns.model.ids import Uuid7
-from flowruns.model.preconditions import precondition
+from flowruns.model.preconditions import parse_precondition
 from flowruns.model.runs import Action, FlowType, RunPost, RunPut, Tag
 from flowruns.settings import Synchronous
 from flowruns.store.filters import where
@@ -56,7 +56,7 @@ async def test_errors_are_ours(store: Store) -> None:
     with pytest.raises(AlreadyExists):
         await store.create(RunPost(flow_id="b", id="x"))
     with pytest.raises(PreconditionFailed):
-        await store.put("x", PUT, when=precondition(None, "*"))
+        await store.put("x", PUT, when=parse_precondition(None, "*"))
 
 
 async def test_runs_survive_a_restart(path: Path) -> None:
@@ -135,7 +135,7 @@ async def test_a_failing_write_harms_no_neighbour_in_its_batch(store: Store) -> 
         *(store.put(f"n{number}", PUT) for number in range(20)),
         store.create(RunPost(flow_id="a", id="x")),
         store.delete("nothing"),
-        store.put("x", PUT, when=precondition('"0"', None)),
+        store.put("x", PUT, when=parse_precondition('"0"', None)),
         *(store.put(f"m{number}", PUT) for number in range(20)),
         return_exceptions=True,
     )
@@ -146,7 +146,7 @@ async def test_a_failing_write_harms_no_neighbour_in_its_batch(store: Store) -> 
 
 
 async def test_of_many_that_create_the_same_run_one_succeeds(store: Store) -> None:
-    puts = [store.put("x", PUT, when=precondition(None, "*")) for _ in range(30)]
+    puts = [store.put("x", PUT, when=parse_precondition(None, "*")) for _ in range(30)]
     results = await asyncio.gather(*puts, return_exceptions=True)
     assert sum(not isinstance(result, PreconditionFailed) for result in results) == 1
 
@@ -160,7 +160,7 @@ async def test_no_update_is_lost_between_writers_that_use_if_match(store: Store)
             actions = [*(old.run.actions or []), Action(id=name)]
             body = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION, actions=actions)
             try:
-                await store.put("x", body, when=precondition(f'"{old.etag}"', None))
+                await store.put("x", body, when=parse_precondition(f'"{old.etag}"', None))
             except PreconditionFailed:
                 continue
             return
@@ -208,7 +208,7 @@ async def test_totals_and_tags_stay_true_under_any_writes(path: Path) -> None:
         }.items():  # fmt: skip
             for value in values:
                 expected = {id for id, run in model.items() if _fits(run, name, value)}
-                page = await store.page(where([(name, value)], []), Window(size=100))
+                page = await store.page(where([(name, value)], []), PageRequest(size=100))
                 assert {run.id for run in page.runs} == expected, f"seed {seed}: {name}={value}"
                 assert page.total == len(expected), f"seed {seed}: {name}={value}"
         assert await store.count() == len(model), f"seed {seed}"
@@ -232,7 +232,7 @@ async def test_writes_that_wait_together_see_each_other_in_order(path: Path) -> 
                         expected.append("replaced" if id in model else "created")
                         model[id] = body
                     case "create only":
-                        asked.append(store.put(id, body, when=precondition(None, "*")))
+                        asked.append(store.put(id, body, when=parse_precondition(None, "*")))
                         expected.append("PreconditionFailed" if id in model else "created")
                         model.setdefault(id, body)
                     case "post":
@@ -244,7 +244,7 @@ async def test_writes_that_wait_together_see_each_other_in_order(path: Path) -> 
                         expected.append("deleted" if model.pop(id, None) else "NotFound")
             outcomes = await asyncio.gather(*asked, return_exceptions=True)
             assert [_told(outcome) for outcome in outcomes] == expected, f"seed {seed}"
-            there = {run.id: run for run in (await store.page(window=Window(size=100))).runs}
+            there = {run.id: run for run in (await store.page(page_request=PageRequest(size=100))).runs}
             assert {id: (run.flow_id, run.phase, run.tags) for id, run in there.items()} == {
                 id: (run.flow_id, run.phase, run.tags) for id, run in model.items()
             }, f"seed {seed}"
@@ -335,7 +335,7 @@ def test_one_event_loop_may_open_it_others_use_it_and_another_close_it(path: Pat
 def test_several_event_loops_use_it_at_once() -> None:
     async def put_some(name: str) -> None:
         await asyncio.gather(*(store.put(f"{name}-{number}", PUT) for number in range(50)))
-        assert len((await store.page(window=Window(size=100))).runs) >= 50
+        assert len((await store.page(page_request=PageRequest(size=100))).runs) >= 50
 
     store = asyncio.run(Store.connect(":memory:"))
     with ThreadPoolExecutor(4) as pool:

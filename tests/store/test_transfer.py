@@ -17,11 +17,20 @@ from flowruns.model.lines import RunLine, line_of
 from flowruns.model.preconditions import ALWAYS
 from flowruns.model.runs import RunPut, encode
 from flowruns.model.validation import decode
-from flowruns.sqlite.database import opened, reading
+from flowruns.sqlite.database import open_exclusive, open_readonly
 from flowruns.sqlite.migrations import prepare
 from flowruns.store.filters import where
 from flowruns.store.reads import get as stored_runs
-from flowruns.store.transfer import MOST_NAMED, USUAL, Loaded, Rules, Watch, export, lines, load
+from flowruns.store.transfer import (
+    DEFAULT_RULES,
+    MAX_REPORTED,
+    ImportObserver,
+    ImportResult,
+    ImportRules,
+    export,
+    import_lines,
+    read_lines,
+)
 from flowruns.store.writes import Create, Delete, apply_writes
 from tests.conftest import REAL_RUNS
 
@@ -48,11 +57,15 @@ def text(*runs: Run | str) -> bytes:
     return "".join(f"{run if isinstance(run, str) else json.dumps(run)}\n" for run in runs).encode()
 
 
-def loaded(connection: sqlite3.Connection, data: bytes, rules: Rules = USUAL) -> tuple[Loaded | str, list[str]]:
+def loaded(
+    connection: sqlite3.Connection, data: bytes, rules: ImportRules = DEFAULT_RULES
+) -> tuple[ImportResult | str, list[str]]:
     """What came of an import, or why it was refused, and the faults that it named."""
     faults: list[str] = []
     try:
-        told = load(connection, lines([("x", io.BytesIO(data))]), rules, Watch(faults.append), clock=lambda: NOW)
+        told = import_lines(
+            connection, read_lines([("x", io.BytesIO(data))]), rules, ImportObserver(faults.append), clock=lambda: NOW
+        )
         return told, faults
     except InputRefused as error:
         return str(error), faults
@@ -75,16 +88,16 @@ def ids(data: bytes) -> list[str]:
 
 
 def test_export_and_import_and_export_again_gives_the_same_bytes(connection: sqlite3.Connection) -> None:
-    assert loaded(connection, REAL_RUNS.read_bytes()) == (Loaded(created=346), [])
+    assert loaded(connection, REAL_RUNS.read_bytes()) == (ImportResult(created=346), [])
     first = exported(connection)
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as other:
         prepare(other)
-        assert loaded(other, first) == (Loaded(created=346), [])
+        assert loaded(other, first) == (ImportResult(created=346), [])
         assert exported(other) == first
 
 
 def test_whole_run_keeps_who_made_it_and_when(connection: sqlite3.Connection) -> None:
-    assert loaded(connection, text(body(**WHOLE)))[0] == Loaded(created=1)
+    assert loaded(connection, text(body(**WHOLE)))[0] == ImportResult(created=1)
     run = json.loads(exported(connection))
     assert {name: run[name] for name in WHOLE} == WHOLE
 
@@ -101,7 +114,7 @@ def test_body_of_put_is_written_as_a_put_writes_it(connection: sqlite3.Connectio
 
 def test_body_of_put_keeps_of_the_run_that_it_replaces_what_a_put_keeps(connection: sqlite3.Connection) -> None:
     loaded(connection, text(body(**WHOLE)))
-    assert loaded(connection, text(body(phase="failed")))[0] == Loaded(replaced=1)
+    assert loaded(connection, text(body(phase="failed")))[0] == ImportResult(replaced=1)
     run = json.loads(exported(connection))
     assert (run["phase"], run["createdBy"], run["reviewedBy"], run["updatedBy"]) == ("failed", 7, 9, None)
 
@@ -115,7 +128,7 @@ def test_whole_run_replaces_all_of_the_one_that_there_is(connection: sqlite3.Con
 
 def test_line_without_an_id_gets_one_that_sorts_by_time(connection: sqlite3.Connection) -> None:
     run = {"flowId": "f", "flowType": "automation"}
-    assert loaded(connection, text(run, run, run))[0] == Loaded(created=3)
+    assert loaded(connection, text(run, run, run))[0] == ImportResult(created=3)
     made = ids(exported(connection))
     assert made == sorted(made)
     assert len(set(made)) == 3
@@ -132,7 +145,7 @@ def test_run_that_was_deleted_can_be_imported_again(connection: sqlite3.Connecti
     connection.execute("begin")
     apply_writes(connection, [Delete("a", ALWAYS)], now=NOW, make_id=str)
     connection.execute("commit")
-    assert loaded(connection, data)[0] == Loaded(created=1, replaced=1)
+    assert loaded(connection, data)[0] == ImportResult(created=1, replaced=1)
     assert ids(exported(connection)) == ["b", "a"]
 
 
@@ -166,7 +179,7 @@ def test_json_as_it_was_sent_survives_a_round_trip_however_it_is_laid_out(connec
     first = exported(connection)
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as other:
         prepare(other)
-        assert loaded(other, first) == (Loaded(created=300), [])
+        assert loaded(other, first) == (ImportResult(created=300), [])
         assert exported(other) == first
         names = [f"r-{number}" for number in range(300)]
         docs = [[one and one.doc for one in stored_runs(each, names)] for each in (connection, other)]
@@ -175,7 +188,7 @@ def test_json_as_it_was_sent_survives_a_round_trip_however_it_is_laid_out(connec
 
 def test_exported_line_with_line_breaks_is_one_line_that_can_be_put() -> None:
     sent = decode(text(body(args="?")).replace(b'"?"', b'{"a":\n 1}').strip(), RunLine)
-    line = line_of(encode(sent.run("a1", now="2025-01-20T18:53:03.558Z", by=None, kept=None)))
+    line = line_of(encode(sent.run("a1", now="2025-01-20T18:53:03.558Z", by=None, preserved=None)))
     assert b"\n" not in line
     assert bytes(decode(line, RunPut).args) == b'{"a":  1}'
     assert bytes(decode(line, RunLine).args) == b'{"a":\n 1}'
@@ -225,7 +238,7 @@ def test_every_fault_of_every_line_is_named_and_nothing_is_imported(connection: 
 
 def test_hundred_faults_are_named_and_the_rest_counted(connection: sqlite3.Connection) -> None:
     refused, faults = loaded(connection, text(*["{}"] * 70))
-    assert len(faults) == MOST_NAMED + 1
+    assert len(faults) == MAX_REPORTED + 1
     assert faults[-1] == "and 40 more"
     assert str(refused).startswith("140 faults in 70 lines of 70;")
 
@@ -236,8 +249,8 @@ def test_fault_cannot_forge_a_line_of_ours(connection: sqlite3.Connection) -> No
 
 
 def test_valid_lines_are_imported_where_invalid_ones_are_skipped(connection: sqlite3.Connection) -> None:
-    told, faults = loaded(connection, text(body("a"), "{}", body("b")), Rules(skip_invalid=True))
-    assert told == Loaded(created=2, invalid=1)
+    told, faults = loaded(connection, text(body("a"), "{}", body("b")), ImportRules(skip_invalid=True))
+    assert told == ImportResult(created=2, invalid=1)
     assert str(told) == "2 created, 0 replaced, 1 invalid lines skipped"
     assert len(faults) == 2
     assert ids(exported(connection)) == ["a", "b"]
@@ -246,14 +259,14 @@ def test_valid_lines_are_imported_where_invalid_ones_are_skipped(connection: sql
 @pytest.mark.parametrize(
     ("rules", "told", "phases"),
     [
-        (Rules(), Loaded(created=1, replaced=2), {"a": "late", "b": "new"}),
-        (Rules("skip"), Loaded(created=1, left=2), {"a": "old", "b": "new"}),
-        (Rules("fail"), None, {"a": "old"}),
-        (Rules("fail", skip_invalid=True), Loaded(created=1, invalid=2), {"a": "old", "b": "new"}),
+        (ImportRules(), ImportResult(created=1, replaced=2), {"a": "late", "b": "new"}),
+        (ImportRules("skip"), ImportResult(created=1, left=2), {"a": "old", "b": "new"}),
+        (ImportRules("fail"), None, {"a": "old"}),
+        (ImportRules("fail", skip_invalid=True), ImportResult(created=1, invalid=2), {"a": "old", "b": "new"}),
     ],
 )
 def test_lines_are_written_one_after_the_other(
-    connection: sqlite3.Connection, rules: Rules, told: Loaded | None, phases: dict[str, str]
+    connection: sqlite3.Connection, rules: ImportRules, told: ImportResult | None, phases: dict[str, str]
 ) -> None:
     loaded(connection, text(body("a", phase="old")))
     given = text(body("a", phase="new"), body("b", phase="new"), body("a", phase="late"))
@@ -266,9 +279,9 @@ def test_lines_are_written_one_after_the_other(
 
 def test_empty_lines_marks_of_windows_and_no_last_newline_are_no_faults(connection: sqlite3.Connection) -> None:
     data = b"\xef\xbb\xbf" + text(body("a")).replace(b"\n", b"\r\n") + b"\r\n  \n" + text(body("b")).rstrip()
-    assert loaded(connection, data) == (Loaded(created=2), [])
-    assert loaded(connection, b"\xef\xbb\xbf") == (Loaded(), [])
-    assert loaded(connection, b"") == (Loaded(), [])
+    assert loaded(connection, data) == (ImportResult(created=2), [])
+    assert loaded(connection, b"\xef\xbb\xbf") == (ImportResult(), [])
+    assert loaded(connection, b"") == (ImportResult(), [])
 
 
 # All or nothing
@@ -280,19 +293,25 @@ def test_watcher_that_raises_undoes_everything(connection: sqlite3.Connection) -
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        load(connection, lines([("x", io.BytesIO(text(*[body(f"r{n}") for n in range(2000)])))]), watch=Watch(at=at))
+        import_lines(
+            connection,
+            read_lines([("x", io.BytesIO(text(*[body(f"r{n}") for n in range(2000)])))]),
+            watch=ImportObserver(at=at),
+        )
     assert exported(connection) == b""
     assert connection.execute("select seq, runs from clock").fetchone() == (0, 0)
 
 
 def test_failing_import_leaves_the_file_as_it_was_and_removes_a_new_one(tmp_path: Path) -> None:
     file, data = tmp_path / "a.db", text(*[body(f"r{n}") for n in range(1000)])
-    with opened(str(file), owner="x", make=True) as connection:
+    with open_exclusive(str(file), owner="x", make=True) as connection:
         loaded(connection, data)
     before = file.read_bytes()
     for name in ("a.db", "new.db"):
-        with pytest.raises(InputRefused), opened(str(tmp_path / name), owner="x", make=True) as connection:
-            load(connection, lines([("x", io.BytesIO(data.replace(b"automation", b"scorecard") + b"{}\n"))]))
+        with pytest.raises(InputRefused), open_exclusive(str(tmp_path / name), owner="x", make=True) as connection:
+            import_lines(
+                connection, read_lines([("x", io.BytesIO(data.replace(b"automation", b"scorecard") + b"{}\n"))])
+            )
         assert [path.name for path in tmp_path.iterdir()] == ["a.db"]
     assert file.read_bytes() == before
 
@@ -310,7 +329,7 @@ def test_export_is_filtered_as_pages_are(connection: sqlite3.Connection) -> None
 
 def test_export_leaves_out_what_comes_meanwhile_and_what_is_gone(tmp_path: Path) -> None:
     file = str(tmp_path / "a.db")
-    with opened(file, owner="x", make=True) as connection:
+    with open_exclusive(file, owner="x", make=True) as connection:
         loaded(connection, text(*[body(f"r{n}") for n in range(3000)]))
         written: list[bytes] = []
 
@@ -319,7 +338,7 @@ def test_export_leaves_out_what_comes_meanwhile_and_what_is_gone(tmp_path: Path)
                 loaded(connection, text(body("late"), body("r0", phase="late"), body("r2999", phase="late")))
             written.append(data)
 
-        with reading(file) as other:
+        with open_readonly(file) as other:
             assert export(other, write) == 3000
     runs = {run["id"]: run["phase"] for run in map(json.loads, b"".join(written).splitlines())}
     assert len(runs) == 3000

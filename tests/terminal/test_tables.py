@@ -11,10 +11,10 @@ import pytest
 
 from flowruns.model.runs import RunPut, encode
 from flowruns.model.validation import decode
-from flowruns.terminal.runs import Log, Run, line_of_json, run_of, whole
+from flowruns.terminal.runs import Log, Run, describe_run, line_of_json, run_of
 from flowruns.terminal.tables import Table
 from flowruns.terminal.tail import Tail
-from flowruns.terminal.text import PLAIN, Style, clock, columns, cut, duration, took, when
+from flowruns.terminal.text import PLAIN, Style, columns, cut, duration, local_clock, local_time, time_taken
 
 NOW = datetime(2025, 1, 20, 18, 0, tzinfo=UTC)
 HOSTILE = "a\x1b[31m\r\nb\x9b\u202e"
@@ -31,7 +31,7 @@ def _berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def run(id: str = "a1", **fields: Any) -> Run:
     body = json.dumps({"flowId": "deploy-web", "flowType": "automation", **fields}).encode()
-    return run_of(encode(decode(body, RunPut).run(id, now="2025-01-20T17:53:03.558Z", by=None, kept=None)))
+    return run_of(encode(decode(body, RunPut).run(id, now="2025-01-20T17:53:03.558Z", by=None, preserved=None)))
 
 
 # Pieces
@@ -46,12 +46,12 @@ def run(id: str = "a1", **fields: Any) -> Run:
     ],
 )  # fmt: skip
 def test_time_is_local(text: str | None, shown: str) -> None:
-    assert when(text) == shown
+    assert local_time(text) == shown
 
 
 def test_day_is_left_out_if_it_is_today() -> None:
-    assert clock("2025-01-20T17:59:00Z", NOW) == "18:59:00"
-    assert clock("2025-01-19T17:59:00Z", NOW) == "2025-01-19 18:59:00"
+    assert local_clock("2025-01-20T17:59:00Z", NOW) == "18:59:00"
+    assert local_clock("2025-01-19T17:59:00Z", NOW) == "2025-01-19 18:59:00"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_duration_says_two_units(seconds: float, shown: str) -> None:
     ],
 )  # fmt: skip
 def test_what_goes_on_says_how_long_by_now(start: str | None, end: str | None, shown: str) -> None:
-    assert took(start, end, NOW) == shown
+    assert time_taken(start, end, NOW) == shown
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_all_that_is_known_of_a_run_is_shown() -> None:
             {"message": "done", "timestamp": "2025-01-20T17:00:02Z"},
         ],
     )
-    assert list(whole(shown, PLAIN, NOW)) == [
+    assert list(describe_run(shown, PLAIN, NOW)) == [
         "web-42",
         "  phase     failed",
         "  flow      deploy-web (automation)",
@@ -190,7 +190,7 @@ def test_all_that_is_known_of_a_run_is_shown() -> None:
 
 def test_run_of_another_flowruns_is_shown_too() -> None:
     doc = b'{"id":"a1","flowType":"newer","phase":"x","args":{"n":1e400},"more":[1],"logs":[{"message":"m"}]}'
-    lines = list(whole(run_of(doc), PLAIN, NOW))
+    lines = list(describe_run(run_of(doc), PLAIN, NOW))
     assert '  args      {"n":1e400}' in lines
     assert "  flow      - (newer)" in lines
 
@@ -204,7 +204,7 @@ def test_no_text_of_a_run_moves_the_cursor_or_ends_a_line(style: Style) -> None:
         logs=[{"message": HOSTILE, "action": HOSTILE}],
     )
     tail = Tail(style, names=True, lines=10)
-    for line in (*whole(hostile, style, NOW), *tail.changed(hostile, NOW), *Table(style).lines([hostile], NOW)):
+    for line in (*describe_run(hostile, style, NOW), *tail.changed(hostile, NOW), *Table(style).lines([hostile], NOW)):
         assert re.sub(r"\x1b\[\d+m", "", line).isprintable() or not line
 
 

@@ -7,24 +7,24 @@ from typing import Any
 import httpx
 import pytest
 
-from flowruns.testing.fault_injection import Behaviour, failure
-from flowruns.testing.requests import Asked, Requests, Wanted, check, unlike
+from flowruns.testing.fault_injection import Injection, failure_response
+from flowruns.testing.requests import RecordedRequest, RecordedRequests, RequestMatcher, assert_requests, differences
 from flowruns.testing.server import Flowruns, serve
 from tests.conftest import RUNS
-from tests.wire import RUN, Wire, heard, request
+from tests.wire import RUN, Wire, ping, request
 
 A1 = f"{RUNS}/a1"
 
 
-def asked(method: str, path: str, body: bytes = b"", query: bytes = b"", status: int | None = 200) -> Asked:
-    one = Asked({"method": method, "path": path, "query_string": query, "headers": [(b"x-a", b"b")]})
+def asked(method: str, path: str, body: bytes = b"", query: bytes = b"", status: int | None = 200) -> RecordedRequest:
+    one = RecordedRequest({"method": method, "path": path, "query_string": query, "headers": [(b"x-a", b"b")]})
     one.read(body)
     one.status = status
     return one
 
 
-def requests(*those: Asked) -> Requests:
-    found = Requests()
+def requests(*those: RecordedRequest) -> RecordedRequests:
+    found = RecordedRequests()
     for one in those:
         found.append(one)
     return found
@@ -36,20 +36,20 @@ def requests(*those: Asked) -> Requests:
 @pytest.mark.parametrize(
     ("wanted", "fits"),
     [
-        (Wanted(), True),
-        (Wanted("PUT"), True),
-        (Wanted("put"), True),
-        (Wanted("GET"), False),
-        (Wanted(path=A1), True),
-        (Wanted(path=f"{RUNS}/*"), True),
-        (Wanted(path=RUNS), False),
-        (Wanted(id="a1"), True),
-        (Wanted(id="1"), False),
-        (Wanted("PUT", f"{RUNS}/*", "a2"), False),
+        (RequestMatcher(), True),
+        (RequestMatcher("PUT"), True),
+        (RequestMatcher("put"), True),
+        (RequestMatcher("GET"), False),
+        (RequestMatcher(path=A1), True),
+        (RequestMatcher(path=f"{RUNS}/*"), True),
+        (RequestMatcher(path=RUNS), False),
+        (RequestMatcher(id="a1"), True),
+        (RequestMatcher(id="1"), False),
+        (RequestMatcher("PUT", f"{RUNS}/*", "a2"), False),
     ],
     ids=str,
 )
-def test_requests_are_meant_by_method_path_and_run(wanted: Wanted, fits: bool) -> None:
+def test_requests_are_meant_by_method_path_and_run(wanted: RequestMatcher, fits: bool) -> None:
     assert wanted.fits("PUT", A1) is fits
 
 
@@ -71,7 +71,7 @@ def test_requests_are_counted_and_reported() -> None:
     assert len(found[:2]) == 2
     assert found.report().splitlines()[:2] == ["(5 before)", f"PUT {RUNS}/r5 200"]
     assert repr(found).startswith("<25 requests>\n(5 before)\n")
-    assert Requests().report() == "(none)"
+    assert RecordedRequests().report() == "(none)"
 
 
 @pytest.mark.parametrize(
@@ -84,22 +84,22 @@ def test_requests_are_counted_and_reported() -> None:
     ],
 )
 def test_bodies_may_have_more_than_is_expected(body: Any, expected: Any, lines: list[str]) -> None:
-    assert unlike(body, expected) == lines
+    assert differences(body, expected) == lines
 
 
 def test_check_finds_the_requests_that_are_meant() -> None:
     found = requests(
         asked("PUT", A1, b'{"phase":"running"}'), asked("PUT", A1, b'{"phase":"failed"}'), asked("GET", A1)
     )
-    assert check(found, Wanted("PUT"), None, {"phase": "failed"}) == [found[1]]
-    assert check(found, Wanted("PUT", id="a1"), 2, None) == found[:2]
-    assert check(found, Wanted("DELETE"), 0, None) == []
+    assert assert_requests(found, RequestMatcher("PUT"), None, {"phase": "failed"}) == [found[1]]
+    assert assert_requests(found, RequestMatcher("PUT", id="a1"), 2, None) == found[:2]
+    assert assert_requests(found, RequestMatcher("DELETE"), 0, None) == []
 
 
 def test_check_says_how_the_others_differ() -> None:
     found = requests(asked("PUT", A1, b'{"phase":"running"}'), asked("PUT", A1, b"{"), asked("GET", A1))
     with pytest.raises(AssertionError) as raised:
-        check(found, Wanted("PUT", id="a1"), 1, {"phase": "failed"})
+        assert_requests(found, RequestMatcher("PUT", id="a1"), 1, {"phase": "failed"})
     assert str(raised.value).splitlines() == [
         """PUT of 'a1' with {"phase": "failed"}: expected once, asked 0 times""",
         f'  PUT {A1} 200 {{"phase":"running"}}',
@@ -108,7 +108,7 @@ def test_check_says_how_the_others_differ() -> None:
         "      the body is not JSON",
     ]
     with pytest.raises(AssertionError) as raised:
-        check(found, Wanted(path="/health"), None, None)
+        assert_requests(found, RequestMatcher(path="/health"), None, None)
     assert str(raised.value).splitlines()[:3] == [
         "any method /health: expected at least once, asked 0 times",
         "no such request; there were:",
@@ -119,9 +119,9 @@ def test_check_says_how_the_others_differ() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Behaviour(Wanted(), 0), "times is 1 or more"),
-        (lambda: Behaviour(Wanted(), None, delay=-1), "0 seconds or more"),
-        (lambda: failure(204, None), "204 is no failure"),
+        (lambda: Injection(RequestMatcher(), 0), "times is 1 or more"),
+        (lambda: Injection(RequestMatcher(), None, delay=-1), "0 seconds or more"),
+        (lambda: failure_response(204, None), "204 is no failure"),
     ],
 )
 def test_what_makes_no_sense_is_refused(call: Callable[[], object], message: str) -> None:
@@ -150,7 +150,7 @@ def test_failure_comes_in_place_of_the_effect(runs: Flowruns) -> None:
     with Wire(runs.url) as wire:
         for _ in range(2):
             reply = wire.ask("PUT", A1, RUN)
-            assert reply.faults(503) == [(("server",), "unavailable")]
+            assert reply.details(503) == [(("server",), "unavailable")]
             assert reply.header(b"retry-after") == b"0"
             assert wire.ask("GET", A1).status == 404
         assert wire.ask("PUT", A1, RUN).status == 201
@@ -226,9 +226,9 @@ def test_who_leaves_during_a_delay_has_no_effect(runs: Flowruns, method: str, bo
     runs.delay(60, path=A1, times=1)
     with Wire(runs.url) as wire:
         wire.send(request(method, A1, body))
-        heard(runs.url)
+        ping(runs.url)
         wire.reset()
-    heard(runs.url)
+    ping(runs.url)
     runs._call(runs._faulty.drop_all())
     assert runs.dump() == before
 
@@ -238,10 +238,10 @@ def test_delay_may_end_before_the_body_has_come(runs: Flowruns) -> None:
     with Wire(runs.url) as wire:
         head = b"PUT %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" % A1.encode()
         wire.send(head + b"Content-Length: %d\r\n\r\n" % len(RUN) + RUN[:5])
-        heard(runs.url)
+        ping(runs.url)
         until = loop_time(runs) + 0.01
         while loop_time(runs) <= until:
-            heard(runs.url)
+            ping(runs.url)
         wire.send(RUN[5:])
         assert wire.reply().status == 201
     assert runs.requests[0].body == RUN

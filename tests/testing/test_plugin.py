@@ -165,7 +165,7 @@ def test_last_requests_are_in_the_report_of_a_failure(run: Run) -> None:
             "DELETE /api/v1/flow-runs 405",
         ]
     )
-    result.stdout.no_fnmatch_line("*def check(*")  # the test's own line is the last that is shown
+    result.stdout.no_fnmatch_line("*def assert_requests(*")  # the test's own line is the last that is shown
 
 
 def test_options_are_those_of_every_server(run: Run) -> None:

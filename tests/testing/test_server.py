@@ -17,7 +17,7 @@ from flowruns.errors import AlreadyExists, Invalid, NotFound
 from flowruns.testing.clock import Clock, Ids
 from flowruns.testing.server import Flowruns, serve
 from tests.conftest import REAL_RUNS, RUNS
-from tests.wire import RUN, Wire, heard
+from tests.wire import RUN, Wire, ping
 
 TIME = "2025-01-20T18:53:03.558Z"
 
@@ -253,7 +253,7 @@ def test_delayed_request_does_not_reach_the_next_test(runs: Flowruns, method: st
     with Wire(runs.url) as wire:
         wire.send(b"%b %b/a1 HTTP/1.1\r\nHost: localhost\r\n" % (method.encode(), RUNS.encode()))
         wire.send(b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(RUN) + RUN)
-        heard(runs.url)
+        ping(runs.url)
         runs.reset()
         assert wire.rest() == b""
     assert runs.dump() == []
@@ -298,7 +298,7 @@ def test_server_ends_at_once_with_requests_under_way(tmp_path: Path) -> None:
     with serve(tmp_path / "a.db") as runs, Wire(runs.url) as wire:
         runs.delay(60, path=RUNS)
         wire.send(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % RUNS.encode())
-        heard(runs.url)
+        ping(runs.url)
         began = time.monotonic()
     assert time.monotonic() - began < 2.9  # uvicorn would wait for 3
     assert [file.name for file in tmp_path.iterdir()] == ["a.db"]
