@@ -40,6 +40,7 @@ LAZY_COMMANDS = {
     "status": "processes",
     "stop": "processes",
     "config": "config",
+    "docs": "docs",
 }
 
 # What people type who mean one of the commands.
