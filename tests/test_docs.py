@@ -1,7 +1,8 @@
-"""The README is true: what it shows is run, and what there is, it shows."""
+"""The README and the pages of `flowruns docs` are true: their blocks run as shown, and nothing is left out."""
 
 import json
 import os
+import posixpath
 import re
 import shlex
 import shutil
@@ -9,76 +10,94 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import pytest
 
+import flowruns
 from flowruns import AsyncClient, Client, __version__
+from flowruns.cli.docs import page, title, topics
 from flowruns.cli.main import EXIT_CODES, LAZY_COMMANDS, cli
+from flowruns.http import openapi
 from flowruns.http.responses import STATUS
 from flowruns.model.filters import FILTERS
 from flowruns.testing.server import Flowruns
-from tests.processes import serving, started
+from tests.processes import COMMAND, serving, started
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).parents[1]
+PACKAGE = Path(flowruns.__file__).parent
+IS_CHECKOUT = (ROOT / ".git").exists()  # else the tests run on an installed wheel, beside the README
+README = "README"
+DOCUMENTS = {
+    README: (ROOT / "README.md").read_text(encoding="utf-8"),
+    **{topic: page(topic) for topic in topics()},
+}
 
 
-def blocks(language: str, beginning: str = "") -> list[str]:
-    """The README's blocks of *language* whose first line matches *beginning*."""
-    return [text for name, text in BLOCKS if name == language and re.match(beginning, text)]
+class Block(NamedTuple):
+    document: str
+    language: str
+    text: str
+
+    @property
+    def command(self) -> str:
+        """The command of a console block, which may be on several lines."""
+        return re.sub(r"\\\n\s*", "", self.text.removeprefix("$ ")).partition("\n")[0]
+
+    @property
+    def output(self) -> str:
+        """What the command prints."""
+        return re.sub(r"\\\n\s*", "", self.text).partition("\n")[2]
 
 
-# Every block, by who runs it.
-STREAMS = blocks("console", r"\$ curl -sN ")
-CONVERSATION = [block for block in blocks("console", r"\$ curl ") if block not in STREAMS]
-DEMO = blocks("console", r"\$ flowruns --demo")
-DATA = blocks("console", r"\$ flowruns import ")
-COMMANDS = blocks("console", r"\$ flowruns (ls|get|tail|rm)\b")
-PUT = blocks("sh", "curl ")
-IN_TESTS = blocks("python", "import httpx")
-PYTHON = [block for block in blocks("python") if block not in IN_TESTS]
-NODE = blocks("js")
-SIDECAR = blocks("sh", "flowruns ")
-READY = blocks("json")
-SQL = blocks("sh", "sqlite3 ")
-COMPLETION = blocks("sh", "eval ")
-BENCHMARKS = blocks("sh", r"\.venv/bin/python -m tests\.benchmarks")
-BY_CI = blocks("sh", "python3 -m venv ")  # .ci/run runs them, as they need a package index
+BLOCKS = [
+    Block(name, language, text)
+    for name, document in DOCUMENTS.items()
+    for language, text in re.findall(r"^```(\w+)\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
+]
+
+
+def blocks(document: str, language: str, beginning: str = "") -> list[Block]:
+    """The blocks of *document* in *language* whose text matches *beginning*."""
+    return [
+        block
+        for block in BLOCKS
+        if (block.document, block.language) == (document, language) and re.match(beginning, block.text)
+    ]
+
+
+# Every block, by the test that runs it.
+DEMO = blocks(README, "console", r"\$ flowruns --demo") + blocks("configuration", "console")
+QUICK_START = blocks(README, "console", r"\$ curl ")
+EXAMPLES = blocks("api", "console")
+STREAMS = blocks("events", "console")
+DATA = blocks("data", "console")
+COMMANDS = blocks("cli", "console")
+PUT = blocks("cli", "sh", "curl ")
+TESTS = blocks(README, "python", "from flowruns import Client") + blocks("testing", "python")
+TOOLS = blocks(README, "python", "import json\nimport shutil") + blocks("sidecar", "python")
+NODE = blocks("sidecar", "js")
+PYTHON = blocks(README, "python", "import flowruns") + blocks("python", "python") + blocks("embedding", "python")
+SIDECAR = blocks("sidecar", "sh")
+READY = blocks("sidecar", "json")
+SQL = blocks("data", "sh", "sqlite3 ")
+COMPLETION = blocks("cli", "sh", "eval ")
+BENCHMARKS = blocks("performance", "sh")
+BY_CI = [block for block in BLOCKS if block.text.startswith("python3 -m venv ")]  # they need a package index
 TESTED = [
-    STREAMS, CONVERSATION, DEMO, DATA, COMMANDS, PUT, IN_TESTS, PYTHON, NODE, SIDECAR, READY, SQL, COMPLETION,
-    BENCHMARKS, BY_CI,
+    DEMO, QUICK_START, EXAMPLES, STREAMS, DATA, COMMANDS, PUT, TESTS, TOOLS, NODE, PYTHON, SIDECAR, READY, SQL,
+    COMPLETION, BENCHMARKS, BY_CI,
 ]  # fmt: skip
-# What differs each time: made ids, the time now, cursors.
+# What differs each time: generated ids, the time now, cursors.
 VARYING = [
     (r'"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"', '"ID"'),
     (r'("(?:created|updated)At"):"[^"]*"', r'\1:"NOW"'),
     (r"^(  (?:created|updated)  ) \S+ \S+$", r"\1 NOW"),
     (r'("(?:current|next|previous)_page\w*"):"[^"]*"', r'\1:"CURSOR"'),
 ]
-
-
-def commands(block: str) -> tuple[str, str]:
-    """The command of a console block, and what it says."""
-    command, _, said = block.removeprefix("$ ").partition("\n")
-    return command, said
-
-
-def test_every_block_is_run_by_one_test() -> None:
-    found = sorted(block for some in TESTED for block in some)
-    assert found == sorted(text for _, text in BLOCKS)
-    assert README.count("\n```") == 2 * len(BLOCKS)  # each names its language
-
-
-def test_links_lead_to_headings() -> None:
-    headings = {
-        re.sub(r"[^\w -]", "", line).strip().lower().replace(" ", "-")
-        for line in README.splitlines()
-        if line[:1] == "#"
-    }
-    links = re.findall(r"\]\(#([^)]+)\)", README)
-    assert links
-    assert [link for link in links if link not in headings] == []
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="the examples use curl")
+needs_posix = pytest.mark.skipif(os.name == "nt", reason="the commands are for a POSIX shell")
 
 
 def masked(text: str) -> str:
@@ -87,201 +106,341 @@ def masked(text: str) -> str:
     return text
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the conversation is with curl")
-def test_the_conversation_goes_as_it_is_shown(server: str) -> None:
-    assert len(CONVERSATION) >= 5
-    for command, shown in map(commands, CONVERSATION):
-        words = shlex.split(command.replace("localhost:8000", server.removeprefix("http://")))
-        answer = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30)
-        assert masked(answer.stdout) == masked(shown.removesuffix("\n")), command
+def environment(path: Path, **commands: str) -> dict[str, str]:
+    """The environment of a program that finds in *path* only the *commands*, each a script for a shell."""
+    path.mkdir()
+    for name, script in commands.items():
+        (path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (path / name).chmod(0o755)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FLOWRUNS_")}
+    return clean | {"PATH": str(path)}
+
+
+def installed(path: Path) -> dict[str, str]:
+    """The environment of a program that finds the command `flowruns`."""
+    env = environment(path / "bin", flowruns=f'exec "{sys.executable}" -m flowruns "$@"')
+    return env | {"PATH": f"{env['PATH']}{os.pathsep}{os.environ['PATH']}"}
+
+
+# Blocks
+
+
+def test_every_block_is_run_by_one_test() -> None:
+    assert sorted(block for some in TESTED for block in some) == sorted(BLOCKS)
+    fences = sum(document.count("\n```") for document in DOCUMENTS.values())
+    assert fences == 2 * len(BLOCKS)  # each names its language
+
+
+@needs_curl
+def test_quick_start(tmp_path: Path) -> None:
+    number = re.compile(r"\d+ runs, demo")  # more runs, the later the server counts them
+    with serving(tmp_path, "--demo") as server:
+        banner = "".join(server.banner).replace(server.url, "http://127.0.0.1:8000")
+        assert [block.command for block in DEMO] == ["flowruns --demo"] * 2
+        for block in DEMO:
+            assert number.sub("RUNS", banner) == number.sub("RUNS", block.output)
+        assert len(QUICK_START) == 3
+        for block in QUICK_START:
+            words = shlex.split(block.command.replace("localhost:8000", server.url.removeprefix("http://")))
+            run = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+            shown = re.escape(block.output.removesuffix("\n")).replace("…", ".*")  # the README shortens responses
+            assert re.fullmatch(shown, run.stdout), block.command
+
+
+@needs_curl
+def test_requests_get_the_responses_that_are_shown(server: str) -> None:
+    assert len(EXAMPLES) >= 5
+    for block in EXAMPLES:
+        words = shlex.split(block.command.replace("localhost:8000", server.removeprefix("http://")))
+        run = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+        assert masked(run.stdout) == masked(block.output.removesuffix("\n")), block.command
     assert STREAMS
-    for command, shown in map(commands, STREAMS):
-        words = shlex.split(command.replace("localhost:8000", server.removeprefix("http://")))
+    for block in STREAMS:
+        words = shlex.split(block.command.replace("localhost:8000", server.removeprefix("http://")))
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as curl:
             assert curl.stdout
-            told = "".join(curl.stdout.readline() for _ in shown.splitlines())
+            received = "".join(curl.stdout.readline() for _ in block.output.splitlines())
             curl.kill()
-        assert masked(told) == masked(shown), command
+        assert masked(received) == masked(block.output), block.command
 
 
-@pytest.mark.skipif(os.name == "nt", reason="the commands are for a POSIX shell")
-def test_the_commands_on_data_go_as_they_are_shown(tmp_path: Path) -> None:
+@needs_posix
+def test_commands_on_data_print_what_is_shown(tmp_path: Path) -> None:
     (tmp_path / "runs.ndjson").write_text(
         '{"id": "a", "flowId": "f", "flowType": "automation", "phase": "failed"}\n'
         '{"flowType": "automation", "tags": [{"key": "env"}]}\n'
         '{"id": "b", "flowId": "f", "flowType": "automation"}\n{"id": "c", "f"}\n'
     )
-    (shown,) = DATA
-    env = beside("flowruns", tmp_path)
-    said = ""
-    for command in re.findall(r"^\$ (.*)$", shown, re.MULTILINE):
+    (block,) = DATA
+    env = installed(tmp_path)
+    output = ""
+    for command in re.findall(r"^\$ (.*)$", block.text, re.MULTILINE):
         run = subprocess.run(
             f"({command}) 2>&1" if "2>" not in command else command,
-            shell=True, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True, timeout=30,
+            shell=True, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True, timeout=60,
         )  # fmt: skip
-        said += f"$ {command}\n{run.stdout}\n"
-    assert said == shown
+        output += f"$ {command}\n{run.stdout}\n"
+    assert output == block.text
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the run is put with curl")
-def test_the_commands_say_what_is_shown(tmp_path: Path) -> None:
-    puts = [command for command, _ in map(commands, CONVERSATION) if " -X PUT " in command] + PUT
-    assert [block.split()[2] for block in COMMANDS] == ["ls", "ls", "get", "tail", "rm"]
+@needs_curl
+def test_commands_on_runs_print_what_is_shown(tmp_path: Path) -> None:
+    puts = [block.command for block in EXAMPLES if " -X PUT " in block.command] + [block.text for block in PUT]
+    assert [block.command.split()[1] for block in COMMANDS] == ["ls", "ls", "get", "tail", "rm"]
     with serving(tmp_path) as server:
         address = server.url.removeprefix("http://")
         for command in puts:
-            subprocess.run(
-                shlex.split(command.replace("localhost:8000", address)), check=True, stdout=subprocess.DEVNULL
-            )
-        for command, shown in map(commands, COMMANDS):
-            shown = shown.replace("127.0.0.1:8000", address)
-            with started(tmp_path, *shlex.split(command)[1:], env={"TZ": "UTC"}) as process:
+            words = shlex.split(command.replace("localhost:8000", address))
+            subprocess.run(words, check=True, stdout=subprocess.DEVNULL, timeout=60)
+        for block in COMMANDS:
+            shown = block.output.replace("127.0.0.1:8000", address)
+            with started(tmp_path, *shlex.split(block.command)[1:], env={"TZ": "UTC"}) as process:
                 assert process.stdout
                 assert process.stderr
-                said = process.stderr.readline() if "tail" in command else ""
-                said += "".join(process.stdout.readline() for _ in shown.splitlines()[said.count("\n") :])
-            assert masked(said) == masked(shown), command
+                output = process.stderr.readline() if "tail" in block.command else ""
+                output += "".join(process.stdout.readline() for _ in shown.splitlines()[output.count("\n") :])
+            assert masked(output) == masked(shown), block.command
 
 
-def test_the_python_examples_run(tmp_path: Path) -> None:
-    said = ""
-    for example in PYTHON:
-        run = subprocess.run(
-            [sys.executable, "-W", "error", "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=30
-        )
-        assert run.returncode == 0, run.stderr
-        said += run.stdout
-    assert said == (
-        "https://web.example\n['deploy-web']\n1 run pending\n2 run pending\n"  # of the clients
-        "0\npending 1\n"
-    )
+@pytest.mark.parametrize(
+    ("document", "output"),
+    [
+        (README, "https://web.example\n['deploy-web']\n"),
+        ("python", "https://web.example\n['deploy-web']\n1 run pending\n2 run pending\n"),
+        ("embedding", "0\npending 1\n"),
+    ],
+)
+def test_python_examples_run(tmp_path: Path, document: str, output: str) -> None:
+    printed = ""
+    for block in PYTHON:
+        if block.document == document:
+            command = [sys.executable, "-W", "error", "-c", block.text]
+            run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+            assert run.returncode == 0, run.stderr
+            printed += run.stdout
+    assert printed == output
 
 
-@pytest.mark.parametrize("kind", [Client, AsyncClient])
-def test_every_method_of_the_clients_is_in_their_table(kind: type) -> None:
-    table = README.partition("\n| of a client |")[2].partition("\n\n")[0]
-    closing = {"close", "aclose", "abort"}
-    assert {name for name in vars(kind) if not name.startswith("_")} - closing == set(
-        re.findall(r"`(\w+)\(", table)
-    ) - {"Client"}
-
-
-def test_the_example_of_tests_passes_as_it_is_shown(tmp_path: Path) -> None:
-    (example,) = IN_TESTS
-    (tmp_path / "test_deploy.py").write_text(example)
+@pytest.mark.parametrize(("block", "count"), list(zip(TESTS, (1, 4), strict=True)))
+def test_examples_of_tests_pass(tmp_path: Path, block: Block, count: int) -> None:
+    (tmp_path / "test_deploy.py").write_text(block.text)
     env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "flowruns", "-p", "anyio", "--rootdir=."]
     run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
-    assert run.stdout.splitlines()[-1].startswith("4 passed"), run.stdout
+    assert run.stdout.splitlines()[-1].startswith(f"{count} passed"), run.stdout
 
 
-@pytest.mark.parametrize("name", [name for name in dir(Flowruns) if not name.startswith("_")] + ["url", "store"])
-def test_every_part_of_the_handle_is_in_its_table(name: str) -> None:
-    table = README.partition("\n| of `flowruns` |")[2].partition("\n\n")[0]
-    assert re.search(rf"^\|[^|]*`{name}[`(]", table, re.MULTILINE)
-
-
-def test_the_demo_begins_as_it_is_shown(tmp_path: Path) -> None:
-    _, shown = commands(*DEMO)
-    with serving(tmp_path, "--demo") as server:
-        told = "".join(server.banner).replace(server.url, "http://127.0.0.1:8000")
-    number = re.compile(r"\d+ runs, demo")  # some more, the later it is asked
-    assert number.sub("RUNS", told) == number.sub("RUNS", shown)
-
-
-def beside(command: str, path: Path) -> dict[str, str]:
-    """The environment of a program that finds `flowruns` by name, as an installed one."""
-    (path / command).write_text(f'#!/bin/sh\nexec "{sys.executable}" -m flowruns "$@"\n')
-    (path / command).chmod(0o755)
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("FLOWRUNS_")}
-    return clean | {"PATH": f"{path}{os.pathsep}{os.environ['PATH']}"}
-
-
-@pytest.mark.skipif(shutil.which("node") is None, reason="the example is in Node.js")
-def test_the_sidecar_of_a_program_in_node_goes_as_it_is_shown(tmp_path: Path) -> None:
-    (example,) = NODE
-    (tmp_path / "tool.mjs").write_text(example)
-    env = beside("flowruns", tmp_path)
-    run = subprocess.run(["node", "tool.mjs"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=30)
-    assert (run.stdout, run.stderr) == ("201 pending\nended with 0\n", "")
-
-
-@pytest.mark.skipif(os.name == "nt", reason="the example is for a POSIX shell")
-def test_the_ready_line_of_the_sidecar_is_as_it_is_shown(tmp_path: Path) -> None:
-    (command,), (shown,) = SIDECAR, READY
-    env = beside("flowruns", tmp_path)
-    run = subprocess.run(
-        command, shell=True, cwd=tmp_path, env=env, input="", capture_output=True, text=True, timeout=30
+@needs_posix
+@pytest.mark.parametrize("is_installed", [True, False], ids=["installed", "not on PATH"])
+@pytest.mark.parametrize("block", TOOLS + NODE, ids=lambda block: f"{block.document}-{block.language}")
+def test_tool_starts_its_sidecar_and_reuses_one_that_is_running(
+    tmp_path: Path, block: Block, is_installed: bool
+) -> None:
+    interpreter = sys.executable if block.language == "python" else shutil.which("node")
+    if interpreter is None:
+        pytest.skip("the example is for Node.js")
+    (tmp_path / "tool.mjs").write_text(block.text)
+    env = (
+        installed(tmp_path) if is_installed else environment(tmp_path / "bin", python3=f'exec "{sys.executable}" "$@"')
     )
-    line = json.loads(run.stdout)
-    assert {key: type(value) for key, value in line.items()} == {
-        key: type(value) for key, value in json.loads(shown).items()
-    }
-    assert list(line) == list(json.loads(shown))
+
+    def output() -> tuple[str, str]:
+        command = [interpreter, "tool.mjs"]
+        run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+        return run.stdout, run.stderr
+
+    assert output() == ("201 pending started\nexit code 0\n", "")
+    with serving(tmp_path, "tool.db", "--token", "auto"):
+        assert output() == ("201 pending reused\nexit code 0\n", "")
+    assert output() == ("201 pending started\nexit code 0\n", "")
+
+
+@needs_posix
+def test_ready_line_of_a_sidecar_is_as_shown(tmp_path: Path) -> None:
+    (block,), (shown,) = SIDECAR, READY
+    env = installed(tmp_path)
+    run = subprocess.run(
+        block.text, shell=True, cwd=tmp_path, env=env, input="", capture_output=True, text=True, timeout=60
+    )
+    line, example = json.loads(run.stdout), json.loads(shown.text)
+    assert [(key, type(value)) for key, value in line.items()] == [(key, type(value)) for key, value in example.items()]
     assert (line["event"], line["version"], line["api"], run.returncode) == ("ready", __version__, 1, 0)
+    assert set(example) == set(re.findall(r"`(\w+)`", first_column(DOCUMENTS["sidecar"])))
 
 
-@pytest.mark.skipif(os.name == "nt", reason="the command is for a POSIX shell")
-def test_the_query_of_the_file_goes_as_it_is_shown(tmp_path: Path) -> None:
-    (command,) = SQL
-    name, file, query = shlex.split(command)
-    with serving(tmp_path, file), sqlite3.connect(tmp_path / file) as connection:  # while it is served
+@needs_posix
+def test_sql_query_runs_while_the_file_is_served(tmp_path: Path) -> None:
+    (block,) = SQL
+    name, file, query = shlex.split(block.text)
+    with serving(tmp_path, file), sqlite3.connect(tmp_path / file) as connection:
         assert connection.execute(query).fetchall() == []
     connection.close()
     assert name == "sqlite3"
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the line is for bash")
-def test_the_completion_is_set_up_as_it_is_shown(tmp_path: Path) -> None:
-    (line,) = COMPLETION
-    env = beside("flowruns", tmp_path)
-    run = subprocess.run(
-        ["bash", "-euc", line + "complete -p flowruns"], env=env, capture_output=True, text=True, timeout=30
-    )
+def test_completion_is_set_up_as_shown(tmp_path: Path) -> None:
+    (block,) = COMPLETION
+    command = ["bash", "-euc", block.text + "complete -p flowruns"]
+    run = subprocess.run(command, env=installed(tmp_path), capture_output=True, text=True, timeout=60)
     assert (run.returncode, run.stderr) == (0, "")
     assert "flowruns" in run.stdout
 
 
-def test_the_benchmarks_have_the_options_that_are_named() -> None:
+def test_benchmarks_have_the_options_that_are_named() -> None:
     for block in BENCHMARKS:
-        command, _, named = block.partition("#")
+        command, _, named = block.text.partition("#")
         words = [sys.executable, *shlex.split(command)[1:], "--help"]
-        run = subprocess.run(words, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=30)
+        run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert run.returncode == 0, run.stderr
         assert [option for option in re.findall(r"--\w+", named) if option not in run.stdout] == []
+
+
+def test_contributing_shows_the_test_command_of_the_readme() -> None:
+    (block,) = blocks("contributing", "sh")
+    assert block.text in [block.text for block in blocks(README, "sh")]
+
+
+# Form
+
+
+def test_readme_is_short() -> None:
+    lines = DOCUMENTS[README].splitlines()
+    assert len(lines) <= 250
+    assert [line for line in lines if len(line) > 160] == []
+
+
+def test_readme_names_this_version() -> None:
+    assert set(re.findall(r"flowruns[ -](\d+\.\d+\.\d+)", DOCUMENTS[README])) == {__version__}
+
+
+def test_readme_command_and_folder_have_the_same_pages() -> None:
+    index = dict(re.findall(r"^\| \[(\w+)\]\(flowruns/docs/\1\.md\) \| (.+) \|$", DOCUMENTS[README], re.MULTILINE))
+    run = subprocess.run([*COMMAND, "docs"], capture_output=True, text=True, timeout=60)
+    assert dict(re.split(r"  +", line) for line in run.stdout.splitlines()) == index
+    assert sorted(index) == sorted(file.stem for file in (PACKAGE / "docs").iterdir()) == topics()
+    assert index == {topic: title(topic) for topic in topics()}
+
+
+def headings(document: str) -> set[str]:
+    """The anchors of *document*."""
+    lines = re.sub(r"^```.*?^```$", "", document, flags=re.MULTILINE | re.DOTALL).splitlines()
+    return {re.sub(r"[^\w -]", "", line).strip().lower().replace(" ", "-") for line in lines if line[:1] == "#"}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_resolve(name: str) -> None:
+    folder, file = ("", "README.md") if name == README else ("flowruns/docs", f"{name}.md")
+    check_links(DOCUMENTS[name], folder, file)
+
+
+@pytest.mark.skipif(not IS_CHECKOUT, reason="the folder is in a checkout")
+def test_links_of_the_github_folder_resolve() -> None:
+    files = list((ROOT / ".github").glob("*.md"))
+    assert files
+    for file in files:
+        check_links(file.read_text(encoding="utf-8"), ".github", file.name)
+
+
+def check_links(text: str, folder: str, file: str) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = link.partition("#")
+        target = posixpath.normpath(posixpath.join(folder, path or file))
+        linked = re.fullmatch(r"flowruns/docs/(\w+)\.md|(README)\.md", target)
+        if linked:
+            document = DOCUMENTS[linked[1] or linked[2]]
+            assert not anchor or anchor in headings(document), link
+        elif IS_CHECKOUT:
+            assert (ROOT / target).is_file(), link
+            assert not anchor, link
+
+
+@pytest.mark.skipif(not IS_CHECKOUT, reason="some files are in a checkout only")
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_named_files_exist(name: str) -> None:
+    named = re.findall(r"`((?:\.?[a-z_]+/)+[a-z_]+\.(?:py|sql|js|md))`", DOCUMENTS[name])
+    assert [file for file in named if not ((ROOT / file).exists() or (PACKAGE / file).exists())] == []
+
+
+# Completeness
+
+
+def first_column(text: str) -> str:
+    """The first cells of all rows of tables in *text*."""
+    return "\n".join(re.findall(r"^\| ([^|]*) \|", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_every_method_of_the_clients_is_in_their_table(kind: type) -> None:
+    table = DOCUMENTS["python"].partition("\n| of a client |")[2].partition("\n\n")[0]
+    closing = {"close", "aclose", "abort"}
+    assert {name for name in vars(kind) if not name.startswith("_")} - closing == set(
+        re.findall(r"`(\w+)\(", table)
+    ) - {"Client"}
+
+
+@pytest.mark.parametrize("name", [name for name in dir(Flowruns) if not name.startswith("_")] + ["url", "store"])
+def test_every_part_of_the_test_server_is_in_its_table(name: str) -> None:
+    table = DOCUMENTS["testing"].partition("\n| of `flowruns` |")[2].partition("\n\n")[0]
+    assert re.search(rf"^\|[^|]*`{name}[`(]", table, re.MULTILINE)
 
 
 @pytest.mark.parametrize("option", cli.commands["serve"].params, ids=lambda option: str(option.name))
 def test_every_option_is_in_the_configuration_table(option: click.Parameter) -> None:
     name = option.opts[0] if option.opts[0].startswith("--") else option.opts[0].upper()
-    row = next(line for line in README.splitlines() if line.startswith(f"| `{name}"))
+    row = next(line for line in DOCUMENTS["configuration"].splitlines() if line.startswith(f"| `{name}"))
     assert f"`{option.envvar or 'FLOWRUNS_TOKENS'}`" in row
-    if isinstance(option.default, str | int | float) and option.default is not False:  # a flag: not given
+    if isinstance(option.default, str | int | float) and option.default is not False:  # a flag: no default
         assert f"`{option.default}`" in row
 
 
 @pytest.mark.parametrize("name", LAZY_COMMANDS)
-def test_every_command_and_its_options_are_shown(name: str) -> None:
-    assert f"flowruns {name}" in README
+def test_every_command_and_its_options_are_described(name: str) -> None:
+    pages = DOCUMENTS["cli"] + DOCUMENTS["data"]
+    assert f"`flowruns {name}" in pages
+    table = DOCUMENTS[README].partition("\n## Commands\n")[2].partition("\n## ")[0]
+    assert re.search(rf"`(flowruns )?{name}\b", table)
     command = cli.get_command(click.Context(cli), name)
     assert command
     serve = {option.name for option in cli.commands["serve"].params}
     for option in command.params:
         if option.opts[0].startswith("-") and option.name not in serve:
-            assert f"`{max(option.opts, key=len)}`" in README
-            assert option.envvar is None or f"`{option.envvar}`" in README
+            assert re.search(rf"`{max(option.opts, key=len)}\b", pages), option.opts
+            assert option.envvar is None or f"`{option.envvar}`" in pages
 
 
 @pytest.mark.parametrize("name", [filter.name for filter in FILTERS])
 def test_every_filter_is_in_the_table_of_parameters(name: str) -> None:
-    assert re.search(rf"^\| .*`{name}`.* \| runs", README, re.MULTILINE)
+    assert re.search(rf"^\| .*`{name}`.* \| runs", DOCUMENTS["api"], re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [f"{method.upper()} {path}" for path, item in json.loads(openapi.document())["paths"].items() for method in item]
+    + ["GET /ui/", "GET /docs"],
+)
+def test_every_operation_is_in_the_table_of_resources(operation: str) -> None:
+    assert f"\n| `{operation}` | " in DOCUMENTS["api"]
 
 
 @pytest.mark.parametrize("status", sorted(set(STATUS.values()) | {500}))
 def test_every_status_is_in_the_table_of_errors(status: int) -> None:
-    assert re.search(rf"^\|[ \d,]*\b{status}\b[ \d,]*\|", README, re.MULTILINE)
+    assert re.search(rf"^\|[ \d,]*\b{status}\b[ \d,]*\|", DOCUMENTS["api"], re.MULTILINE)
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, *EXIT_CODES.values(), 130])
 def test_every_exit_code_is_in_its_table(code: int) -> None:
-    assert f"\n| {code} | " in README
+    assert f"\n| {code} | " in DOCUMENTS["configuration"]
+
+
+def test_every_folder_and_module_is_in_the_architecture() -> None:
+    sections = dict(re.findall(r"^##+ ([^\n]*)\n(.*?)(?=^##|\Z)", DOCUMENTS["architecture"], re.MULTILINE | re.DOTALL))
+    overview = DOCUMENTS["architecture"].partition("\n## ")[0]
+    folders = {path.name: path for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    for name, path in {"Modules of the package": PACKAGE, **folders}.items():
+        files = {file.name for file in path.iterdir() if file.is_file()}
+        if name not in ("ui", "docs"):
+            files = {file for file in files if file.endswith(".py")} - ({"__init__.py"} if path != PACKAGE else set())
+        if name != "docs":
+            assert set(re.findall(r"`([^`]+)`", first_column(sections[name]))) == files, name
+        assert path == PACKAGE or f"`{name}/`" in overview, name

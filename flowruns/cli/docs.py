@@ -1,4 +1,4 @@
-"""The command `docs`: shows the reference pages of `flowruns/docs`, which are those of this version and need no network."""
+"""The command `docs`: shows the pages of `flowruns/docs`, which describe this very version and need no network."""
 
 from difflib import get_close_matches
 from importlib import resources
@@ -51,4 +51,4 @@ def docs_command(topic: str | None) -> None:
     if width() is None:
         write_lines(page(name).splitlines())
     else:
-        click.echo_via_pager(page(name))
+        click.echo_via_pager(page(name).removesuffix("\n"))  # click adds it

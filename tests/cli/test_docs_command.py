@@ -1,0 +1,68 @@
+"""`flowruns docs`: the list of topics, a page, the pager, and mistyped topics."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from flowruns.cli.docs import topics
+from flowruns.cli.main import main
+from tests.cli.test_main import one_line
+from tests.processes import COMMAND
+
+DOCS = Path(__file__).parents[2] / "flowruns" / "docs"
+
+
+def test_without_a_topic_every_topic_is_a_line(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["docs"]) == 0
+    out, err = capfd.readouterr()
+    assert [line.split()[0] for line in out.splitlines()] == topics()
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert err == "flowruns: `flowruns docs TOPIC` shows a page\n"
+
+
+@pytest.mark.parametrize("topic", topics())
+def test_topic_prints_its_page(capfdbinary: pytest.CaptureFixture[bytes], topic: str) -> None:
+    assert main(["docs", topic.upper()]) == 0
+    assert capfdbinary.readouterr() == ((DOCS / f"{topic}.md").read_bytes(), b"")
+
+
+@pytest.mark.parametrize(
+    ("topic", "near"), [("apis", "api"), ("event", "events"), ("config", "configuration"), ("../docs/api", "")]
+)
+def test_unknown_topic_is_an_error_that_names_the_nearest(
+    capfd: pytest.CaptureFixture[str], topic: str, near: str
+) -> None:
+    assert main(["docs", topic]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert f"there is no topic '{topic}'" in one_line(err)
+    assert ("did you mean" in err) == bool(near)
+    assert f"`flowruns docs {near}`" in err if near else "`flowruns docs` lists the topics" in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are POSIX")
+def test_page_on_a_terminal_goes_through_the_pager() -> None:
+    import pty
+
+    terminal, other = pty.openpty()
+    env = {**os.environ, "PAGER": "sed 1s/^/paged:/", "TERM": "xterm"}
+    with subprocess.Popen(
+        [*COMMAND, "docs", "changes"], env=env, stdin=other, stdout=other, stderr=subprocess.PIPE
+    ) as process:
+        os.close(other)
+        shown = b""
+        while True:
+            try:
+                piece = os.read(terminal, 65536)
+            except OSError:  # EIO: the other end is closed
+                break
+            if not piece:
+                break
+            shown += piece
+        assert process.stderr
+        assert process.stderr.read() == b""
+    os.close(terminal)
+    assert process.returncode == 0
+    assert shown.replace(b"\r\n", b"\n") == b"paged:" + (DOCS / "changes.md").read_bytes()
