@@ -2,7 +2,9 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -11,7 +13,8 @@ from flowruns.cli.main import main
 from tests.cli.test_main import one_line
 from tests.processes import COMMAND
 
-DOCS = Path(__file__).parents[2] / "flowruns" / "docs"
+PACKAGE = Path(__file__).parents[2] / "flowruns"
+DOCS = PACKAGE / "docs"
 
 
 def test_without_a_topic_every_topic_is_a_line(capfd: pytest.CaptureFixture[str]) -> None:
@@ -66,3 +69,16 @@ def test_page_on_a_terminal_goes_through_the_pager() -> None:
     os.close(terminal)
     assert process.returncode == 0
     assert shown.replace(b"\r\n", b"\n") == b"paged:" + (DOCS / "changes.md").read_bytes()
+
+
+def test_pages_can_be_read_from_an_archive(tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "flowruns.zip", "w") as archive:
+        for file in (file for file in PACKAGE.rglob("*") if file.suffix in (".py", ".md")):
+            archive.write(file, file.relative_to(PACKAGE.parent))
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "flowruns.zip")}
+    code = "import flowruns, runpy; print(flowruns.__file__); runpy.run_module('flowruns', run_name='__main__')"
+    command = [sys.executable, "-c", code, "docs", "changes"]
+    run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, encoding="utf-8", timeout=300)
+    place, _, shown = run.stdout.partition("\n")
+    assert place.startswith(str(tmp_path / "flowruns.zip")), run.stderr
+    assert shown == (DOCS / "changes.md").read_text(encoding="utf-8")
