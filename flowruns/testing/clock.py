@@ -7,6 +7,8 @@ from threading import Lock
 from flowruns.model.datetimes import parse_datetime
 from flowruns.model.ids import Uuid7
 
+__tracebackhide__ = True  # pytest shows the line of the test instead
+
 
 class Clock:
     """A clock that a test may freeze. Each call returns the time, and advances a frozen clock by its step."""

@@ -11,6 +11,8 @@ from flowruns.http.requests import ClientDisconnected
 from flowruns.http.responses import DROP, Message, Receive, Response, Scope, Send, detail_response
 from flowruns.testing.requests import RecordedRequest, RecordedRequests, RequestMatcher
 
+__tracebackhide__ = True  # pytest shows the line of the test instead
+
 # Clients send headers and body in two writes, so that an early response, as 404, often comes before the body arrives.
 _UNREAD_BODY_SECONDS = 0.2  # such a response waits for the body, to record it
 

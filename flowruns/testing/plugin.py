@@ -1,9 +1,10 @@
 """Fixtures for pytest: an empty flowruns server for each test. Imports the rest of flowruns when a fixture is used."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -126,7 +127,7 @@ def _reset(server: "Flowruns", node: pytest.Item) -> None:
     except (FlowrunsError, OSError, TypeError, ValueError) as error:
         if not values:
             raise
-        _fail(f"@pytest.mark.flowruns: {error}")
+        _fail(f"@pytest.mark.flowruns({_arguments(values)}): {error}")
 
 
 def _marker_values(node: pytest.Item) -> dict[str, Any]:
@@ -136,14 +137,21 @@ def _marker_values(node: pytest.Item) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for marker in reversed(list(node.iter_markers("flowruns"))):
         if marker.args or not marker.kwargs.keys() <= {"seed", "time", "tokens"}:
-            arguments = [*map(repr, marker.args), *(f"{name}={value!r}" for name, value in marker.kwargs.items())]
-            _fail(f"@pytest.mark.flowruns takes only seed=, time= and tokens=, not ({', '.join(arguments)})")
+            _fail(
+                "@pytest.mark.flowruns takes only seed=, time= and tokens=, not"
+                f" ({_arguments(marker.kwargs, *marker.args)})"
+            )
         values |= marker.kwargs
     if isinstance(values.get("seed"), str | os.PathLike):
-        values["seed"] = Path(node.path.parent, values["seed"])
+        values["seed"] = str(Path(node.path.parent, values["seed"]))
     return values
+
+
+def _arguments(keywords: Mapping[str, Any], *positional: Any) -> str:
+    """The arguments of a marker as source text, long ones shortened."""
+    return ", ".join([*map(repr, positional), *(f"{name}={shortened(value)}" for name, value in keywords.items())])
 
 
 def _fail(message: str) -> NoReturn:
     """Fails the test with *message* alone: a traceback would show only this plugin."""
-    pytest.fail(message, pytrace=False)
+    raise pytest.fail.Exception(message, pytrace=False) from None

@@ -9,6 +9,8 @@ from urllib.parse import parse_qs
 from flowruns.errors import one_line
 from flowruns.http.responses import Scope
 
+__tracebackhide__ = True  # pytest shows the line of the test instead
+
 _MAX_SHOWN = 20  # requests, in a report
 
 _MAX_BODY_SHOWN = 200  # bytes of each
@@ -138,7 +140,6 @@ def assert_requests(
     """The requests that match, and whose JSON body contains *expected* (None: any body). Raises AssertionError unless
     there are *times* of them; None: at least one. The message shows the other requests, and how they differ.
     """
-    __tracebackhide__ = True  # pytest shows the line of the test
     candidates = requests.of(matcher.method, matcher.path, id=matcher.id)
     matching = [request for request in candidates if not _body_differences(request, expected)]
     if len(matching) == times or (times is None and matching):

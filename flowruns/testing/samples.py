@@ -12,6 +12,8 @@ from flowruns.model.runs import RunPut, encode
 from flowruns.model.validation import decode
 from flowruns.store.reads import StoredRun
 
+__tracebackhide__ = True  # pytest shows the line of the test instead
+
 Json = dict[str, Any]
 
 _LEVELS = ("info", "info", "info", "warning", "error")  # of generated log lines, in turn

@@ -27,6 +27,8 @@ from flowruns.testing.requests import last_lines
 from flowruns.testing.samples import Json, advanced, bodies, plausible, put_body
 from flowruns.testing.traffic import Traffic
 
+__tracebackhide__ = True  # pytest shows the line of the test instead
+
 _IF_NONE_MATCH = parse_precondition(None, "*")
 
 _CURSOR_KEY = b"flowruns.testing"  # fixed, so that each start has the same cursors; a file has a key of its own
@@ -104,7 +106,6 @@ class Flowruns(Traffic):
         only milliseconds; `assert_called` does not. Raises AssertionError after *timeout* seconds, with the runs in
         the store.
         """
-        __tracebackhide__ = True  # pytest shows the line of the test
         chosen = _where(filters)
 
         async def first_match() -> Run | None:

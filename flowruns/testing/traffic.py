@@ -8,6 +8,8 @@ from flowruns.server.running import RunningServer
 from flowruns.testing.fault_injection import FaultInjector, Injection, failure_response
 from flowruns.testing.requests import RecordedRequest, RecordedRequests, RequestMatcher, assert_requests
 
+__tracebackhide__ = True  # pytest shows the line of the test instead
+
 T = TypeVar("T")
 
 
@@ -89,7 +91,6 @@ class Traffic:
         """The matching requests whose JSON body contains *json*. Raises AssertionError, with the requests that were
         received, unless there are *times* of them; None: at least one.
         """
-        __tracebackhide__ = True  # pytest shows the line of the test
         return assert_requests(self.requests, RequestMatcher(method, path, id), times, json)
 
     def _inject(self, injection: Injection) -> None:

@@ -109,7 +109,7 @@ def test_wrong_marker_is_an_error_of_its_test_alone(run: Run) -> None:
         "(seeds=3)": r"takes only seed=, time= and tokens=, not \(seeds=3\)",
         "(seed='none.ndjson')": "No such file.*none.ndjson",
         "(seed=[{'flowId': 'A'}])": r"run 1, body\.flowId: String should match",
-        "(time='yesterday')": "RFC 3339",
+        "(time='yesterday')": r"\(time='yesterday'\): .*RFC 3339",
         "(tokens=['t'])": r"tokens must be a dict of tokens to user ids, not \['t'\]",
     }
     result = run(
@@ -120,7 +120,9 @@ def test_wrong_marker_is_an_error_of_its_test_alone(run: Run) -> None:
         )
     )
     result.assert_outcomes(passed=len(markers), errors=len(markers))
-    result.stdout.re_match_lines_random([f"@pytest.mark.flowruns:? .*{message}" for message in markers.values()])
+    result.stdout.no_fnmatch_line("E *")  # no traceback
+    result.stdout.no_fnmatch_line("During handling of*")
+    result.stdout.re_match_lines_random([f"@pytest.mark.flowruns.*{message}" for message in markers.values()])
 
 
 def test_last_requests_are_in_the_report_of_a_failure(run: Run) -> None:
@@ -147,9 +149,12 @@ def test_last_requests_are_in_the_report_of_a_failure(run: Run) -> None:
             one, two = make_flowruns(), make_flowruns()
             send(two.url, "DELETE")
             assert False
+
+        def test_misuse(flowruns): flowruns.tick(1)
+        def test_status(flowruns): flowruns.fail_next(200)
         """
     )
-    result.assert_outcomes(passed=1, failed=2, errors=2)
+    result.assert_outcomes(passed=1, failed=4, errors=2)
     result.stdout.fnmatch_lines_random(
         [
             "*AssertionError: POST: expected at least 1 request, received 0",
@@ -163,7 +168,11 @@ def test_last_requests_are_in_the_report_of_a_failure(run: Run) -> None:
             "DELETE /api/v1/flow-runs 405",
         ]
     )
-    result.stdout.no_fnmatch_line("*def assert_requests(*")  # the test's own line is the last that is shown
+    result.stdout.fnmatch_lines_random(
+        ["E *needs a frozen clock: call freeze*", "E *status must be 400 to 599, not 200"]
+    )
+    for function in ("assert_requests", "tick", "fail_next", "failure_response"):  # tracebacks end at the test's line
+        result.stdout.no_fnmatch_line(f"*def {function}(*")
 
 
 def test_options_apply_to_every_server(run: Run) -> None:
