@@ -306,8 +306,8 @@ def test_tokens_are_checked_after_injected_errors(runs: Flowruns) -> None:
 
 @pytest.mark.parametrize("number", range(20))
 def test_body_of_an_early_response_is_recorded(runs: Flowruns, number: int) -> None:
-    answer = runs.client.put("/nothing", json={"flowId": "web"})  # httpx sends the body after the headers
-    assert answer.status_code == 404
+    response = runs.client.put("/nothing", json={"flowId": "web"})  # httpx sends the body after the headers
+    assert response.status_code == 404
     runs.assert_called("PUT", "/nothing", times=1, json={"flowId": "web"})
     runs.drop_connection(done=True)
     with pytest.raises(httpx.TransportError):
