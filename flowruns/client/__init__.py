@@ -1,1 +1,1 @@
-"""The API from Python."""
+"""Clients of the HTTP API."""

@@ -15,16 +15,15 @@ from flowruns.model.plain import Run
 
 
 class AsyncClient:
-    """`Client` for event loops: the same methods, to be awaited, or, where they give many, iterated. `async with` or
-    `aclose` closes it.
+    """`Client` for event loops: the same methods, as coroutines and asynchronous iterators. `async with` or `aclose`
+    closes it.
 
-    Whatever is asked at the same time has a connection each, and a thread that alone uses it; who is cancelled ends
-    both.
+    Each concurrent call uses a connection and a thread of its own. Cancelling a call ends both.
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        self._make = partial(_Worker, url, token)
-        self._url = Transport(url, token).url  # which refuses what is none
+        self._new_worker = partial(_Worker, url, token)
+        self._url = Transport(url, token).url  # raises ValueError for an invalid url or token
         self._idle: list[_Worker] = []
         self._closed = False
 
@@ -38,7 +37,7 @@ class AsyncClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Closes the connections, those in use as soon as they are not."""
+        """Closes the idle connections now, and each of the others when its call ends."""
         self._closed = True
         while self._idle:
             self._idle.pop().end()
@@ -52,29 +51,29 @@ class AsyncClient:
 
     def pages(self, *, limit: int | None = None, order: Order = "desc", **filters: Any) -> AsyncGenerator[Page]:
         """As `Client.pages`."""
-        return self._each(lambda client: client.pages(limit=limit, order=order, **filters))
+        return self._iterate(lambda client: client.pages(limit=limit, order=order, **filters))
 
     async def get(self, id: str) -> Run:
         """As `Client.get`."""
-        return await self._asked(lambda client: client.get(id))
+        return await self._call(lambda client: client.get(id))
 
     async def create(self, **fields: Any) -> Run:
         """As `Client.create`."""
-        return await self._asked(lambda client: client.create(**fields))
+        return await self._call(lambda client: client.create(**fields))
 
     async def put(self, id: str, **fields: Any) -> Run:
         """As `Client.put`."""
-        return await self._asked(lambda client: client.put(id, **fields))
+        return await self._call(lambda client: client.put(id, **fields))
 
     async def update(self, id: str, **fields: Any) -> Run:
         """As `Client.update`."""
-        return await self._asked(lambda client: client.update(id, **fields))
+        return await self._call(lambda client: client.update(id, **fields))
 
     async def delete(self, id: str) -> None:
         """As `Client.delete`."""
-        await self._asked(lambda client: client.delete(id))
+        await self._call(lambda client: client.delete(id))
 
-    async def wait(  # its timeout is the sync one's, so that both are called alike; `asyncio.timeout` works as well
+    async def wait(  # the timeout of `Client.wait`, for one signature; `asyncio.timeout` works as well
         self,
         id: str,
         phase: str | Collection[str] | None = None,
@@ -82,64 +81,64 @@ class AsyncClient:
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> Run:
         """As `Client.wait`."""
-        return await self._asked(lambda client: client.wait(id, phase, timeout=timeout))
+        return await self._call(lambda client: client.wait(id, phase, timeout=timeout))
 
     def watch(
         self, id: str | None = None, *, after: int | None = None, timeout: float | None = None, **filters: Any
     ) -> AsyncGenerator[Change]:
         """As `Client.watch`."""
-        return self._each(lambda client: client.watch(id, after=after, timeout=timeout, **filters))
+        return self._iterate(lambda client: client.watch(id, after=after, timeout=timeout, **filters))
 
-    async def _asked(self, ask: Callable[[Client], T]) -> T:
-        worker = self._idle.pop() if self._idle else self._make()
-        told = worker.ask(ask)
+    async def _call(self, function: Callable[[Client], T]) -> T:
+        worker = self._idle.pop() if self._idle else self._new_worker()
+        future = worker.submit(function)
         try:
-            return await asyncio.wrap_future(told)
+            return await asyncio.wrap_future(future)
         finally:
-            if told.done() and not self._closed:
+            if future.done() and not self._closed:
                 self._idle.append(worker)
             else:
                 worker.end()
 
-    async def _each(self, ask: Callable[[Client], Generator[T]]) -> AsyncGenerator[T]:
-        worker = self._make()
+    async def _iterate(self, function: Callable[[Client], Generator[T]]) -> AsyncGenerator[T]:
+        worker = self._new_worker()
         try:
-            given = await asyncio.wrap_future(worker.ask(ask))
+            items = await asyncio.wrap_future(worker.submit(function))
             try:
-                while (one := await asyncio.wrap_future(worker.ask(lambda client: next(given, None)))) is not None:
-                    yield one
+                while (item := await asyncio.wrap_future(worker.submit(lambda client: next(items, None)))) is not None:
+                    yield item
             finally:
-                worker.ask(lambda client: given.close())
+                worker.submit(lambda client: items.close())
         finally:
             worker.end()
 
 
 class _Worker:
-    """A client, and the thread that alone uses it."""
+    """A client, and the one thread that uses it."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self._client = Client(url, token)
-        self._asked: SimpleQueue[tuple[Future[Any], Callable[[Client], Any]] | None] = SimpleQueue()
-        # A daemon: a program that forgets to close what it follows ends all the same.
+        self._jobs: SimpleQueue[tuple[Future[Any], Callable[[Client], Any]] | None] = SimpleQueue()
+        # A daemon thread does not keep a program alive that never closes its stream.
         Thread(target=self._work, name="flowruns-client", daemon=True).start()
 
-    def ask(self, function: Callable[[Client], T]) -> "Future[T]":
-        """What *function* gives or raises, once those before it have."""
-        told: Future[T] = Future()
-        told.set_running_or_notify_cancel()  # whoever waits may go, but the thread goes on
-        self._asked.put((told, function))
-        return told
+    def submit(self, function: Callable[[Client], T]) -> "Future[T]":
+        """The future result of *function*, which runs after the functions submitted before."""
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()  # cancelling it later has no effect on the thread
+        self._jobs.put((future, function))
+        return future
 
     def end(self) -> None:
-        """Ends what waits for an answer, and, after what was asked before, the thread."""
+        """Aborts the running function, and ends the thread once its queue is empty."""
         self._client.abort()
-        self._asked.put(None)
+        self._jobs.put(None)
 
     def _work(self) -> None:
         with self._client:
-            while (one := self._asked.get()) is not None:
-                told, function = one
+            while (job := self._jobs.get()) is not None:
+                future, function = job
                 try:
-                    told.set_result(function(self._client))
+                    future.set_result(function(self._client))
                 except BaseException as error:
-                    told.set_exception(error)
+                    future.set_exception(error)

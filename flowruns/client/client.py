@@ -1,4 +1,4 @@
-"""A client of the API for programs in Python: runs as Structs, for threads and for event loops."""
+"""The client for Python programs: typed runs, and one connection."""
 
 import time
 from collections.abc import Collection, Generator, Iterator
@@ -20,20 +20,20 @@ Order = Literal["desc", "asc"]
 
 _PRECONDITION_FAILED = 412
 
-_MOST_TRIES = 100  # of an update: so often nobody is late by chance
+_MAX_TRIES = 100  # of an update; more conflicts in a row are not due to other writers
 
 
 class Page(NamedTuple):
-    """Some runs, and how many there are in *total*."""
+    """Some runs, and the number of matching runs in *total*."""
 
     runs: list[Run]
     total: int
 
 
 class Change(NamedTuple):
-    """What has become of the run *id*: *run* is its state, None once it is deleted. *seq* is the number to go on after.
+    """A change of the run *id*: *run* is its new state, None if it was deleted. *seq* is the number to resume after.
 
-    With *kind* "resync" changes were missed, since the database is another one: read anew what you keep.
+    *kind* "resync" means that changes were missed, because the server has another database: read the runs again.
     """
 
     kind: Literal["run", "deleted", "resync"]
@@ -43,20 +43,20 @@ class Change(NamedTuple):
 
 
 class Client:
-    """The runs of the server at *url*, which knows the caller by *token*. It keeps one connection, for one thread at a
+    """A client of the server at *url*, which authenticates with *token*. It keeps one connection, for one thread at a
     time; `with` or `close` closes it.
 
-    Filters are the query parameters of a page, fields are those of a body, both by their names in JSON. A filter may
-    have several values. Times may be datetimes, *tags* a dict. Every method may raise Unreachable, where no server
-    answers, and Refused, whose *status* and *details* say why the server does not do it; Busy, where waiting may help.
-    TypeError is raised at a name that is none.
+    Filters are the query parameters of the list, and fields are the fields of a request body, both with their names in
+    JSON. A filter takes one value or several. Times may be datetimes, *tags* may be a dict. Every method may raise
+    Unreachable if no server responds, and Refused, with *status* and *details*, for an error response; Busy if the
+    request may succeed later. An unknown filter or field raises TypeError.
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        self._remote = Transport(url, token)
+        self._transport = Transport(url, token)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._remote.url}>"
+        return f"<{type(self).__name__} {self._transport.url}>"
 
     def __enter__(self) -> Self:
         return self
@@ -65,88 +65,91 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Closes the connection; the next question opens another one."""
-        self._remote.close()
+        """Closes the connection; the next request opens a new one."""
+        self._transport.close()
 
     def abort(self) -> None:
-        """Ends what another thread waits for, by Unreachable. Nothing more can be asked."""
-        self._remote.abort()
+        """Makes the request of another thread raise Unreachable, and every later one."""
+        self._transport.abort()
 
     def runs(self, *, limit: int | None = None, order: Order = "desc", **filters: Any) -> Generator[Run]:
-        """The runs that fit *filters*, at most *limit*, the newest first: each that was there when it began, once."""
+        """The runs that match *filters*, at most *limit*, the newest first. Each run that existed at the start is
+        returned once.
+        """
         for page in self.pages(limit=limit, order=order, **filters):
             yield from page.runs
 
     def pages(self, *, limit: int | None = None, order: Order = "desc", **filters: Any) -> Generator[Page]:
-        """Those runs in pages; at least one page."""
-        for page in self._remote.pages(limit=limit, order=order, **_chosen(filters)):
+        """As `runs`, in pages; at least one page."""
+        for page in self._transport.pages(limit=limit, order=order, **_query_values(filters)):
             yield Page([self._run(doc) for doc in page.docs], page.total)
 
     def get(self, id: str) -> Run:
         """The run. Raises NotFound."""
-        return self._run(self._remote.get(id))
+        return self._run(self._transport.get(id))
 
     def create(self, **fields: Any) -> Run:
-        """The run that a POST of *fields* makes: an action that somebody starts."""
-        return self._run(self._remote.create(encode(body(RunPost, fields))))
+        """The run that a POST of *fields* creates: a self-service action, as a user starts it."""
+        return self._run(self._transport.create(encode(body(RunPost, fields))))
 
     def put(self, id: str, **fields: Any) -> Run:
-        """The run that a PUT of *fields* makes, in place of what is there: what is left out is gone."""
-        return self._run(self._remote.put(id, encode(body(RunPut, fields))))
+        """The run that a PUT of *fields* creates or replaces. Replacing drops the fields that are left out."""
+        return self._run(self._transport.put(id, encode(body(RunPut, fields))))
 
     def update(self, id: str, **fields: Any) -> Run:
-        """The run with *fields* in place of its own, and all else as it is, whoever writes it meanwhile. Raises
-        NotFound.
+        """The run with *fields* replaced, and all other fields unchanged; concurrent updates do not overwrite each
+        other. Raises NotFound.
         """
-        given, tries = body(RunPut, fields), 0
+        changed, tries = body(RunPut, fields), 0
         while True:
             tries += 1
-            doc, etag = self._remote.tagged(id)
+            doc, etag = self._transport.tagged(id)
             if etag is None or not etag.startswith('"'):
-                raise Refused(f"{self._remote.url} tells no strong ETag, without which an update may undo others", 200)
-            merged = {**self._decoded(doc, dict[str, Raw]), **given}
+                cure = "turn off compression in the proxy"
+                raise Refused(f"{self._transport.url} sent no strong ETag, which an update needs: {cure}", 200)
+            merged = {**self._decode(doc, dict[str, Raw]), **changed}
             try:
-                return self._run(self._remote.put(id, encode(merged), etag))
+                return self._run(self._transport.put(id, encode(merged), etag))
             except Refused as error:
-                if error.status != _PRECONDITION_FAILED or tries == _MOST_TRIES:
+                if error.status != _PRECONDITION_FAILED or tries == _MAX_TRIES:
                     raise
 
     def delete(self, id: str) -> None:
         """Deletes the run. Raises NotFound."""
-        self._remote.delete(id)
+        self._transport.delete(id)
 
     def wait(self, id: str, phase: str | Collection[str] | None = None, *, timeout: float | None = None) -> Run:
-        """The run as soon as it is in *phase*, or in one of them; None: as soon as it has ended. Raises NotFound where
-        it is not there or gets deleted, and TimeoutError after *timeout* seconds.
+        """The run as soon as it is in *phase*, or in one of several; None: as soon as it has ended. Raises NotFound if
+        it does not exist or is deleted, and TimeoutError after *timeout* seconds.
         """
         phases = {phase} if isinstance(phase, str) else phase
-        until = _until(timeout)
+        deadline = _deadline(timeout)
 
-        def fits(run: Run) -> bool:
+        def matches(run: Run) -> bool:
             return run.end_time is not None if phases is None else run.phase in phases
 
-        if fits(run := self.get(id)):
+        if matches(run := self.get(id)):
             return run
-        with closing(self._changes(self._remote.states(id, until))) as changes:
+        with closing(self._changes(self._transport.states(id, deadline))) as changes:
             for change in changes:
                 if change.kind == "deleted":
                     raise NotFound(id)
-                if change.run and fits(change.run):
+                if change.run and matches(change.run):
                     return change.run
-        wanted = "has not ended" if phases is None else f"is not {' or '.join(sorted(phases))}"
-        raise TimeoutError(f"the run {id!r} {wanted} within {timeout} s")
+        goal = "end" if phases is None else f"reach phase {' or '.join(sorted(phases))}"
+        raise TimeoutError(f"run {id!r} did not {goal} within {timeout} s")
 
     def watch(
         self, id: str | None = None, *, after: int | None = None, timeout: float | None = None, **filters: Any
     ) -> Generator[Change]:
-        """The changes of the run *id*, its present state first, or of the runs that fit *filters*, from now on; after
-        number *after*, where it is given. For ever, or for *timeout* seconds; a server that goes is waited for.
+        """The changes of the run *id*, its current state first, or of the runs that match *filters*, from now on; with
+        *after*, those after this number. Without end, or for *timeout* seconds; reconnects if the server restarts.
         Raises NotFound.
         """
-        chosen = _chosen(filters)
+        chosen = _query_values(filters)
         if id is not None and chosen:
-            raise TypeError("a filter chooses among all runs: give it, or an id")
-        return self._changes(self._remote.watch(id, after=after, until=_until(timeout), **chosen))
+            raise TypeError("watch takes an id or filters, not both")
+        return self._changes(self._transport.watch(id, after=after, deadline=_deadline(timeout), **chosen))
 
     def _changes(self, events: Iterator[Event]) -> Generator[Change]:
         for event in events:
@@ -155,30 +158,31 @@ class Client:
                     run = self._run(event.data)
                     yield Change("run", event.position or 0, run.id, run)
                 case "deleted":
-                    yield Change("deleted", event.position or 0, self._decoded(event.data, _Deleted).id, None)
+                    yield Change("deleted", event.position or 0, self._decode(event.data, _Deleted).id, None)
                 case "resync":
                     yield Change("resync", event.position or 0, None, None)
 
     def _run(self, doc: bytes) -> Run:
-        return plain(self._decoded(doc, FlowRun))
+        return plain(self._decode(doc, FlowRun))
 
-    def _decoded(self, doc: bytes, type: type[T]) -> T:
+    def _decode(self, doc: bytes, type: type[T]) -> T:
         try:
             return decode(doc, type=type)
         except DecodeError as error:
-            raise Refused(f"{self._remote.url} sends what is no flow run: {error}", 200) from None
+            raise Refused(f"{self._transport.url} sent an invalid flow run: {error}", 200) from None
 
 
 class _Deleted(Struct):
     id: str
 
 
-def _chosen(filters: dict[str, Any]) -> dict[str, list[str]]:
-    chosen: dict[str, list[str]] = {}
+def _query_values(filters: dict[str, Any]) -> dict[str, list[str]]:
+    """The values of each filter as text. Raises TypeError and ValueError."""
+    values: dict[str, list[str]] = {}
     for name, text in query(filters):
-        chosen.setdefault(name, []).append(text)
-    return chosen
+        values.setdefault(name, []).append(text)
+    return values
 
 
-def _until(timeout: float | None) -> float | None:
+def _deadline(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout

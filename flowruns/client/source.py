@@ -1,4 +1,4 @@
-"""What the commands need of a source of runs: a server or a file."""
+"""The interface through which the commands read runs: from a server, or from a database file."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
@@ -7,24 +7,24 @@ from flowruns.client.streams import Event
 
 
 class Page(NamedTuple):
-    """Some runs, as they are stored, and how many there are in *total*."""
+    """Some runs, as stored JSON documents, and the number of matching runs in *total*."""
 
     docs: list[bytes]
     total: int
 
 
 class RunSource(Protocol):
-    """Where runs are: a server, or a file."""
+    """A source of runs: a server, or a database file."""
 
     @property
     def name(self) -> str:
-        """What is asked."""
+        """The address of the server, or the path of the file."""
 
     def pages(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[Page]:
-        """The runs that fit *filters*, at most *limit*, in pages; at least one page."""
+        """The runs that match *filters*, at most *limit*, in pages; at least one page."""
 
     def runs(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[bytes]:
-        """The runs that fit *filters*, at most *limit*."""
+        """The runs that match *filters*, at most *limit*."""
 
     def get(self, id: str) -> bytes:
         """The run. Raises NotFound."""
@@ -33,9 +33,9 @@ class RunSource(Protocol):
         """Deletes the run. Raises NotFound."""
 
     def watch(self, id: str | None = None, *, after: int | None = None, **filters: Any) -> Iterator[Event]:
-        """The changes of the run *id*, or of those that fit *filters*, for ever: after number *after*, else from now
-        on, the present state of *id* first.
+        """The changes of the run *id*, or of the runs that match *filters*, without end. Starts after change number
+        *after*; without it, starts now, with the current state of *id* first.
         """
 
     def close(self) -> None:
-        """Closes what is open."""
+        """Closes open connections."""

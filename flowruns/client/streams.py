@@ -1,4 +1,4 @@
-"""Streams of changes: server-sent events, read and resumed."""
+"""Streams of changes: parses server-sent events, and resumes broken streams."""
 
 import re
 import time
@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from flowruns.errors import Busy, Unreachable
 
-_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds before a stream is asked for again
+_MIN_PAUSE, _MAX_PAUSE = 0.1, 2.0  # seconds before a stream is opened again
 
 
 class Event(NamedTuple):
-    """What a stream tells: `run` and `deleted` with their *data*, `resync`; `open`, where it begins, and `lost`, where
-    it breaks off until the next `open`. *position* is the number to resume from, and all that is told if *kind* is
-    empty.
+    """An event of a stream. *kind* is `run` or `deleted`, with *data*; `resync`; `open` when a stream starts; `lost`
+    when it breaks, until the next `open`. *position* is the change number to resume after. An empty *kind* carries
+    only a position.
     """
 
     kind: str
@@ -22,36 +22,35 @@ class Event(NamedTuple):
     data: bytes = b""
 
 
-def seconds_left(until: float | None) -> float:
-    """The seconds that are left."""
-    return inf if until is None else max(0.0, until - time.monotonic())
+def seconds_left(deadline: float | None) -> float:
+    """The seconds until *deadline*, in monotonic seconds; infinite for None."""
+    return inf if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 def resume(
     stream: Callable[[int | None], Iterator[Event]],
     after: int | None,
-    until: float | None = None,
-    rest: Callable[[float], object] = time.sleep,
+    deadline: float | None = None,
+    sleep: Callable[[float], object] = time.sleep,
     *,
     opened: bool = False,
 ) -> Iterator[Event]:
-    """What streams tell for ever, or until *until*, in monotonic seconds: *stream* begins one, after a number; when it
-    ends, the next begins where it was, after a *rest*.
+    """The events of successive streams, without end or until *deadline*, in monotonic seconds. *stream* opens a stream
+    after a change number. When a stream ends, this sleeps, and opens the next one at the last position.
 
-    Raises what the first one raises before it is open, unless one was *opened* before, and NotFound or Refused of a
-    later one.
+    Unreachable and Busy are raised only before the first `open`, or never if *opened*. Other errors are always raised.
     """
-    position, pause, lost = after, _PAUSE, False
-    while seconds_left(until):
+    position, pause, lost = after, _MIN_PAUSE, False
+    while seconds_left(deadline):
         try:
             for event in stream(position):
                 position = position if event.position is None else event.position
                 if event.kind == "open":
                     if opened and not lost:
-                        continue  # nobody has missed it
+                        continue  # the stream was not reported as lost
                     opened, lost = True, False
                 elif event.kind:
-                    pause = _PAUSE  # a server that begins, but tells nothing, may never come to it
+                    pause = _MIN_PAUSE  # not at `open`: a server may break each stream right after it
                 if event.kind:
                     yield event
         except (Unreachable, Busy):
@@ -60,18 +59,18 @@ def resume(
             if not lost:
                 lost = True
                 yield Event("lost", position)
-        rest(min(pause, seconds_left(until)))
-        pause = min(_LONGEST_PAUSE, 2 * pause)
+        sleep(min(pause, seconds_left(deadline)))
+        pause = min(_MAX_PAUSE, 2 * pause)
 
 
 def parse_events(lines: Iterator[bytes]) -> Iterator[Event]:
-    """The events that the *lines* of a stream tell (WHATWG HTML, 9.2.6), `open` first; until `bye`, or the end."""
+    """The events in the *lines* of a stream (WHATWG HTML, 9.2.6), after an `open`. Ends at `bye`, or with *lines*."""
     position: int | None = None
     kind, data = "", list[bytes]()
     opened = False
     for line in lines:
         if not line.endswith(b"\n"):
-            return  # cut off
+            return  # truncated
         field, _, value = line.rstrip(b"\r\n").partition(b":")
         value = value.removeprefix(b" ")
         if field == b"id":
@@ -86,6 +85,6 @@ def parse_events(lines: Iterator[bytes]) -> Iterator[Event]:
                 yield Event("open", position)
             if kind == "bye":
                 return
-            # Without data it is no event, but its id counts.
+            # Without data there is no event to dispatch, but the id counts.
             yield Event(kind if data else "", position, b"\n".join(data))
             kind, data = "", []

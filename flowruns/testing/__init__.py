@@ -1,6 +1,6 @@
-"""A server for tests: clean for each of them, with its clock, its ids and its faults in the test's hand.
+"""A flowruns server for tests: the test controls its clock and its ids, and injects faults.
 
-The pytest plugin makes fixtures of it; elsewhere, `with flowruns.testing.serve() as runs: …`.
+The pytest plugin provides it as fixtures. Without pytest: `with flowruns.testing.serve() as flowruns: …`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ __all__ = ["Flowruns", "serve"]
 
 
 def __getattr__(name: str) -> Any:
-    """What `__all__` names, imported on first use: pytest imports this package for the plugin in every test run."""
+    """A name of `__all__`, imported on first use: pytest loads this package with the plugin in every test run."""
     if name not in __all__:
         raise AttributeError(f"module 'flowruns.testing' has no attribute {name!r}")
     from importlib import import_module

@@ -1,4 +1,4 @@
-"""The clock and the ids of a test's server."""
+"""The clock and the run ids of a test server."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -7,38 +7,42 @@ from threading import Lock
 from flowruns.model.datetimes import parse_datetime
 from flowruns.model.ids import Uuid7
 
+__tracebackhide__ = True  # pytest shows the line of the test instead
+
 
 class Clock:
-    """The time, which a test may stop and set. Calling it tells it, and moves it on by its step."""
+    """A clock that a test may freeze. Each call returns the time, and advances a frozen clock by its step."""
 
     def __init__(self) -> None:
-        self._lock = Lock()  # the store asks on a thread of its own
+        self._lock = Lock()  # the store reads the clock on its own thread
         self._now: datetime | None = None
         self._step = timedelta()
 
     def freeze(self, time: str | datetime | None, step_ms: int = 0) -> None:
-        """It is *time* (RFC 3339) from now on, and *step_ms* milliseconds later each time it tells; None: it runs."""
+        """Stops the clock at *time* (RFC 3339); each call then advances it by *step_ms* milliseconds. None: the clock
+        runs again.
+        """
         now = datetime.fromisoformat(parse_datetime(time)) if isinstance(time, str) else time
         if now is not None and now.tzinfo is None:
-            raise ValueError("a time has a zone: datetime(…, tzinfo=UTC)")
+            raise ValueError("the time needs a time zone: datetime(…, tzinfo=UTC)")
         with self._lock:
             self._now, self._step = now, timedelta(milliseconds=step_ms)
 
     def tick(self, seconds: float) -> None:
-        """It is *seconds* later. Raises RuntimeError where it runs by itself."""
+        """Advances the frozen clock. Raises RuntimeError if it is not frozen."""
         with self._lock:
             if self._now is None:
-                raise RuntimeError("freeze the clock before it can tick")
+                raise RuntimeError("tick() needs a frozen clock: call freeze(time) first")
             self._now += timedelta(seconds=seconds)
 
     @property
     def now(self) -> datetime:
-        """The time; the look at it changes nothing."""
+        """The time; reading it does not advance the clock."""
         with self._lock:
             return self._now or datetime.now(UTC)
 
     def __call__(self) -> datetime:
-        """The time."""
+        """The time; a frozen clock then advances by its step."""
         with self._lock:
             now = self._now
             if now is None:
@@ -48,18 +52,18 @@ class Clock:
 
 
 class Ids:
-    """UUIDv7 whose random bits come from a seed: of two test runs at the same frozen times they are the same."""
+    """UUIDv7 with random bits from a seed: the same seed and the same times give the same ids."""
 
     def __init__(self) -> None:
-        self._lock = Lock()  # the store makes ids on a thread of its own, a test on another
+        self._lock = Lock()  # the store makes ids on its own thread, a test on another
         self.seed(0)
 
     def seed(self, seed: int) -> None:
-        """Begins anew with *seed*."""
+        """Restarts the sequence with *seed*."""
         with self._lock:
             self._next = Uuid7(random.Random(seed).randbytes)
 
     def __call__(self, now: datetime) -> str:
-        """The id of a run that is made *now*."""
+        """The id of a run that is created at *now*."""
         with self._lock:
             return self._next(now)

@@ -1,7 +1,4 @@
-"""Between a server and its application, for tests: notes what was asked, and fails what it is told to.
-
-Nothing imports this but `testing`.
-"""
+"""ASGI middleware for tests: records requests, and injects error responses, dropped connections and delays."""
 
 import asyncio
 from collections import deque
@@ -14,6 +11,13 @@ from flowruns.http.requests import ClientDisconnected
 from flowruns.http.responses import DROP, Message, Receive, Response, Scope, Send, detail_response
 from flowruns.testing.requests import RecordedRequest, RecordedRequests, RequestMatcher
 
+__tracebackhide__ = True  # pytest shows the line of the test instead
+
+# Clients send headers and body in two writes, so that an early response, as 404, often comes before the body arrives.
+_UNREAD_BODY_SECONDS = 0.2  # such a response waits for the body, to record it
+
+_UNREAD_BODY_BYTES = 1024 * 1024
+
 _TYPES = {
     401: "unauthorized", 403: "forbidden", 404: "not_found", 409: "already_exists", 412: "precondition_failed",
     500: "internal_error", 503: "unavailable",
@@ -22,41 +26,43 @@ _TYPES = {
 
 @dataclass
 class Injection:
-    """What is done to requests that are *wanted*. With a *delay* they wait, and go on. Without, they get *answer*, or a
-    closed connection if it is None: in place of their effect or, if *done*, after it.
+    """A fault for the requests that match. With *delay* they wait, and continue. Otherwise they get *response*, or a
+    closed connection if it is None: instead of their effect or, if *done*, after it.
     """
 
-    wanted: RequestMatcher
-    times: int | None  # that are left; None: always
+    matcher: RequestMatcher
+    times: int | None  # that are left; None: no limit
     delay: float | None = None  # seconds
-    answer: Response | None = None
+    response: Response | None = None
     done: bool = False
 
     def __post_init__(self) -> None:
         if self.times is not None and self.times < 1:
-            raise ValueError("times is 1 or more, or None: until the test ends")
+            raise ValueError(f"times must be 1 or more, or None for every request, not {self.times}")
         if self.delay is not None and self.delay < 0:
-            raise ValueError("a delay is 0 seconds or more")
+            raise ValueError(f"seconds must be 0 or more, not {self.delay}")
 
 
 class FaultInjector:
-    """An ASGI application around *app*, which it fails when told to. All but `requests` is of the server's loop."""
+    """An ASGI application that records requests, and passes them to *app* unless an injection applies. Only `requests`
+    may be used outside the event loop of the server.
+    """
 
     def __init__(self, app: Any) -> None:
         self.app = app
         self.requests = RecordedRequests()
-        self.behaviours: list[Injection] = []
-        self._under_way: dict[asyncio.Task[Any] | None, Send] = {}
+        self.injections: list[Injection] = []
+        self._in_flight: dict[asyncio.Task[Any] | None, Send] = {}
 
     def reset(self, app: Any) -> None:
-        """Forgets what was asked and what it was told; *app* answers from now on."""
+        """Drops all injections and recorded requests; *app* receives the next requests."""
         self.app = app
-        self.requests = RecordedRequests()  # who holds the old ones keeps them
-        self.behaviours.clear()
+        self.requests = RecordedRequests()  # a new list: a test may still hold the old one
+        self.injections.clear()
 
     async def drop_all(self) -> None:
-        """Closes the connections of the requests that are under way, and returns once nothing more comes of them."""
-        dropped, self._under_way = self._under_way, {}
+        """Closes the connections of the requests in flight, and returns once their tasks have ended."""
+        dropped, self._in_flight = self._in_flight, {}
         tasks = [task for task in dropped if task is not None]
         for task in tasks:
             await dropped[task]({"type": DROP})
@@ -65,90 +71,106 @@ class FaultInjector:
             await asyncio.wait(tasks)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Notes the request, and answers it or not."""
+        """Records the request, and responds."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        asked, task = RecordedRequest(scope), asyncio.current_task()
-        self.requests.append(asked)
-        self._under_way[task] = send
+        request, task = RecordedRequest(scope), asyncio.current_task()
+        self.requests.append(request)
+        self._in_flight[task] = send
         try:
             with suppress(ClientDisconnected):
-                await self._answer(asked, scope, receive, send)
+                await self._respond(request, scope, receive, send)
         except asyncio.CancelledError:
-            if task in self._under_way:  # else it was dropped
+            if task in self._in_flight:  # otherwise `drop_all` cancelled it
                 raise
         finally:
-            self._under_way.pop(task, None)
+            self._in_flight.pop(task, None)
 
-    async def _answer(self, asked: RecordedRequest, scope: Scope, receive: Receive, send: Send) -> None:
-        async def receiving() -> Message:
+    async def _respond(self, request: RecordedRequest, scope: Scope, receive: Receive, send: Send) -> None:
+        async def recording_receive() -> Message:
             message = await receive()
-            asked.read(message.get("body", b""))
+            if message["type"] == "http.request":
+                request.record_body(message.get("body", b""), complete=not message.get("more_body", False))
             return message
 
-        async def sending(message: Message) -> None:
-            asked.status = message.get("status", asked.status)
+        async def recording_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await _record_unread_body(request, recording_receive)
+                request.status = message["status"]
             await send(message)
 
-        coming: Receive = receiving
-        for behaviour in self._due(asked):
-            if behaviour.delay is not None:
-                coming = await _held(coming, behaviour.delay)
+        app_receive: Receive = recording_receive
+        for injection in self._take_due(request):
+            if injection.delay is not None:
+                app_receive = await _delay(app_receive, injection.delay)
                 continue
-            if behaviour.done and asked.method not in ("GET", "HEAD"):  # whose effect is their answer
-                await self.app(scope, coming, _nowhere)
+            if injection.done and request.method not in ("GET", "HEAD"):  # these have no effect but their response
+                await self.app(scope, app_receive, _discard)
             else:
-                await _drained(coming)
-            if behaviour.answer is None:
+                await _read_body(app_receive)
+            if injection.response is None:
+                await _record_unread_body(request, recording_receive)
                 await send({"type": DROP})
             else:
-                await behaviour.answer(scope, coming, sending)
+                await injection.response(scope, app_receive, recording_send)
             return
-        await self.app(scope, coming, sending)
+        await self.app(scope, app_receive, recording_send)
 
-    def _due(self, asked: RecordedRequest) -> list[Injection]:
-        """What is to be done now: every delay, then the first that answers."""
-        fitting = [one for one in self.behaviours if one.wanted.fits(asked.method, asked.path)]
-        due = [one for one in fitting if one.delay is not None] + [one for one in fitting if one.delay is None][:1]
-        for one in due:
-            if one.times is not None:
-                one.times -= 1
-        self.behaviours = [one for one in self.behaviours if one.times != 0]
+    def _take_due(self, request: RecordedRequest) -> list[Injection]:
+        """The injections for *request*: every delay, then the first other one. Counts them as used."""
+        matching = [one for one in self.injections if one.matcher.matches(request.method, request.path)]
+        due = [one for one in matching if one.delay is not None] + [one for one in matching if one.delay is None][:1]
+        for injection in due:
+            if injection.times is not None:
+                injection.times -= 1
+        self.injections = [one for one in self.injections if one.times != 0]
         return due
 
 
-async def _nowhere(message: Message) -> None:
-    """Swallows an answer."""
+async def _discard(message: Message) -> None:
+    """Ignores a message of the response."""
 
 
-async def _drained(receive: Receive) -> None:
-    """Returns once the whole request has come: its client has sent it, and it is noted."""
+async def _read_body(receive: Receive) -> None:
+    """Returns once the whole request has arrived, or its client has disconnected."""
     while (message := await receive())["type"] == "http.request" and message.get("more_body"):
         pass
 
 
-async def _held(receive: Receive, seconds: float) -> Receive:
-    """What *receive* gives, after so many *seconds*. Raises ClientDisconnected as soon as the client has left."""
-    came: deque[Message] = deque()
+async def _record_unread_body(request: RecordedRequest, receive: Receive) -> None:
+    """Reads what the application has left unread of the body, if it arrives at once."""
+    if request.headers.get("expect"):  # the client waits for `100 Continue`, which reading would send
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_UNREAD_BODY_SECONDS):
+            while not request.body_complete and len(request.body) < _UNREAD_BODY_BYTES:
+                if (await receive())["type"] != "http.request":
+                    return
+
+
+async def _delay(receive: Receive, seconds: float) -> Receive:
+    """A replacement for *receive*, after *seconds*. Raises ClientDisconnected as soon as the client disconnects."""
+    messages: deque[Message] = deque()
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             while (message := await receive())["type"] == "http.request":
-                came.append(message)
+                messages.append(message)
             raise ClientDisconnected
 
-    async def again() -> Message:
-        return came.popleft() if came else await receive()
+    async def delayed_receive() -> Message:
+        return messages.popleft() if messages else await receive()
 
-    return again
+    return delayed_receive
 
 
 def failure_response(status: int, retry_after: int | None) -> Response:
-    """*status* in the one error shape. Raises ValueError if it is no failure."""
+    """An error response with *status* and the header Retry-After. Raises ValueError if *status* is not an error."""
     if not 400 <= status <= 599:
-        raise ValueError(f"{status} is no failure: those are 400 to 599")
+        raise ValueError(f"status must be 400 to 599, not {status}")
     headers = [] if retry_after is None else [(b"retry-after", b"%d" % retry_after)]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    fault = ErrorDetail(("server",), "The test asked for this answer", _TYPES.get(status, "fault"))
-    return detail_response(status, (fault,), *headers)
+    message = "This error was injected by the test"
+    detail = ErrorDetail(("server",), message, _TYPES.get(status, "fault"))
+    return detail_response(status, (detail,), *headers)

@@ -1,10 +1,11 @@
-"""Fixtures for pytest: a clean flowruns for each test. Nothing of flowruns is imported until one of them is used."""
+"""Fixtures for pytest: an empty flowruns server for each test. Imports the rest of flowruns when a fixture is used."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from reprlib import repr as shortened
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -15,47 +16,57 @@ if TYPE_CHECKING:
 
     MakeFlowruns = Callable[..., Flowruns]
 
-_MARK = "flowruns(seed=0, time=None, tokens=None): the runs (or a number for ids), the frozen time, the tokens"
+_MARKER = (
+    "flowruns(seed=0, time=None, tokens=None): the runs (or a number to seed ids), the frozen time and the tokens of"
+    " the server"
+)
 
-_asked = pytest.StashKey[list["RecordedRequests"]]()  # of the servers of a test, for its report
+_requests = pytest.StashKey[list["RecordedRequests"]]()  # of the servers of a test, for its report
 
-_started = pytest.StashKey[dict[str, Any]]()  # the options of the session's server
+_server_options = pytest.StashKey[dict[str, Any]]()  # flowruns_options of the session's server
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes the marker known."""
-    config.addinivalue_line("markers", _MARK)
+    """Registers the marker."""
+    config.addinivalue_line("markers", _MARKER)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """Attaches the last requests to the report of a test that fails."""
+    """Adds the last requests to the report of a test that fails."""
     report = yield
-    asked: list[RecordedRequests] = item.stash.get(_asked, [])
+    recorded: list[RecordedRequests] = item.stash.get(_requests, [])
     if report.failed:
-        for number, requests in enumerate(asked, 1):
+        for number, requests in enumerate(recorded, 1):
             title = f"flowruns requests {number}" if number > 1 else "flowruns requests"
             report.sections.append((title, requests.report()))
     if call.when == "teardown":
-        asked.clear()  # items live as long as the session
+        recorded.clear()  # items live until the session ends
     return report
 
 
 @pytest.fixture(scope="session")
 def flowruns_options() -> dict[str, Any]:
-    """Override it to start servers with other settings: fields of `flowruns.Settings`. Each test empties a *database*
-    that it names.
+    """Settings for all servers and applications: override this fixture to return fields of `flowruns.Settings`. Each
+    test deletes all runs of the *database*, if you set one.
     """
     return {}
 
 
 @pytest.fixture(scope="session")
 def flowruns_server(flowruns_options: dict[str, Any], request: pytest.FixtureRequest) -> "Iterator[Flowruns]":
-    """The server of this test session, or of its xdist worker. Nothing is put back between tests: see `flowruns`."""
+    """The server of the test session, or of the xdist worker. It is not reset between tests, unless they use
+    `flowruns`.
+    """
+    from flowruns.errors import CannotStart
     from flowruns.testing.server import serve
 
-    request.config.stash[_started] = flowruns_options
-    with serve(**flowruns_options) as server:
+    request.config.stash[_server_options] = flowruns_options
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(serve(**flowruns_options))
+        except (CannotStart, TypeError, ValueError) as error:
+            _fail(f"the server cannot start with these flowruns_options: {error}")
         yield server
 
 
@@ -63,16 +74,15 @@ def flowruns_server(flowruns_options: dict[str, Any], request: pytest.FixtureReq
 def flowruns(
     flowruns_server: "Flowruns", flowruns_options: dict[str, Any], request: pytest.FixtureRequest
 ) -> "Iterator[Flowruns]":
-    """A clean flowruns behind real HTTP at `flowruns.url`, which FLOWRUNS_URL says too, to programs under test."""
-    if flowruns_options != request.config.stash[_started]:
-        raise pytest.UsageError(
-            "the server of this session has other flowruns_options: override them for all tests, in the conftest.py"
-            " of the root, or start a server of your own with make_flowruns"
+    """An empty server at `flowruns.url`, also for programs under test in the variable FLOWRUNS_URL."""
+    if flowruns_options != request.config.stash[_server_options]:
+        _fail(
+            "this test has other flowruns_options than the server of the session, which all tests share: override"
+            " flowruns_options in the root conftest.py, or start a server for this test with make_flowruns"
         )
-    marked = _marked(request.node)
     try:
-        flowruns_server.reset(**marked)
-        request.node.stash.setdefault(_asked, []).append(flowruns_server.requests)
+        _reset(flowruns_server, request.node)
+        request.node.stash.setdefault(_requests, []).append(flowruns_server.requests)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("FLOWRUNS_URL", flowruns_server.url)
             yield flowruns_server
@@ -82,7 +92,7 @@ def flowruns(
 
 @pytest.fixture
 def flowruns_app(flowruns_options: dict[str, Any]) -> "Iterator[Embedded]":
-    """A new ASGI application over an empty database: no socket, and no server."""
+    """A new ASGI application with an empty database: no socket, no server."""
     from flowruns.embed import create_app
 
     app = create_app(**{**flowruns_options, "database": ":memory:"})
@@ -92,8 +102,8 @@ def flowruns_app(flowruns_options: dict[str, Any]) -> "Iterator[Embedded]":
 
 @pytest.fixture
 def make_flowruns(flowruns_options: dict[str, Any], request: pytest.FixtureRequest) -> "Iterator[MakeFlowruns]":
-    """Starts further servers: `make_flowruns(tmp_path / "a.db", max_body=1024)`. All end with the test, the last one
-    first.
+    """Starts more servers: `make_flowruns(tmp_path / "a.db", max_body=1024)`. They stop at the end of the test, in
+    reverse order.
     """
     from flowruns.testing.server import serve
 
@@ -101,21 +111,47 @@ def make_flowruns(flowruns_options: dict[str, Any], request: pytest.FixtureReque
 
         def make(database: "str | os.PathLike[str]" = ":memory:", **settings: Any) -> "Flowruns":
             server = stack.enter_context(serve(**{**flowruns_options, "database": database, **settings}))
-            request.node.stash.setdefault(_asked, []).append(server.requests)
+            request.node.stash.setdefault(_requests, []).append(server.requests)
             return server
 
         yield make
 
 
-def _marked(node: pytest.Item) -> dict[str, Any]:
-    """What the marks of a test say, the closest one the last word. A file's place is beside the test. Raises
-    UsageError.
+def _reset(server: "Flowruns", node: pytest.Item) -> None:
+    """Resets *server* to the values of the markers of *node*. Fails the test if a value is invalid."""
+    from flowruns.errors import FlowrunsError
+
+    values = _marker_values(node)
+    try:
+        server.reset(**values)
+    except (FlowrunsError, OSError, TypeError, ValueError) as error:
+        if not values:
+            raise
+        _fail(f"@pytest.mark.flowruns({_arguments(values)}): {error}")
+
+
+def _marker_values(node: pytest.Item) -> dict[str, Any]:
+    """The keyword arguments of the markers of *node*; the closest marker wins. A relative path of *seed* starts at the
+    folder of the test. Fails the test if a marker has other arguments.
     """
-    said: dict[str, Any] = {}
-    for mark in reversed(list(node.iter_markers("flowruns"))):
-        if mark.args or not mark.kwargs.keys() <= {"seed", "time", "tokens"}:
-            raise pytest.UsageError(f"the marker is {_MARK.partition(':')[0]}, not {mark.args} {mark.kwargs}")
-        said |= mark.kwargs
-    if isinstance(said.get("seed"), str | os.PathLike):
-        said["seed"] = Path(node.path.parent, said["seed"])
-    return said
+    values: dict[str, Any] = {}
+    for marker in reversed(list(node.iter_markers("flowruns"))):
+        if marker.args or not marker.kwargs.keys() <= {"seed", "time", "tokens"}:
+            _fail(
+                "@pytest.mark.flowruns takes only seed=, time= and tokens=, not"
+                f" ({_arguments(marker.kwargs, *marker.args)})"
+            )
+        values |= marker.kwargs
+    if isinstance(values.get("seed"), str | os.PathLike):
+        values["seed"] = str(Path(node.path.parent, values["seed"]))
+    return values
+
+
+def _arguments(keywords: Mapping[str, Any], *positional: Any) -> str:
+    """The arguments of a marker as source text, long ones shortened."""
+    return ", ".join([*map(repr, positional), *(f"{name}={shortened(value)}" for name, value in keywords.items())])
+
+
+def _fail(message: str) -> NoReturn:
+    """Fails the test with *message* alone: a traceback would show only this plugin."""
+    raise pytest.fail.Exception(message, pytrace=False) from None

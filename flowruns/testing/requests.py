@@ -9,20 +9,22 @@ from urllib.parse import parse_qs
 from flowruns.errors import one_line
 from flowruns.http.responses import Scope
 
-_MOST_SHOWN = 20  # requests, in a report
+__tracebackhide__ = True  # pytest shows the line of the test instead
 
-_MOST_BODY = 200  # bytes of each
+_MAX_SHOWN = 20  # requests, in a report
+
+_MAX_BODY_SHOWN = 200  # bytes of each
 
 
 class RequestMatcher(NamedTuple):
-    """Which requests are meant: those with this *method*, *path* (`*` for any characters) and run *id*; None: any."""
+    """Matches requests by *method*, *path* (`*` stands for any characters) and run *id*; None matches any."""
 
     method: str | None = None
     path: str | None = None
     id: str | None = None
 
-    def fits(self, method: str, path: str) -> bool:
-        """Whether a request is meant."""
+    def matches(self, method: str, path: str) -> bool:
+        """Whether a request with this *method* and *path* matches."""
         return (
             (self.method or method).upper() == method
             and fnmatchcase(path, self.path or "*")
@@ -34,14 +36,16 @@ class RequestMatcher(NamedTuple):
 
 
 class RecordedRequest:
-    """A request as it came, and what it was answered."""
+    """A request, and the status of its response."""
 
     def __init__(self, scope: Scope) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query_string: str = scope["query_string"].decode(errors="replace")
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        self.status: int | None = None  # None: no answer, or not yet
+        self.status: int | None = None  # None: no response, or not yet
+        has_body = self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers
+        self.body_complete = not has_body  # whether the server has read the whole body
         self._pieces: list[bytes] = []
 
     @property
@@ -51,69 +55,74 @@ class RecordedRequest:
 
     @property
     def body(self) -> bytes:
-        """The body, as much of it as was read."""
+        """The body, as far as the server has read it."""
         return b"".join(self._pieces)
 
     @property
     def json(self) -> Any:
-        """The body, decoded. Raises ValueError."""
+        """The decoded body. Raises ValueError if it is not JSON, or if the server did not read all of it."""
+        if not self.body_complete:
+            cause = f"it returned {self.status} first" if self.status else "there is no response yet"
+            raise ValueError(f"the server did not read the {'whole ' if self.body else ''}body: {cause}")
         return json.loads(self.body)
 
-    def read(self, piece: bytes) -> None:
-        """Notes a *piece* of the body."""
+    def record_body(self, piece: bytes, *, complete: bool) -> None:
+        """Appends a *piece* of the body, the last one if *complete*."""
         self._pieces.append(piece)
+        self.body_complete = complete
 
     def __repr__(self) -> str:
         target = self.path + ("?" + self.query_string if self.query_string else "")
-        body = self.body[:_MOST_BODY].decode(errors="replace") + ("…" if len(self.body) > _MOST_BODY else "")
-        return one_line(f"{self.method} {target} {self.status or 'no answer'} {body}".rstrip())
+        body = self.body[:_MAX_BODY_SHOWN].decode(errors="replace") + ("…" if len(self.body) > _MAX_BODY_SHOWN else "")
+        note = "" if self.body_complete else "(rest of the body not read)" if self.body else "(body not read)"
+        return one_line(" ".join(filter(None, [self.method, target, str(self.status or "no response"), body, note])))
 
 
 class RecordedRequests(Sequence[RecordedRequest]):
-    """What was asked, in the order in which it came."""
+    """The requests in the order in which they arrived."""
 
     def __init__(self) -> None:
-        self._asked: list[RecordedRequest] = []
+        self._requests: list[RecordedRequest] = []
 
     @overload
     def __getitem__(self, index: int) -> RecordedRequest: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[RecordedRequest]: ...
     def __getitem__(self, index: int | slice) -> RecordedRequest | Sequence[RecordedRequest]:
-        return self._asked[index]
+        return self._requests[index]
 
     def __len__(self) -> int:
-        return len(self._asked)
+        return len(self._requests)
 
-    def append(self, asked: RecordedRequest) -> None:
-        """Notes one more."""
-        self._asked.append(asked)
+    def append(self, request: RecordedRequest) -> None:
+        """Adds a request."""
+        self._requests.append(request)
 
     def of(self, method: str | None = None, path: str | None = None, *, id: str | None = None) -> list[RecordedRequest]:
-        """Those that are meant, see `RequestMatcher`."""
-        wanted = RequestMatcher(method, path, id)
-        return [one for one in list(self._asked) if wanted.fits(one.method, one.path)]
+        """The requests that match, see `RequestMatcher`."""
+        matcher = RequestMatcher(method, path, id)
+        return [request for request in list(self._requests) if matcher.matches(request.method, request.path)]
 
     def count(self, method: str | None = None, path: str | None = None, *, id: str | None = None) -> int:
-        """How many those are."""
+        """The number of requests that match, see `RequestMatcher`."""
         return len(self.of(method, path, id=id))
 
     def report(self) -> str:
-        """The last of them, a line each."""
-        return "\n".join(last_lines([repr(one) for one in list(self._asked)]))
+        """The last requests, a line each."""
+        return "\n".join(last_lines([repr(request) for request in list(self._requests)]))
 
     def __repr__(self) -> str:
         return f"<{len(self)} requests>\n{self.report()}"
 
 
 def last_lines(lines: Sequence[str]) -> list[str]:
-    """The last of *lines*, and how many were before them."""
-    before = len(lines) - _MOST_SHOWN
-    return [*([f"({before} before)"] if before > 0 else []), *lines[-_MOST_SHOWN:]] or ["(none)"]
+    """The last of *lines*, after the number of those that are left out."""
+    before = len(lines) - _MAX_SHOWN
+    return [*([f"({before} before)"] if before > 0 else []), *lines[-_MAX_SHOWN:]] or ["(none)"]
 
 
 def differences(body: Any, expected: Any, place: str = "") -> list[str]:
-    """Where the JSON *body* does not have what is *expected*: objects may have more, all else is equal."""
+    """The places where the JSON *body* differs from *expected*. Objects may have more keys than expected."""
     if isinstance(expected, Mapping) and isinstance(body, Mapping):
         return [
             line
@@ -126,34 +135,35 @@ def differences(body: Any, expected: Any, place: str = "") -> list[str]:
 
 
 def assert_requests(
-    requests: RecordedRequests, wanted: RequestMatcher, times: int | None, expected: Any
+    requests: RecordedRequests, matcher: RequestMatcher, times: int | None, expected: Any
 ) -> list[RecordedRequest]:
-    """The requests that are *wanted* and whose body has what is *expected* (None: any). Raises AssertionError, with
-    what was asked in their place, unless there are *times* of them; None: at least one.
+    """The requests that match, and whose JSON body contains *expected* (None: any body). Raises AssertionError unless
+    there are *times* of them; None: at least one. The message shows the other requests, and how they differ.
     """
-    __tracebackhide__ = True  # pytest shows the line of the test
-    meant = requests.of(wanted.method, wanted.path, id=wanted.id)
-    found = [one for one in meant if not _differences(one, expected)]
-    if len(found) == times or (times is None and found):
-        return found
-    number = "at least once" if times is None else _times(times)
-    body = "" if expected is None else f" with {json.dumps(expected)}"
-    lines = [f"{wanted}{body}: expected {number}, asked {_times(len(found))}"]
-    for one in meant[-_MOST_SHOWN:]:
-        lines += [f"  {one!r}", *(f"      {line}" for line in _differences(one, expected))]
-    if not meant:
-        lines += ["no such request; there were:", *(f"  {line}" for line in requests.report().splitlines())]
+    candidates = requests.of(matcher.method, matcher.path, id=matcher.id)
+    matching = [request for request in candidates if not _body_differences(request, expected)]
+    if len(matching) == times or (times is None and matching):
+        return matching
+    number = "at least 1 request" if times is None else f"{times} request{'' if times == 1 else 's'}"
+    body = "" if expected is None else f" with the JSON {json.dumps(expected, default=repr)}"
+    lines = [f"{matcher}{body}: expected {number}, received {len(matching)}"]
+    if candidates:
+        shown = ["\n      ".join([repr(request), *_body_differences(request, expected)]) for request in candidates]
+        lines += [f"  {line}" for line in last_lines(shown)]
+    elif requests:
+        lines += ["no request has this method, path and id; the server received:"]
+        lines += [f"  {line}" for line in requests.report().splitlines()]
+    else:
+        lines += ["the server received no requests at all: does the code under test use flowruns.url?"]
     raise AssertionError("\n".join(lines))
 
 
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number} times"
-
-
-def _differences(asked: RecordedRequest, expected: Any) -> list[str]:
+def _body_differences(request: RecordedRequest, expected: Any) -> list[str]:
     if expected is None:
         return []
     try:
-        return differences(asked.json, expected)
-    except ValueError:
-        return ["the body is not JSON"]
+        return differences(request.json, expected)
+    except ValueError as error:
+        if not request.body_complete:
+            return [str(error)]
+        return ["the body is not JSON" if request.body else "it has no body"]

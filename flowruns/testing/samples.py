@@ -1,4 +1,4 @@
-"""Plausible runs for tests."""
+"""Request bodies of plausible runs."""
 
 import json
 import os
@@ -12,36 +12,40 @@ from flowruns.model.runs import RunPut, encode
 from flowruns.model.validation import decode
 from flowruns.store.reads import StoredRun
 
+__tracebackhide__ = True  # pytest shows the line of the test instead
+
 Json = dict[str, Any]
 
-_LEVELS = ("info", "info", "info", "warning", "error")  # of made log lines, in turn
+_LEVELS = ("info", "info", "info", "warning", "error")  # of generated log lines, in turn
 
 
-def put_body(body: bytes | Json, place: str = "") -> RunPut:
-    """The PUT that *body* says. Raises Invalid, whose message tells the *place* and the field."""
+def put_body(body: bytes | Json, prefix: str = "") -> RunPut:
+    """The parsed *body* of a PUT. Raises Invalid; each message names the field, after *prefix*."""
     try:
         return decode(body if isinstance(body, bytes) else encode(body), RunPut)
     except Invalid as error:
-        details = [one._replace(msg=f"{place}{'.'.join(map(str, one.loc))}: {one.msg}") for one in error.details]
+        details = [
+            detail._replace(msg=f"{prefix}{'.'.join(map(str, detail.loc))}: {detail.msg}") for detail in error.details
+        ]
         raise Invalid(*details) from None
 
 
 def bodies(source: "str | os.PathLike[str] | Iterable[Mapping[str, Any]]") -> Iterator[tuple[str, bytes | Json]]:
-    """The bodies of *source*, each after its place."""
+    """The bodies in *source*, each with the prefix of its error messages: the file and line, or the number."""
     if isinstance(source, str | os.PathLike):
         for number, line in enumerate(Path(source).read_bytes().split(b"\n"), 1):
             if line.strip():
                 yield f"{source}, line {number}, ", line
     elif isinstance(source, Mapping):
-        raise TypeError("seed takes a list of bodies, not one")
+        raise TypeError("seed takes a list of bodies, not a single body: write [body]")
     else:
         for number, body in enumerate(source, 1):
             yield f"run {number}, ", dict(body)
 
 
 def plausible(fields: Json, now: str) -> Json:
-    """A PUT body with *fields*, and with what belongs to its phase; actions, logs and tags written out."""
-    body = _timed({"flowId": "deploy-web", "flowType": "selfServiceAction", "phase": "pending", **fields}, now)
+    """A PUT body with *fields*, defaults, and the times of its phase. Numbers of actions and logs become lists."""
+    body = _with_times({"flowId": "deploy-web", "flowType": "selfServiceAction", "phase": "pending", **fields}, now)
     if isinstance(body.get("actions"), int):
         body["actions"] = _actions(body["actions"], body["phase"], now)
     if isinstance(body.get("logs"), int):
@@ -52,34 +56,33 @@ def plausible(fields: Json, now: str) -> Json:
 
 
 def advanced(stored: StoredRun, phase: str, fields: Json, now: str) -> Json:
-    """A PUT body that brings the run to its next *phase*, with *fields*."""
+    """A PUT body that moves the *stored* run to *phase*, with its actions of the old phase, and sets *fields*."""
     run = stored.run
-    before = _set(json.loads(stored.doc))
-    before |= {"args": run.args, "outputs": run.outputs, "phase": phase}  # the first two as they are, byte for byte
+    body = _without_nulls(json.loads(stored.doc))
+    body |= {"args": run.args, "outputs": run.outputs, "phase": phase}  # args and outputs stay raw, byte for byte
     if run.actions:
-        before["actions"] = [
-            _timed({**_set(action), "phase": phase}, now) if action["phase"] == run.phase else action
-            for action in before["actions"]
+        body["actions"] = [
+            _with_times({**_without_nulls(action), "phase": phase}, now) if action["phase"] == run.phase else action
+            for action in body["actions"]
         ]
-    return plausible({**before, **fields}, now)
+    return plausible({**body, **fields}, now)
 
 
 def _actions(number: int, phase: str | None, now: str) -> list[Json]:
-    """So many actions of a run in *phase*: all are pending, or all but the last have succeeded."""
+    """The actions of a run in *phase*: all are pending, or the last is in *phase* and the others have succeeded."""
     phases = ["pending" if phase == "pending" else "succeeded"] * (number - 1) + [phase] * (number > 0)
-    return [_timed({"id": f"step-{step}", "phase": phase}, now) for step, phase in enumerate(phases, 1)]
+    return [_with_times({"id": f"step-{step}", "phase": phase}, now) for step, phase in enumerate(phases, 1)]
 
 
-def _timed(span: Json, now: str) -> Json:
-    """A run or an action with the times that belong to its phase, if it has none."""
+def _with_times(item: Json, now: str) -> Json:
+    """A run or an action with the times of its phase, unless it has its own."""
     times = {}
-    if span["phase"] != "pending":
+    if item["phase"] != "pending":
         times["startTime"] = now
-    if span["phase"] not in ("pending", "running", None):
+    if item["phase"] not in ("pending", "running", None):
         times["endTime"] = now
-    return {**times, **span}
+    return {**times, **item}
 
 
-def _set(values: Json) -> Json:
-    """*values* less those that are null."""
+def _without_nulls(values: Json) -> Json:
     return {key: value for key, value in values.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The client for programs: each test asks it from a thread, and from an event loop."""
+"""The client for programs: most tests run with both `Client` and `AsyncClient`."""
 
 import asyncio
 import http.server
@@ -20,33 +20,33 @@ from flowruns.errors import Busy, NotFound, Refused, Unreachable
 from flowruns.testing import server
 from flowruns.testing.server import Flowruns
 
-SECONDS = 10.0  # that something may take on a busy machine; nothing waits for so long unless it fails
+SECONDS = 10.0  # timeout on a busy machine; only a test that fails waits this long
 
 
 class Blocking:
-    """An `AsyncClient` in an event loop of another thread, asked as a `Client` is."""
+    """An `AsyncClient` in the event loop of another thread, with the blocking methods of a `Client`."""
 
     def __init__(self, portal: BlockingPortal, client: AsyncClient) -> None:
         self._portal = portal
         self._client = client
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        def ask(*args: Any, **options: Any) -> Any:
-            async def asked() -> Any:
-                told = getattr(self._client, name)(*args, **options)
-                return told if isinstance(told, AsyncGenerator) else await told
+        def call(*args: Any, **options: Any) -> Any:
+            async def start() -> Any:
+                result = getattr(self._client, name)(*args, **options)
+                return result if isinstance(result, AsyncGenerator) else await result
 
-            told = self._portal.call(asked)
-            return self._each(told) if isinstance(told, AsyncGenerator) else told
+            result = self._portal.call(start)
+            return self._iterate(result) if isinstance(result, AsyncGenerator) else result
 
-        return ask
+        return call
 
-    def _each(self, told: AsyncGenerator[Any]) -> Iterator[Any]:
+    def _iterate(self, items: AsyncGenerator[Any]) -> Iterator[Any]:
         try:
-            while (one := self._portal.call(anext, told, None)) is not None:
-                yield one
+            while (item := self._portal.call(anext, items, None)) is not None:
+                yield item
         finally:
-            self._portal.call(told.aclose)
+            self._portal.call(items.aclose)
 
 
 @pytest.fixture
@@ -60,17 +60,17 @@ Make = Callable[..., Any]
 
 @pytest.fixture(params=["thread", "loop"])
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:
-    """Makes clients of a url; each test leaves nothing open."""
+    """Creates a client of a url. Checks that the test leaves no thread behind."""
     before = set(threading.enumerate())
-    made: list[Any] = []
+    clients: list[Any] = []
     with start_blocking_portal() as portal:
 
         def make(url: str, token: str | None = None) -> Any:
-            made.append(Client(url, token) if request.param == "thread" else AsyncClient(url, token))
-            return made[-1] if request.param == "thread" else Blocking(portal, made[-1])
+            clients.append(Client(url, token) if request.param == "thread" else AsyncClient(url, token))
+            return clients[-1] if request.param == "thread" else Blocking(portal, clients[-1])
 
         yield make
-        for client in made:
+        for client in clients:
             portal.call(client.aclose) if isinstance(client, AsyncClient) else client.close()
     for thread in set(threading.enumerate()) - before:
         thread.join(SECONDS)
@@ -82,10 +82,10 @@ def client(runs: Flowruns, make: Make) -> Any:
     return make(runs.url)
 
 
-class Answering(http.server.BaseHTTPRequestHandler):
-    """What answers in the place of a flowruns."""
+class StubHandler(http.server.BaseHTTPRequestHandler):
+    """A handler that sends canned responses in place of a flowruns server."""
 
-    def answer(self, status: int, media_type: str, text: str) -> None:
+    def respond(self, status: int, media_type: str, text: str) -> None:
         self.send_response(status)
         self.send_header("Content-Type", media_type)
         self.end_headers()
@@ -96,9 +96,9 @@ class Answering(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def answering(kind: type[Answering]) -> Iterator[str]:
-    """The address of a server of that *kind*."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
+def stub_server(handler: type[StubHandler]) -> Iterator[str]:
+    """The address of a server with this *handler*."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -115,23 +115,23 @@ def put(client: Any, id: str, **fields: Any) -> Any:
 # Runs
 
 
-def test_run_comes_back_as_it_was_put(client: Any) -> None:
+def test_get_returns_the_run_that_put_sent(client: Any) -> None:
     now = datetime(2025, 1, 20, 18, 53, 3, 558000, tzinfo=UTC)
-    made = put(
+    run = put(
         client, "web-42", phase="running", startTime=now, args={"ref": "main", "n": 2**70}, tags={"env": "test"},
         actions=[{"id": "build", "phase": "running", "startTime": now}], logs=[{"message": "begun", "timestamp": now}],
     )  # fmt: skip
-    assert client.get("web-42") == made
-    assert (made.id, made.flow_id, made.flow_type, made.phase) == ("web-42", "deploy-web", "automation", "running")
-    assert (made.start_time, made.end_time) == ("2025-01-20T18:53:03.558Z", None)
-    assert (made.args, made.outputs) == ({"ref": "main", "n": 2**70}, None)
-    assert [(tag.key, tag.value) for tag in made.tags] == [("env", "test")]
-    assert [(log.message, log.level) for log in made.logs] == [("begun", "info")]
-    again = put(client, "web-42", actions=made.actions, logs=made.logs, tags=made.tags)
-    assert (again.actions, again.logs, again.tags, again.args) == (made.actions, made.logs, made.tags, None)
+    assert client.get("web-42") == run
+    assert (run.id, run.flow_id, run.flow_type, run.phase) == ("web-42", "deploy-web", "automation", "running")
+    assert (run.start_time, run.end_time) == ("2025-01-20T18:53:03.558Z", None)
+    assert (run.args, run.outputs) == ({"ref": "main", "n": 2**70}, None)
+    assert [(tag.key, tag.value) for tag in run.tags] == [("env", "test")]
+    assert [(log.message, log.level) for log in run.logs] == [("begun", "info")]
+    again = put(client, "web-42", actions=run.actions, logs=run.logs, tags=run.tags)
+    assert (again.actions, again.logs, again.tags, again.args) == (run.actions, run.logs, run.tags, None)
 
 
-def test_created_run_is_an_action_that_somebody_starts(client: Any) -> None:
+def test_create_makes_a_pending_self_service_action(client: Any) -> None:
     run = client.create(flowId="deploy-web", args={"ref": "main"})
     assert (run.flow_type, run.phase, run.args) == ("selfServiceAction", "pending", {"ref": "main"})
     with pytest.raises(Refused) as refused:
@@ -139,15 +139,15 @@ def test_created_run_is_an_action_that_somebody_starts(client: Any) -> None:
     assert refused.value.status == 409
 
 
-def test_deleted_run_is_not_there(client: Any) -> None:
+def test_deleted_run_is_not_found(client: Any) -> None:
     put(client, "a1")
     client.delete("a1")
-    for ask in (client.get, client.delete, client.update, client.wait):
+    for method in (client.get, client.delete, client.update, client.wait):
         with pytest.raises(NotFound, match="There is no flow run 'a1'"):
-            ask("a1")
+            method("a1")
 
 
-def test_runs_are_walked_newest_first_and_filtered(runs: Flowruns, client: Any) -> None:
+def test_runs_are_iterated_newest_first_and_filtered(runs: Flowruns, client: Any) -> None:
     names = [f"run-{number}" for number in range(105)]
     for name in names:
         runs.run(name)
@@ -159,15 +159,15 @@ def test_runs_are_walked_newest_first_and_filtered(runs: Flowruns, client: Any) 
     assert [run.id for run in client.runs(tag="env:a&b=c d", phase=None)] == ["a"]
     assert [run.id for run in client.runs(tag={"env": "a&b=c d"})] == ["a"]
     for wrong in ({"phase": []}, {"limit": 0}):
-        with pytest.raises(ValueError, match=r"phase has no values|limit is 1 or more"):
+        with pytest.raises(ValueError, match=r"phase has no values|limit must be 1 or more"):
             list(client.runs(**wrong))
     assert [run.id for run in client.runs(createdBy=7)] == ["b"]
     assert list(client.runs(createdAfter=datetime.now(UTC) + timedelta(hours=1))) == []
     assert [(len(page.runs), page.total) for page in client.pages(limit=1, flowId="deploy-web")] == [(1, 107)]
 
 
-def test_number_of_many_digits_hides_no_run(runs: Flowruns, client: Any) -> None:
-    digits = "7" * 5000  # of which Python makes no int
+def test_number_with_too_many_digits_does_not_break_the_list(runs: Flowruns, client: Any) -> None:
+    digits = "7" * 5000  # too many for Python's int()
     body = b'{"flowId":"f","flowType":"automation","args":{"n":%b}}' % digits.encode()
     runs.client.put("/api/v1/flow-runs/a1", content=body, headers={"Content-Type": "application/json"})
     assert str(next(iter(client.runs())).args["n"]) == digits
@@ -176,7 +176,7 @@ def test_number_of_many_digits_hides_no_run(runs: Flowruns, client: Any) -> None
 # update
 
 
-def test_update_leaves_the_rest_as_it_is_byte_for_byte(runs: Flowruns, client: Any) -> None:
+def test_update_leaves_other_fields_unchanged_byte_for_byte(runs: Flowruns, client: Any) -> None:
     args = b'{"b": 1e400, "a": -0, "z": 1E5, "a": "\\u00e4"}'
     body = b'{"flowId":"f","flowType":"automation","phase":null,"args":%b,"tags":[{"key":"k","value":"v"}]}' % args
     runs.client.put("/api/v1/flow-runs/a1", content=body, headers={"Content-Type": "application/json"})
@@ -186,7 +186,7 @@ def test_update_leaves_the_rest_as_it_is_byte_for_byte(runs: Flowruns, client: A
     assert client.update("a1", outputs=None).outputs is None
 
 
-def test_updates_that_meet_keep_each_other(runs: Flowruns, make: Make) -> None:
+def test_concurrent_updates_do_not_overwrite_each_other(runs: Flowruns, make: Make) -> None:
     put(make(runs.url), "a1")
 
     def update(name: str) -> None:
@@ -203,14 +203,14 @@ def test_updates_that_meet_keep_each_other(runs: Flowruns, make: Make) -> None:
     assert (run.args, run.outputs) == ({"n": 39}, {"n": 39})
 
 
-def test_update_that_somebody_was_before_is_made_again(runs: Flowruns, client: Any) -> None:
+def test_update_retries_after_a_conflict(runs: Flowruns, client: Any) -> None:
     put(client, "a1")
     runs.fail_next(412, method="PUT")
     assert client.update("a1", phase="running").phase == "running"
     runs.fail_next(412, times=None, method="PUT")
-    with pytest.raises(Refused, match="The test asked for this answer"):
+    with pytest.raises(Refused, match="injected by the test"):
         client.update("a1", phase="failed")
-    assert [(one.headers.get("if-match"), one.status) for one in runs.requests.of("PUT")] == [
+    assert [(request.headers.get("if-match"), request.status) for request in runs.requests.of("PUT")] == [
         (None, 201), ('"1"', 412), ('"1"', 200), *[('"2"', 412)] * 100,
     ]  # fmt: skip
 
@@ -218,7 +218,7 @@ def test_update_that_somebody_was_before_is_made_again(runs: Flowruns, client: A
 # wait and watch
 
 
-def test_wait_gives_the_run_once_it_is_so(runs: Flowruns, client: Any) -> None:
+def test_wait_returns_the_run_once_it_is_in_the_phase(runs: Flowruns, client: Any) -> None:
     runs.run("a1", phase="pending")
     assert client.wait("a1", phase="pending").id == "a1"
     for phases, phase in ((("running", "failed"), "running"), (None, "succeeded")):
@@ -229,43 +229,43 @@ def test_wait_gives_the_run_once_it_is_so(runs: Flowruns, client: Any) -> None:
     assert client.wait("a1").end_time  # it has ended already
 
 
-def test_wait_ends_with_its_time(runs: Flowruns, client: Any) -> None:
+def test_wait_raises_timeout_error(runs: Flowruns, client: Any) -> None:
     runs.run("a1", phase="running")
-    for phases, said in (("failed", "is not failed"), (("x", "failed"), "is not failed or x"), (None, "has not ended")):
+    for phases, goal in (("failed", "reach phase failed"), (("x", "failed"), "reach phase failed or x"), (None, "end")):
         for seconds in (0.05, 0):
-            with pytest.raises(TimeoutError, match=f"the run 'a1' {said} within {seconds} s"):
+            with pytest.raises(TimeoutError, match=f"run 'a1' did not {goal} within {seconds} s"):
                 client.wait("a1", phases, timeout=seconds)
     assert client.wait("a1", "running", timeout=0).id == "a1"
     with pytest.raises(NotFound):
         client.wait("b1", timeout=0)
 
 
-def test_wait_for_a_run_that_goes_says_so(runs: Flowruns, client: Any) -> None:
+def test_wait_for_a_run_that_is_deleted_raises_not_found(runs: Flowruns, client: Any) -> None:
     runs.run("a1")
-    gone = threading.Thread(target=lambda: runs.client.delete("/api/v1/flow-runs/a1"))
+    deletion = threading.Thread(target=lambda: runs.client.delete("/api/v1/flow-runs/a1"))
     with closing(client.watch("a1")) as changes:
         assert next(changes).id == "a1"
-        gone.start()
+        deletion.start()
         with pytest.raises(NotFound):
             client.wait("a1", "failed", timeout=SECONDS)
-        gone.join()
+        deletion.join()
         assert next(changes)[::2] == ("deleted", "a1")
 
 
-def test_wait_goes_on_over_a_restart(path: Path, make: Make) -> None:
+def test_wait_continues_after_a_restart(path: Path, make: Make) -> None:
     with server.serve(path) as runs:
         port = int(runs.url.rpartition(":")[2])
         client = make(runs.url)
         runs.run("a1", phase="running")
-        found: list[Any] = []
-        waiting = threading.Thread(target=lambda: found.append(client.wait("a1", "failed", timeout=SECONDS)))
+        results: list[Any] = []
+        waiting = threading.Thread(target=lambda: results.append(client.wait("a1", "failed", timeout=SECONDS)))
         waiting.start()
-        while len(runs.requests.of("GET", id="a1")) < 2:  # it has the state, and waits for the next
-            time.sleep(0.01)  # nothing tells us that the other thread has asked
+        while len(runs.requests.of("GET", id="a1")) < 2:  # it has read the current state, and waits for a change
+            time.sleep(0.01)  # no event reports that the other thread sent its request
     with server.serve(path, port=port) as runs:
         runs.advance("a1", "failed")
         waiting.join()
-    assert [run.phase for run in found] == ["failed"]
+    assert [run.phase for run in results] == ["failed"]
 
 
 def test_wait_sees_the_run_of_another_database_with_the_same_numbers(tmp_path: Path, make: Make) -> None:
@@ -274,67 +274,67 @@ def test_wait_sees_the_run_of_another_database_with_the_same_numbers(tmp_path: P
     with server.serve(tmp_path / "a.db") as runs:
         port = int(runs.url.rpartition(":")[2])
         runs.run("a1", phase="running")
-        found: list[Any] = []
+        results: list[Any] = []
         client = make(runs.url)
-        waiting = threading.Thread(target=lambda: found.append(client.wait("a1", "failed", timeout=SECONDS)))
+        waiting = threading.Thread(target=lambda: results.append(client.wait("a1", "failed", timeout=SECONDS)))
         waiting.start()
         while len(runs.requests.of("GET", id="a1")) < 2:
-            time.sleep(0.01)  # nothing tells us that the other thread has asked
+            time.sleep(0.01)  # no event reports that the other thread sent its request
     with server.serve(tmp_path / "b.db", port=port):
         waiting.join()
-    assert [run.phase for run in found] == ["failed"]
+    assert [run.phase for run in results] == ["failed"]
 
 
-def test_watch_goes_on_behind_a_proxy_whose_server_is_away(runs: Flowruns, make: Make) -> None:
+def test_watch_continues_behind_a_proxy_while_its_server_is_down(runs: Flowruns, make: Make) -> None:
     docs = [runs.client.get(f"/api/v1/flow-runs/{runs.run(name).id}").text for name in ("a1", "b1")]
     streams = [(200, f":\n\nid: {number}\nevent: run\ndata: {doc}\n\n") for number, doc in enumerate(docs)]
-    answers = [streams[0], (502, "<html>Bad Gateway</html>"), (503, "away"), streams[1]]
+    responses = [streams[0], (502, "<html>Bad Gateway</html>"), (503, "away"), streams[1]]
 
-    class Proxy(Answering):
+    class Proxy(StubHandler):
         def do_GET(self) -> None:
-            status, text = answers.pop(0)
-            self.answer(status, "text/event-stream" if status == 200 else "text/html", text)
+            status, text = responses.pop(0)
+            self.respond(status, "text/event-stream" if status == 200 else "text/html", text)
 
-    with answering(Proxy) as url, closing(make(url).watch()) as changes:
+    with stub_server(Proxy) as url, closing(make(url).watch()) as changes:
         assert [next(changes).id, next(changes).id] == ["a1", "b1"]
-    assert answers == []
+    assert responses == []
 
 
-def test_watch_tells_what_changes(runs: Flowruns, client: Any) -> None:
+def test_watch_returns_changes(runs: Flowruns, client: Any) -> None:
     runs.run("before")
     with closing(client.watch(after=0, phase=["failed", "pending"])) as changes:
         assert next(changes)[:3] == ("run", 1, "before")
         runs.run("other", phase="running")
-        made = runs.run("a1", phase="failed")
+        run = runs.run("a1", phase="failed")
         change = next(changes)
         assert change == ("run", 3, "a1", client.get("a1"))
-        assert change.run == made
+        assert change.run == run
         client.delete("a1")
         assert next(changes) == ("deleted", 4, "a1", None)
     with closing(client.watch(after=1000)) as changes:
         assert next(changes) == ("resync", 4, None, None)
 
 
-def test_watch_ends_with_its_time(runs: Flowruns, client: Any) -> None:
+def test_watch_ends_at_its_timeout(runs: Flowruns, client: Any) -> None:
     runs.run("a1")
     assert [change.id for change in client.watch("a1", timeout=0.05)] == ["a1"]
     assert list(client.watch(timeout=0)) == []
 
 
-# What goes wrong
+# Errors
 
 
-def test_every_fault_comes_with_its_place(client: Any) -> None:
+def test_every_error_detail_has_its_location(client: Any) -> None:
     with pytest.raises(Refused, match=r"flowId: String should .*; tags.0.value: Field required") as refused:
         client.put("a1", flowId="Deploy Web", phase="running", tags=[{"key": "env"}], flowType="automation")
     assert refused.value.status == 422
-    assert [fault.loc for fault in refused.value.details] == [("body", "flowId"), ("body", "tags", 0, "value")]
+    assert [detail.loc for detail in refused.value.details] == [("body", "flowId"), ("body", "tags", 0, "value")]
     with pytest.raises(Refused, match="createdBy: Input should be a valid integer"):
         list(client.runs(createdBy="me"))
 
 
-def test_wrong_names_are_found_before_anything_is_asked(runs: Flowruns, client: Any) -> None:
-    for ask in (
+def test_unknown_names_are_refused_before_any_request(runs: Flowruns, client: Any) -> None:
+    for call in (
         lambda: list(client.runs(fase="failed")),
         lambda: next(client.watch(flow_id="f")),
         lambda: next(client.watch("a1", phase="failed")),
@@ -342,12 +342,12 @@ def test_wrong_names_are_found_before_anything_is_asked(runs: Flowruns, client: 
         lambda: client.create(phase="running"),
         lambda: client.update("a1", createdBy=7),
     ):
-        with pytest.raises(TypeError, match="there is no filter|has no field|chooses among all"):
-            ask()
+        with pytest.raises(TypeError, match="there is no filter|has no field|an id or filters, not both"):
+            call()
     assert list(runs.requests) == []
 
 
-def test_token_is_sent_and_never_said(make: Make) -> None:
+def test_token_is_sent_and_never_shown(make: Make) -> None:
     with server.serve(tokens={"secret": 7, "sécret🔑": 8}) as runs:
         assert put(make(runs.url, "secret"), "a1").created_by == 7
         assert put(make(runs.url, "sécret🔑"), "a2").created_by == 8
@@ -359,15 +359,15 @@ def test_token_is_sent_and_never_said(make: Make) -> None:
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://localhost", "http://localhost:abc", "http://a b"])
-def test_address_that_is_none_is_refused_at_once(url: str) -> None:
+def test_invalid_address_or_token_is_refused_at_once(url: str) -> None:
     for kind in (Client, AsyncClient):
-        with pytest.raises(ValueError, match="give for example http://127.0.0.1:8000"):
+        with pytest.raises(ValueError, match="use for example http://127.0.0.1:8000"):
             kind(url)
-        with pytest.raises(ValueError, match="a token has no spaces"):
+        with pytest.raises(ValueError, match="the token must not be empty or contain spaces"):
             kind("http://localhost", "a\nb")
 
 
-def test_busy_server_is_told_from_one_that_is_not_there(runs: Flowruns, client: Any) -> None:
+def test_busy_and_unreachable_are_different_errors(runs: Flowruns, client: Any) -> None:
     runs.fail_next(503)
     with pytest.raises(Busy):
         client.get("a1")
@@ -376,48 +376,48 @@ def test_busy_server_is_told_from_one_that_is_not_there(runs: Flowruns, client: 
         client.get("a1")
 
 
-def test_what_is_no_run_is_refused(make: Make) -> None:
-    class Stranger(Answering):
+def test_response_of_another_server_is_refused(make: Make) -> None:
+    class Stranger(StubHandler):
         def do_GET(self) -> None:
             html = self.path.startswith("/html/")
-            self.answer(200, "text/html" if html else "application/json", '{"id": "a1"}\n\n')
+            self.respond(200, "text/html" if html else "application/json", '{"id": "a1"}\n\n')
 
         do_DELETE = do_GET
 
-    with answering(Stranger) as url:
+    with stub_server(Stranger) as url:
         client, html = make(url), make(f"{url}/html")
-        with pytest.raises(Refused, match="sends what is no flow run: .* `flowId`"):
+        with pytest.raises(Refused, match="sent an invalid flow run: .* `flowId`"):
             client.get("a1")
-        for ask in (
+        for call in (
             lambda: list(client.runs()), lambda: next(client.watch()), lambda: html.get("a1"),
             lambda: html.delete("a1"), lambda: next(html.watch("a1")),
         ):  # fmt: skip
-            with pytest.raises(Refused, match="is not a flowruns"):
-                ask()
+            with pytest.raises(Refused, match="is not a flowruns server"):
+                call()
 
 
 # Connections
 
 
-def test_connection_that_the_server_has_closed_since_is_not_used_again(path: Path, make: Make) -> None:
+def test_connection_that_the_server_closed_is_not_reused(path: Path, make: Make) -> None:
     with server.serve(path) as runs:
         port = int(runs.url.rpartition(":")[2])
         client = make(runs.url)
         put(client, "a1")
     with server.serve(path, port=port) as runs:
-        put(client, "a1", phase="running")  # which is not sent twice where that fails
-        assert [one.status for one in runs.requests] == [200]
+        put(client, "a1", phase="running")  # a PUT is not sent twice
+        assert [request.status for request in runs.requests] == [200]
 
 
-async def test_many_questions_at_once_are_answered(runs: Flowruns) -> None:
+async def test_concurrent_calls_all_succeed(runs: Flowruns) -> None:
     runs.delay(0.1)
     async with AsyncClient(runs.url) as client, asyncio.timeout(SECONDS):
         await asyncio.gather(*(put(client, f"run-{number}") for number in range(30)))
         assert {run.id async for run in client.runs()} == {f"run-{number}" for number in range(30)}
 
 
-def end_of_threads() -> None:
-    """Returns once no thread of a client is left."""
+def join_client_threads() -> None:
+    """Returns once every thread of a client has ended."""
     for thread in threading.enumerate():
         if thread.name == "flowruns-client":
             thread.join(SECONDS / 2)
@@ -425,84 +425,84 @@ def end_of_threads() -> None:
 
 
 @pytest.mark.parametrize(
-    "ask",
+    "call",
     [lambda client: client.get("a1"), lambda client: client.wait("a1", "failed"), lambda client: anext(client.watch())],
 )
-async def test_who_is_cancelled_ends_its_thread_and_its_connection(runs: Flowruns, ask: Callable[[Any], Any]) -> None:
+async def test_cancelled_call_ends_its_thread_and_its_connection(runs: Flowruns, call: Callable[[Any], Any]) -> None:
     runs.run("a1", phase="running")
     runs.delay(SECONDS, times=1)
     async with AsyncClient(runs.url) as client:
-        waiting = asyncio.ensure_future(ask(client))
-        while not len(runs.requests):  # noqa: ASYNC110  # nothing tells us that the thread has asked
+        waiting = asyncio.ensure_future(call(client))
+        while not len(runs.requests):  # noqa: ASYNC110  # no event reports that the thread sent its request
             await asyncio.sleep(0.01)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        end_of_threads()
+        join_client_threads()
         assert (await client.get("a1")).id == "a1"
 
 
-async def test_who_is_cancelled_in_the_middle_of_a_stream_ends_it(runs: Flowruns) -> None:
+async def test_cancelled_iteration_ends_its_stream(runs: Flowruns) -> None:
     runs.run("a1", phase="running")
     async with AsyncClient(runs.url) as client:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):  # in which it begins, or not: both end
+            async with asyncio.timeout(0.3):  # whether the stream has opened by then or not
                 await client.wait("a1", "failed")
-        end_of_threads()
+        join_client_threads()
         async with aclosing(client.watch("a1")) as changes:
-            assert (await anext(changes)).id == "a1"  # so it has begun
+            assert (await anext(changes)).id == "a1"  # the stream is open
             waiting = asyncio.ensure_future(anext(changes))
-            await asyncio.sleep(0)  # now the thread has its question, too
+            await asyncio.sleep(0)  # the thread waits for the next change
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
-        end_of_threads()
+        join_client_threads()
 
 
-async def test_question_that_outlives_the_client_leaves_nothing_open(runs: Flowruns) -> None:
+async def test_call_that_outlives_the_client_leaves_nothing_open(runs: Flowruns) -> None:
     runs.run("a1")
     runs.delay(0.1)
     client = AsyncClient(runs.url)
-    asked = asyncio.ensure_future(client.get("a1"))
-    while not len(runs.requests):  # noqa: ASYNC110  # nothing tells us that the thread has asked
+    call = asyncio.ensure_future(client.get("a1"))
+    while not len(runs.requests):  # noqa: ASYNC110  # no event reports that the thread sent its request
         await asyncio.sleep(0.01)
     await client.aclose()
-    assert (await asked).id == "a1"
-    end_of_threads()
+    assert (await call).id == "a1"
+    join_client_threads()
 
 
-def test_abort_ends_what_another_thread_watches(runs: Flowruns) -> None:
+def test_abort_ends_the_stream_of_another_thread(runs: Flowruns) -> None:
     runs.run("a1")
     client = Client(runs.url)
     changes = client.watch("a1")
     assert next(changes).id == "a1"
-    ended: list[Exception] = []
+    errors: list[Exception] = []
 
     def watch() -> None:
         try:
             next(changes)
         except Unreachable as error:
-            ended.append(error)
+            errors.append(error)
 
     watching = threading.Thread(target=watch)
     watching.start()
     client.abort()
     watching.join(SECONDS)
-    assert len(ended) == 1
+    assert len(errors) == 1
 
 
-async def test_who_stops_iterating_leaves_nothing_open(runs: Flowruns) -> None:
+async def test_stopped_iteration_leaves_nothing_open(runs: Flowruns) -> None:
     runs.run("a1")
     async with AsyncClient(runs.url) as client:
         async with aclosing(client.watch("a1")) as changes:
             assert (await anext(changes)).id == "a1"
-        end_of_threads()
-        async with aclosing(client.runs()) as found:
-            assert (await anext(found)).id == "a1"
-        end_of_threads()
+        join_client_threads()
+        async with aclosing(client.runs()) as items:
+            assert (await anext(items)).id == "a1"
+        join_client_threads()
 
 
-def test_program_that_forgets_what_it_follows_ends(runs: Flowruns) -> None:
+def test_program_that_never_closes_its_stream_ends(runs: Flowruns) -> None:
     runs.run("a1")
     code = f"""
 import asyncio, flowruns
@@ -511,10 +511,10 @@ async def main():
     changes = client.watch("a1")
     assert (await anext(changes)).id == "a1"
     runs.append(asyncio.ensure_future(anext(changes)))
-    await asyncio.sleep(0)  # now its thread has the question
+    await asyncio.sleep(0)  # its thread waits for the next change
 runs = []
 loop = asyncio.new_event_loop()
 loop.run_until_complete(main())
 """
-    ended = subprocess.run([sys.executable, "-c", code], timeout=SECONDS * 3, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
+    process = subprocess.run([sys.executable, "-c", code], timeout=SECONDS * 3, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr

@@ -1,4 +1,4 @@
-"""The client: what it asks, what it makes of answers, and how it resumes."""
+"""The transport of the clients: its requests, its errors, and how it resumes streams."""
 
 import json
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ import pytest
 
 from flowruns.client.source import Page
 from flowruns.client.streams import parse_events
-from flowruns.client.transport import Busy, Transport
-from flowruns.errors import NotFound, Refused, Unreachable
+from flowruns.client.transport import Transport
+from flowruns.errors import Busy, NotFound, Refused, Unreachable
 from flowruns.model.cursors import MAX_PAGE_SIZE
 from flowruns.testing import server
 from flowruns.testing.server import Flowruns
@@ -35,7 +35,7 @@ def ids(docs: list[bytes]) -> list[str]:
 # Pages
 
 
-def test_walk_gives_every_run_once_in_pages(runs: Flowruns, client: Transport) -> None:
+def test_pages_have_every_run_once(runs: Flowruns, client: Transport) -> None:
     names = [f"run-{number}" for number in range(MAX_PAGE_SIZE + 5)]
     for name in names:
         runs.run(name)
@@ -46,11 +46,11 @@ def test_walk_gives_every_run_once_in_pages(runs: Flowruns, client: Transport) -
 
 
 @pytest.mark.parametrize("limit", [1, MAX_PAGE_SIZE, MAX_PAGE_SIZE + 1])
-def test_no_more_than_the_limit_is_given_or_asked_for(runs: Flowruns, client: Transport, limit: int) -> None:
+def test_no_more_than_the_limit_is_returned_or_requested(runs: Flowruns, client: Transport, limit: int) -> None:
     for number in range(MAX_PAGE_SIZE + 5):
         runs.run(f"run-{number}")
     assert len(list(client.runs(limit=limit))) == limit
-    assert len([asked for asked in runs.requests if asked.method == "GET"]) == -(-limit // MAX_PAGE_SIZE)
+    assert runs.requests.count("GET") == -(-limit // MAX_PAGE_SIZE)
 
 
 def test_filters_are_those_of_the_api(runs: Flowruns, client: Transport) -> None:
@@ -62,7 +62,7 @@ def test_filters_are_those_of_the_api(runs: Flowruns, client: Transport) -> None
     assert list(client.pages(flowId="nothing")) == [Page([], 0)]
 
 
-def test_documents_come_as_they_are_stored(runs: Flowruns, client: Transport) -> None:
+def test_documents_are_returned_as_they_are_stored(runs: Flowruns, client: Transport) -> None:
     body = b'{"flowId":"f","flowType":"automation","args":{"b": 1e400,\n "a":-0, "a":"\xc3\xa4\\u00e4"}}'
     runs.client.put("/api/v1/flow-runs/a1", content=body, headers={"Content-Type": "application/json"})
     stored = runs.client.get("/api/v1/flow-runs/a1").content
@@ -74,7 +74,7 @@ def test_documents_come_as_they_are_stored(runs: Flowruns, client: Transport) ->
 # One connection
 
 
-def test_one_connection_is_kept(runs: Flowruns, client: Transport) -> None:
+def test_one_connection_is_reused(runs: Flowruns, client: Transport) -> None:
     runs.run("a1")
     client.get("a1")
     first = client._connection
@@ -87,7 +87,7 @@ def test_one_connection_is_kept(runs: Flowruns, client: Transport) -> None:
     assert client._connection is first
 
 
-def test_connection_that_was_closed_meanwhile_is_opened_again(runs: Flowruns, client: Transport) -> None:
+def test_get_is_repeated_after_the_server_closed_the_connection(runs: Flowruns, client: Transport) -> None:
     runs.run("a1")
     client.get("a1")
     runs.drop_connection()
@@ -110,13 +110,13 @@ def test_delete_is_never_sent_twice(runs: Flowruns, client: Transport) -> None:
 
 
 @pytest.mark.parametrize("id", ["nothing", "NO ID", "a/b", "", "%2e", ".."])
-def test_what_is_not_there_is_not_found(runs: Flowruns, client: Transport, id: str) -> None:
-    for ask in (client.get, client.delete, lambda id: next(client.watch(id))):
+def test_id_that_does_not_exist_or_cannot_is_not_found(runs: Flowruns, client: Transport, id: str) -> None:
+    for method in (client.get, client.delete, lambda id: next(client.watch(id))):
         with pytest.raises(NotFound):
-            ask(id)
+            method(id)
 
 
-def test_wrong_token_says_what_to_do() -> None:
+def test_error_for_a_wrong_token_names_the_cure() -> None:
     with server.serve(tokens={"secret": 7}) as runs:
         for token in (None, "wrong"):
             with Transport(runs.url, token) as client, pytest.raises(Refused, match="FLOWRUNS_TOKEN") as refused:
@@ -126,26 +126,26 @@ def test_wrong_token_says_what_to_do() -> None:
             client.get("a1")
 
 
-def test_every_fault_of_a_query_is_named(client: Transport) -> None:
+def test_every_error_detail_of_a_query_is_named(client: Transport) -> None:
     with pytest.raises(Refused, match=r"flowId: String should .*; createdBy: Input should "):
         list(client.runs(flowId="X", createdBy="x"))
 
 
-def test_busy_server_is_told_from_one_that_refuses(runs: Flowruns, client: Transport) -> None:
+def test_status_503_raises_busy(runs: Flowruns, client: Transport) -> None:
     runs.fail_next(503)
     with pytest.raises(Busy):
         client.get("a1")
 
 
-def test_nobody_at_an_address_is_unreachable() -> None:
+def test_address_without_a_server_is_unreachable() -> None:
     with server.serve() as runs:
         url = runs.url
-    for ask in (lambda client: client.get("a1"), lambda client: next(client.watch())):
+    for call in (lambda client: client.get("a1"), lambda client: next(client.watch())):
         with pytest.raises(Unreachable, match=url):
-            ask(Transport(url))
+            call(Transport(url))
 
 
-def test_other_server_is_named_as_such(runs: Flowruns) -> None:
+def test_address_with_a_wrong_path_is_refused(runs: Flowruns) -> None:
     with Transport(f"{runs.url}/health") as client, pytest.raises(Refused, match="nothing at this path"):
         list(client.runs())
 
@@ -160,58 +160,58 @@ def test_address_may_end_as_the_banner_shows_it(runs: Flowruns) -> None:
 # Changes
 
 
-def test_changes_come_as_they_are_made(runs: Flowruns, client: Transport) -> None:
+def test_watch_returns_changes_as_they_happen(runs: Flowruns, client: Transport) -> None:
     runs.run("before")
-    told = client.watch(phase="failed")
-    assert next(told).kind == "open"
+    events = client.watch(phase="failed")
+    assert next(events).kind == "open"
     runs.run("other")
     runs.run("a1", phase="failed")
-    event = next(told)
+    event = next(events)
     assert (event.kind, event.data) == ("run", client.get("a1"))
     client.delete("a1")
-    event = next(told)
+    event = next(events)
     assert (event.kind, json.loads(event.data)) == ("deleted", {"id": "a1"})
 
 
-def test_changes_of_one_run_begin_with_its_state(runs: Flowruns, client: Transport) -> None:
+def test_changes_of_one_run_start_with_its_state(runs: Flowruns, client: Transport) -> None:
     runs.run("a1")
     runs.run("b1")
-    told = client.watch("a1")
-    assert [next(told).kind, next(told).data] == ["open", client.get("a1")]
+    events = client.watch("a1")
+    assert [next(events).kind, next(events).data] == ["open", client.get("a1")]
 
 
-def test_nothing_is_missed_over_a_restart(path: Path) -> None:
+def test_no_change_is_missed_during_a_restart(path: Path) -> None:
     with server.serve(path) as runs:
         port = int(runs.url.rpartition(":")[2])
-        told = Transport(runs.url).watch()
-        assert next(told).kind == "open"
+        events = Transport(runs.url).watch()
+        assert next(events).kind == "open"
         runs.run("a1")
-        assert ids([next(told).data]) == ["a1"]
-    assert next(told).kind == "lost"
+        assert ids([next(events).data]) == ["a1"]
+    assert next(events).kind == "lost"
     with server.serve(path, port=port) as runs:
         runs.run("b1")
-        assert [next(told).kind, *ids([next(told).data])] == ["open", "b1"]
+        assert [next(events).kind, *ids([next(events).data])] == ["open", "b1"]
         runs.run("c1")
-        assert ids([next(told).data]) == ["c1"]
+        assert ids([next(events).data]) == ["c1"]
 
 
 def test_changes_after_a_number_come_first(runs: Flowruns, client: Transport) -> None:
     for name in ("a1", "b1"):
         runs.run(name)
-    told = client.watch(after=1)
-    assert [next(told).kind, *ids([next(told).data])] == ["open", "b1"]
+    events = client.watch(after=1)
+    assert [next(events).kind, *ids([next(events).data])] == ["open", "b1"]
 
 
-def test_another_database_is_told(runs: Flowruns, client: Transport) -> None:
-    told = client.watch(after=1000)
-    assert [next(told).kind, next(told).kind] == ["open", "resync"]
+def test_another_database_sends_resync(runs: Flowruns, client: Transport) -> None:
+    events = client.watch(after=1000)
+    assert [next(events).kind, next(events).kind] == ["open", "resync"]
 
 
-# What a stream may look like
+# The format of a stream
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         (b"", []),
         (b":\n", []),
@@ -225,14 +225,16 @@ def test_another_database_is_told(runs: Flowruns, client: Transport) -> None:
         (b":\n\nretry: 5\nunknown\nid:8\n\n", [("open", None, b"")]),
     ],
 )
-def test_stream_is_read_as_the_standard_says(text: bytes, told: list[tuple[str, int | None, bytes]]) -> None:
+def test_stream_is_parsed_as_the_standard_says(text: bytes, expected: list[tuple[str, int | None, bytes]]) -> None:
     lines = text.splitlines(keepends=True)
-    assert [tuple(event) for event in parse_events(iter(lines)) if event.kind] == told
+    assert [tuple(event) for event in parse_events(iter(lines)) if event.kind] == expected
 
 
-def test_stream_is_read_as_the_tests_read_it() -> None:
+def test_parser_agrees_with_the_parser_of_the_tests() -> None:
     text = b':\nid: 1\n\nid: 2\nevent: run\ndata: {"a":\ndata: 1}\n\n:\nid: 3\n\nid: 4\nevent: deleted\ndata: {}\n\n'
     known = Events()
     known.feed(text)
-    told = [event for event in parse_events(iter(text.splitlines(keepends=True))) if event.kind not in ("open", "")]
-    assert [(event.position, event.kind, event.data.decode()) for event in told] == [tuple(one) for one in known.events]
+    parsed = [event for event in parse_events(iter(text.splitlines(keepends=True))) if event.kind not in ("open", "")]
+    assert [(event.position, event.kind, event.data.decode()) for event in parsed] == [
+        tuple(event) for event in known.events
+    ]

@@ -1,7 +1,8 @@
-"""The layer between server and application: what it notes, matches and fails."""
+"""The middleware of the test server: what it records, matches and injects."""
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import date
 from typing import Any
 
 import httpx
@@ -16,25 +17,37 @@ from tests.wire import RUN, Wire, ping, request
 A1 = f"{RUNS}/a1"
 
 
-def asked(method: str, path: str, body: bytes = b"", query: bytes = b"", status: int | None = 200) -> RecordedRequest:
-    one = RecordedRequest({"method": method, "path": path, "query_string": query, "headers": [(b"x-a", b"b")]})
-    one.read(body)
-    one.status = status
-    return one
+def recorded(
+    method: str, path: str, body: bytes = b"", query: bytes = b"", status: int | None = 200
+) -> RecordedRequest:
+    request = RecordedRequest({"method": method, "path": path, "query_string": query, "headers": [(b"x-a", b"b")]})
+    request.record_body(body, complete=True)
+    request.status = status
+    return request
 
 
-def requests(*those: RecordedRequest) -> RecordedRequests:
-    found = RecordedRequests()
-    for one in those:
-        found.append(one)
-    return found
+def unread(size: int, *pieces: bytes, status: int | None = 404) -> RecordedRequest:
+    """A PUT with a body of *size* bytes, of which the server has read *pieces*."""
+    headers = [(b"content-length", b"%d" % size)]
+    request = RecordedRequest({"method": "PUT", "path": A1, "query_string": b"", "headers": headers})
+    for piece in pieces:
+        request.record_body(piece, complete=False)
+    request.status = status
+    return request
 
 
-# What is meant
+def requests(*items: RecordedRequest) -> RecordedRequests:
+    collected = RecordedRequests()
+    for item in items:
+        collected.append(item)
+    return collected
+
+
+# Matching
 
 
 @pytest.mark.parametrize(
-    ("wanted", "fits"),
+    ("matcher", "expected"),
     [
         (RequestMatcher(), True),
         (RequestMatcher("PUT"), True),
@@ -49,28 +62,29 @@ def requests(*those: RecordedRequest) -> RecordedRequests:
     ],
     ids=str,
 )
-def test_requests_are_meant_by_method_path_and_run(wanted: RequestMatcher, fits: bool) -> None:
-    assert wanted.fits("PUT", A1) is fits
+def test_requests_match_by_method_path_and_run(matcher: RequestMatcher, expected: bool) -> None:
+    assert matcher.matches("PUT", A1) is expected
 
 
-def test_request_tells_all_of_it() -> None:
-    one = asked("GET", RUNS, query=b"tag=a:b&tag=c&phase=")
-    assert one.query == {"tag": ["a:b", "c"], "phase": [""]}
-    assert one.headers == {"x-a": "b"}
-    assert repr(one) == f"GET {RUNS}?tag=a:b&tag=c&phase= 200"
-    put = asked("PUT", A1, RUN, status=None)
+def test_recorded_request_has_query_headers_body_and_status() -> None:
+    get = recorded("GET", RUNS, query=b"tag=a:b&tag=c&phase=")
+    assert get.query == {"tag": ["a:b", "c"], "phase": [""]}
+    assert get.headers == {"x-a": "b"}
+    assert repr(get) == f"GET {RUNS}?tag=a:b&tag=c&phase= 200"
+    put = recorded("PUT", A1, RUN, status=None)
     assert put.json == json.loads(RUN)
-    assert repr(put) == f"PUT {A1} no answer {RUN.decode()}"
-    assert repr(asked("PUT", A1, b"\x1b[1m\xff" + b"x" * 300)).endswith("\\x1b[1m\ufffd" + "x" * 195 + "…")
+    assert repr(put) == f"PUT {A1} no response {RUN.decode()}"
+    assert repr(recorded("PUT", A1, b"\x1b[1m\xff" + b"x" * 300)).endswith("\\x1b[1m\ufffd" + "x" * 195 + "…")
 
 
 def test_requests_are_counted_and_reported() -> None:
-    found = requests(*(asked("PUT", f"{RUNS}/r{number}") for number in range(25)))
-    assert (len(found), found.count("PUT"), found.count("GET"), found.count(id="r3")) == (25, 25, 0, 1)
-    assert found[-1].path.endswith("r24")
-    assert len(found[:2]) == 2
-    assert found.report().splitlines()[:2] == ["(5 before)", f"PUT {RUNS}/r5 200"]
-    assert repr(found).startswith("<25 requests>\n(5 before)\n")
+    received = requests(*(recorded("PUT", f"{RUNS}/r{number}") for number in range(25)))
+    counts = received.count("PUT"), received.count("GET"), received.count(id="r3")
+    assert (len(received), *counts) == (25, 25, 0, 1)
+    assert received[-1].path.endswith("r24")
+    assert len(received[:2]) == 2
+    assert received.report().splitlines()[:2] == ["(5 before)", f"PUT {RUNS}/r5 200"]
+    assert repr(received).startswith("<25 requests>\n(5 before)\n")
     assert RecordedRequests().report() == "(none)"
 
 
@@ -83,48 +97,79 @@ def test_requests_are_counted_and_reported() -> None:
         ([1], {"a": 1}, ["the body is [1], not {'a': 1}"]),
     ],
 )
-def test_bodies_may_have_more_than_is_expected(body: Any, expected: Any, lines: list[str]) -> None:
+def test_bodies_may_have_more_than_expected(body: Any, expected: Any, lines: list[str]) -> None:
     assert differences(body, expected) == lines
 
 
-def test_check_finds_the_requests_that_are_meant() -> None:
-    found = requests(
-        asked("PUT", A1, b'{"phase":"running"}'), asked("PUT", A1, b'{"phase":"failed"}'), asked("GET", A1)
+def test_assert_requests_returns_the_requests_that_match() -> None:
+    received = requests(
+        recorded("PUT", A1, b'{"phase":"running"}'), recorded("PUT", A1, b'{"phase":"failed"}'), recorded("GET", A1)
     )
-    assert assert_requests(found, RequestMatcher("PUT"), None, {"phase": "failed"}) == [found[1]]
-    assert assert_requests(found, RequestMatcher("PUT", id="a1"), 2, None) == found[:2]
-    assert assert_requests(found, RequestMatcher("DELETE"), 0, None) == []
+    assert assert_requests(received, RequestMatcher("PUT"), None, {"phase": "failed"}) == [received[1]]
+    assert assert_requests(received, RequestMatcher("PUT", id="a1"), 2, None) == received[:2]
+    assert assert_requests(received, RequestMatcher("DELETE"), 0, None) == []
 
 
-def test_check_says_how_the_others_differ() -> None:
-    found = requests(asked("PUT", A1, b'{"phase":"running"}'), asked("PUT", A1, b"{"), asked("GET", A1))
+def test_assertion_error_shows_how_the_requests_differ() -> None:
+    received = requests(recorded("PUT", A1, b'{"phase":"running"}'), recorded("PUT", A1, b"{"), recorded("GET", A1))
     with pytest.raises(AssertionError) as raised:
-        assert_requests(found, RequestMatcher("PUT", id="a1"), 1, {"phase": "failed"})
+        assert_requests(received, RequestMatcher("PUT", id="a1"), 1, {"phase": "failed"})
     assert str(raised.value).splitlines() == [
-        """PUT of 'a1' with {"phase": "failed"}: expected once, asked 0 times""",
+        """PUT of 'a1' with the JSON {"phase": "failed"}: expected 1 request, received 0""",
         f'  PUT {A1} 200 {{"phase":"running"}}',
         "      .phase is 'running', not 'failed'",
         f"  PUT {A1} 200 {{",
         "      the body is not JSON",
     ]
     with pytest.raises(AssertionError) as raised:
-        assert_requests(found, RequestMatcher(path="/health"), None, None)
+        assert_requests(received, RequestMatcher(path="/health"), None, None)
     assert str(raised.value).splitlines()[:3] == [
-        "any method /health: expected at least once, asked 0 times",
-        "no such request; there were:",
+        "any method /health: expected at least 1 request, received 0",
+        "no request has this method, path and id; the server received:",
         f'  PUT {A1} 200 {{"phase":"running"}}',
     ]
+    with pytest.raises(AssertionError) as raised:
+        assert_requests(requests(), RequestMatcher("PUT"), 2, None)
+    assert str(raised.value).splitlines() == [
+        "PUT: expected 2 requests, received 0",
+        "the server received no requests at all: does the code under test use flowruns.url?",
+    ]
+    with pytest.raises(AssertionError) as raised:
+        assert_requests(received, RequestMatcher("GET"), 0, None)
+    assert str(raised.value).splitlines() == ["GET: expected 0 requests, received 1", f"  GET {A1} 200"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "shown", "difference"),
+    [
+        (unread(9), "404 (body not read)", "did not read the body: it returned 404 first"),
+        (unread(9, b"{"), "404 { (rest of the body not read)", "did not read the whole body: it returned 404 first"),
+        (unread(9, status=None), "no response (body not read)", "did not read the body: there is no response yet"),
+        (recorded("PUT", A1), "200", "it has no body"),
+    ],
+)
+def test_body_that_was_not_read_is_not_called_invalid(request_: RecordedRequest, shown: str, difference: str) -> None:
+    assert repr(request_) == f"PUT {A1} {shown}"
+    with pytest.raises(ValueError, match=difference if "read" in difference else "Expecting value"):
+        _ = request_.json
+    with pytest.raises(AssertionError, match=f"\n      (the server )?{difference}$"):
+        assert_requests(requests(request_), RequestMatcher("PUT"), None, {"phase": "failed"})
+
+
+def test_expected_value_that_json_does_not_have_is_shown() -> None:
+    with pytest.raises(AssertionError, match=r"with the JSON \{\"a\": \"datetime.date\(2025, 1, 1\)\"\}"):
+        assert_requests(requests(recorded("PUT", A1, RUN)), RequestMatcher(), None, {"a": date(2025, 1, 1)})
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Injection(RequestMatcher(), 0), "times is 1 or more"),
-        (lambda: Injection(RequestMatcher(), None, delay=-1), "0 seconds or more"),
-        (lambda: failure_response(204, None), "204 is no failure"),
+        (lambda: Injection(RequestMatcher(), 0), "times must be 1 or more.*not 0"),
+        (lambda: Injection(RequestMatcher(), None, delay=-1), "seconds must be 0 or more, not -1"),
+        (lambda: failure_response(204, None), "status must be 400 to 599, not 204"),
     ],
 )
-def test_what_makes_no_sense_is_refused(call: Callable[[], object], message: str) -> None:
+def test_invalid_injections_are_refused(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
 
@@ -145,7 +190,7 @@ def runs(server: Flowruns) -> Iterator[Flowruns]:
     server.reset()
 
 
-def test_failure_comes_in_place_of_the_effect(runs: Flowruns) -> None:
+def test_injected_error_replaces_the_effect(runs: Flowruns) -> None:
     runs.fail_next(503, times=2, retry_after=0, method="PUT", id="a1")
     with Wire(runs.url) as wire:
         for _ in range(2):
@@ -154,11 +199,11 @@ def test_failure_comes_in_place_of_the_effect(runs: Flowruns) -> None:
             assert reply.header(b"retry-after") == b"0"
             assert wire.ask("GET", A1).status == 404
         assert wire.ask("PUT", A1, RUN).status == 201
-    assert [one.status for one in runs.requests.of("PUT")] == [503, 503, 201]
+    assert [request.status for request in runs.requests.of("PUT")] == [503, 503, 201]
     runs.assert_called("PUT", id="a1", times=3, json={"flowId": "deploy"})
 
 
-def test_failure_comes_after_the_effect_when_it_is_done(runs: Flowruns) -> None:
+def test_injected_error_with_done_comes_after_the_effect(runs: Flowruns) -> None:
     runs.fail_next(500, done=True)
     with Wire(runs.url) as wire:
         assert wire.ask("POST", RUNS, b'{"flowId":"web"}').status == 500
@@ -166,7 +211,7 @@ def test_failure_comes_after_the_effect_when_it_is_done(runs: Flowruns) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_failure_of_a_read_is_an_answer_like_any_other(runs: Flowruns, method: str) -> None:
+def test_injected_error_of_a_read_ignores_done(runs: Flowruns, method: str) -> None:
     runs.fail_next(401, times=None, done=True)
     with Wire(runs.url) as wire:
         for accept in ("*/*", "text/event-stream"):
@@ -183,11 +228,11 @@ def test_connection_is_dropped_before_or_after_the_effect(runs: Flowruns, done: 
         with pytest.raises(httpx.TransportError):
             client.put(A1, json=json.loads(RUN))
         assert client.get(A1).status_code == (200 if done else 404)
-    assert [one.status for one in runs.requests] == [None, 200 if done else 404]
+    assert [request.status for request in runs.requests] == [None, 200 if done else 404]
     assert runs.requests[0].json == json.loads(RUN)
 
 
-def test_connection_is_dropped_after_answers_on_it(runs: Flowruns) -> None:
+def test_connection_with_earlier_responses_is_dropped(runs: Flowruns) -> None:
     with Wire(runs.url) as wire:
         assert wire.ask("PUT", A1, RUN).status == 201
         runs.drop_connection(method="GET")
@@ -195,7 +240,7 @@ def test_connection_is_dropped_after_answers_on_it(runs: Flowruns) -> None:
         assert wire.rest() == b""
 
 
-def test_large_bodies_pass_and_are_noted(runs: Flowruns) -> None:
+def test_large_bodies_are_passed_on_and_recorded(runs: Flowruns) -> None:
     body = json.dumps({"flowId": "a", "flowType": "automation", "args": {"a": "x" * 5_000_000}}).encode()
     runs.delay(0.01)
     with Wire(runs.url) as wire:
@@ -204,7 +249,7 @@ def test_large_bodies_pass_and_are_noted(runs: Flowruns) -> None:
     assert len(repr(runs.requests[0])) < 300
 
 
-def test_delayed_requests_go_on(runs: Flowruns) -> None:
+def test_delayed_requests_continue(runs: Flowruns) -> None:
     runs.delay(0, times=1)
     runs.delay(0.05, times=1)
     runs.fail_next(503)
@@ -216,11 +261,11 @@ def test_delayed_requests_go_on(runs: Flowruns) -> None:
 
 
 def loop_time(runs: Flowruns) -> float:
-    return runs._loop.time()
+    return runs._server.loop.time()
 
 
 @pytest.mark.parametrize(("method", "body"), [("PUT", RUN), ("DELETE", None)])
-def test_who_leaves_during_a_delay_has_no_effect(runs: Flowruns, method: str, body: bytes | None) -> None:
+def test_request_whose_client_leaves_during_a_delay_is_void(runs: Flowruns, method: str, body: bytes | None) -> None:
     runs.run("a1")
     before = runs.dump()
     runs.delay(60, path=A1, times=1)
@@ -229,11 +274,11 @@ def test_who_leaves_during_a_delay_has_no_effect(runs: Flowruns, method: str, bo
         ping(runs.url)
         wire.reset()
     ping(runs.url)
-    runs._call(runs._faulty.drop_all())
+    runs._call(runs._injector.drop_all())
     assert runs.dump() == before
 
 
-def test_delay_may_end_before_the_body_has_come(runs: Flowruns) -> None:
+def test_delay_may_end_before_the_body_arrives(runs: Flowruns) -> None:
     runs.delay(0.01, path=A1)
     with Wire(runs.url) as wire:
         head = b"PUT %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" % A1.encode()
@@ -247,10 +292,44 @@ def test_delay_may_end_before_the_body_has_come(runs: Flowruns) -> None:
     assert runs.requests[0].body == RUN
 
 
-def test_tokens_are_asked_for_behind_the_layer(runs: Flowruns) -> None:
+def test_tokens_are_checked_after_injected_errors(runs: Flowruns) -> None:
     runs.reset(tokens={"t": 7})
     runs.fail_next(503)
     with Wire(runs.url) as wire:
         assert [wire.ask("GET", RUNS).status for _ in range(2)] == [503, 401]
         assert wire.ask("GET", RUNS, None, "Authorization: Bearer t").status == 200
     assert "Bearer" not in runs.requests.report()
+
+
+# Bodies that the application does not read
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_body_of_an_early_response_is_recorded(runs: Flowruns, number: int) -> None:
+    response = runs.client.put("/nothing", json={"flowId": "web"})  # httpx sends the body after the headers
+    assert response.status_code == 404
+    runs.assert_called("PUT", "/nothing", times=1, json={"flowId": "web"})
+    runs.drop_connection(done=True)
+    with pytest.raises(httpx.TransportError):
+        runs.client.post(f"{RUNS}?number={number}", content=b"[1]", headers={"Content-Type": "text/plain"})
+    assert runs.requests[-1].body == b"[1]"
+
+
+def test_body_that_does_not_arrive_does_not_hold_up_an_early_response(runs: Flowruns) -> None:
+    head = b"PUT /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n%b\r\n"
+    for header in (b"", b"Expect: 100-continue\r\n"):
+        with Wire(runs.url) as wire:
+            wire.send(head % header)
+            assert wire.reply().status == 404  # not 100: the body is not requested
+        request = runs.requests[-1]
+        assert (request.body, request.body_complete) == (b"", False)
+    with pytest.raises(AssertionError, match="the server did not read the body: it returned 404 first"):
+        runs.assert_called(path="/nothing", json={})
+
+
+def test_only_the_beginning_of_a_large_unread_body_is_recorded(runs: Flowruns) -> None:
+    with Wire(runs.url) as wire:
+        wire.ask("PUT", "/nothing", b"x" * 5_000_000)
+        assert wire.ask("GET", RUNS).status == 200
+    assert 0 < len(runs.requests[0].body) < 2_000_000
+    assert not runs.requests[0].body_complete

@@ -1,4 +1,4 @@
-"""The fixtures, in pytest runs of their own."""
+"""The fixtures, each test in a pytest run of its own."""
 
 import importlib.util
 import textwrap
@@ -12,12 +12,12 @@ import json, os
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-def ask(url, method="GET", body=None, **headers):
+def send(url, method="GET", body=None, **headers):
     data = None if body is None else json.dumps(body).encode()
     headers["Content-Type"] = "application/json"
     try:
-        with urlopen(Request(url + "/api/v1/flow-runs", data, headers, method=method)) as answer:
-            return answer.status
+        with urlopen(Request(url + "/api/v1/flow-runs", data, headers, method=method)) as response:
+            return response.status
     except HTTPError as error:
         with error:
             return error.code
@@ -25,19 +25,17 @@ def ask(url, method="GET", body=None, **headers):
 
 
 class Run:
-    """Runs pytest on a file, in a process of its own: warnings are errors, and of the plugins that are installed only
-    those that are named are loaded.
-    """
+    """Runs pytest on a file in a new process. Warnings are errors, and only *plugins* are loaded."""
 
     def __init__(self, pytester: pytest.Pytester) -> None:
         self.pytester = pytester
-        self.pytester.makepyfile(asking=HTTP)
+        self.pytester.makepyfile(http_client=HTTP)
 
     def __call__(self, source: str, *args: str, plugins: tuple[str, ...] = ()) -> pytest.RunResult:
-        header = "import os, sys, threading, pytest\nfrom asking import ask\n"
+        header = "import os, sys, threading, pytest\nfrom http_client import send\n"
         self.pytester.makepyfile(test_it=header + textwrap.dedent(source))
-        words = [word for name in ("flowruns", *plugins) for word in ("-p", name)]
-        return self.pytester.runpytest_subprocess("-W", "error", "--strict-markers", *words, *args, timeout=60)
+        options = [option for name in ("flowruns", *plugins) for option in ("-p", name)]
+        return self.pytester.runpytest_subprocess("-W", "error", "--strict-markers", *options, *args, timeout=60)
 
 
 @pytest.fixture
@@ -47,7 +45,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     return Run(pytester)
 
 
-def test_each_test_has_a_clean_one(run: Run) -> None:
+def test_each_test_has_an_empty_server(run: Run) -> None:
     result = run(
         """
         before = os.environ.get("FLOWRUNS_URL")
@@ -57,22 +55,22 @@ def test_each_test_has_a_clean_one(run: Run) -> None:
             assert flowruns is flowruns_server
             assert flowruns.dump() == [] and len(flowruns.requests) == 0
             assert os.environ["FLOWRUNS_URL"] == flowruns.url
-            assert ask(flowruns.url, "POST", {"flowId": "web"}) == 201
+            assert send(flowruns.url, "POST", {"flowId": "web"}) == 201
             flowruns.freeze("2025-01-20T18:53:03.558Z")
             flowruns.fail_next(503, times=None)
             flowruns.delay(60, times=9, method="PUT")
 
-        def test_put_back(flowruns_server):
+        def test_after_reset(flowruns_server):
             assert os.environ.get("FLOWRUNS_URL") == before
             assert flowruns_server.dump() == []
-            assert ask(flowruns_server.url) == 200
+            assert send(flowruns_server.url) == 200
             assert flowruns_server.run().created_at > "2026"
         """
     )
     result.assert_outcomes(passed=4)
 
 
-def test_marks_say_what_there_is(run: Run) -> None:
+def test_markers_set_runs_time_and_tokens(run: Run) -> None:
     run.pytester.makefile(".ndjson", runs='{"id":"r1","flowId":"a","flowType":"automation"}')
     result = run(
         """
@@ -84,14 +82,14 @@ def test_marks_say_what_there_is(run: Run) -> None:
             def test_all(self, flowruns):
                 (run,) = flowruns.dump()
                 assert (run["id"], run["createdAt"]) == ("r1", TIME)
-                assert ask(flowruns.url) == 401
-                assert ask(flowruns.url, Authorization="Bearer t") == 200
+                assert send(flowruns.url) == 401
+                assert send(flowruns.url, Authorization="Bearer t") == 200
 
             @pytest.mark.flowruns(seed=[{"flowId": "b", "flowType": "automation"}], tokens={}, time=None)
             def test_closest(self, flowruns):
                 (run,) = flowruns.dump()
                 assert run["flowId"] == "b" and run["createdAt"] > TIME
-                assert ask(flowruns.url) == 200
+                assert send(flowruns.url) == 200
 
         ids = []
 
@@ -105,56 +103,61 @@ def test_marks_say_what_there_is(run: Run) -> None:
     result.assert_outcomes(passed=4)
 
 
-def test_wrong_mark_is_an_error_of_its_test_alone(run: Run) -> None:
-    marks = {
-        "('runs.ndjson')": r"the marker is flowruns\(seed=0, time=None, tokens=None\), not \('runs.ndjson',\)",
-        "(seeds=3)": r"the marker is flowruns\(seed=0, .*'seeds'",
+def test_wrong_marker_is_an_error_of_its_test_alone(run: Run) -> None:
+    markers = {
+        "('runs.ndjson')": r"takes only seed=, time= and tokens=, not \('runs.ndjson'\)",
+        "(seeds=3)": r"takes only seed=, time= and tokens=, not \(seeds=3\)",
         "(seed='none.ndjson')": "No such file.*none.ndjson",
         "(seed=[{'flowId': 'A'}])": r"run 1, body\.flowId: String should match",
-        "(time='yesterday')": "RFC 3339",
-        "(tokens=['t'])": r"tokens are a dict of token to user id, not \['t'\]",
+        "(time='yesterday')": r"\(time='yesterday'\): .*RFC 3339",
+        "(tokens=['t'])": r"tokens must be a dict of tokens to user ids, not \['t'\]",
     }
     result = run(
         "\n".join(
-            f"@pytest.mark.flowruns{mark}\ndef test_wrong_{number}(flowruns): pass\n"
+            f"@pytest.mark.flowruns{marker}\ndef test_wrong_{number}(flowruns): pass\n"
             f"def test_next_{number}(flowruns): assert flowruns.dump() == [] and flowruns.run().created_at > '2026'"
-            for number, mark in enumerate(marks)
+            for number, marker in enumerate(markers)
         )
     )
-    result.assert_outcomes(passed=len(marks), errors=len(marks))
-    result.stdout.re_match_lines_random([f"E .*{said}" for said in marks.values()])
+    result.assert_outcomes(passed=len(markers), errors=len(markers))
+    result.stdout.no_fnmatch_line("E *")  # no traceback
+    result.stdout.no_fnmatch_line("During handling of*")
+    result.stdout.re_match_lines_random([f"@pytest.mark.flowruns.*{message}" for message in markers.values()])
 
 
 def test_last_requests_are_in_the_report_of_a_failure(run: Run) -> None:
     result = run(
         """
         def test_call(flowruns):
-            for _ in range(21): ask(flowruns.url)
+            for _ in range(21): send(flowruns.url)
             flowruns.assert_called("POST")
 
         @pytest.fixture
-        def made(flowruns):
-            ask(flowruns.url, "POST", {"flowId": "setup"})
+        def failing_setup(flowruns):
+            send(flowruns.url, "POST", {"flowId": "setup"})
             raise ValueError
-        def test_setup(made): pass
+        def test_setup(failing_setup): pass
 
         @pytest.fixture
-        def kept(flowruns):
+        def failing_teardown(flowruns):
             yield
-            ask(flowruns.url, "POST", {"flowId": "teardown"})
+            send(flowruns.url, "POST", {"flowId": "teardown"})
             raise ValueError
-        def test_teardown(kept): pass
+        def test_teardown(failing_teardown): pass
 
         def test_several(make_flowruns):
             one, two = make_flowruns(), make_flowruns()
-            ask(two.url, "DELETE")
+            send(two.url, "DELETE")
             assert False
+
+        def test_misuse(flowruns): flowruns.tick(1)
+        def test_status(flowruns): flowruns.fail_next(200)
         """
     )
-    result.assert_outcomes(passed=1, failed=2, errors=2)
+    result.assert_outcomes(passed=1, failed=4, errors=2)
     result.stdout.fnmatch_lines_random(
         [
-            "*AssertionError: POST: expected at least once, asked 0 times",
+            "*AssertionError: POST: expected at least 1 request, received 0",
             "flowruns = <Flowruns http://127.0.0.1:*>",
             "*- flowruns requests -*",
             "(1 before)",
@@ -165,10 +168,14 @@ def test_last_requests_are_in_the_report_of_a_failure(run: Run) -> None:
             "DELETE /api/v1/flow-runs 405",
         ]
     )
-    result.stdout.no_fnmatch_line("*def assert_requests(*")  # the test's own line is the last that is shown
+    result.stdout.fnmatch_lines_random(
+        ["E *needs a frozen clock: call freeze*", "E *status must be 400 to 599, not 200"]
+    )
+    for function in ("assert_requests", "tick", "fail_next", "failure_response"):  # tracebacks end at the test's line
+        result.stdout.no_fnmatch_line(f"*def {function}(*")
 
 
-def test_options_are_those_of_every_server(run: Run) -> None:
+def test_options_apply_to_every_server(run: Run) -> None:
     run.pytester.makeconftest(
         """
         import pytest
@@ -180,12 +187,12 @@ def test_options_are_those_of_every_server(run: Run) -> None:
     result = run(
         """
         def test_server(flowruns, flowruns_options):
-            assert ask(flowruns.url) == 401 and ask(flowruns.url, Authorization="Bearer t") == 200
+            assert send(flowruns.url) == 401 and send(flowruns.url, Authorization="Bearer t") == 200
             assert os.path.exists(flowruns_options["database"])
 
         def test_others(make_flowruns):
-            assert ask(make_flowruns().url) == 401
-            assert ask(make_flowruns(tokens={}).url) == 200
+            assert send(make_flowruns().url) == 401
+            assert send(make_flowruns(tokens={}).url) == 200
         """
     )
     result.assert_outcomes(passed=2)
@@ -195,21 +202,34 @@ def test_options_of_one_module_alone_are_refused(run: Run) -> None:
     run.pytester.makepyfile(
         test_other="""
         import pytest
-        from asking import ask
+        from http_client import send
 
         @pytest.fixture(scope="session")
         def flowruns_options(): return {"max_body": 1024}
         def test_other(flowruns): pass
         def test_own(make_flowruns):
-            assert ask(make_flowruns().url, "POST", {"flowId": "x" * 2000}) == 413
+            assert send(make_flowruns().url, "POST", {"flowId": "x" * 2000}) == 413
         """
     )
     result = run("def test_default(flowruns): pass", "test_it.py", "test_other.py")
     result.assert_outcomes(passed=2, errors=1)
-    result.stdout.fnmatch_lines(["E *the server of this session has other flowruns_options*make_flowruns"])
+    result.stdout.fnmatch_lines(["this test has other flowruns_options than the server of the session*make_flowruns"])
 
 
-def test_servers_of_a_test_are_apart_and_end_with_it(run: Run) -> None:
+def test_options_that_no_server_takes_are_one_clear_error(run: Run) -> None:
+    result = run(
+        """
+        @pytest.fixture(scope="session")
+        def flowruns_options(): return {"max_bodies": 1}
+        def test_it(flowruns): pass
+        """
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["the server cannot start with these flowruns_options: *'max_bodies'*"])
+    result.stdout.no_fnmatch_line("E *")
+
+
+def test_servers_of_a_test_are_separate_and_stop_with_it(run: Run) -> None:
     result = run(
         """
         def test_two(make_flowruns, tmp_path, flowruns):
@@ -235,9 +255,9 @@ ASYNC = """
 
         async def status(app):
             async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://any") as client:
-                answer = await client.post("/api/v1/flow-runs", json={"flowId": "web"})
+                response = await client.post("/api/v1/flow-runs", json={"flowId": "web"})
                 page = await client.get("/api/v1/flow-runs")
-                return answer.status_code, page.json()["total"]
+                return response.status_code, page.json()["total"]
 """
 
 
@@ -251,7 +271,7 @@ def test_application_is_new_for_each_anyio_test(run: Run) -> None:
         @pytest.mark.parametrize("again", range(3))
         async def test_app(flowruns_app, again):
             assert await status(flowruns_app) == (201, 1)
-            assert not [one for one in threading.enumerate() if one.name == "flowruns"]
+            assert not [thread for thread in threading.enumerate() if thread.name == "flowruns"]
         """,
         plugins=("anyio",),
     )
@@ -311,7 +331,7 @@ MANY = """
         @pytest.mark.parametrize("number", range(40))
         def test_alone(flowruns, number):
             assert flowruns.dump() == []
-            assert ask(flowruns.url, "PUT", {"flowId": "web"}) == 405
+            assert send(flowruns.url, "PUT", {"flowId": "web"}) == 405
             if number == 0: assert flowruns.client.get("/health").json()["runs"] == 0
             assert flowruns.run(f"r{number}").id == flowruns.wait(flowId="deploy-web").id
             flowruns.assert_called("PUT", times=1)
@@ -330,19 +350,19 @@ def test_order_does_not_matter(run: Run) -> None:
     result.assert_outcomes(passed=40)
 
 
-def test_nothing_is_left(run: Run) -> None:
-    """Threads, and on Linux descriptors, are after a session what they were after an earlier one in the process."""
-    run.pytester.makepyfile(test_it="import pytest\nfrom asking import ask\n" + textwrap.dedent(MANY))
+def test_sessions_leave_no_threads_or_descriptors(run: Run) -> None:
+    """A second and a third session in a process leave the threads, and on Linux the descriptors, of the first."""
+    run.pytester.makepyfile(test_it="import pytest\nfrom http_client import send\n" + textwrap.dedent(MANY))
     program = run.pytester.makepyfile(
         program="""
         import gc, os, sys, threading, pytest
-        def held():
+        def resources():
             gc.collect()
             return threading.enumerate(), len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
         seen = []
         for _ in range(3):
             assert pytest.main(["-q", "-W", "error", "-p", "flowruns", "test_it.py"]) == 0
-            seen.append(held())
+            seen.append(resources())
         assert seen[0] == seen[1] == seen[2] and seen[0][0] == [threading.main_thread()], seen
         assert "FLOWRUNS_URL" not in os.environ
         """
@@ -351,13 +371,13 @@ def test_nothing_is_left(run: Run) -> None:
     assert result.ret == 0, result.stderr.str()
 
 
-def test_plugin_is_there_on_install_and_loads_nothing_heavy(pytester: pytest.Pytester) -> None:
+def test_installed_plugin_loads_nothing_heavy(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(
         """
         import sys
         def pytest_unconfigure():
             heavy = ("msgspec", "starlette", "uvicorn", "aiosqlite", "flowruns.testing.server")
-            print("loaded:", "flowruns.testing.plugin" in sys.modules, [one for one in heavy if one in sys.modules])
+            print("loaded:", "flowruns.testing.plugin" in sys.modules, [name for name in heavy if name in sys.modules])
         """
     )
     pytester.makepyfile("def test_it(flowruns): pass")
@@ -367,7 +387,7 @@ def test_plugin_is_there_on_install_and_loads_nothing_heavy(pytester: pytest.Pyt
     result.stdout.fnmatch_lines(["@pytest.mark.flowruns(seed=0, time=None, tokens=None): the runs *"])
 
 
-def test_plugin_can_be_left_out(pytester: pytest.Pytester) -> None:
+def test_plugin_can_be_disabled(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(): pass\ndef test_other(flowruns): pass")
     result = pytester.runpytest_subprocess("-p", "no:flowruns", timeout=60)
     result.assert_outcomes(passed=1, errors=1)

@@ -1,6 +1,7 @@
-"""A server in a test's hand: what it makes, waits for, and puts back."""
+"""The server for tests: its runs, its clock, `wait`, and `reset`."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -49,45 +50,46 @@ def test_clock_runs_until_it_is_frozen() -> None:
     assert clock().year > 2025
 
 
-def test_clock_steps_each_time_it_tells() -> None:
+def test_clock_advances_by_its_step_at_each_call() -> None:
     clock = Clock()
     clock.freeze(TIME, step_ms=250)
     assert [clock().microsecond // 1000 for _ in range(3)] == [558, 808, 58]
     assert clock.now == clock.now
 
 
-def test_clock_refuses_what_is_no_time() -> None:
+def test_invalid_times_are_refused() -> None:
     clock = Clock()
-    with pytest.raises(RuntimeError, match="freeze the clock"):
+    with pytest.raises(RuntimeError, match=r"call freeze\(time\) first"):
         clock.tick(1)
-    with pytest.raises(ValueError, match="zone"):
+    with pytest.raises(ValueError, match="needs a time zone"):
         clock.freeze(datetime(2025, 1, 1))
     with pytest.raises(ValueError, match="RFC 3339"):
         clock.freeze("yesterday")
 
 
-def test_ids_are_those_of_their_seed_and_sort_by_time() -> None:
+def test_ids_depend_on_their_seed_and_sort_by_time() -> None:
     ids, again, other = Ids(), Ids(), Ids()
     other.seed(1)
     now = datetime(2025, 1, 1, tzinfo=UTC)
     times = [now, now, now + timedelta(seconds=1), now]
-    made = [ids(time) for time in times]
-    assert made == [again(time) for time in times] == sorted(set(made))
-    assert made[0] != other(now)
+    first = [ids(time) for time in times]
+    assert first == [again(time) for time in times] == sorted(set(first))
+    assert first[0] != other(now)
 
 
-# What there shall be
+# Runs
 
 
 def test_run_is_plausible_in_each_phase(runs: Flowruns) -> None:
     runs.freeze(TIME)
-    seen = {phase: runs.run(phase=phase, actions=3) for phase in ("pending", "running", "failed")}
-    times = {phase: (run.start_time, run.end_time) for phase, run in seen.items()}
+    by_phase = {phase: runs.run(phase=phase, actions=3) for phase in ("pending", "running", "failed")}
+    times = {phase: (run.start_time, run.end_time) for phase, run in by_phase.items()}
     assert times == {"pending": (None, None), "running": (TIME, None), "failed": (TIME, TIME)}
-    spans = {
-        phase: [(one.phase, one.start_time, one.end_time) for one in run.actions or []] for phase, run in seen.items()
+    actions = {
+        phase: [(action.phase, action.start_time, action.end_time) for action in run.actions or []]
+        for phase, run in by_phase.items()
     }
-    assert spans == {
+    assert actions == {
         "pending": [("pending", None, None)] * 3,
         "running": [("succeeded", TIME, TIME)] * 2 + [("running", TIME, None)],
         "failed": [("succeeded", TIME, TIME)] * 2 + [("failed", TIME, TIME)],
@@ -96,7 +98,7 @@ def test_run_is_plausible_in_each_phase(runs: Flowruns) -> None:
     assert runs.run(phase=None, actions=0).actions == []
 
 
-def test_run_has_what_it_is_given(runs: Flowruns) -> None:
+def test_run_has_the_given_fields(runs: Flowruns) -> None:
     start = datetime(2025, 1, 1, tzinfo=UTC)
     run = runs.run("a1", by=7, flowId="web", args={"n": 2**80}, tags={"env": "test"}, logs=2, startTime=start)
     assert (run.id, run.flow_id, run.created_by, run.args["n"]) == ("a1", "web", 7, 2**80)
@@ -110,7 +112,7 @@ def test_run_has_what_it_is_given(runs: Flowruns) -> None:
         runs.get("a2")
 
 
-def test_run_says_which_field_is_wrong(runs: Flowruns) -> None:
+def test_run_names_the_wrong_field(runs: Flowruns) -> None:
     with pytest.raises(TypeError, match="no field 'flow_id'; is it 'flowId'"):
         runs.run(flow_id="web")
     with pytest.raises(Invalid, match=r"body\.flowId: String should match"):
@@ -120,14 +122,14 @@ def test_run_says_which_field_is_wrong(runs: Flowruns) -> None:
     assert runs.dump() == []
 
 
-def test_advance_takes_times_and_actions_along(runs: Flowruns) -> None:
+def test_advance_updates_times_and_actions(runs: Flowruns) -> None:
     runs.freeze(TIME)
     runs.run("a1", by=1, phase="running", actions=2, args={"ref": "main"})
     runs.tick(2)
     run = runs.advance("a1", "failed", by=2, outputs={"url": "x"})
     later = "2025-01-20T18:53:05.558Z"
     assert (run.start_time, run.end_time, run.args, run.outputs) == (TIME, later, {"ref": "main"}, {"url": "x"})
-    assert [(one.phase, one.end_time) for one in run.actions or []] == [("succeeded", TIME), ("failed", later)]
+    assert [(action.phase, action.end_time) for action in run.actions or []] == [("succeeded", TIME), ("failed", later)]
     assert (run.created_by, run.updated_by) == (1, 2)
     with pytest.raises(NotFound):
         runs.advance("a2", "failed")
@@ -160,13 +162,13 @@ def test_seed_names_the_line_that_is_wrong_and_writes_nothing(runs: Flowruns, tm
         runs.seed(str(file))
     with pytest.raises(Invalid, match="run 1, body.flowType: Field required"):
         runs.seed([{"flowId": "a"}])
-    with pytest.raises(TypeError, match="a list of bodies"):
+    with pytest.raises(TypeError, match="a list of bodies, not a single body"):
         runs.seed({"flowId": "a"})  # type: ignore[arg-type]  # on purpose
     assert runs.dump() == []
 
 
-def scene(runs: Flowruns) -> tuple[list[dict[str, Any]], bytes]:
-    """What two servers show in the same way."""
+def reproducible(runs: Flowruns) -> tuple[list[dict[str, Any]], bytes]:
+    """Runs and a page that are the same on each server."""
     runs.freeze(TIME, step_ms=10)
     runs.seed(7)
     runs.run(phase="succeeded", logs=2)
@@ -176,13 +178,13 @@ def scene(runs: Flowruns) -> tuple[list[dict[str, Any]], bytes]:
 
 
 def test_same_seed_and_time_give_the_same_runs_and_pages(runs: Flowruns) -> None:
-    first = scene(runs)
+    first = reproducible(runs)
     assert first[0][0]["id"] < first[0][1]["id"]
     assert [run["createdAt"] for run in first[0]] == [TIME, "2025-01-20T18:53:03.568Z"]
     runs.reset()
-    assert scene(runs) == first
+    assert reproducible(runs) == first
     with serve() as other:
-        assert scene(other) == first
+        assert reproducible(other) == first
 
 
 def test_dump_is_every_run_in_order_of_creation(runs: Flowruns) -> None:
@@ -194,7 +196,7 @@ def test_dump_is_every_run_in_order_of_creation(runs: Flowruns) -> None:
 # wait
 
 
-def test_wait_finds_what_is_there_and_what_comes(runs: Flowruns) -> None:
+def test_wait_finds_existing_and_later_runs(runs: Flowruns) -> None:
     runs.run("a1", flowId="web", phase="running")
     assert runs.wait(flowId="web").id == "a1"
     assert runs.wait(flowId=["api", "web"], timeout=0).id == "a1"
@@ -204,12 +206,14 @@ def test_wait_finds_what_is_there_and_what_comes(runs: Flowruns) -> None:
     later.join()
 
 
-def test_wait_says_what_there_is_instead(runs: Flowruns) -> None:
-    with pytest.raises(AssertionError, match=r"no run with any value within 0 s; there are:\n  \(none\)"):
+def test_timeout_of_wait_shows_the_runs_in_the_store(runs: Flowruns) -> None:
+    with pytest.raises(AssertionError, match="^no run within 0 s; the store is empty: does the code"):
         runs.wait(timeout=0)
     for number in range(25):
         runs.run(f"r{number}")
-    message = r"no run with id='x', phase='failed' within 0 s; there are:\n  \(5 before\)\n  r5: deploy-web, pending\n"
+    message = (
+        r"^no run with id='x' phase='failed' within 0 s; the store has:\n  \(5 before\)\n  r5: deploy-web, pending\n"
+    )
     with pytest.raises(AssertionError, match=message):
         runs.wait(id="x", phase="failed", timeout=0)
     with pytest.raises(TypeError, match="no filter 'fase'; is it 'phase'"):
@@ -231,19 +235,19 @@ def test_reset_leaves_nothing(runs: Flowruns) -> None:
     runs.reset()
     assert "x" not in runs.client.headers
     assert runs.client.get(RUNS).json()["total"] == 0
-    assert [one.path for one in runs.requests] == [RUNS]
+    assert [request.path for request in runs.requests] == [RUNS]
     assert runs.run().updated_at > "2026"
     assert runs.client.get(f"{RUNS}?size=1").headers["etag"] == '"1"'
 
 
-def test_reset_serves_other_tokens_and_the_first_ones_again(runs: Flowruns) -> None:
+def test_reset_sets_tokens_and_restores_those_of_the_start(runs: Flowruns) -> None:
     runs.reset(tokens={"t": 7})
     assert runs.client.get(RUNS).status_code == 401
-    made = runs.client.put(f"{RUNS}/a1", json=json.loads(RUN), headers={"Authorization": "Bearer t"})
-    assert made.json()["createdBy"] == 7
+    response = runs.client.put(f"{RUNS}/a1", json=json.loads(RUN), headers={"Authorization": "Bearer t"})
+    assert response.json()["createdBy"] == 7
     runs.reset()
     assert runs.client.get(RUNS).status_code == 200
-    with pytest.raises(TypeError, match="tokens are a dict"):
+    with pytest.raises(TypeError, match="tokens must be a dict"):
         runs.reset(tokens=["t"])  # type: ignore[arg-type]  # on purpose
 
 
@@ -268,12 +272,12 @@ def test_stream_ends_with_the_test(runs: Flowruns) -> None:
         assert b"event: run" not in wire.rest()
 
 
-def test_writers_under_way_do_not_reach_the_next_test(runs: Flowruns) -> None:
-    going, errors = threading.Event(), []
+def test_requests_in_flight_do_not_reach_the_next_test(runs: Flowruns) -> None:
+    started, errors = threading.Event(), []
 
     def write() -> None:
         with httpx.Client(base_url=runs.url) as client:
-            going.set()
+            started.set()
             try:
                 while True:
                     client.post(RUNS, json={"flowId": "web"}).raise_for_status()
@@ -283,7 +287,7 @@ def test_writers_under_way_do_not_reach_the_next_test(runs: Flowruns) -> None:
     writers = [threading.Thread(target=write) for _ in range(4)]
     for writer in writers:
         writer.start()
-    going.wait()
+    started.wait()
     while any(writer.is_alive() for writer in writers):
         runs.reset()
     runs.reset()
@@ -294,7 +298,7 @@ def test_writers_under_way_do_not_reach_the_next_test(runs: Flowruns) -> None:
 # Servers
 
 
-def test_server_ends_at_once_with_requests_under_way(tmp_path: Path) -> None:
+def test_server_stops_at_once_with_requests_in_flight(tmp_path: Path) -> None:
     with serve(tmp_path / "a.db") as runs, Wire(runs.url) as wire:
         runs.delay(60, path=RUNS)
         wire.send(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % RUNS.encode())
@@ -304,7 +308,7 @@ def test_server_ends_at_once_with_requests_under_way(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["a.db"]
 
 
-def test_client_needs_httpx_alone() -> None:
+def test_only_client_needs_httpx() -> None:
     program = (
         "import sys; sys.modules['httpx'] = None\n"
         "from flowruns.testing import serve\n"
@@ -313,8 +317,38 @@ def test_client_needs_httpx_alone() -> None:
         "    try: runs.client\n"
         "    except RuntimeError as error: print(error)\n"
     )
-    told = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=30)
-    assert (told.stdout, told.stderr) == ("a1\nflowruns.client is an httpx.Client: pip install httpx\n", "")
+    process = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=30)
+    assert (process.stdout, process.stderr) == ("a1\nflowruns.client needs httpx: pip install httpx\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_forked_process_gets_an_error_and_may_use_the_url() -> None:
+    program = f"""
+import os, urllib.request
+from flowruns.testing import serve
+with serve() as runs:
+    runs.run("a1")
+    child = os.fork()
+    if not child:
+        print(urllib.request.urlopen(runs.url + "{RUNS}").status)
+        for call in (runs.dump, runs.reset, runs.fail_next, lambda: runs.wait(timeout=0)):
+            try: call()
+            except RuntimeError as error: print(error, flush=True)
+    else:
+        assert os.waitpid(child, 0)[1] == 0
+"""
+    command = [sys.executable, "-W", "error", "-W", "ignore:This process:DeprecationWarning", "-c", program]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    message = "a forked process cannot control this server: use its url, or start one with serve()"
+    assert (process.stdout.splitlines(), process.stderr) == (["200", *[message] * 4], "")
+
+
+def test_calls_after_the_server_has_stopped_are_refused() -> None:
+    with serve() as runs:
+        pass
+    for call in (runs.dump, runs.reset, runs.recover, lambda: runs.run("a1")):
+        with pytest.raises(RuntimeError, match="this server has stopped: use it inside"):
+            call()
 
 
 def test_program_that_never_leaves_ends() -> None:

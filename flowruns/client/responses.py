@@ -1,0 +1,84 @@
+"""Responses of a server to values and errors."""
+
+import http.client
+from collections.abc import Sequence
+
+from msgspec import DecodeError, Raw, Struct
+from msgspec.json import decode
+
+from flowruns.errors import Busy, ErrorDetail, NotFound, Refused, Unreachable, one_line
+
+EVENTS, JSON = "text/event-stream", "application/json"
+
+_GATEWAY_ERRORS = (502, 503, 504)  # a proxy may send these in place of the server
+
+
+class RunPage(Struct):
+    """A page of runs, as far as a client needs it."""
+
+    items: list[Raw]
+    total: int
+    next_page: str | None
+
+
+class _Detail(Struct):
+    loc: tuple[str | int, ...]
+    msg: str
+    type: str
+
+
+class _ErrorBody(Struct):
+    detail: list[_Detail]
+
+
+def media_type(response: http.client.HTTPResponse) -> str:
+    """The media type of *response*, without parameters."""
+    return response.headers.get_content_type()
+
+
+def parse_page(url: str, body: bytes) -> RunPage:
+    """The page in the *body* of a response of *url*. Raises Refused."""
+    try:
+        return decode(body, type=RunPage)
+    except DecodeError:
+        raise unexpected_response(url, 200) from None
+
+
+def error_of(url: str, response: http.client.HTTPResponse, body: bytes, id: str | None) -> Exception:
+    """The exception for an error *response* of *url* to a request for the run *id* (None: for none)."""
+    status = response.status
+    try:
+        parsed = decode(body, type=_ErrorBody)
+    except DecodeError:
+        if status in _GATEWAY_ERRORS:
+            return Busy(f"{url} returned {status}: the proxy cannot reach the server behind it", status)
+        return unexpected_response(url, status)
+    details = tuple(ErrorDetail(detail.loc, detail.msg, detail.type) for detail in parsed.detail)
+    if id is not None and (status == 404 or status == 422):  # 422: no run can have this id
+        return NotFound(id)
+    cure = "; on the command line, use --token or FLOWRUNS_TOKEN" if status == 401 else ""
+    kind = Busy if status == 503 else Refused
+    return kind(f"{url}: {_message(details)}{cure}", status, details)
+
+
+def unexpected_response(url: str, status: int) -> Refused:
+    """The exception for a response that is not of our API."""
+    return Refused(
+        f"{url} is not a flowruns server: it returned {status} in an unknown format; check the address", status
+    )
+
+
+def unreachable(url: str, error: Exception) -> Unreachable:
+    """The exception for a request to *url* that failed with *error*."""
+    reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    return Unreachable(one_line(f"{url} cannot be reached: {reason}"))
+
+
+def _message(details: Sequence[ErrorDetail]) -> str:
+    """*details* in one line, with the parameter or the field where there is one."""
+    return "; ".join(
+        f"{'.'.join(map(str, detail.loc[1:]))}: {detail.msg}"
+        if detail.loc[0] in ("query", "body") and detail.loc[1:]
+        else detail.msg
+        for detail in details
+    )
