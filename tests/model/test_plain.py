@@ -37,7 +37,7 @@ def test_values_become_json(name: str, value: Any, json: str) -> None:
         ({"createdAt": NOON}, "a PUT has no field 'createdAt'"),
         ({"colour": "red"}, "a PUT has no field 'colour', only flowId, flowType"),
         ({"args": {"a": float("inf")}}, "not JSON compliant"),
-        ({"startTime": datetime(2025, 1, 20)}, "a time has a zone"),  # on purpose
+        ({"startTime": datetime(2025, 1, 20)}, "a datetime needs a time zone"),  # on purpose
         ({"args": {"a": object()}}, "JSON has no object"),
         ({"args": {"a": "\ud800"}}, "surrogates not allowed"),
     ],
