@@ -95,5 +95,4 @@ def _connect_reader(uri: str) -> sqlite3.Connection:
 
 def _is_immutable(file: Path) -> bool:
     """Whether *file* has no WAL and no files can be created beside it."""
-    wal = file.with_name(file.name + "-wal")
-    return not os.access(file.parent, os.W_OK) and not (wal.exists() and wal.stat().st_size)
+    return not os.access(file.parent, os.W_OK) and not datafile.has_wal(file)

@@ -40,11 +40,9 @@ async def connect(path: str, *, lock_timeout: float, holder: str, synchronous: S
 
     Raises DatabaseInUse or DatabaseUnusable, and then leaves the files unchanged.
     """
+    if path == MEMORY:
+        return await _connect_memory(lock_timeout)
     async with AsyncExitStack() as stack:
-        if path == MEMORY:
-            shared = await _connection(stack, MEMORY, lock_timeout, prepare)
-            key = await shared.call(_cursor_key)
-            return Database(shared, shared, shared, key, _do_nothing, _do_nothing, stack.pop_all().aclose)
         file = datafile.real_path(path)
         datafile.check_path(file)
         stack.enter_context(lockfile.locked(file, holder))
@@ -66,6 +64,13 @@ async def connect(path: str, *, lock_timeout: float, holder: str, synchronous: S
             runs = await _connection(stack, str(file), lock_timeout, pragmas.set_read_only)
             pages = await _connection(stack, str(file), lock_timeout, pragmas.set_read_only, cache)
         return Database(writing, runs, pages, key, check_file, discard, stack.pop_all().aclose)
+
+
+async def _connect_memory(lock_timeout: float) -> Database:
+    async with AsyncExitStack() as stack:
+        shared = await _connection(stack, MEMORY, lock_timeout, prepare)
+        key = await shared.call(_cursor_key)
+        return Database(shared, shared, shared, key, _do_nothing, _do_nothing, stack.pop_all().aclose)
 
 
 def _do_nothing() -> None:

@@ -39,6 +39,12 @@ def database_files(path: Path) -> list[Path]:
     return [path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal", ".lock")]
 
 
+def has_wal(path: Path) -> bool:
+    """Whether the database *path* has a WAL that is not empty."""
+    wal = path.with_name(path.name + "-wal")
+    return wal.exists() and wal.stat().st_size > 0
+
+
 def real_path(name: str | Path) -> Path:
     """The absolute path of the file *name* without symbolic links, so that every name of a file leads to the same lock,
     and SQLite takes none for a URI. Raises DatabaseUnusable.
@@ -86,11 +92,13 @@ def check_header(path: Path) -> None:
             f"{path} was written by a newer flowruns, with schema {version} instead of {SCHEMA_VERSION};"
             " update flowruns"
         )
-    page_size = int.from_bytes(header[16:18])
-    page_size = 65536 if page_size == 1 else page_size
-    wal = path.with_name(path.name + "-wal")
-    if size < page_size * _number(header, 28) and not (wal.exists() and wal.stat().st_size):
+    if size < _size_in_header(header) and not has_wal(path):
         raise DatabaseUnusable(f"{path} is truncated; restore it from a backup")
+
+
+def _size_in_header(header: bytes) -> int:
+    page_size = int.from_bytes(header[16:18])
+    return (65536 if page_size == 1 else page_size) * _number(header, 28)
 
 
 def _number(header: bytes, offset: int) -> int:

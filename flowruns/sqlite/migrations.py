@@ -41,6 +41,15 @@ def prepare(connection: sqlite3.Connection, migrations: dict[int, str] = MIGRATI
     version = connection.execute("pragma user_version").fetchone()[0]
     if 0 < version < newest:
         _back_up(connection, version)
+    _migrate(connection, version, newest, migrations)
+    mode = connection.execute("pragma journal_mode = wal").fetchone()[0]
+    if mode not in ("wal", "memory"):
+        raise DatabaseUnusable(
+            "the database cannot be used: its file system does not support a WAL; move it to a local disk"
+        )
+
+
+def _migrate(connection: sqlite3.Connection, version: int, newest: int, migrations: dict[int, str]) -> None:
     connection.execute("begin exclusive")  # raises if the file cannot be written
     try:
         if version == 0:
@@ -55,11 +64,6 @@ def prepare(connection: sqlite3.Connection, migrations: dict[int, str] = MIGRATI
         if connection.in_transaction:
             connection.execute("rollback")
         raise
-    mode = connection.execute("pragma journal_mode = wal").fetchone()[0]
-    if mode not in ("wal", "memory"):
-        raise DatabaseUnusable(
-            "the database cannot be used: its file system does not support a WAL; move it to a local disk"
-        )
 
 
 def _back_up(connection: sqlite3.Connection, version: int) -> None:

@@ -1,4 +1,4 @@
-"""Notification of subscribers about changes: equal subscriptions share a read, and many commits need only one."""
+"""Notification of subscribers about changes: equal subscriptions share a read, and so do commits at short intervals."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence

@@ -88,15 +88,10 @@ def prune(
     connection.execute("begin immediate")
     try:
         pruned = count_prunable(connection, before, keep_failed=keep_failed)
-        prunable = f"{_OLD} and not {_HAS_FAILED}" if keep_failed else _OLD
-        done = last = 0
-        while rows := connection.execute(
-            f"select created_seq, id {prunable} and created_seq > ? order by created_seq limit {BATCH}",
-            (format_datetime(before), last),
-        ).fetchall():
-            apply_writes(connection, [Delete(id, ALWAYS) for _, id in rows], now=now, make_id=str)
-            last = rows[-1][0]
-            done += len(rows)
+        done = 0
+        for ids in _prunable(connection, before, keep_failed=keep_failed):
+            apply_writes(connection, [Delete(id, ALWAYS) for id in ids], now=now, make_id=str)
+            done += len(ids)
             on_progress(done, done / pruned.deleted)
         on_commit()
         connection.execute("commit")
@@ -105,6 +100,18 @@ def prune(
             connection.execute("rollback")
         raise
     return pruned
+
+
+def _prunable(connection: sqlite3.Connection, before: datetime, *, keep_failed: bool) -> Iterator[list[str]]:
+    """The ids of the runs to delete, in batches; each batch is read after the deletion of the one before."""
+    prunable = f"{_OLD} and not {_HAS_FAILED}" if keep_failed else _OLD
+    last = 0
+    while rows := connection.execute(
+        f"select created_seq, id {prunable} and created_seq > ? order by created_seq limit {BATCH}",
+        (format_datetime(before), last),
+    ).fetchall():
+        yield [id for _, id in rows]
+        last = rows[-1][0]
 
 
 def vacuum(connection: sqlite3.Connection, on_progress: OnProgress) -> None:

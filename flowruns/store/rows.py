@@ -61,20 +61,29 @@ def write_rows(connection: sqlite3.Connection, rows: Sequence[Row], old_rows: di
             columns = tuple(name for name, was, now in zip(_COLUMNS, old, row, strict=False) if was != now)
             updated.setdefault(columns, []).append(row)
     if inserted:
-        marks = _marks_of_rows(len(inserted), len(_COLUMNS))
-        assignments = ", ".join(f"{column} = excluded.{column}" for column in Row._fields)
-        connection.execute(
-            f"insert into run values {marks} on conflict do update set {assignments}",
-            [value for row in inserted for value in row],
-        )
+        _insert(connection, inserted)
     for columns, group in updated.items():
-        marks = _marks_of_rows(len(group), len(columns) + 1)
-        assignments = ", ".join(f"{column} = new.column{number}" for number, column in enumerate((*columns, "doc"), 2))
-        values = attrgetter("created_seq", *columns, "doc")
-        connection.execute(
-            f"update run set {assignments} from (values {marks}) as new where created_seq = new.column1",
-            [value for row in group for value in values(row)],
-        )
+        _update(connection, columns, group)
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    marks = _marks_of_rows(len(rows), len(_COLUMNS))
+    assignments = ", ".join(f"{column} = excluded.{column}" for column in Row._fields)
+    connection.execute(
+        f"insert into run values {marks} on conflict do update set {assignments}",
+        [value for row in rows for value in row],
+    )
+
+
+def _update(connection: sqlite3.Connection, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
+    """Sets *columns* and the document of the *rows*."""
+    marks = _marks_of_rows(len(rows), len(columns) + 1)
+    assignments = ", ".join(f"{column} = new.column{number}" for number, column in enumerate((*columns, "doc"), 2))
+    values = attrgetter("created_seq", *columns, "doc")
+    connection.execute(
+        f"update run set {assignments} from (values {marks}) as new where created_seq = new.column1",
+        [value for row in rows for value in values(row)],
+    )
 
 
 def write_tags(connection: sqlite3.Connection, rows: Sequence[Row], old_rows: dict[str, Row]) -> None:

@@ -1,4 +1,4 @@
-"""What replaces a file: whole, or not at all."""
+"""Atomic replacement: the new file is complete, or the old one stays."""
 
 from pathlib import Path
 
