@@ -1,34 +1,34 @@
--- The database of flowruns, version 2. The file says whose it is: application_id is 0x666C726E
--- ("flrn"), user_version is the number of this schema. Documents are JSON text: any SQLite tool
--- may read them while a server runs; only the server writes.
+-- The database of flowruns, schema 2: application_id is 0x666C726E ("flrn"), user_version is the
+-- number of the schema. Documents are JSON text: any SQLite tool may read them while a server runs;
+-- only the server may write.
 --
--- One counter orders everything. Every write takes the next number of `clock`; a run keeps the
--- number of its first write (created_seq: its place in pages) and of its last (seq: its ETag and
--- its place among the changes).
+-- One counter orders everything. Every write takes the next number of `clock`. A run stores the
+-- number of its first write (created_seq: its position in pages) and of its last (seq: its ETag and
+-- its position among the changes).
 
-create table clock (                    -- one row: what the whole file shares
+create table clock (                    -- one row: the state of the whole file
     seq         integer not null,       -- number of the last write
-    runs        integer not null,       -- how many runs there are: the total of the unfiltered list
-    cursor_key  blob    not null        -- signs cursors, so that they survive restarts
+    runs        integer not null,       -- number of runs: the total of a page without filters
+    cursor_key  blob    not null        -- signs cursors, so that they stay valid after a restart
 ) strict;
 
 create table run (
-    created_seq integer primary key,    -- number of the first write; below zero: deleted, where no page looks
+    created_seq integer primary key,    -- number of the first write; negative: deleted, and so in no page
     seq         integer not null unique,-- number of the last write
     id          text    not null unique,
     flow_id     text    not null,
     flow_type   text    not null,       -- automation, selfServiceAction, scorecard, reference
     phase       text,                   -- an open vocabulary
-    created_at  text    not null,       -- RFC 3339 UTC with milliseconds, so that it sorts as text
+    created_at  text    not null,       -- RFC 3339, UTC with milliseconds, so that it sorts as text
     created_by  integer,                -- user id; null: anonymous
     reviewed_at text,
     reviewed_by integer,
-    tags        text,                   -- the document's tags as JSON: tells whether a PUT changes them
-    doc         text                    -- the answer of GET, byte for byte; null: deleted
+    tags        text,                   -- the tags of the document as JSON, to find out if a PUT changes them
+    doc         text                    -- the body of the response to a GET, byte for byte; null: deleted
 ) strict;
 
--- A page walks one index from its cursor on. The columns behind created_seq let it check a second
--- filter without looking at the rows.
+-- A page scans one index from its cursor on. The columns after created_seq allow it to check a second
+-- filter without reading the rows.
 create index run_by_flow    on run (flow_id,    created_seq, phase, flow_type) where created_seq > 0;
 create index run_by_creator on run (created_by, created_seq) where created_seq > 0 and created_by is not null;
 create index run_by_phase   on run (phase,      created_seq, flow_type) where created_seq > 0 and phase is not null;
@@ -42,7 +42,7 @@ create table tag (                      -- the tags of each run
     primary key (key, value, created_seq)
 ) strict, without rowid;
 
-create table tally (                    -- how many runs of each kind: totals that need no count
+create table tally (                    -- number of runs of each kind, for totals without counting runs
     flow_id     text    not null,
     flow_type   text    not null,
     phase       text    not null,       -- empty: null

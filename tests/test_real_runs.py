@@ -1,4 +1,4 @@
-"""346 runs of seven CI systems, over real HTTP: what is sent is what comes back."""
+"""346 runs of seven CI systems over real HTTP: each response has what its request sent."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +22,7 @@ def in_utc(value: Any, name: str = "") -> Any:
     return value
 
 
-def test_real_runs_come_back_as_sent_one_by_one_and_by_pages_both_ways(server: str, real_runs: list[Run]) -> None:
+def test_real_runs_are_returned_as_sent_one_by_one_and_in_pages_both_ways(server: str, real_runs: list[Run]) -> None:
     expected = {run["id"]: in_utc(run) for run in real_runs}
     with httpx.Client(base_url=server) as client:
         for run in real_runs:
@@ -45,7 +45,7 @@ def test_real_runs_come_back_as_sent_one_by_one_and_by_pages_both_ways(server: s
 
 
 def last_cursor(client: httpx.Client) -> str:
-    """The cursor that reads back from the oldest run."""
+    """The cursor that reads backwards from the oldest run."""
     page = client.get(RUNS).json()
     while page["next_page"]:
         page = client.get(RUNS, params={"cursor": page["next_page"]}).json()

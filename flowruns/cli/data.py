@@ -17,10 +17,10 @@ from flowruns.errors import CannotWrite, DatabaseUnusable
 from flowruns.server.signals import DeferredInterrupts
 from flowruns.settings import MEMORY
 from flowruns.sqlite.atomic_files import atomic_write
-from flowruns.sqlite.database import open_exclusive, open_readonly
+from flowruns.sqlite.blocking import open_exclusive, open_readonly
 from flowruns.sqlite.datafile import SCHEMA_VERSION, check_path, database_files, real_path
 from flowruns.sqlite.lockfile import locked
-from flowruns.store import checks, maintenance, reads, transfer, writes
+from flowruns.store import checks, maintenance, pages, transfer, writes
 from flowruns.store.filters import where
 from flowruns.store.transfer import ImportObserver, ImportRules
 from flowruns.terminal.output import print_stderr, write_lines
@@ -75,7 +75,7 @@ def import_command(files: tuple[str, ...], database: str, skip_invalid: bool, on
 
         with (
             interruptible() as interrupts,
-            open_exclusive(database, owner=f"pid {os.getpid()}, an import", make=True) as connection,
+            open_exclusive(database, holder=f"pid {os.getpid()}, an import", make=True) as connection,
             interrupts.allowed(),
         ):
             watch = ImportObserver(fault, at, interrupts.too_late)
@@ -102,7 +102,7 @@ def export_command(database: str, output: str, **filters: tuple[str, ...]) -> No
     """  # noqa: D301  # click reads the escape
     chosen = where(filter_query(filters), [])  # each was checked as an option
     with interruptible() as interrupts, open_readonly(database) as connection, Progress("exporting") as progress:
-        total = reads.count(connection, chosen) if progress.shown else 0
+        total = pages.count(connection, chosen) if progress.shown else 0
 
         def at(runs: int) -> None:
             progress.at(runs, runs / total if total else None)
@@ -202,7 +202,7 @@ def prune_command(database: str, older_than: float, keep_failed: bool, dry_run: 
     else:
         with (
             interruptible() as interrupts,
-            open_exclusive(database, owner=f"pid {os.getpid()}, a prune") as connection,
+            open_exclusive(database, holder=f"pid {os.getpid()}, a prune") as connection,
             Progress("pruning") as progress,
             interrupts.allowed(),
         ):
@@ -224,7 +224,7 @@ def vacuum_command(database: str) -> None:
     """  # noqa: D301  # click reads the escape
     with (
         interruptible() as interrupts,
-        open_exclusive(database, owner=f"pid {os.getpid()}, a vacuum") as connection,
+        open_exclusive(database, holder=f"pid {os.getpid()}, a vacuum") as connection,
         Progress("vacuuming") as progress,
         interrupts.allowed(),
     ):

@@ -13,10 +13,10 @@ from flowruns.client.transport import Filters, Transport
 from flowruns.errors import DatabaseUnusable, ErrorDetail, Invalid, NotFound, Refused, Unavailable, Unreachable
 from flowruns.model.cursors import MAX_PAGE_SIZE, PageRequest, page_links
 from flowruns.settings import MEMORY
-from flowruns.sqlite.database import open_readonly
+from flowruns.sqlite.blocking import open_readonly
 from flowruns.sqlite.datafile import real_path
 from flowruns.sqlite.lockfile import LockInfo, lock_info
-from flowruns.store import reads
+from flowruns.store import pages, reads
 from flowruns.store.filters import Where, by_id, where
 from flowruns.store.reads import Changes
 from flowruns.store.store import Store
@@ -72,7 +72,7 @@ class LocalSource:
         while True:
             page_request = page_request._replace(size=MAX_PAGE_SIZE if left is None else min(left, MAX_PAGE_SIZE))
             with open_readonly(self._path) as connection:
-                rows = reads.page(connection, where=chosen, page_request=page_request)
+                rows = pages.page(connection, where=chosen, page_request=page_request)
             docs = [bytes(doc) for doc in decode(b"[%b]" % rows.docs, type=list[Raw])]
             yield Page(docs, rows.total)
             left = None if left is None else left - len(docs)

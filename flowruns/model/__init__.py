@@ -1,1 +1,1 @@
-"""Values and rules: no I/O, no clock, no SQL."""
+"""The shapes of the API and their rules, as pure functions: no I/O, no clock, no SQL."""

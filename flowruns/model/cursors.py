@@ -1,4 +1,4 @@
-"""Cursors: where a page was cut, and which way it is read from there (contract, "Pages")."""
+"""Cursors: a position between two runs and a direction to read in (`flowruns/docs/api.md`, "Pages")."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import blake2b
@@ -16,14 +16,14 @@ _DIGEST_SIZE = 12  # 21 bytes with the layout: base64 without padding or spare b
 
 
 class Cursor(NamedTuple):
-    """A position between two runs: *toward_newer* reads the runs from number *position* on, else those below it."""
+    """A position between two runs. *toward_newer* reads the runs with numbers from *position* up, else those below."""
 
     position: int
     toward_newer: bool
 
 
 class PageRequest(NamedTuple):
-    """The rows that a page wants: at most *size*, from *cursor* on, oldest first if *ascending*."""
+    """A request for a page: at most *size* runs, starting at *cursor*, oldest first if *ascending*."""
 
     cursor: Cursor | None = None
     size: int = 50
@@ -31,7 +31,7 @@ class PageRequest(NamedTuple):
 
     @property
     def start(self) -> Cursor:
-        """The cursor, that of the first page if there is none."""
+        """The cursor, or that of the first page."""
         if self.cursor is not None:
             return self.cursor
         return Cursor(0, toward_newer=True) if self.ascending else Cursor(MAX_POSITION, toward_newer=False)
@@ -52,42 +52,42 @@ class PageLinks(NamedTuple):
 def page_links(
     page_request: PageRequest, lowest: int | None, highest: int | None, *, older: bool, newer: bool
 ) -> PageLinks:
-    """The cursors of the page with the runs from *lowest* to *highest* (None: it is empty), when there are
-    *older* runs below it and *newer* ones above. They name numbers, not rows: runs may come and go.
+    """The cursors of a page whose runs have the numbers *lowest* to *highest* (None: it is empty). *older* and *newer*
+    tell whether runs exist below and above it. Cursors hold numbers, not rows, so they outlive deleted runs.
     """
     start = page_request.start
     below = Cursor(start.position if lowest is None else lowest, toward_newer=False)
     above = Cursor(start.position if highest is None else highest + 1, toward_newer=True)
     if page_request.ascending:
-        end_read_back = Cursor(above.position, toward_newer=False)
-        return PageLinks(start, end_read_back, below if older else None, above if newer else None)
-    end_read_back = Cursor(below.position, toward_newer=True)
-    return PageLinks(start, end_read_back, above if newer else None, below if older else None)
+        backwards = Cursor(above.position, toward_newer=False)
+        return PageLinks(start, backwards, below if older else None, above if newer else None)
+    backwards = Cursor(below.position, toward_newer=True)
+    return PageLinks(start, backwards, above if newer else None, below if older else None)
 
 
 class CursorCodec:
-    """Cursors as opaque text, signed by *key* together with the filters and the order they belong to."""
+    """Encodes cursors as opaque text, signed with *key* and bound to the filters and the order of their page."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     def write(self, cursor: Cursor, fingerprint: bytes) -> str:
-        """*cursor* as text that only *fingerprint* reads."""
-        place = _LAYOUT.pack(cursor.toward_newer, cursor.position)
-        return urlsafe_b64encode(place + self._digest(place, fingerprint)).decode()
+        """*cursor* as text that can only be read with the same *fingerprint*."""
+        packed = _LAYOUT.pack(cursor.toward_newer, cursor.position)
+        return urlsafe_b64encode(packed + self._digest(packed, fingerprint)).decode()
 
     def read(self, text: str, fingerprint: bytes) -> Cursor:
-        """The cursor that was written as *text*. Raises ValueError if it is damaged or belongs to other filters."""
+        """The cursor encoded in *text*. Raises ValueError if it is damaged or belongs to other filters."""
         try:
             data = urlsafe_b64decode(text.encode("ascii"))
             toward_newer, position = _LAYOUT.unpack(data[: _LAYOUT.size])
-        except Exception:  # whatever is wrong, it was not written here
+        except Exception:  # not base64, or of another length
             raise ValueError("not a cursor") from None
         cursor = Cursor(position, toward_newer)
-        # Written again and compared: no second spelling of the same cursor passes.
+        # Comparing the text, not the digest, accepts one spelling only of each cursor.
         if not compare_digest(self.write(cursor, fingerprint).encode(), text.encode()):
             raise ValueError("damaged, or of other filters")
         return cursor
 
-    def _digest(self, place: bytes, fingerprint: bytes) -> bytes:
-        return blake2b(place + fingerprint, key=self._key, digest_size=_DIGEST_SIZE).digest()
+    def _digest(self, packed: bytes, fingerprint: bytes) -> bytes:
+        return blake2b(packed + fingerprint, key=self._key, digest_size=_DIGEST_SIZE).digest()

@@ -1,15 +1,15 @@
-"""Date-times as text: RFC 3339 in UTC with milliseconds and `Z`, so that they sort and compare as they are."""
+"""Date-times as text: RFC 3339 in UTC with milliseconds and `Z`, so that they compare and sort as strings."""
 
 import re
 from datetime import UTC, datetime
 
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:[0-5]\d)?", re.ASCII
-)  # RFC 3339 5.6; the offset is asked for below, so that its absence has a name of its own; 24:00 is not of it
+)  # RFC 3339 5.6, which has no 24:00. The offset is optional here, as parse_datetime raises another error without it.
 
 
 class RuleViolation(ValueError):
-    """A value breaks a rule of its field; *type* is pydantic's name for how."""
+    """A value breaks a rule of its field; *type* is the error type that pydantic would give it."""
 
     def __init__(self, type: str, msg: str) -> None:
         super().__init__(msg)
@@ -17,7 +17,7 @@ class RuleViolation(ValueError):
 
 
 def parse_datetime(text: str) -> str:
-    """RFC 3339 *text* as UTC with milliseconds; further digits are cut off. Raises RuleViolation."""
+    """RFC 3339 *text* in UTC with milliseconds; further digits are cut off. Raises RuleViolation."""
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise RuleViolation(
@@ -29,7 +29,7 @@ def parse_datetime(text: str) -> str:
     try:
         parsed = datetime.fromisoformat(f"{day}T{time}{fraction or ''}{offset.upper()}")
         return format_datetime(parsed)
-    except (ValueError, OverflowError):  # the 30th of February; years beyond 1 to 9999 once in UTC
+    except (ValueError, OverflowError):  # 30 February; outside the years 1 to 9999 in UTC
         raise RuleViolation(
             "datetime_parsing",
             "Input should be a valid datetime: a day and time that exist, in UTC within the years 1 to 9999",
@@ -37,5 +37,5 @@ def parse_datetime(text: str) -> str:
 
 
 def format_datetime(moment: datetime) -> str:
-    """*moment* (with a time zone) as the API writes it. Raises OverflowError beyond the years 1 to 9999."""
+    """*moment*, which has a time zone, as the API writes it. Raises OverflowError outside the years 1 to 9999."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"

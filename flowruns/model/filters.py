@@ -1,4 +1,4 @@
-"""The query parameters that filter runs: their names and types. Their SQL is `store.filters`."""
+"""The query parameters that filter runs: their names and types. Their SQL is in `store/filters.py`."""
 
 import re
 from collections.abc import Iterable
@@ -14,11 +14,11 @@ from flowruns.model.validation import Loc, check_text
 TagPair = Annotated[str, Meta(pattern=r"\A[^:]*:")]  # the key ends at the first colon
 Value = str | int | tuple[str, str]  # a tag is a key and a value
 
-MAX_VALUES = 100  # of one parameter; SQLite refuses expressions deeper than 1,000
+MAX_VALUES = 100  # of one parameter; SQLite limits the depth of an expression to 1,000
 
 
 class Filter(NamedTuple):
-    """One query parameter. Several values mean *any* of them, or *all*."""
+    """One query parameter. A run has to match any or all of *several* values."""
 
     name: str
     type: Any
@@ -26,7 +26,7 @@ class Filter(NamedTuple):
     meaning: str
 
 
-# Ordered by how few runs one value leaves: pages walk the index of the first filter that a query names.
+# The most selective first, as a page scans the index of the first filter in its query.
 FILTERS = (
     Filter("flowId", Slug, "any", "runs of this flow"),
     Filter("createdBy", int, "any", "runs that this user id created"),
@@ -46,30 +46,32 @@ class FilterValues(NamedTuple):
 
 
 def parse_filters(query: Iterable[tuple[str, str]], details: list[ErrorDetail]) -> list[FilterValues]:
-    """The filters in *query*, in the order of `FILTERS`; other parameters are ignored. Appends to *details*."""
-    sent: dict[str, list[str]] = {}
+    """The valid filters in *query*, in the order of `FILTERS`; the errors of others are appended to *details*. Other
+    parameters are ignored.
+    """
+    texts_by_name: dict[str, list[str]] = {}
     for name, text in query:
-        sent.setdefault(name, []).append(text)
+        texts_by_name.setdefault(name, []).append(text)
     parsed = []
     for filter in FILTERS:
-        texts, loc = sent.get(filter.name, []), ("query", filter.name)
-        wrong = [detail for text in texts[:MAX_VALUES] for detail in _faults(text, filter.type, loc)]
+        texts, loc = texts_by_name.get(filter.name, []), ("query", filter.name)
+        errors = [detail for text in texts[:MAX_VALUES] for detail in _errors(text, filter.type, loc)]
         if len(texts) > MAX_VALUES:
-            wrong.append(ErrorDetail(loc, f"Input should have at most {MAX_VALUES} values", "too_long"))
-        details += wrong
-        if texts and not wrong:
+            errors.append(ErrorDetail(loc, f"Input should have at most {MAX_VALUES} values", "too_long"))
+        details += errors
+        if texts and not errors:
             parsed.append(FilterValues(filter, [_value(text, filter.type) for text in texts]))
     return parsed
 
 
 def integer(text: str, loc: Loc) -> int | ErrorDetail:
-    """The number that *text* is, in ASCII digits; else the detail."""
+    """The integer in *text*, of ASCII digits, or the error detail."""
     if re.fullmatch(r"[+-]?\d{1,1000}", text, re.ASCII):
         return int(text)
     return ErrorDetail(loc, "Input should be a valid integer, unable to parse string as an integer", "int_parsing")
 
 
-def _faults(text: str, type: Any, loc: Loc) -> list[ErrorDetail]:
+def _errors(text: str, type: Any, loc: Loc) -> list[ErrorDetail]:
     if type is int:
         number = integer(text, loc)
         return [number] if isinstance(number, ErrorDetail) else []
@@ -89,5 +91,5 @@ def _value(text: str, type: Any) -> Value:
 
 
 def _unescaped(text: str) -> str:
-    """*text* with the `+` of an offset that arrived as a space, since the client did not escape it."""
+    """*text* with the `+` of its offset, which arrives as a space if the client did not escape it."""
     return re.sub(r" (\d\d:\d\d)\Z", r"+\1", text)

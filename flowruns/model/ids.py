@@ -1,4 +1,4 @@
-"""Ids for runs whose makers gave none (RFC 9562 5.7)."""
+"""Ids for runs that are created without one: UUIDv7 (RFC 9562 5.7)."""
 
 import os
 from collections.abc import Callable
@@ -9,11 +9,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _RANDOM_BITS = 74
 
-_STEP_BITS = 32  # ids of one millisecond count on by a random step, so that they are not guessed from each other
+_STEP_BITS = 32  # ids of one millisecond differ by a random step, so that one cannot be guessed from another
 
 
 class Uuid7:
-    """Calling it gives the next UUIDv7 as text: each is above the one before, whatever the clock does."""
+    """Generates UUIDv7s as text, each above the one before even when the clock goes back."""
 
     def __init__(self, random: Callable[[int], bytes] = os.urandom) -> None:
         self._random = random
@@ -21,11 +21,11 @@ class Uuid7:
         self._tail = 0
 
     def __call__(self, now: datetime) -> str:
-        """The id of a run that is made *now*."""
+        """The id of a run that is created *now*."""
         millisecond = (now - _EPOCH) // timedelta(milliseconds=1)
         if millisecond > self._millisecond:
             self._millisecond = millisecond
-            self._tail = self._bits(_RANDOM_BITS - 1)  # the upper half is left to count on into
+            self._tail = self._bits(_RANDOM_BITS - 1)  # the top bit is 0, so that steps do not overflow
         else:
             self._tail += 1 + self._bits(_STEP_BITS)
         high, low = divmod(self._tail, 1 << 62)

@@ -1,4 +1,4 @@
-"""A run as one line of JSON: what `export` writes and `import` reads."""
+"""A run as one line of JSON, the format of `flowruns export` and `flowruns import`."""
 
 from msgspec import DecodeError, Raw
 from msgspec.json import decode
@@ -8,14 +8,14 @@ from flowruns.model.runs import DateTime, FlowRun, Model, PreservedFields, RunPu
 
 
 class AsSent(Model, kw_only=True):
-    """JSON whose line breaks a line of its own cannot hold."""
+    """The text of JSON values that contain line breaks."""
 
     args: str | None = None
     outputs: str | None = None
 
 
 class RunLine(RunPut, kw_only=True):
-    """A line of an import: the body of PUT, or, if it has `createdAt`, a whole run as `export` wrote it."""
+    """A line of an import: the body of a PUT, or, with `createdAt`, a whole run as `export` writes it."""
 
     created_at: DateTime | None = None
     created_by: UserId | None = None
@@ -33,11 +33,11 @@ class RunLine(RunPut, kw_only=True):
         if self.created_at and self.updated_at and self.updated_at < self.created_at:
             raise RuleViolation("value_error", "updatedAt should not be before createdAt")
         if self.as_sent:
-            self.args = _as_sent(self.args, self.as_sent.args)
-            self.outputs = _as_sent(self.outputs, self.as_sent.outputs)
+            self.args = _with_line_breaks(self.args, self.as_sent.args)
+            self.outputs = _with_line_breaks(self.outputs, self.as_sent.outputs)
 
     def run(self, id: str, *, now: str, by: int | None, preserved: PreservedFields | None) -> FlowRun:
-        """The run of this line: a whole one keeps nothing of another, as a PUT does."""
+        """The run of this line. Unlike a PUT, a whole run preserves nothing of the run that it replaces."""
         if self.created_at is None:
             return super().run(id, now=now, by=by, preserved=preserved)
         own = PreservedFields(self.created_at, self.created_by, self.reviewed_at, self.reviewed_by)
@@ -45,8 +45,8 @@ class RunLine(RunPut, kw_only=True):
 
 
 def line_of(doc: bytes) -> bytes:
-    """The line of the run *doc*, of which `RunLine` makes the same bytes. Raw line breaks, which stand between the
-    values of `args` and `outputs` only, are spaces there, and the text with them is told beside it.
+    """The line of the run *doc*, which `RunLine` turns back into the same bytes. Raw line breaks, which occur only in
+    `args` and `outputs`, become spaces; `asSent` has the text with line breaks.
     """
     if b"\n" not in doc:
         return doc
@@ -56,11 +56,11 @@ def line_of(doc: bytes) -> bytes:
     return b'%b,"asSent":%b}' % (doc.replace(b"\n", b" ")[:-1], encode(broken))
 
 
-def _as_sent(value: Raw, text: str | None) -> Raw:
-    """*text*, if it is *value* but for its line breaks: else somebody has changed the value since."""
+def _with_line_breaks(value: Raw, text: str | None) -> Raw:
+    """*text* if it differs from *value* in line breaks only, else *value*, which was edited after the export."""
     if text is None or text.replace("\n", " ").encode() != bytes(value):
         return value
     try:
         return decode(text, type=Raw)
-    except DecodeError:  # a line break within a string
+    except DecodeError:  # the line break is inside a string
         return value

@@ -1,4 +1,4 @@
-"""Runs, bodies and queries as plain values of Python, for those who would rather write no JSON."""
+"""Runs, bodies and queries as plain Python values instead of JSON."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -16,40 +16,41 @@ from flowruns.model.runs import FlowRun, RunPost, RunPut
 
 
 class Run(FlowRun, kw_only=True):
-    """A run, as every response carries it, with *args* and *outputs* as plain values."""
+    """A run with *args* and *outputs* as plain values."""
 
     args: Any
     outputs: Any
 
 
 def plain(run: FlowRun) -> Run:
-    """*run* with plain values: what a float does not hold is what `json` makes of it."""
+    """*run* with *args* and *outputs* as `json` decodes them: numbers beyond the range of a float become infinity."""
     return Run(**{**asdict(run), "args": _value(run.args), "outputs": _value(run.outputs)})
 
 
-def body(type: type[RunPost | RunPut], given: Mapping[str, Any]) -> dict[str, Raw]:
-    """The *given* fields of a body of *type*, by their names in JSON, each as JSON. *tags* may be a dict, times may be
-    datetimes. Raises TypeError at a field that it does not have, or a value that JSON does not have, and ValueError.
+def body(type: type[RunPost | RunPut], values: Mapping[str, Any]) -> dict[str, Raw]:
+    """The *values* of a body of *type*, by their field names in JSON, each encoded as JSON. *tags* may be a dict, times
+    may be datetimes. Raises TypeError for an unknown field or a type that JSON lacks, ValueError for NaN, infinity, a
+    lone surrogate, or a datetime without a time zone.
     """
-    check_fields(type, given)
-    return {name: _json(as_tags(value) if name == "tags" else value) for name, value in given.items()}
+    check_fields(type, values)
+    return {name: _json(as_tags(value) if name == "tags" else value) for name, value in values.items()}
 
 
 def check_fields(type: type[RunPost | RunPut], names: Iterable[str]) -> None:
-    """Nothing, if a body of *type* has all of *names*. Raises TypeError."""
+    """Raises TypeError unless a body of *type* has all fields in *names*."""
     _check(names, [field.encode_name for field in fields(type)], f"a {type.__name__[3:].upper()} has no field")
 
 
 def query(filters: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The *filters*, the query parameters of a page, one value or several each, as a query has them; None is no value,
-    and *tag* may be a dict. Raises TypeError at one that there is not, and ValueError.
+    """The *filters* as query parameters. A value may be one or several; None is left out; *tag* may be a dict. Raises
+    TypeError for an unknown filter, ValueError for an empty sequence or a datetime without a time zone.
     """
     _check(filters, [filter.name for filter in FILTERS], "there is no filter")
     return [(name, text) for name, value in filters.items() if value is not None for text in _texts(name, value)]
 
 
 def as_tags(value: Any) -> Any:
-    """The tags of a dict as a body has them; all else as it is."""
+    """A dict as the list of tags of a body; any other value unchanged."""
     return [{"key": key, "value": text} for key, text in value.items()] if isinstance(value, Mapping) else value
 
 
@@ -57,34 +58,34 @@ def _texts(name: str, value: Any) -> list[str]:
     if name == "tag" and isinstance(value, Mapping):
         value = [f"{key}:{text}" for key, text in value.items()]
     several = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
-    texts = [_time(one) if isinstance(one, datetime) else str(one) for one in several]
+    texts = [_time(item) if isinstance(item, datetime) else str(item) for item in several]
     if not texts:
-        raise ValueError(f"{name} has no values: leave it out, or give one")
+        raise ValueError(f"{name} has no values; leave it out, or pass at least one")
     return texts
 
 
-def _check(names: Iterable[str], known: list[str], complaint: str) -> None:
+def _check(names: Iterable[str], known: list[str], message: str) -> None:
     for name in names:
         if name not in known:
-            near = get_close_matches(name.replace("_", ""), known, 1)
-            cure = f"; is it {near[0]!r}?" if near else f", only {', '.join(known)}"
-            raise TypeError(f"{complaint} {name!r}{cure}")
+            close = get_close_matches(name.replace("_", ""), known, 1)
+            cure = f"; is it {close[0]!r}?" if close else f", only {', '.join(known)}"
+            raise TypeError(f"{message} {name!r}{cure}")
 
 
 def _value(value: Raw) -> Any:
-    # By json, as msgspec refuses numbers that a float does not hold.
+    # By json, as msgspec raises for numbers beyond the range of a float.
     return json.loads(bytes(value), parse_int=_integer)
 
 
 def _integer(digits: str) -> int | Decimal:
     try:
         return int(digits)
-    except ValueError:  # of so many digits Python makes none, as that would take long
+    except ValueError:  # more digits than sys.get_int_max_str_digits()
         return Decimal(digits)
 
 
 def _json(value: Any) -> Raw:
-    # By json, as msgspec makes null of infinity.
+    # By json, as msgspec encodes infinity as null.
     return Raw(json.dumps(value, default=_plain, allow_nan=False, ensure_ascii=False).encode())
 
 
@@ -98,5 +99,5 @@ def _plain(value: Any) -> Any:
 
 def _time(moment: datetime) -> str:
     if moment.tzinfo is None:
-        raise ValueError(f"a time has a zone, as datetime.now(UTC) has: not {moment!r}")
+        raise ValueError(f"a datetime needs a time zone, as in datetime.now(UTC): {moment!r}")
     return format_datetime(moment)

@@ -1,6 +1,5 @@
-"""The shapes of the API: what a body may say, and the run it makes (contract, "FlowRun", "Bodies").
-
-Date-times are text: RFC 3339 in UTC with milliseconds and `Z`, so that they sort and compare as they are.
+"""Runs and the bodies of requests that create or replace them (`flowruns/docs/api.md`). Date-times are text as in
+`datetimes.py`.
 """
 
 from enum import StrEnum
@@ -11,14 +10,14 @@ from msgspec.json import Encoder
 
 from flowruns.model.datetimes import RuleViolation, parse_datetime
 
-# \A and \Z, as $ would let a newline pass at the end.
+# \A and \Z, as $ also matches before a newline at the end.
 Slug = Annotated[str, Meta(pattern=r"\A([a-z0-9_.-]+)\Z")]
 
 Identifier = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_-]{0,63}\Z")]
 
 
 def require_object(value: Raw) -> Raw:
-    """*value*, if it is an object or null. Raises RuleViolation."""
+    """*value* if it is an object or null. Raises RuleViolation."""
     if memoryview(value)[0] not in b"{n":
         raise RuleViolation("dict_type", "Input should be a valid dictionary")
     return value
@@ -26,7 +25,7 @@ def require_object(value: Raw) -> Raw:
 
 DateTime = Annotated[str, Meta(extra_json_schema={"format": "date-time"}, extra={"check": parse_datetime})]
 
-UserId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]  # what SQLite keeps
+UserId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]  # the range of SQLite's integers
 
 JsonObject = Annotated[Raw, Meta(extra_json_schema={"type": ["object", "null"]}, extra={"check": require_object})]
 
@@ -34,7 +33,7 @@ _NULL = Raw(b"null")
 
 
 class FlowType(StrEnum):
-    """What started a run."""
+    """The kind of flow that a run belongs to."""
 
     AUTOMATION = "automation"
     SELF_SERVICE_ACTION = "selfServiceAction"
@@ -43,7 +42,7 @@ class FlowType(StrEnum):
 
 
 class Model(Struct, rename="camel"):
-    """camelCase in JSON, snake_case here."""
+    """A Struct with camelCase names in JSON and snake_case names in Python."""
 
 
 class Action(Model, kw_only=True):
@@ -59,7 +58,7 @@ class Action(Model, kw_only=True):
 
 
 class Log(Model, kw_only=True):
-    """A line that a run wrote; *action* names an action's id."""
+    """A line of a run's log; `action` is the id of an action."""
 
     timestamp: DateTime | None = None
     message: str
@@ -71,7 +70,7 @@ class Log(Model, kw_only=True):
             self.timestamp = parse_datetime(self.timestamp)
 
     def completed(self, now: str) -> "Log":
-        """This line, with the time and the level that it leaves out."""
+        """This line with *now* and `info` where it has no time or level."""
         if self.timestamp and self.level:
             return self
         timestamp, level = self.timestamp or now, self.level or "info"
@@ -79,14 +78,14 @@ class Log(Model, kw_only=True):
 
 
 class Tag(Model, kw_only=True):
-    """A word that runs are found by."""
+    """A label of a run."""
 
     key: str
     value: str
 
 
 class FlowRun(Model, kw_only=True):
-    """A run as every response carries it: every field, in this order (contract, "FlowRun")."""
+    """A run as every response has it: all fields, in this order."""
 
     id: Slug
     flow_id: Slug
@@ -108,7 +107,7 @@ class FlowRun(Model, kw_only=True):
 
 
 class PreservedFields(NamedTuple):
-    """What a PUT keeps of the run that it replaces."""
+    """The fields of a replaced run that a PUT preserves."""
 
     created_at: str
     created_by: int | None
@@ -117,7 +116,7 @@ class PreservedFields(NamedTuple):
 
 
 class RunPut(Model, kw_only=True):
-    """The body of PUT. What is left out becomes null, but for the phase (contract, "Bodies")."""
+    """The body of a PUT. An omitted field becomes null, an omitted phase `pending`."""
 
     flow_id: Slug
     flow_type: FlowType
@@ -137,7 +136,7 @@ class RunPut(Model, kw_only=True):
         require_object(self.outputs)
 
     def run(self, id: str, *, now: str, by: int | None, preserved: PreservedFields | None) -> FlowRun:
-        """The run that this body makes of what *preserved* is of (None: a new one), written *now* *by* a user."""
+        """The run of this body, written at *now* by the user *by*; *preserved* is None if it replaces no run."""
         preserved = preserved or PreservedFields(created_at=now, created_by=by, reviewed_at=None, reviewed_by=None)
         return FlowRun(
             id=id,
@@ -153,7 +152,7 @@ class RunPut(Model, kw_only=True):
             tags=self.tags,
             created_at=preserved.created_at,
             created_by=preserved.created_by,
-            updated_at=max(now, preserved.created_at),  # also when the clock has gone back
+            updated_at=max(now, preserved.created_at),  # even if the clock has gone back
             updated_by=by,
             reviewed_by=preserved.reviewed_by,
             reviewed_at=preserved.reviewed_at,
@@ -161,7 +160,7 @@ class RunPut(Model, kw_only=True):
 
 
 class RunPost(Model, kw_only=True):
-    """The body of POST: a person starts an action."""
+    """The body of a POST, which starts a self-service action."""
 
     flow_id: Slug
     id: Slug | None = None
@@ -173,7 +172,7 @@ class RunPost(Model, kw_only=True):
         require_object(self.args)
 
     def put(self) -> RunPut:
-        """The PUT that makes the same run."""
+        """The body of a PUT that creates the same run."""
         return RunPut(flow_id=self.flow_id, flow_type=FlowType.SELF_SERVICE_ACTION, args=self.args, tags=self.tags)
 
 

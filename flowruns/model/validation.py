@@ -1,4 +1,4 @@
-"""Bytes to a Struct, or every detail by its place (contract, "Errors", 422)."""
+"""Decoding of a body to a Struct, with an error detail for each broken field (`flowruns/docs/api.md`)."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -18,34 +18,34 @@ T = TypeVar("T")
 
 Loc = tuple[str | int, ...]
 
-MAX_DETAILS = 100  # naming every detail of 8 MiB of them would take seconds
+MAX_DETAILS = 100  # listing every error of an 8 MiB body would take seconds
 
 
 def decode(body: bytes, type: type[T]) -> T:
-    """The *type* that *body* says. Raises Invalid, which names every broken field, or where the JSON breaks."""
+    """*body* decoded as *type*. Raises Invalid with a detail for each broken field, or for the first JSON error."""
     kind: Any = type
     try:
-        # msgspec takes bytes that are not UTF-8 wherever it keeps or skips a value.
+        # msgspec does not check that raw and unknown values are UTF-8.
         body.decode()
         decoded: T = _decoder(kind).decode(body)
         return decoded
     except ValidationError as error:
-        raise Invalid(*_every_fault(body, kind, error)) from None
+        raise Invalid(*_all_details(body, kind, error)) from None
     except NOT_JSON as error:
         raise Invalid(not_json(body, error)) from None
 
 
-def _every_fault(body: bytes, kind: Any, first: ValidationError) -> list[ErrorDetail]:
+def _all_details(body: bytes, kind: Any, first: ValidationError) -> list[ErrorDetail]:
     try:
-        msgspec.json.decode(body, type=Raw)  # msgspec stopped at the first detail: behind it anything may stand
+        msgspec.json.decode(body, type=Raw)  # msgspec stopped at the first error, so the rest may be no JSON
     except NOT_JSON as error:
         return [not_json(body, error)]
     details = list(islice(_struct(Raw(body), _info(kind), ("body",)), MAX_DETAILS + 1))
-    return limit_details(details or [_hidden(first)])
+    return limit_details(details or [_shadowed(first)])
 
 
 def text_field(body: bytes, name: str) -> str | None:
-    """The text *name* of a *body* that was refused; None: there is none."""
+    """The string in field *name* of the invalid *body*, None if it has none."""
     try:
         body.decode()
         value = (_as(dict[str, Raw], Raw(body)) or {}).get(name)
@@ -55,22 +55,22 @@ def text_field(body: bytes, name: str) -> str | None:
 
 
 def check_text(text: str, type: Any, loc: Loc) -> list[ErrorDetail]:
-    """What *text*, from a path or a query, breaks of *type*."""
+    """The error details of *text*, from a path or a query, as a value of *type*."""
     return list(_value(Raw(msgspec.json.encode(text)), _info(type), loc))
 
 
-def _hidden(error: ValidationError) -> ErrorDetail:
-    """A detail in the first of two equal keys: the walk sees the last one only."""
+def _shadowed(error: ValidationError) -> ErrorDetail:
+    """The error in the first of two equal keys, of which `_struct` sees only the last."""
     msg, _, path = str(error).partition(" - at `$")
     loc = [int(part) if part.isdigit() else part for part in re.findall(r"\w+", path)]
     return ErrorDetail(("body", *loc), msg, "value_error")
 
 
 def limit_details(details: list[ErrorDetail]) -> list[ErrorDetail]:
-    """At most 100 *details*; if there are more, the last entry says so."""
+    """At most 100 *details*; with more, the last one is `too_many_errors`."""
     if len(details) <= MAX_DETAILS:
         return details
-    more = ErrorDetail(details[0].loc[:1], f"There are more details than these {MAX_DETAILS - 1}", "too_many_errors")
+    more = ErrorDetail(details[0].loc[:1], f"There are more errors than these {MAX_DETAILS - 1}", "too_many_errors")
     return [*details[: MAX_DETAILS - 1], more]
 
 
@@ -84,8 +84,8 @@ def _info(type: Any) -> Any:
     return inspect.type_info(type)
 
 
-# The slow path: msgspec stops at the first detail, so once it has refused, each value is asked again
-# what it breaks. Values stay raw until their type is known: no number is ever turned into a float.
+# The slow path: msgspec stops at the first error, so each value of an invalid body is checked again. Values stay raw
+# until their type is known, so that no number becomes a float.
 
 
 def _struct(raw: Raw, type: Any, loc: Loc) -> Iterator[ErrorDetail]:
@@ -94,18 +94,18 @@ def _struct(raw: Raw, type: Any, loc: Loc) -> Iterator[ErrorDetail]:
         yield ErrorDetail(loc, "Input should be a valid dictionary", "dict_type")
         return
     for field in type.fields:
-        place = (*loc, field.encode_name)
+        field_loc = (*loc, field.encode_name)
         if field.encode_name in values:
-            yield from _value(values[field.encode_name], field.type, place)
+            yield from _value(values[field.encode_name], field.type, field_loc)
         elif field.required:
-            yield ErrorDetail(place, "Field required", "missing")
+            yield ErrorDetail(field_loc, "Field required", "missing")
 
 
 def _value(raw: Raw, type: Any, loc: Loc) -> Iterator[ErrorDetail]:
     if isinstance(type, inspect.UnionType):  # in these models always: a type or null
         if bytes(raw) == b"null":
             return
-        type = next(one for one in type.types if not isinstance(one, inspect.NoneType))
+        type = next(member for member in type.types if not isinstance(member, inspect.NoneType))
     check = None
     if isinstance(type, inspect.Metadata):
         type, check = type.type, (type.extra or {}).get("check")
@@ -133,8 +133,8 @@ def _raw(raw: Raw, type: Any, check: Callable[[Raw], object], loc: Loc) -> Itera
 def _checked(value: T, check: Callable[[T], object], loc: Loc) -> Iterator[ErrorDetail]:
     try:
         check(value)
-    except RuleViolation as broken:
-        yield ErrorDetail(loc, str(broken), broken.type)
+    except RuleViolation as error:
+        yield ErrorDetail(loc, str(error), error.type)
 
 
 def _enum(raw: Raw, type: Any, check: object, loc: Loc) -> Iterator[ErrorDetail]:
@@ -162,8 +162,8 @@ def _list(raw: Raw, type: Any, check: object, loc: Loc) -> Iterator[ErrorDetail]
     items = _as(list[Raw], raw)
     if items is None:
         yield ErrorDetail(loc, "Input should be a valid list", "list_type")
-    for place, item in enumerate(items or ()):
-        yield from _value(item, type.item_type, (*loc, place))
+    for index, item in enumerate(items or ()):
+        yield from _value(item, type.item_type, (*loc, index))
 
 
 _KINDS: dict[type, Callable[..., Iterator[ErrorDetail]]] = {
@@ -178,7 +178,7 @@ _KINDS: dict[type, Callable[..., Iterator[ErrorDetail]]] = {
 
 
 def _as(type: type[T], raw: Raw) -> T | None:
-    """*raw* as a *type*, None if it is something else."""
+    """*raw* decoded as *type*, None if it is of another one."""
     try:
         return msgspec.json.decode(raw, type=type)
     except ValidationError:
@@ -186,16 +186,16 @@ def _as(type: type[T], raw: Raw) -> T | None:
 
 
 def pattern_detail(loc: Loc, pattern: str) -> ErrorDetail:
-    """The detail of a text that is not all of *pattern*, which is shown as the contract writes it."""
+    """The error detail of a string that does not match *pattern*."""
     return ErrorDetail(loc, f"String should match pattern '{published(pattern)}'", "string_pattern_mismatch")
 
 
 def published(pattern: str) -> str:
-    """*pattern* as other languages read it, where `$` is the very end."""
+    """*pattern* for other languages, where `$` matches only at the end."""
     return pattern.replace(r"\A", "^").replace(r"\Z", "$")
 
 
 def choice_detail(loc: Loc, type: str, values: tuple[str, ...]) -> ErrorDetail:
-    """The detail, of pydantic's *type*, of a text that is none of *values*."""
-    *most, last = [f"'{value}'" for value in values]
-    return ErrorDetail(loc, f"Input should be {' or '.join(filter(None, [', '.join(most), last]))}", type)
+    """The error detail, of pydantic's error *type*, of a string that is none of *values*."""
+    *others, last = [f"'{value}'" for value in values]
+    return ErrorDetail(loc, f"Input should be {' or '.join(filter(None, [', '.join(others), last]))}", type)

@@ -108,7 +108,7 @@ async def _serve(
                 settings.database,
                 lock_timeout=settings.lock_timeout,
                 synchronous=settings.synchronous,
-                owner=LockInfo(os.getpid(), address, instance, secret).text(),
+                holder=LockInfo(os.getpid(), address, instance, secret).text(),
                 instance=instance,
                 **sources,
             ) as store,

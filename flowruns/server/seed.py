@@ -28,7 +28,7 @@ def seeded(inputs: Sequence[tuple[str, BinaryIO]], fault: Callable[[str], None],
                 await stack.enter_async_context(playing(store))
             if inputs:
                 await store.run_on_writer(
-                    partial(import_lines, given=read_lines(inputs), watch=ImportObserver(fault, at))
+                    partial(import_lines, lines=read_lines(inputs), observer=ImportObserver(fault, at))
                 )
             yield
 

@@ -1,1 +1,1 @@
-"""SQLite as a file, a lock and threads: connections, group commit, schema. It knows no runs."""
+"""SQLite databases as files, locks and threads: connections, group commit, migrations. Knows nothing of runs."""

@@ -1,4 +1,4 @@
-"""Files that are whole, or not there."""
+"""Atomic replacement of files: a file is complete, or unchanged."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -9,9 +9,9 @@ from secrets import token_hex
 
 @contextmanager
 def atomic_write(file: Path, *, force: bool) -> Iterator[Path]:
-    """A new file beside *file*, private to the user; it becomes *file* if the block succeeds, and is removed if not.
+    """A new file beside *file*, private to the user; it replaces *file* if the block succeeds, and is removed if not.
 
-    Raises FileExistsError where there is one, and not *force*.
+    Raises FileExistsError if *file* exists, unless *force*.
     """
     if not force and file.exists():
         raise FileExistsError(file)
@@ -19,19 +19,19 @@ def atomic_write(file: Path, *, force: bool) -> Iterator[Path]:
     os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     try:
         yield part
-        with part.open("r+b") as written:  # Windows writes nothing to the disk that is open to be read
+        with part.open("r+b") as written:  # on Windows, fsync needs a writable handle
             os.fsync(written.fileno())
         if force:
             os.replace(part, file)
         else:
-            _appear(part, file)
+            _rename_new(part, file)
         _sync_folder(file.parent)
     finally:
         remove_files([part, *(part.with_name(part.name + end) for end in ("-journal", "-wal", "-shm"))])
 
 
-def _appear(part: Path, file: Path) -> None:
-    """Makes *part* be *file*, unless there is one by now."""
+def _rename_new(part: Path, file: Path) -> None:
+    """Renames *part* to *file*. Raises FileExistsError if *file* exists by now."""
     try:
         os.link(part, file)
     except FileExistsError:
@@ -53,6 +53,6 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_files(files: Iterable[Path]) -> None:
-    """Removes *files*, those of them that there are."""
+    """Removes those of *files* that exist."""
     for file in files:
         file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The file of a database: whose it is, who serves it, and that it is still there."""
+"""The file of a database: its path, its header and its identity."""
 
 import os
 import stat
@@ -19,38 +19,44 @@ _HEADER_SIZE = 100
 
 
 class FileIdentity(NamedTuple):
-    """Which file a name stood for."""
+    """Distinguishes a file from others of the same name."""
 
     device: int
     inode: int
 
 
 def file_identity(path: Path) -> FileIdentity | None:
-    """The file that *path* names now, None if there is none."""
+    """The identity of the file at *path*, None if there is none."""
     try:
-        found = os.stat(path)
+        stat_result = os.stat(path)
     except OSError:
         return None
-    return FileIdentity(found.st_dev, found.st_ino)
+    return FileIdentity(stat_result.st_dev, stat_result.st_ino)
 
 
 def database_files(path: Path) -> list[Path]:
-    """The files that are the database *path*, or will be while it is used."""
+    """The files of the database *path*, including those that exist only while it is open."""
     return [path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal", ".lock")]
 
 
+def has_wal(path: Path) -> bool:
+    """Whether the database *path* has a WAL that is not empty."""
+    wal = path.with_name(path.name + "-wal")
+    return wal.exists() and wal.stat().st_size > 0
+
+
 def real_path(name: str | Path) -> Path:
-    """The one path of the file that is or will be *name*: absolute, so that none is taken for a URI, and every name
-    of a file claims the same. Raises DatabaseUnusable.
+    """The absolute path of the file *name* without symbolic links, so that every name of a file leads to the same lock,
+    and SQLite takes none for a URI. Raises DatabaseUnusable.
     """
     try:
         return Path(name).expanduser().resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # links in a circle; nobody of that name; a null byte
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links; no such user; a null byte
         raise DatabaseUnusable(f"{name} cannot be used: {error}") from None
 
 
 def check_path(path: Path) -> None:
-    """Nothing, if *path* is a file or could become one. Raises DatabaseUnusable."""
+    """Raises DatabaseUnusable unless *path* is a file or can become one."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -64,10 +70,10 @@ def check_path(path: Path) -> None:
 
 
 def check_header(path: Path) -> None:
-    """Nothing, if the file *path* is empty or a database of ours, by its first bytes. Raises DatabaseUnusable.
+    """Raises DatabaseUnusable unless the file *path* is empty or has the header of a flowruns database.
 
-    SQLite must not have it open in this process, as closing a file here drops SQLite's locks; nor may SQLite
-    be asked instead: it would leave files beside a database that is not ours.
+    SQLite must not have the file open in this process, as closing it here drops SQLite's locks (POSIX). The header is
+    not read through SQLite, which would create files beside the database of another program.
     """
     try:
         with path.open("rb") as file:
@@ -83,14 +89,16 @@ def check_header(path: Path) -> None:
         raise DatabaseUnusable(f"{path} is a database of another program; name another file")
     if version > SCHEMA_VERSION:
         raise DatabaseUnusable(
-            f"{path} was written by a newer flowruns, with schema {version}, where this one knows {SCHEMA_VERSION}:"
+            f"{path} was written by a newer flowruns, with schema {version} instead of {SCHEMA_VERSION};"
             " update flowruns"
         )
+    if size < _size_in_header(header) and not has_wal(path):
+        raise DatabaseUnusable(f"{path} is truncated; restore it from a backup")
+
+
+def _size_in_header(header: bytes) -> int:
     page_size = int.from_bytes(header[16:18])
-    page_size = 65536 if page_size == 1 else page_size
-    wal = path.with_name(path.name + "-wal")
-    if size < page_size * _number(header, 28) and not (wal.exists() and wal.stat().st_size):
-        raise DatabaseUnusable(f"{path} is truncated: restore it from a backup")
+    return (65536 if page_size == 1 else page_size) * _number(header, 28)
 
 
 def _number(header: bytes, offset: int) -> int:
@@ -99,7 +107,7 @@ def _number(header: bytes, offset: int) -> int:
 
 @contextmanager
 def created(path: Path) -> Iterator[None]:
-    """Makes the empty file *path* if there is none, private to the user; if the block fails, removes it again."""
+    """Creates the empty file *path*, private to the user, if there is none; removes it again if the block fails."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""The lock file beside a database: one server for each file."""
+"""The lock file beside a database: at most one flowruns writes to it."""
 
 import os
 import time
@@ -12,63 +12,63 @@ from msgspec.json import decode, encode
 from flowruns.errors import DatabaseInUse, DatabaseUnusable
 from flowruns.sqlite.datafile import FileIdentity, file_identity
 
-_MOST_OWNER = 10_000  # bytes
+_MAX_TEXT = 10_000  # bytes of a lock file that are read
 
-_LOOKS, _LOOK_SECONDS = 5, 0.01
+_ATTEMPTS, _ATTEMPT_SECONDS = 5, 0.01
 
 
 @contextmanager
-def locked(path: Path, owner: str) -> Iterator[None]:
-    """While entered, no other flowruns serves *path*; the first line of *owner* is what another one is told about
-    this one.
+def locked(path: Path, holder: str) -> Iterator[None]:
+    """Locks *path* against other flowruns. *holder* is the text of the lock file; its first line is in the error that
+    others raise. Raises DatabaseInUse or DatabaseUnusable.
 
-    The kernel drops the lock with the process, so that a killed server blocks nobody. It is a file of its
-    own since on some systems a lock on the database would shut out SQLite's. Raises DatabaseInUse.
+    The kernel releases the lock when the process ends, even if it is killed. It is a lock on a separate file, as
+    on some systems a lock on the database file would block SQLite.
     """
-    name = _lock_name(path)
-    handle = _locked(name, path)
+    lock_path = _lock_path(path)
+    handle = _acquire(lock_path, path)
     try:
         try:
             os.truncate(handle, 0)
-            os.write(handle, owner.encode())
+            os.write(handle, holder.encode())
         except OSError as error:  # a full disk
-            raise DatabaseUnusable(f"{path} cannot be used: {name.name}: {error.strerror}") from None
+            raise DatabaseUnusable(f"{path} cannot be used: {lock_path.name}: {error.strerror}") from None
         yield
     finally:
         if os.name == "nt":  # untested: an open file cannot be removed there
             os.close(handle)
             with suppress(OSError):
-                os.unlink(name)
+                os.unlink(lock_path)
         else:
             with suppress(OSError):
-                os.unlink(name)
+                os.unlink(lock_path)
             os.close(handle)
 
 
 class LockInfo(Struct, frozen=True):
-    """Who serves a database, as its lock file says: a line for people, and one for programs."""
+    """The server that holds the lock of a database, as its lock file describes it."""
 
     pid: int
     url: str
-    instance: str  # which `/health` tells, if it is still this one
-    secret: str | None = None  # a token, for programs of the same user: nobody else may read the file
+    instance: str  # as in `/health`, where another one means that another server has the address by now
+    secret: str | None = None  # a token for programs of the same user; others cannot read the lock file
 
     def text(self) -> str:
-        """What `claimed` writes."""
+        """The text of the lock file: a line for people, and one of JSON."""
         return f"pid {self.pid}, {self.url}\n{encode(self).decode()}\n"
 
 
 def lock_info(path: Path) -> LockInfo | None:
-    """Who serves *path* now; None if nobody does, or somebody who has not said yet who it is."""
+    """The server that holds the lock of *path*; None if there is none, or it has not written its lock file yet."""
     try:
-        handle = os.open(_lock_name(path), os.O_RDWR)
+        handle = os.open(_lock_path(path), os.O_RDWR)
     except OSError:
         return None
     try:
         with suppress(OSError):
             _lock(handle)
-            return None  # its owner was killed
-        return decode(os.read(handle, _MOST_OWNER).partition(b"\n")[2], type=LockInfo)
+            return None  # the holder was killed
+        return decode(os.read(handle, _MAX_TEXT).partition(b"\n")[2], type=LockInfo)
     except (OSError, DecodeError, UnicodeDecodeError):
         return None
     finally:
@@ -76,43 +76,44 @@ def lock_info(path: Path) -> LockInfo | None:
 
 
 def is_unreadable(path: Path) -> bool:
-    """Whether somebody may serve *path* who cannot be asked: another user, whose lock file we may not read."""
-    name = _lock_name(path)
-    return name.exists() and not os.access(name, os.R_OK | os.W_OK)
+    """Whether the lock file of *path* belongs to another user, so that it is unknown who holds the lock."""
+    lock_path = _lock_path(path)
+    return lock_path.exists() and not os.access(lock_path, os.R_OK | os.W_OK)
 
 
-def _lock_name(path: Path) -> Path:
+def _lock_path(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 
-def _locked(name: Path, path: Path) -> int:
+def _acquire(lock_path: Path, path: Path) -> int:
+    """The handle of the open and locked file *lock_path*. Raises DatabaseInUse or DatabaseUnusable."""
     while True:
         try:
-            handle = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
+            handle = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise DatabaseUnusable(f"{path} cannot be used: {name.name}: {error.strerror}") from None
+            raise DatabaseUnusable(f"{path} cannot be used: {lock_path.name}: {error.strerror}") from None
         try:
-            _lock_patiently(handle)
+            _lock_with_retries(handle)
         except OSError:
-            owner = os.read(handle, _MOST_OWNER).decode(errors="replace").partition("\n")[0] or "starting"
+            holder = os.read(handle, _MAX_TEXT).decode(errors="replace").partition("\n")[0] or "starting"
             os.close(handle)
             raise DatabaseInUse(
-                f"{path} is in use by another flowruns ({owner}); stop it, or name another file"
+                f"{path} is in use by another flowruns ({holder}); stop it, or name another file"
             ) from None
-        # The one before may have removed the file between our open and our lock.
-        found = os.fstat(handle)
-        if file_identity(name) == FileIdentity(found.st_dev, found.st_ino):
+        # The previous holder may have removed the file between our open and our lock.
+        opened = os.fstat(handle)
+        if file_identity(lock_path) == FileIdentity(opened.st_dev, opened.st_ino):
             return handle
         os.close(handle)
 
 
-def _lock_patiently(handle: int) -> None:
-    """Takes the lock, also where `lock_info` has just looked whether it is taken. Raises OSError."""
-    for _ in range(_LOOKS):
+def _lock_with_retries(handle: int) -> None:
+    """Locks the file. `lock_info` of another process may hold the lock for a moment. Raises OSError."""
+    for _ in range(_ATTEMPTS):
         with suppress(OSError):
             _lock(handle)
             return
-        time.sleep(_LOOK_SECONDS)  # a lock that is waited for without end would hold up a start
+        time.sleep(_ATTEMPT_SECONDS)
     _lock(handle)
 
 
@@ -121,7 +122,7 @@ if os.name == "nt":  # pragma: no cover - untested
     def _lock(handle: int) -> None:
         import msvcrt
 
-        os.lseek(handle, 1 << 30, os.SEEK_SET)  # beyond the text, which others are to read
+        os.lseek(handle, 1 << 30, os.SEEK_SET)  # beyond the text, which others have to read
         try:
             msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]  # Windows only
         finally:

@@ -1,37 +1,50 @@
 """SQLite's result codes as errors of flowruns."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from flowruns.errors import Unavailable
+from flowruns.errors import DatabaseUnusable, Unavailable
 
 _RETRY_LATER = {
-    sqlite3.SQLITE_BUSY: "locked by another program",
-    sqlite3.SQLITE_FULL: "full",
-    sqlite3.SQLITE_IOERR: "out of reach: reading or writing it failed; is the disk full?",
+    sqlite3.SQLITE_BUSY: "The database is locked by another program",
+    sqlite3.SQLITE_FULL: "The disk is full: the database cannot grow",
+    sqlite3.SQLITE_IOERR: "Reading or writing the database failed; is the disk full?",
 }
 
 _BROKEN = {
-    sqlite3.SQLITE_LOCKED: "locked",
-    sqlite3.SQLITE_READONLY: "read-only",
-    sqlite3.SQLITE_CORRUPT: "damaged",
-    sqlite3.SQLITE_NOTADB: "damaged",
-    sqlite3.SQLITE_CANTOPEN: "out of reach: it cannot be opened",
-    sqlite3.SQLITE_PERM: "out of reach: permission denied",
-    sqlite3.SQLITE_PROTOCOL: "locked",
-    sqlite3.SQLITE_NOMEM: "out of memory",
+    sqlite3.SQLITE_LOCKED: "The database is locked",
+    sqlite3.SQLITE_READONLY: "The database is read-only",
+    sqlite3.SQLITE_CORRUPT: "The database is damaged",
+    sqlite3.SQLITE_NOTADB: "The database is damaged",
+    sqlite3.SQLITE_CANTOPEN: "The database cannot be opened",
+    sqlite3.SQLITE_PERM: "The database cannot be used: permission denied",
+    sqlite3.SQLITE_PROTOCOL: "The database is locked",
+    sqlite3.SQLITE_NOMEM: "SQLite is out of memory",
 }
 
 
 def primary_code(error: sqlite3.Error) -> int:
-    """SQLite's primary result code of *error*; 0 if Python's module raised it."""
+    """SQLite's primary result code of *error*; 0 if Python's sqlite3 module raised it."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def translate(error: sqlite3.Error) -> Exception:
-    """*error* as one of ours if the database is to blame, else as it is: a fault of this program."""
+    """Unavailable if the state of the database is the cause of *error*; else *error* itself, an internal error."""
     code = primary_code(error)
     if code in _RETRY_LATER:
-        return Unavailable(f"The database is {_RETRY_LATER[code]}", retry_after=1)
+        return Unavailable(_RETRY_LATER[code], retry_after=1)
     if code in _BROKEN:
-        return Unavailable(f"The database is {_BROKEN[code]}")
+        return Unavailable(_BROKEN[code])
     return error
+
+
+@contextmanager
+def errors_as_unusable(file: Path) -> Iterator[None]:
+    """Raises DatabaseUnusable, which names *file*, for each sqlite3.Error in the block."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        cure = "; is the disk full?" if primary_code(error) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL) else ""
+        raise DatabaseUnusable(f"{file} cannot be used: {error}{cure}") from error

@@ -1,1 +1,1 @@
-"""Runs in a database: every SQL statement on them, and `Store`."""
+"""Runs in a database: the SQL that reads and writes them, and `Store`."""

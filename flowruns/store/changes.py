@@ -1,4 +1,4 @@
-"""Who waits for changes: those who ask the same share one read, and many commits share one wake-up."""
+"""Notification of subscribers about changes: equal subscriptions share a read, and so do commits at short intervals."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -7,140 +7,142 @@ from flowruns.sqlite.connection import Failed, call_soon
 from flowruns.store.filters import Where
 from flowruns.store.reads import Changes
 
-Subscription = tuple[Where, int]  # what has changed of these runs, after this number?
+Subscription = tuple[Where, int]  # the changes of these runs after this number
 
-_REST_SECONDS = 0.02  # between two reads for commits: nobody sees the difference, and busy writers pay for few reads
+_DEBOUNCE_SECONDS = 0.02  # between two reads after commits: unnoticeable, and many commits cost few reads
 
-_REST_SHARE = 30  # and so many times what a read takes, so that many different questions cost writers no more
+_DEBOUNCE_FACTOR = 30  # times the duration of a read, so that many different subscriptions do not slow down writers
 
-_MOST_REST_SECONDS = 0.25  # but a read that took long, on a busy machine, say, keeps nobody waiting
+_MAX_DEBOUNCE_SECONDS = 0.25  # so that a slow read, on a busy machine, does not delay changes for long
 
 
 class ChangeNotifier:
-    """Those who wait, each with its question. A question that nothing answers goes on from where it was read to, so
-    that nothing is walked twice, and those who ask it need not be told.
+    """Futures of subscribers, each with its subscription. If a read finds no change, the subscription moves on to the
+    position that was read to: nothing is scanned twice, and no subscriber is woken.
     """
 
     def __init__(self, read: Callable[[Sequence[Subscription]], Awaitable[Sequence[Changes | Failed]]]) -> None:
         self._read = read
-        self._asked: dict[asyncio.Future[Changes | None], Subscription] = {}
+        self._subscriptions: dict[asyncio.Future[Changes | None], Subscription] = {}
         self._unread: set[asyncio.Future[Changes | None]] = set()
-        self._last = 0  # the number of the last write, when it was read last
+        self._last = 0  # number of the last write, as of the last read
         self._reader: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._rests_until = 0.0
+        self._next_read = 0.0  # the time of the loop before which no read for commits starts
         self._ended = False
-        self._loop: asyncio.AbstractEventLoop | None = None  # in which they wait
+        self._loop: asyncio.AbstractEventLoop | None = None  # of the futures
 
-    async def after(self, where: Where, position: int, max_wait: float | None = None) -> Changes | None:
-        """The next changes of *where* after number *position*; nothing found after *max_wait* seconds; None in the end.
+    async def wait(self, where: Where, position: int, max_wait: float | None = None) -> Changes | None:
+        """The next changes of *where* after number *position*; empty after *max_wait* seconds; None after `end`.
 
-        Raises what reading them raises, and RuntimeError where others wait in another event loop.
+        Raises what reading them raises, and RuntimeError if subscribers are waiting in another event loop.
         """
         if self._ended:
             return None
-        loop = self._adopted()
-        waiter: asyncio.Future[Changes | None] = loop.create_future()
-        self._asked[waiter] = where, position
+        loop = self._use_running_loop()
+        future: asyncio.Future[Changes | None] = loop.create_future()
+        self._subscriptions[future] = where, position
         if position < self._last:
-            self._ask([waiter])
+            self._start_read([future])
         else:
-            self._schedule()  # as something may have, meanwhile
-        timer = None if max_wait is None else loop.call_later(max_wait, self._found_nothing, waiter)
+            self._schedule_read()  # for writes since the last read
+        timer = None if max_wait is None else loop.call_later(max_wait, self._time_out, future)
         try:
-            return await waiter
+            return await future
         finally:
             if timer is not None:
                 timer.cancel()
-            self._asked.pop(waiter, None)
-            self._unread.discard(waiter)
+            self._subscriptions.pop(future, None)
+            self._unread.discard(future)
 
     def notify(self) -> None:
-        """Has everybody's question read, now or after the rest: something was written. From any thread."""
-        if self._loop is not None and self._asked and self._timer is None:
-            call_soon(self._loop, self._schedule)
+        """Schedules a read for all subscribers, as something was written. From any thread."""
+        if self._loop is not None and self._subscriptions and self._timer is None:
+            call_soon(self._loop, self._schedule_read)
 
     def end(self) -> None:
-        """Ends every wait, those that begin later too. From any thread."""
+        """Resolves all futures with None, also those of later calls. From any thread."""
         self._ended = True
         if self._loop is not None:
             call_soon(self._loop, self._end)
 
-    async def drained(self) -> None:
-        """Returns once nothing is being read."""
+    async def drain(self) -> None:
+        """Returns once no read is under way."""
         if self._reader is not None and self._loop is asyncio.get_running_loop():
             await asyncio.wait([self._reader])
 
-    def _adopted(self) -> asyncio.AbstractEventLoop:
-        """The running loop, in which they wait from now on. What another one left behind goes with it."""
+    def _use_running_loop(self) -> asyncio.AbstractEventLoop:
+        """The running loop, after the state of a previous one was dropped."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            if self._loop is not None and self._asked and not self._loop.is_closed():
-                raise RuntimeError("the followers of a store wait in one event loop")
-            self._loop, self._reader, self._timer, self._rests_until = loop, None, None, 0.0
-            self._asked.clear()
+            if self._loop is not None and self._subscriptions and not self._loop.is_closed():
+                raise RuntimeError("changes of a store can be awaited in one event loop at a time")
+            self._loop, self._reader, self._timer, self._next_read = loop, None, None, 0.0
+            self._subscriptions.clear()
             self._unread.clear()
         return loop
 
     def _end(self) -> None:
-        for waiter in self._asked:
-            if not waiter.done():
-                waiter.set_result(None)
+        for future in self._subscriptions:
+            if not future.done():
+                future.set_result(None)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _schedule(self) -> None:
-        if self._loop is not None and self._asked and self._timer is None and not self._ended:
-            self._timer = self._loop.call_later(max(0, self._rests_until - self._loop.time()), self._ask_all)
+    def _schedule_read(self) -> None:
+        if self._loop is not None and self._subscriptions and self._timer is None and not self._ended:
+            self._timer = self._loop.call_later(max(0, self._next_read - self._loop.time()), self._read_all)
 
-    def _found_nothing(self, waiter: "asyncio.Future[Changes | None]") -> None:
-        if not waiter.done():
-            position = self._asked[waiter][1]
-            waiter.set_result(Changes((), position, position))
+    def _time_out(self, future: "asyncio.Future[Changes | None]") -> None:
+        if not future.done():
+            position = self._subscriptions[future][1]
+            future.set_result(Changes((), position, position))
 
-    def _ask_all(self) -> None:
+    def _read_all(self) -> None:
         self._timer = None
-        self._ask(self._asked)
+        self._start_read(self._subscriptions)
 
-    def _ask(self, waiters: Iterable["asyncio.Future[Changes | None]"]) -> None:
-        self._unread.update(waiters)
+    def _start_read(self, futures: Iterable["asyncio.Future[Changes | None]"]) -> None:
+        self._unread.update(futures)
         if self._reader is None and self._unread:
-            self._reader = asyncio.create_task(self._answer())
+            self._reader = asyncio.create_task(self._read_unread())
 
-    async def _answer(self) -> None:
-        """Reads until every question is."""
+    async def _read_unread(self) -> None:
+        """Reads until no subscription is unread."""
         loop = asyncio.get_running_loop()
         try:
             while self._unread:
                 began = loop.time()
-                waiters, self._unread = self._unread, set()
-                questions = list({self._asked[waiter] for waiter in waiters})
-                answers = dict(zip(questions, await self._outcomes(questions), strict=True))
-                for waiter in waiters & self._asked.keys():
-                    self._tell(waiter, answers[self._asked[waiter]])
+                futures, self._unread = self._unread, set()
+                subscriptions = list({self._subscriptions[future] for future in futures})
+                outcomes = dict(zip(subscriptions, await self._outcomes(subscriptions), strict=True))
+                for future in futures & self._subscriptions.keys():
+                    self._resolve(future, outcomes[self._subscriptions[future]])
                 ended = loop.time()
-                rest = max(_REST_SECONDS, _REST_SHARE * (ended - began))
-                self._rests_until = ended + min(rest, _MOST_REST_SECONDS)
+                debounce = max(_DEBOUNCE_SECONDS, _DEBOUNCE_FACTOR * (ended - began))
+                self._next_read = ended + min(debounce, _MAX_DEBOUNCE_SECONDS)
         finally:
             self._reader = None
 
-    async def _outcomes(self, questions: Sequence[Subscription]) -> Sequence[Changes | Failed]:
+    async def _outcomes(self, subscriptions: Sequence[Subscription]) -> Sequence[Changes | Failed]:
         try:
-            return await self._read(questions)
+            return await self._read(subscriptions)
         except Exception as error:
-            return [Failed(error)] * len(questions)
+            return [Failed(error)] * len(subscriptions)
 
-    def _tell(self, waiter: "asyncio.Future[Changes | None]", answer: Changes | Failed) -> None:
-        if waiter.done():
+    def _resolve(self, future: "asyncio.Future[Changes | None]", outcome: Changes | Failed) -> None:
+        """Resolves *future*, or moves its subscription on if nothing was found."""
+        if future.done():
             return
-        if isinstance(answer, Failed):
-            waiter.set_exception(answer.error)
+        if isinstance(outcome, Failed):
+            future.set_exception(outcome.error)
             return
-        self._last = answer.last
-        if answer.found or answer.position < self._asked[waiter][1]:
-            waiter.set_result(answer)
+        self._last = outcome.last
+        where, position = self._subscriptions[future]
+        if outcome.found or outcome.position < position:
+            future.set_result(outcome)
             return
-        self._asked[waiter] = self._asked[waiter][0], answer.position
-        if answer.position < answer.last:
-            self._unread.add(waiter)
+        self._subscriptions[future] = where, outcome.position
+        if outcome.position < outcome.last:
+            self._unread.add(future)

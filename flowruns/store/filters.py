@@ -1,4 +1,4 @@
-"""The SQL of each filter, and the `where` of a query."""
+"""The SQL of each filter, and the `from` and `where` of a query with filters."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -9,80 +9,81 @@ from flowruns.model.filters import FilterValues, Value, parse_filters
 from flowruns.model.runs import Tag, encode
 
 _INT64 = range(-(2**63), 2**63)
-_REACH = 10_000  # numbers that one read of changes looks at: a long way back holds up no page for long
+_SCAN_LIMIT = 10_000  # numbers that one read of changes scans, so that it does not delay pages for long
 
 
 class FilterSql(NamedTuple):
-    """The condition that holds for a run with one value of a filter."""
+    """The condition of a filter for one value."""
 
     sql: str
-    tallied: bool = False  # `tally` has the column, so that totals need no count
-    of_change: str | None = None  # in place of *sql* where a deleted run may fit too, and no index is walked
+    in_tally: bool = False  # `tally` has the column, so totals need not count runs
+    change_sql: str | None = None  # replaces *sql* for changes, which include deleted runs and scan no other index
 
 
-# Times follow the walk's own order but roughly (a clock may go back), so their index only bounds the walk.
+# Times are only roughly in the order of numbers (a clock may go back), so their index just limits the scan's range.
 SQL = {
-    "flowId": FilterSql("run.flow_id = ?", tallied=True),
+    "flowId": FilterSql("run.flow_id = ?", in_tally=True),
     "createdBy": FilterSql("run.created_by = ?"),
     "tag": FilterSql(
         "exists (select 1 from tag where tag.created_seq = run.created_seq and tag.key = ? and tag.value = ?)",
-        # A deleted run has no rows in `tag`. The JSON of a tag occurs in no JSON string, where its quotes are escaped.
-        of_change="instr(run.tags, ?)",
+        # A deleted run has no rows in `tag`. The JSON of a tag cannot occur inside a string, where quotes are escaped.
+        change_sql="instr(run.tags, ?)",
     ),
-    "phase": FilterSql("run.phase = ?", tallied=True),
-    "flowType": FilterSql("run.flow_type = ?", tallied=True),
+    "phase": FilterSql("run.phase = ?", in_tally=True),
+    "flowType": FilterSql("run.flow_type = ?", in_tally=True),
     "createdAfter": FilterSql(
         "(+run.created_at > ? and run.created_seq >= (select min(created_seq) from run as timed indexed by run_by_time"
         " where created_seq > 0 and created_at > ?))",
-        of_change="run.created_at > ?",
+        change_sql="run.created_at > ?",
     ),
     "createdBefore": FilterSql(
         "(+run.created_at < ? and run.created_seq <= (select max(created_seq) from run as timed indexed by run_by_time"
         " where created_seq > 0 and created_at < ?))",
-        of_change="run.created_at < ?",
+        change_sql="run.created_at < ?",
     ),
 }
 
 
 class Where(NamedTuple):
-    """The runs that a query selects: `from {source} where {clause}`, walked by the column *place*."""
+    """The runs that a query selects: `from {source} where {clause}`, in the order of the column *position*."""
 
     source: str = "run"
-    place: str = "run.created_seq"
+    position: str = "run.created_seq"
     clause: str = "true"
     args: tuple[Any, ...] = ()
-    tally: str | None = None  # the same condition on `tally`, with the same *args*; None: it cannot count these
-    counted: str | None = None  # in place of *source* where only the number of runs is wanted
+    tally_clause: str | None = None  # the same condition on `tally`, with the same *args*; None: impossible
+    count_source: str | None = None  # replaces *source* if only the number of runs is needed
     fingerprint: bytes = b""  # the same for the same filters in any order
-    changed: str = "true"  # in place of *clause* for changes: a deleted run fits what it fitted last
-    changed_args: tuple[Any, ...] = ()
-    scan_limit: int = _REACH
+    change_clause: str = "true"  # replaces *clause* for changes; a deleted run matches as it did before its deletion
+    change_args: tuple[Any, ...] = ()
+    scan_limit: int = _SCAN_LIMIT
 
 
 ALL = Where()
 
 
 def by_id(id: str) -> Where:
-    """The run with this *id*, which an index finds wherever its number is."""
-    return Where(clause="run.id = ?", args=(id,), changed="run.id = ?", changed_args=(id,), scan_limit=MAX_POSITION)
+    """The run with this *id*, found by an index, so without a scan limit."""
+    clause, args = "run.id = ?", (id,)
+    return Where(clause=clause, args=args, change_clause=clause, change_args=args, scan_limit=MAX_POSITION)
 
 
 def where(query: Iterable[tuple[str, str]], details: list[ErrorDetail]) -> Where:
-    """The runs that the filters in *query* select; other parameters are ignored. Appends to *details*."""
+    """The runs that the valid filters in *query* select; appends to *details* as `parse_filters` does."""
     return _where(parse_filters(query, details))
 
 
 class _Condition(NamedTuple):
-    """One filter with the arguments of each of its values, each value once."""
+    """A filter with the arguments of each of its distinct values."""
 
     name: str
-    joined: str  # " or ", " and "
+    operator: str  # " or ", " and "
     sql: FilterSql
     args: list[tuple[Any, ...]]
 
-    def clause(self, prefix: str = "", *, changed: bool = False) -> str:
-        sql = (self.sql.of_change if changed else None) or self.sql.sql
-        return f"({self.joined.join([prefix + sql] * len(self.args))})"
+    def clause(self, prefix: str = "", *, of_changes: bool = False) -> str:
+        sql = (self.sql.change_sql if of_changes else None) or self.sql.sql
+        return f"({self.operator.join([prefix + sql] * len(self.args))})"
 
 
 def _condition(filter_values: FilterValues) -> _Condition:
@@ -97,12 +98,12 @@ def _args(value: Value, count: int) -> tuple[Any, ...]:
     if isinstance(value, tuple):
         return value
     if isinstance(value, int):
-        return (value if value in _INT64 else _INT64[0],)  # SQLite has 64 bits; the lowest is nobody's id
+        return (value if value in _INT64 else _INT64[0],)  # SQLite has 64 bits; no user has the lowest id
     return (value,) * count
 
 
-def _changed_args(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The argument for the one question mark of `of_change`."""
+def _change_args(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The argument for the one question mark of `change_sql`."""
     if name == "tag":
         key, value = args
         return (encode(Tag(key=key, value=value)).decode(),)
@@ -112,25 +113,36 @@ def _changed_args(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
 def _where(selected: Sequence[FilterValues]) -> Where:
     if not selected:
         return ALL
-    conditions = [_condition(one) for one in selected]
+    conditions = [_condition(filter_values) for filter_values in selected]
     leader = conditions[0]
     where = Where(
-        # "+" keeps SQLite from walking another index than the leader's.
-        clause=" and ".join(one.clause("" if one is leader else "+") for one in conditions),
-        args=tuple(arg for one in conditions for args in one.args for arg in args),
-        tally=" and ".join(one.clause().replace("run.", "tally.") for one in conditions)
-        if all(one.sql.tallied for one in conditions)
-        else None,
-        fingerprint=repr([(one.name, sorted(one.args)) for one in conditions]).encode(),
-        changed=" and ".join(one.clause(changed=True) for one in conditions),
-        changed_args=tuple(arg for one in conditions for args in one.args for arg in _changed_args(one.name, args)),
+        # "+" keeps SQLite from scanning another index than that of the leader.
+        clause=" and ".join(condition.clause("" if condition is leader else "+") for condition in conditions),
+        args=tuple(arg for condition in conditions for args in condition.args for arg in args),
+        tally_clause=_tally_clause(conditions),
+        fingerprint=repr([(condition.name, sorted(condition.args)) for condition in conditions]).encode(),
+        change_clause=" and ".join(condition.clause(of_changes=True) for condition in conditions),
+        change_args=tuple(
+            arg for condition in conditions for args in condition.args for arg in _change_args(condition.name, args)
+        ),
     )
-    if leader.name == "tag":  # the first tag's index gives the order, the runs are looked up
-        rest = [leader._replace(args=leader.args[1:]), *conditions[1:]]
-        return where._replace(
-            source="tag as lead cross join run on run.created_seq = lead.created_seq",
-            place="lead.created_seq",
-            counted=None if any(one.args for one in rest) else "tag as lead",
-            clause=" and ".join(["lead.key = ? and lead.value = ?", *(one.clause("+") for one in rest if one.args)]),
-        )
-    return where
+    return _led_by_tag(where, conditions) if leader.name == "tag" else where
+
+
+def _tally_clause(conditions: Sequence[_Condition]) -> str | None:
+    if not all(condition.sql.in_tally for condition in conditions):
+        return None
+    return " and ".join(condition.clause().replace("run.", "tally.") for condition in conditions)
+
+
+def _led_by_tag(where: Where, conditions: Sequence[_Condition]) -> Where:
+    """*where* as a scan of the index of the first tag, which looks up the runs."""
+    leader = conditions[0]
+    others = [leader._replace(args=leader.args[1:]), *conditions[1:]]
+    clauses = [condition.clause("+") for condition in others if condition.args]
+    return where._replace(
+        source="tag as lead cross join run on run.created_seq = lead.created_seq",
+        position="lead.created_seq",
+        count_source=None if clauses else "tag as lead",
+        clause=" and ".join(["lead.key = ? and lead.value = ?", *clauses]),
+    )

@@ -1,4 +1,4 @@
-"""The care of a database file: copies, checks, old runs that go, and the room that they leave."""
+"""Maintenance of a database file: backup, prune and vacuum."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -13,40 +13,43 @@ from flowruns.model.preconditions import ALWAYS
 from flowruns.sqlite.result_codes import primary_code
 from flowruns.store.writes import Delete, apply_writes
 
-# Phases are an open vocabulary; these say in the usual words that a run went wrong, in whatever case.
+# Phases are an open vocabulary: the common words for a failed run, compared without case.
 FAILED = ("failed", "failure", "error", "errored", "timed_out", "timedout", "timed-out", "crashed")
 
-BATCH = 256  # runs that one statement concerns
+BATCH = 256  # runs of one statement
 
-_PAGES = 2048  # 8 MiB: little enough that Ctrl+C is with_progress_handler at once
+_BACKUP_PAGES = 2048  # 8 MiB: small enough that Ctrl+C takes effect at once
 
-_BEAT = 1_000_000  # instructions of SQLite's machine, some 10 ms
+_PROGRESS_OPCODES = 1_000_000  # of SQLite's virtual machine, some 10 ms
 
-At = Callable[[int, float | None], None]  # so much is done, which is this share of all
+OnProgress = Callable[[int, float | None], None]  # the amount done, and its share of the total, None: unknown
+
+# By number, as times may go back. "+" keeps SQLite from scanning the index of times, whose rows a prune changes.
+_OLD = "from run where created_seq > 0 and +created_at < ?"
+
+_HAS_FAILED = f"ifnull(lower(phase) in ({', '.join(repr(word) for word in FAILED)}), false)"
 
 
-def backup(source: sqlite3.Connection, target: Path, at: At, pages: int = _PAGES) -> int:
-    """The size in bytes of the copy of *source* that the empty file *target* becomes: all that was committed before.
+def backup(source: sqlite3.Connection, target: Path, on_progress: OnProgress, pages: int = _BACKUP_PAGES) -> int:
+    """Copies *source* into the empty file *target*, with all writes committed before. Returns the size in bytes.
 
-    By SQLite's online backup, so many *pages* at a time, within one read: without it each write of a server would make
-    the copy begin anew.
+    SQLite's online backup copies a number of *pages* at a time. All steps are in one read transaction: otherwise each
+    write of a server would restart it. The caller has to sync *target*. Raises CannotWrite.
     """
     page_size: int = source.execute("pragma page_size").fetchone()[0]
 
-    def copied(status: int, remaining: int, total: int) -> None:
-        at((total - remaining) * page_size // 1_000_000, 1 - remaining / total if total else None)
+    def report(status: int, remaining: int, total: int) -> None:
+        on_progress((total - remaining) * page_size // 1_000_000, 1 - remaining / total if total else None)
 
     with closing(sqlite3.connect(str(target), isolation_level=None)) as copy:
-        copy.execute("pragma synchronous = off")  # whoever calls has it written to the disk, once
+        copy.execute("pragma synchronous = off")
         source.execute("begin")
         try:
             source.execute("select count(*) from sqlite_schema").fetchone()
-            source.backup(copy, pages=pages, progress=copied)
+            source.backup(copy, pages=pages, progress=report)
         except sqlite3.OperationalError as error:
-            if primary_code(error) in (
-                sqlite3.SQLITE_FULL,
-                sqlite3.SQLITE_IOERR,
-            ):  # of the target: the source is only read
+            # These are errors of the target, as the source is only read.
+            if primary_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
                 raise CannotWrite(f"the copy cannot be written: {error}; is the disk full?") from None
             raise
         finally:
@@ -55,14 +58,14 @@ def backup(source: sqlite3.Connection, target: Path, at: At, pages: int = _PAGES
 
 
 class Pruned(NamedTuple):
-    """How many runs went, or would go, and how many that are as old stay, since they failed."""
+    """The numbers of old runs that were deleted, or would be, and that were kept because they failed."""
 
     deleted: int
     kept: int
 
 
 def count_prunable(connection: sqlite3.Connection, before: datetime, *, keep_failed: bool) -> Pruned:
-    """What `prune` would do."""
+    """The result that `prune` would have."""
     old: int = connection.execute(f"select count(*) {_OLD}", (format_datetime(before),)).fetchone()[0]
     kept: int = 0
     if keep_failed:
@@ -73,29 +76,24 @@ def count_prunable(connection: sqlite3.Connection, before: datetime, *, keep_fai
 def prune(
     connection: sqlite3.Connection,
     before: datetime,
-    at: At,
-    commits: Callable[[], None],
+    on_progress: OnProgress,
+    on_commit: Callable[[], None],
     *,
     keep_failed: bool,
     now: datetime,
 ) -> Pruned:
-    """What became of the runs that were created *before* then: all go or none, each as DELETE would do it, so that
-    clients that follow are told.
+    """Deletes the runs created *before* a time, in one transaction, each as a DELETE does, so that subscribers receive
+    the changes. *on_commit* is called just before the commit.
     """
     connection.execute("begin immediate")
     try:
         pruned = count_prunable(connection, before, keep_failed=keep_failed)
-        chosen = f"{_OLD} and not {_HAS_FAILED}" if keep_failed else _OLD
-        done = last = 0
-        while rows := connection.execute(
-            f"select created_seq, id {chosen} and created_seq > ? order by created_seq limit {BATCH}",
-            (format_datetime(before), last),
-        ).fetchall():
-            apply_writes(connection, [Delete(id, ALWAYS) for _, id in rows], now=now, make_id=str)
-            last = rows[-1][0]
-            done += len(rows)
-            at(done, done / pruned.deleted)
-        commits()
+        done = 0
+        for ids in _prunable(connection, before, keep_failed=keep_failed):
+            apply_writes(connection, [Delete(id, ALWAYS) for id in ids], now=now, make_id=str)
+            done += len(ids)
+            on_progress(done, done / pruned.deleted)
+        on_commit()
         connection.execute("commit")
     except BaseException:
         if connection.in_transaction:
@@ -104,42 +102,48 @@ def prune(
     return pruned
 
 
-# By the number, as times may go back: "+" keeps SQLite from walking the index of times, whose rows the walk moves.
-_OLD = "from run where created_seq > 0 and +created_at < ?"
+def _prunable(connection: sqlite3.Connection, before: datetime, *, keep_failed: bool) -> Iterator[list[str]]:
+    """The ids of the runs to delete, in batches; each batch is read after the deletion of the one before."""
+    prunable = f"{_OLD} and not {_HAS_FAILED}" if keep_failed else _OLD
+    last = 0
+    while rows := connection.execute(
+        f"select created_seq, id {prunable} and created_seq > ? order by created_seq limit {BATCH}",
+        (format_datetime(before), last),
+    ).fetchall():
+        yield [id for _, id in rows]
+        last = rows[-1][0]
 
-_HAS_FAILED = f"ifnull(lower(phase) in ({', '.join(repr(word) for word in FAILED)}), false)"
 
+def vacuum(connection: sqlite3.Connection, on_progress: OnProgress) -> None:
+    """Rewrites the file without free space.
 
-def vacuum(connection: sqlite3.Connection, at: At) -> None:
-    """Writes the file anew without the room that deleted and replaced runs have left.
-
-    What tells that a run was deleted stays: a client that was away, and goes on from a change before it, hears of it.
+    The rows of deleted runs stay, so that a subscriber that resumes from an earlier number receives the deletions.
     """
-    with with_progress_handler(connection, lambda: at(0, None)):
+    with progress_handler(connection, lambda: on_progress(0, None)):
         connection.execute("vacuum")
 
 
 @contextmanager
-def with_progress_handler(connection: sqlite3.Connection, beat: Callable[[], None]) -> Iterator[None]:
-    """While entered, statements that take long call *beat* now and then, and end with what it raises: so Ctrl+C is
-    with_progress_handler within them.
+def progress_handler(connection: sqlite3.Connection, on_progress: Callable[[], None]) -> Iterator[None]:
+    """Calls *on_progress* again and again during long statements, which end with what it raises. So Ctrl+C ends them,
+    too.
     """
     raised: list[BaseException] = []
 
     def call() -> int:
         try:
-            beat()
+            on_progress()
         except BaseException as error:
             raised.append(error)
         return len(raised)
 
-    connection.set_progress_handler(call, _BEAT)
+    connection.set_progress_handler(call, _PROGRESS_OPCODES)
     try:
         yield
     except sqlite3.OperationalError as error:
         if raised:
             raise raised[0] from None
-        if primary_code(error) == sqlite3.SQLITE_INTERRUPT:  # it came between two lines of ours
+        if primary_code(error) == sqlite3.SQLITE_INTERRUPT:  # Ctrl+C between two Python instructions
             raise KeyboardInterrupt from None
         raise
     finally:

@@ -1,4 +1,4 @@
-"""The store: runs without HTTP. The right query on the right connection."""
+"""The store: runs without HTTP, over queues of jobs for the connections of a database."""
 
 import os
 import sqlite3
@@ -17,21 +17,23 @@ from flowruns.model.ids import Uuid7
 from flowruns.model.preconditions import ALWAYS, Precondition
 from flowruns.model.runs import FlowRun, RunPost, RunPut
 from flowruns.settings import Synchronous
-from flowruns.sqlite.connection import Failed, JobQueue, run_each
+from flowruns.sqlite.connection import Failed
 from flowruns.sqlite.database import Database, connect
+from flowruns.sqlite.job_queue import JobQueue, run_each
 from flowruns.sqlite.result_codes import translate
 from flowruns.sqlite.writer import Writer
-from flowruns.store import reads, writes
+from flowruns.store import pages, reads, writes
 from flowruns.store.changes import ChangeNotifier, Subscription
 from flowruns.store.filters import ALL, Where
-from flowruns.store.reads import Change, Changes, PageRows, StoredRun
+from flowruns.store.pages import PageRows
+from flowruns.store.reads import Change, Changes, StoredRun
 from flowruns.store.writes import Create, Delete, Put, Write, apply_writes
 
 T = TypeVar("T")
 
 
 class Page(NamedTuple):
-    """A page of runs, of one snapshot: *docs* are JSON, joined by commas."""
+    """A page of runs, read in one snapshot. *docs* is their JSON, joined by commas."""
 
     docs: bytes
     total: int
@@ -45,18 +47,18 @@ class Page(NamedTuple):
 
 
 class Sources(TypedDict, total=False):
-    """Where a store has times and ids from."""
+    """The sources of times and ids of a store."""
 
     clock: Callable[[], datetime]
     ids: Callable[[datetime], str] | None
 
 
 class Options(Sources, total=False):
-    """What `Store.connect` may be told."""
+    """The options of `Store.connect`."""
 
     lock_timeout: float
     synchronous: Synchronous
-    owner: str
+    holder: str
     instance: str
 
 
@@ -84,7 +86,7 @@ class Store:
         self._changes: JobQueue[Sequence[Subscription], Sequence[Changes | Failed]] = JobQueue(database.pages, _changes)
         self._notifier = ChangeNotifier(self._changes.run)
         self._writer: Writer[Write, Any] = Writer(
-            database.writing, self._write, lock_timeout, database.guard, self._notifier.notify
+            database.writing, self._write, lock_timeout, database.check_file, self._notifier.notify
         )
         self._runs: JobQueue[str, StoredRun | None] = JobQueue(database.runs, _get)
         self._pages: JobQueue[tuple[Where, PageRequest], PageRows] = JobQueue(database.pages, _pages)
@@ -92,7 +94,7 @@ class Store:
     @classmethod
     @asynccontextmanager
     async def open(cls, path: str | os.PathLike[str], **options: Unpack[Options]) -> AsyncIterator[Self]:
-        """The store in the file *path*, as `connect` gives it; closed at the end."""
+        """The store in the file *path*, as from `connect`; closed at the end of the block."""
         async with aclosing(await cls.connect(path, **options)) as store:
             yield store
 
@@ -103,29 +105,29 @@ class Store:
         *,
         lock_timeout: float = 5.0,
         synchronous: Synchronous = "full",
-        owner: str = "",
+        holder: str = "",
         instance: str = "",
         clock: Callable[[], datetime] = _now,
         ids: Callable[[datetime], str] | None = None,
     ) -> Self:
-        """The store in the file *path*, made if there is none, or in `:memory:`; the caller closes it, by `aclose`.
+        """The store in the file *path*, created if there is none, or in `:memory:`; the caller closes it with `aclose`.
 
-        A write waits *lock_timeout* seconds in all for a lock that another program holds. With *synchronous*
-        "normal" it does not wait for the disk: a power cut may take the last writes. *owner* is what a second
-        flowruns on this file is told, *instance* tells this opening of the file from others. *clock* tells the time,
-        *ids* makes the id of a run that has none, by default a UUIDv7. Raises DatabaseInUse or DatabaseUnusable.
+        A write waits at most *lock_timeout* seconds for another program's lock. With *synchronous* "normal" it does not
+        wait for the disk, and a power cut may lose the last writes. *holder* is the text of the lock file, *instance*
+        identifies this opening of the file. *clock* returns the time, *ids* generates the id of a run without one, by
+        default a UUIDv7. Raises DatabaseInUse or DatabaseUnusable.
         """
-        owner = owner or f"pid {os.getpid()}"
-        database = await connect(os.fspath(path), lock_timeout=lock_timeout, synchronous=synchronous, owner=owner)
+        holder = holder or f"pid {os.getpid()}"
+        database = await connect(os.fspath(path), lock_timeout=lock_timeout, synchronous=synchronous, holder=holder)
         instance = instance or token_hex(8)
         return cls(database, lock_timeout=lock_timeout, clock=clock, ids=ids or Uuid7(), instance=instance)
 
     async def aclose(self) -> None:
-        """Finishes what was asked for, and leaves one file. Any event loop may close what another one has opened."""
+        """Completes all pending jobs and closes the database, which leaves one file. May run in any event loop."""
         self.end_subscriptions()
         try:
-            for room in (self._notifier, self._changes, self._writer, self._runs, self._pages):
-                await room.drained()
+            for queue in (self._notifier, self._changes, self._writer, self._runs, self._pages):
+                await queue.drain()
         finally:
             await self._database.aclose()
 
@@ -137,15 +139,13 @@ class Store:
         return stored
 
     async def page(self, where: Where = ALL, page_request: PageRequest = FIRST_PAGE) -> Page:
-        """The runs of *where* in *page_request*, their total and the page's cursors, of one snapshot."""
+        """The page of the runs of *where* that *page_request* describes."""
         rows = await self._pages.run((where, page_request))
-        found_links = page_links(
-            page_request, rows.lowest, rows.highest, older=bool(rows.older), newer=bool(rows.newer)
-        )
-        return Page(rows.docs, rows.total, found_links, str(rows.seq))
+        links = page_links(page_request, rows.lowest, rows.highest, older=bool(rows.older), newer=bool(rows.newer))
+        return Page(rows.docs, rows.total, links, str(rows.seq))
 
     async def count(self) -> int:
-        """How many runs there are."""
+        """The number of runs."""
         return (await self.page(page_request=PageRequest(size=1))).total
 
     async def position(self) -> int:
@@ -153,7 +153,7 @@ class Store:
         return int((await self.page(page_request=PageRequest(size=1))).etag)
 
     async def last_change(self, id: str) -> Change | None:
-        """The last write to the run, even if it is gone by that; None: it was never there."""
+        """The last write to the run, even if that deleted it; None: the run never existed."""
         try:
             return await self._database.pages.call(partial(reads.last_change, id=id))
         except sqlite3.Error as error:
@@ -162,13 +162,13 @@ class Store:
     async def changes(self, where: Where, after: int, max_wait: float | None = None) -> Changes | None:
         """The next changes of *where* after number *after*, as soon as there is one.
 
-        None is found after *max_wait* seconds of silence, or when the store was cleared: then *position* is below
-        *after*. None comes back once `end_subscriptions` was called.
+        Without a change for *max_wait* seconds, none is `found`; after `clear`, `position` is below *after*. Returns
+        None once `end_subscriptions` was called.
         """
-        return await self._notifier.after(where, after, max_wait)
+        return await self._notifier.wait(where, after, max_wait)
 
     async def follow(self, after: int = 0, where: Where = ALL) -> AsyncGenerator[Change]:
-        """The changes of *where* after number *after*: past ones, each run once, then new ones, until
+        """The changes of *where* after number *after*: past ones, once for each run, then new ones, until
         `end_subscriptions` is called or the store is closed.
         """
         while (changes := await self.changes(where, after)) is not None:
@@ -177,22 +177,22 @@ class Store:
             after = changes.position
 
     def discard(self) -> None:
-        """Has the file removed once it is closed, if this store has made it."""
+        """Removes the file after closing, if this store has created it."""
         self._database.discard()
 
     def end_subscriptions(self) -> None:
-        """Ends everybody's wait for changes, for good."""
+        """Ends all subscriptions to changes, also those that begin later."""
         self._notifier.end()
 
     async def create(self, body: RunPost, *, by: int | None = None) -> tuple[str, StoredRun]:
-        """The id and the run that *body* makes, created *by* a user. Raises AlreadyExists."""
+        """The id and the run of *body*, created *by* a user. Raises AlreadyExists."""
         created: tuple[str, StoredRun] = await self._writer.run(Create(body.id, body.put(), by))
         return created
 
     async def put(
         self, id: str, body: RunPut, *, by: int | None = None, when: Precondition = ALWAYS
     ) -> tuple[StoredRun, bool]:
-        """The run that *body* makes, written *by* a user, and whether it is new. Raises PreconditionFailed."""
+        """The run of *body*, written *by* a user, and whether it is new. Raises PreconditionFailed."""
         put: tuple[StoredRun, bool] = await self._writer.run(Put(id, body, by, when))
         return put
 
@@ -201,23 +201,23 @@ class Store:
         await self._writer.run(Delete(id, when))
 
     async def run_on_writer(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """What *function* makes of the connection that writes, on its thread and in no transaction: an import, say."""
+        """What *function* returns when called with the connection that writes, on its thread, outside a transaction."""
         return await self._database.writing.call(function)
 
     async def clear(self) -> None:
-        """Deletes every run, and begins to count anew, as a new file does: for tests, since ETags come again."""
+        """Deletes every run and restarts the numbers. For tests only, as ETags repeat."""
         await self._database.writing.call(writes.clear)
         self._notifier.notify()
 
     def _write(self, connection: sqlite3.Connection, writes: list[Write]) -> list[Any]:
-        # The time is taken where writes have their order, so that times and ids have it too.
+        # The time is read on the thread that orders the writes, so that times and ids are in the same order.
         return apply_writes(connection, writes, now=self._clock(), make_id=self._ids)
 
 
 def _get(connection: sqlite3.Connection, ids: list[str]) -> Sequence[StoredRun | None | Failed]:
     try:
         return reads.get(connection, ids)
-    except Exception:  # a damaged page, say: it takes only the runs on it
+    except Exception:  # such as a damaged page, which breaks only the runs on it
         return run_each(connection, [partial(_get_one, id=id) for id in ids])
 
 
@@ -225,19 +225,19 @@ def _get_one(connection: sqlite3.Connection, id: str) -> StoredRun | None:
     return reads.get(connection, [id])[0]
 
 
-def _pages(connection: sqlite3.Connection, wanted: list[tuple[Where, PageRequest]]) -> list[PageRows | Failed]:
-    """Equal requests share one read, but never one that has begun: a page shows every write acknowledged before."""
-    unique = list(dict.fromkeys(wanted))
-    queries = [partial(reads.page, where=where, page_request=page_request) for where, page_request in unique]
-    found = dict(zip(unique, run_each(connection, queries), strict=True))
-    return [found[one] for one in wanted]
+def _pages(connection: sqlite3.Connection, requests: list[tuple[Where, PageRequest]]) -> list[PageRows | Failed]:
+    """Equal requests share a read, but never one that has begun: a page has every write acknowledged before it."""
+    distinct = list(dict.fromkeys(requests))
+    queries = [partial(pages.page, where=where, page_request=page_request) for where, page_request in distinct]
+    outcomes = dict(zip(distinct, run_each(connection, queries), strict=True))
+    return [outcomes[request] for request in requests]
 
 
-def _changes(connection: sqlite3.Connection, wanted: list[Sequence[Subscription]]) -> list[Sequence[Changes | Failed]]:
+def _changes(connection: sqlite3.Connection, jobs: list[Sequence[Subscription]]) -> list[Sequence[Changes | Failed]]:
     last = reads.last_number(connection)
     return [
         run_each(
-            connection, [partial(reads.changes, where=where, after=after, last=last) for where, after in questions]
+            connection, [partial(reads.changes, where=where, after=after, last=last) for where, after in subscriptions]
         )
-        for questions in wanted
+        for subscriptions in jobs
     ]

@@ -1,4 +1,4 @@
-"""Runs as lines of JSON, in and out of a database: what `export` writes, `load` reads back to the same bytes."""
+"""Import and export of runs as lines of JSON. Importing an export gives the same bytes."""
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
@@ -14,70 +14,70 @@ from flowruns.store import reads
 from flowruns.store.filters import ALL, Where
 from flowruns.store.writes import OnConflict, Restore, apply_writes
 
-MAX_REPORTED = 100  # faults: whoever reads them sees by then what is wrong
+MAX_REPORTED = 100  # errors of one import
 
-_MOST_LINE = 1_000_000_000  # bytes: SQLite keeps no longer document, so no export has a longer line
+_MAX_LINE = 1_000_000_000  # bytes: SQLite stores no longer document, so an export has no longer line
 
-_BATCH, _BATCH_BYTES = 256, 4 * 1024 * 1024  # that are written at once: a statement for more rows is no faster
+_BATCH, _BATCH_BYTES = 256, 4 * 1024 * 1024  # of one statement: with more rows it is no faster
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Line(NamedTuple):
-    """A line that says a run: number *number* of the input *name*."""
+    """Line *number* of the input *name*."""
 
     name: str
     number: int
     text: bytes
 
-    def tells(self, fault: ErrorDetail) -> str:
-        """*fault* by its place in the input, in one line."""
-        place = f"byte {fault.loc[-1]}" if fault.type == "json_invalid" else ".".join(map(str, fault.loc))
-        return one_line(f"{self.name}:{self.number}: {place}: {fault.msg}")
+    def describe(self, detail: ErrorDetail) -> str:
+        """*detail* and its place in the input, in one line."""
+        loc = f"byte {detail.loc[-1]}" if detail.type == "json_invalid" else ".".join(map(str, detail.loc))
+        return one_line(f"{self.name}:{self.number}: {loc}: {detail.msg}")
 
 
 class ImportResult(NamedTuple):
-    """What came of an import."""
+    """The numbers of runs that an import created, replaced and left unchanged, and of lines that it skipped."""
 
     created: int = 0
     replaced: int = 0
-    left: int = 0  # as they were
-    invalid: int = 0  # lines
+    unchanged: int = 0
+    invalid: int = 0
 
     def __str__(self) -> str:
-        told = [f"{self.created} created", f"{self.replaced} replaced"]
-        told += [f"{self.left} left as they were"] * (self.left > 0)
-        told += [f"{self.invalid} invalid lines skipped"] * (self.invalid > 0)
-        return ", ".join(told)
+        parts = [f"{self.created} created", f"{self.replaced} replaced"]
+        parts += [f"{self.unchanged} left unchanged"] * (self.unchanged > 0)
+        parts += [f"{self.invalid} invalid lines skipped"] * (self.invalid > 0)
+        return ", ".join(parts)
 
 
 class ImportRules(NamedTuple):
-    """How an import goes: what becomes of runs that there are already, and whether invalid read_lines stop it."""
+    """How an import treats runs that exist already, and whether it skips invalid lines instead of failing."""
 
     on_conflict: OnConflict = "replace"
     skip_invalid: bool = False
 
 
 class ImportObserver(NamedTuple):
-    """Who watches an import: run_each is called now and then, and may raise, which undoes it."""
+    """Callbacks of an import. *on_progress* may raise, which undoes the import."""
 
-    fault: Callable[[str], None] = lambda line: None  # one fault of a line
-    at: Callable[[int, int], None] = lambda runs, size: None  # so many runs, of so many bytes
-    commits: Callable[[], None] = lambda: None  # from here on it is done
+    on_error: Callable[[str], None] = lambda line: None  # an error of a line, described in one line
+    on_progress: Callable[[int, int], None] = lambda runs, size: None  # the numbers of runs and bytes read
+    on_commit: Callable[[], None] = lambda: None  # just before the commit
 
 
 DEFAULT_RULES, NO_OBSERVER = ImportRules(), ImportObserver()
 
 
 class ImportStopped(Exception):
-    """It was asked to stop, and has changed nothing."""
+    """An import was stopped by its observer, and has changed nothing."""
 
 
 def read_lines(inputs: Iterable[tuple[str, BinaryIO]]) -> Iterator[Line]:
-    """The lines of the *inputs*, each with its name, that are not blank. Raises InputRefused."""
+    """The lines of the *inputs*, pairs of a name and a file, that are not blank. Raises InputRefused."""
     for name, file in inputs:
         number = 0
-        while text := _line(name, number + 1, file):
+        while text := _read_line(name, number + 1, file):
             number += 1
             if number == 1:
                 text = text.removeprefix(_BYTE_ORDER_MARK)
@@ -85,94 +85,94 @@ def read_lines(inputs: Iterable[tuple[str, BinaryIO]]) -> Iterator[Line]:
                 yield Line(name, number, text.rstrip())
 
 
-def _line(name: str, number: int, file: BinaryIO) -> bytes:
+def _read_line(name: str, number: int, file: BinaryIO) -> bytes:
     try:
-        text = file.readline(_MOST_LINE + 1)
+        text = file.readline(_MAX_LINE + 1)
     except OSError as error:
         raise InputRefused(f"{name}: line {number} cannot be read: {error.strerror}; nothing was imported") from None
-    if len(text) > _MOST_LINE:
-        raise InputRefused(f"{name}: line {number} is over {_MOST_LINE} bytes; nothing was imported")
+    if len(text) > _MAX_LINE:
+        raise InputRefused(f"{name}: line {number} is over {_MAX_LINE} bytes; nothing was imported")
     return text
 
 
 def import_lines(
     connection: sqlite3.Connection,
-    given: Iterable[Line],
+    lines: Iterable[Line],
     rules: ImportRules = DEFAULT_RULES,
-    watch: ImportObserver = NO_OBSERVER,
+    observer: ImportObserver = NO_OBSERVER,
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ids: Callable[[datetime], str] | None = None,
 ) -> ImportResult:
-    """What came of the *given* lines, each written as if it came alone, but all of them or none. Raises InputRefused.
+    """Writes the runs of the *lines*, one after the other, in one transaction. Raises InputRefused.
 
-    Memory holds a batch of them; the log beside the file takes the rest until the commit.
+    Memory holds one batch of them, the WAL the rest until the commit.
     """
     connection.execute("begin immediate")
     try:
-        loading = _Loading(connection, rules, watch, clock, ids or Uuid7())
-        for line in given:
-            loading.take(line)
-        loaded = loading.finished()
-        watch.commits()
+        importer = _Importer(connection, rules, observer, clock, ids or Uuid7())
+        for line in lines:
+            importer.add(line)
+        result = importer.finish()
+        observer.on_commit()
         connection.execute("commit")
     except BaseException:
         if connection.in_transaction:
             connection.execute("rollback")
         raise
-    return loaded
+    return result
 
 
-class _Loading:
+class _Importer:
     """An import in an open transaction."""
 
     def __init__(
         self,
         connection: sqlite3.Connection,
         rules: ImportRules,
-        watch: ImportObserver,
+        observer: ImportObserver,
         clock: Callable[[], datetime],
         ids: Callable[[datetime], str],
     ) -> None:
         self._connection = connection
         self._rules = rules
-        self._watch = watch
+        self._observer = observer
         self._clock = clock
         self._ids = ids
         self._batch: list[tuple[Line, Restore]] = []
         self._batch_bytes = 0
         self._bytes = 0
         self._runs = 0
-        self._faults = 0
-        self._invalid = 0
-        self._shapeless = 0  # lines of these that are no object
-        self._told = {True: 0, False: 0, None: 0}
+        self._errors = 0
+        self._invalid = 0  # lines
+        self._not_objects = 0  # lines of these that are no JSON object
+        self._counts = {True: 0, False: 0, None: 0}  # results of Restore
 
-    def take(self, line: Line) -> None:
-        """Writes the run of *line*, sooner or later."""
+    def add(self, line: Line) -> None:
+        """Adds the run of *line* to the batch, and writes the batch if it is full."""
         self._runs += 1
         self._batch_bytes += len(line.text) + 1
         try:
             body = decode(line.text, RunLine)
-            # Once a line is refused nothing will be kept; only what `fail` looks for is still to be found.
+            # After an invalid line nothing will be committed; writes are still needed to find conflicts to report.
             if not self._refused or self._rules.on_conflict == "fail":
                 self._batch.append((line, Restore(body.id, body, self._rules.on_conflict)))
         except Invalid as error:
-            self._refuse(line, error.details)
+            self._report(line, error.details)
         if len(self._batch) == _BATCH or self._batch_bytes > _BATCH_BYTES:
             self._write()
 
-    def finished(self) -> ImportResult:
-        """What came of it, once everything is written. Raises InputRefused."""
+    def finish(self) -> ImportResult:
+        """Writes the last batch, and returns the result of the import. Raises InputRefused."""
         self._write()
-        if self._faults > MAX_REPORTED:
-            self._watch.fault(f"and {self._faults - MAX_REPORTED} more")
+        if self._errors > MAX_REPORTED:
+            self._observer.on_error(f"and {self._errors - MAX_REPORTED} more")
         if self._refused:
-            faults = "1 fault" if self._faults == 1 else f"{self._faults} faults"
+            errors = "1 error" if self._errors == 1 else f"{self._errors} errors"
             lines = "1 line" if self._invalid == 1 else f"{self._invalid} lines"
-            cure = "; give one JSON object a line" if self._shapeless == self._runs else ""
-            raise InputRefused(f"{faults} in {lines} of {self._runs}; nothing was imported{cure}")
-        return ImportResult(self._told[True], self._told[False], self._told[None], self._invalid)
+            cure = "; write one JSON object per line" if self._not_objects == self._runs else ""
+            raise InputRefused(f"{errors} in {lines} of {self._runs}; nothing was imported{cure}")
+        return ImportResult(self._counts[True], self._counts[False], self._counts[None], self._invalid)
 
     @property
     def _refused(self) -> bool:
@@ -180,44 +180,45 @@ class _Loading:
 
     def _write(self) -> None:
         writes = [write for _, write in self._batch]
-        # One transaction holds them all, so a batch that raises undoes what was before it, too.
+        # All batches share a transaction, so one that raises undoes those before it, too.
         outcomes = apply_writes(self._connection, writes, now=self._clock(), make_id=self._ids) if writes else []
         for (line, _), outcome in zip(self._batch, outcomes, strict=True):
             match outcome:
                 case Failed(AlreadyExists() as error):
-                    self._refuse(line, error.details)
+                    self._report(line, error.details)
                 case Failed(error):
                     raise error
-                case told:
-                    self._told[told] += 1
+                case is_new:
+                    self._counts[is_new] += 1
         self._bytes += self._batch_bytes
         self._batch, self._batch_bytes = [], 0
-        self._watch.at(self._runs, self._bytes)
+        self._observer.on_progress(self._runs, self._bytes)
 
-    def _refuse(self, line: Line, faults: tuple[ErrorDetail, ...]) -> None:
+    def _report(self, line: Line, details: tuple[ErrorDetail, ...]) -> None:
         self._invalid += 1
-        self._shapeless += any(fault.loc == ("body",) or fault.type == "json_invalid" for fault in faults)
-        for fault in faults[: max(0, MAX_REPORTED - self._faults)]:
-            self._watch.fault(line.tells(fault))
-        self._faults += len(faults)
+        self._not_objects += any(detail.loc == ("body",) or detail.type == "json_invalid" for detail in details)
+        for detail in details[: max(0, MAX_REPORTED - self._errors)]:
+            self._observer.on_error(line.describe(detail))
+        self._errors += len(details)
 
 
 def export(
     connection: sqlite3.Connection,
     write: Callable[[bytes], object],
     where: Where = ALL,
-    at: Callable[[int], None] = lambda runs: None,
+    on_progress: Callable[[int], None] = lambda runs: None,
 ) -> int:
-    """How many runs of *where* were written, oldest first, one a line; *at* is told so meanwhile.
+    """Writes the runs of *where*, one per line, oldest first, and returns their number. *on_progress* is called with
+    the number so far.
 
-    Each as it is when it is read, less those that are made meanwhile: a read of all at once would keep a server that
-    writes from folding in its log.
+    Runs created during the export are left out, and replaced ones are exported in their new state: reading all of them
+    in one snapshot would keep a server from checkpointing its WAL.
     """
-    till = reads.last_number(connection)
+    last_number = reads.last_number(connection)
     last = runs = 0
-    while found := reads.documents(connection, where, last, till):
-        write(b"".join(line_of(doc) + b"\n" for _, doc in found))
-        last = found[-1][0]
-        runs += len(found)
-        at(runs)
+    while rows := reads.documents(connection, where, last, last_number):
+        write(b"".join(line_of(doc) + b"\n" for _, doc in rows))
+        last = rows[-1][0]
+        runs += len(rows)
+        on_progress(runs)
     return runs

@@ -1,12 +1,9 @@
-"""The SQL statements that write runs."""
+"""Writes to runs: each kind of write, and how a batch of them is applied."""
 
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from operator import attrgetter
 from typing import Any, Literal, NamedTuple
-
-from msgspec.json import decode
 
 from flowruns.errors import AlreadyExists, NotFound
 from flowruns.model.datetimes import format_datetime
@@ -14,28 +11,12 @@ from flowruns.model.lines import RunLine
 from flowruns.model.preconditions import Precondition
 from flowruns.model.runs import PreservedFields, RunPut, encode
 from flowruns.sqlite.connection import Failed
-from flowruns.store.reads import StoredRun, padded, placeholders
-
-
-class Row(NamedTuple):
-    """A row of `run`, its columns in their order. Below zero in *created_seq*: deleted."""
-
-    created_seq: int
-    seq: int
-    id: str
-    flow_id: str
-    flow_type: str
-    phase: str | None
-    created_at: str
-    created_by: int | None
-    reviewed_at: str | None
-    reviewed_by: int | None
-    tags: str | None
-    doc: bytes | None = None  # None, too, where it was not read
+from flowruns.store.reads import StoredRun
+from flowruns.store.rows import Row, find_rows, write_rows, write_tags
 
 
 class Create(NamedTuple):
-    """A run to be made; with an id of ours, if *id* is None. Done, it gives its id and what is stored."""
+    """Creates a run, with a generated id if *id* is None. Its result is the id and the stored run."""
 
     id: str | None
     body: RunPut
@@ -43,7 +24,7 @@ class Create(NamedTuple):
 
 
 class Put(NamedTuple):
-    """A run to be made or replaced. Done, it gives what is stored, and whether it is new."""
+    """Creates or replaces a run. Its result is the stored run, and whether it is new."""
 
     id: str
     body: RunPut
@@ -52,7 +33,7 @@ class Put(NamedTuple):
 
 
 class Delete(NamedTuple):
-    """A run to be deleted, which leaves a row without a document. Done, it gives None."""
+    """Deletes a run, whose row stays without a document. Its result is None."""
 
     id: str
     when: Precondition
@@ -62,8 +43,8 @@ OnConflict = Literal["replace", "skip", "fail"]
 
 
 class Restore(NamedTuple):
-    """A run to be made or replaced by the line of an import; with an id of ours, if *id* is None. Done, it tells
-    whether the run is new; None: there is one, and *on_conflict* leaves it as it is.
+    """Creates or replaces a run by a line of an import, with a generated id if *id* is None. Its result is whether the
+    run is new, or None if it exists and *on_conflict* is "skip".
     """
 
     id: str | None
@@ -77,32 +58,32 @@ Write = Create | Put | Delete | Restore
 def apply_writes(
     connection: sqlite3.Connection, writes: Sequence[Write], *, now: datetime, make_id: Callable[[datetime], str]
 ) -> list[Any]:
-    """What each of the *writes* gives, one after the other; an error in its place if it raised one.
+    """The result of each of the *writes* in order, Failed for one that raises.
 
-    However many they are: the rows that they concern are read at once, each write is decided on them, and what
-    has changed is written at once. So a refused write has no effect, and each sees those before it. In an open
-    transaction, which an error from here must undo.
+    All affected rows are read at once, each write is decided on them, and all changed rows are written at once. A write
+    that raises changes nothing, and each write sees those before it. A transaction is open, which the caller rolls back
+    if this function raises.
     """
     ids = [write.id or make_id(now) for write in writes]
-    number, found = _find(connection, ids)
-    batch = _Batch(number, format_datetime(now), dict(found))
+    number, old_rows = find_rows(connection, ids)
+    batch = _Batch(number, format_datetime(now), dict(old_rows))
     outcomes = []
     for id, write in zip(ids, writes, strict=True):
         if isinstance(write, Create | Restore) and write.id is None:
-            while id in batch.rows:  # taken, by somebody who chose it
+            while id in batch.rows:  # a client has chosen the same id
                 id = make_id(now)
-                met = _find(connection, [id])[1]
-                found.update(met)
-                batch.rows |= met | batch.rows
+                row_of_id = find_rows(connection, [id])[1]
+                old_rows.update(row_of_id)
+                batch.rows |= row_of_id | batch.rows
         outcomes.append(batch.outcome(id, write))
-    changed = [row for id, row in batch.rows.items() if row is not found.get(id)]
-    _write_rows(connection, changed, found)
-    _write_tags(connection, changed, found)
+    changed = [row for id, row in batch.rows.items() if row is not old_rows.get(id)]
+    write_rows(connection, changed, old_rows)
+    write_tags(connection, changed, old_rows)
     return outcomes
 
 
 def clear(connection: sqlite3.Connection) -> None:
-    """Makes it as a new one, in a transaction of its own."""
+    """Deletes everything and restarts the numbers, in a transaction of its own."""
     connection.execute("begin immediate")
     try:
         for table in ("run", "tag", "tally"):
@@ -115,7 +96,7 @@ def clear(connection: sqlite3.Connection) -> None:
 
 
 class _Batch:
-    """The *rows* that writes are decided on, by id, and the last *number* that a write has taken."""
+    """A batch of writes: the affected *rows* by id, and the *number* of the last write."""
 
     def __init__(self, number: int, now: str, rows: dict[str, Row]) -> None:
         self.number = number
@@ -123,7 +104,7 @@ class _Batch:
         self.rows = rows
 
     def outcome(self, id: str, write: Write) -> Any:
-        """What *write* gives, or the error that it raises, which then has changed nothing."""
+        """The result of *write*, or Failed, and then *rows* are unchanged."""
         try:
             match write:
                 case Create():
@@ -165,6 +146,7 @@ class _Batch:
         return row is None
 
     def _live(self, id: str) -> Row | None:
+        """The row of the run, None if it does not exist or is deleted."""
         row = self.rows.get(id)
         return row if row and row.created_seq > 0 else None
 
@@ -178,83 +160,3 @@ class _Batch:
             run.created_at, run.created_by, run.reviewed_at, run.reviewed_by, tags, doc,
         )  # fmt: skip
         return StoredRun(self.number, doc)
-
-
-_COLUMNS = Row._fields[:-1]  # without the document
-
-_READ = ", ".join(_COLUMNS)
-
-_TagRow = tuple[str, str, int]
-
-_MOST_TAGS = 256  # written by one statement
-
-
-def _find(connection: sqlite3.Connection, ids: Sequence[str]) -> tuple[int, dict[str, Row]]:
-    """The number of the last write, and the rows of *ids*, deleted ones too, without their documents."""
-    marks, wanted = placeholders(ids)
-    number, rows = connection.execute(
-        f"select (select seq from clock), json_group_array(json_array({_READ})) from run where id in ({marks})",
-        wanted,
-    ).fetchone()
-    return number, {row[2]: Row(*row) for row in decode(rows)}
-
-
-def _write_rows(connection: sqlite3.Connection, rows: Sequence[Row], found: dict[str, Row]) -> None:
-    """Writes the *rows* over those that were *found*.
-
-    SQLite writes an index anew for each column that is named, so of a run that lives on only what changes is.
-    """
-    made: list[Row] = []
-    changed: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        old = found.get(row.id)
-        if old is None or old.created_seq != row.created_seq:
-            made.append(row)
-        else:
-            columns = tuple(name for name, was, now in zip(_COLUMNS, old, row, strict=False) if was != now)
-            changed.setdefault(columns, []).append(row)
-    if made:
-        marks = _rows_of_marks(len(made), len(_COLUMNS))
-        new = ", ".join(f"{column} = excluded.{column}" for column in Row._fields)
-        connection.execute(
-            f"insert into run values {marks} on conflict do update set {new}", [value for row in made for value in row]
-        )
-    for columns, group in changed.items():
-        marks = _rows_of_marks(len(group), len(columns) + 1)
-        new = ", ".join(f"{column} = new.column{number}" for number, column in enumerate((*columns, "doc"), 2))
-        values = attrgetter("created_seq", *columns, "doc")
-        connection.execute(
-            f"update run set {new} from (values {marks}) as new where created_seq = new.column1",
-            [value for row in group for value in values(row)],
-        )
-
-
-def _rows_of_marks(rows: int, columns: int) -> str:
-    """Subscription marks for so many *rows*, of so many *columns* and a document each."""
-    return ", ".join([f"({'?, ' * columns}cast(? as text))"] * rows)
-
-
-def _write_tags(connection: sqlite3.Connection, rows: Sequence[Row], found: dict[str, Row]) -> None:
-    """Makes `tag` say what the *rows* do, in place of those that were *found*."""
-    old: set[_TagRow] = set()
-    new: set[_TagRow] = set()
-    for row in rows:
-        was = found.get(row.id)
-        if was is None or (was.created_seq, was.tags) != (row.created_seq, row.tags):
-            old |= tag_rows(was)
-            new |= tag_rows(row)
-    connection.executemany("delete from tag where (key, value, created_seq) = (?, ?, ?)", old - new)
-    added = list(new - old)
-    for start in range(0, len(added), _MOST_TAGS):
-        some = padded(added[start : start + _MOST_TAGS])
-        connection.execute(
-            f"insert or ignore into tag values {', '.join(['(?, ?, ?)'] * len(some))}",
-            [value for tag in some for value in tag],
-        )
-
-
-def tag_rows(row: Row | None) -> set["_TagRow"]:
-    """The rows of `tag` for *row*: none for a deleted one."""
-    if row is None or row.tags is None or row.created_seq < 0:
-        return set()
-    return {(tag["key"], tag["value"], row.created_seq) for tag in decode(row.tags)}

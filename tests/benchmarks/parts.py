@@ -15,14 +15,15 @@ from flowruns.model.cursors import PageRequest
 from flowruns.model.datetimes import format_datetime
 from flowruns.model.runs import encode
 from flowruns.settings import Synchronous
-from flowruns.sqlite import connection, database, writer
-from flowruns.store import reads, store
+from flowruns.sqlite import job_queue, pragmas, writer
+from flowruns.store import pages, reads, store
 from flowruns.store.filters import Where
-from flowruns.store.reads import PageRows, StoredRun
+from flowruns.store.pages import PageRows
+from flowruns.store.reads import StoredRun
 from flowruns.store.writes import Create, Delete, Write
 
 _known: dict[object, Any] = {}  # what was read, by what is read in its place
-_durable, _get, _page = database._durable, reads.get, reads.page
+_durable, _get, _page = pragmas.set_durable, reads.get, pages.page
 
 
 def synchronous_normal() -> None:
@@ -32,19 +33,19 @@ def synchronous_normal() -> None:
 
 def without_sync() -> None:
     """Commits never wait for the disk."""
-    database._durable = _not_durable
+    pragmas.set_durable = _not_durable
 
 
 def without_statements() -> None:
     """The way to the thread and back, and a commit of one page; but no run is read twice, or written."""
-    reads.get, reads.page, store.apply_writes = _get_known, _page_known, _written_nowhere
+    reads.get, pages.page, store.apply_writes = _get_known, _page_known, _written_nowhere
 
 
 def without_journeys() -> None:
     """Neither statements nor threads: HTTP, checks and documents alone."""
     without_statements()
     writer.Writer.run = _write_here  # type: ignore[method-assign, assignment]  # that is the point
-    connection.JobQueue.run = _read_here  # type: ignore[method-assign, assignment]
+    job_queue.JobQueue.run = _read_here  # type: ignore[method-assign, assignment]
 
 
 PARTS = {

@@ -18,7 +18,7 @@ import pytest
 from flowruns.cli.main import main
 from tests.conftest import REAL_RUNS, RUNS
 from tests.processes import COMMAND, SECONDS, serving, started
-from tests.sqlite.test_datafile import contents, holder
+from tests.sqlite.files import contents, holder
 from tests.wire import RUN, Wire
 
 DATA_COMMANDS = ["import x", "export", "backup b.db", "check", "prune --older-than 1d", "vacuum"]
@@ -85,7 +85,7 @@ def test_several_files_are_one_import(tmp_path: Path) -> None:
     assert run.stderr.splitlines() == [
         "b:1: body.flowId: Field required",
         "b:1: body.flowType: Field required",
-        "flowruns: 2 faults in 1 line of 4; nothing was imported",
+        "flowruns: 2 errors in 1 line of 4; nothing was imported",
     ]
     assert (run.code, run.stdout) == (6, "")
     assert names(tmp_path) == ["a", "b", "flowruns.db"]
@@ -188,7 +188,7 @@ def test_database_is_not_written_over_by_what_is_made_of_it(filled: Path) -> Non
 @pytest.mark.parametrize("text", ['[{"id": "a"}]', '{\n  "id": "a"\n}'])
 def test_file_that_has_no_object_on_any_line_is_told_what_is_wanted(tmp_path: Path, text: str) -> None:
     told = done(tmp_path, "import", "-", stdin=text)
-    assert (told.code, told.stderr.endswith("; give one JSON object a line\n")) == (6, True)
+    assert (told.code, told.stderr.endswith("; write one JSON object per line\n")) == (6, True)
     assert done(tmp_path, "import", "-", stdin="{}").stderr.endswith("nothing was imported\n")
 
 
@@ -302,7 +302,7 @@ def test_check_names_what_is_wrong_and_ends_with_5(filled: Path) -> None:
     with closing(sqlite3.connect(filled / "flowruns.db")) as connection:
         connection.executescript("update clock set runs = 1")
     run = done(filled, "check")
-    assert (run.code, run.stdout) == (5, "clock: its number of runs is not theirs (1)\n")
+    assert (run.code, run.stdout) == (5, "clock: runs is not the number of runs (1)\n")
     assert "flowruns.db is damaged" in run.stderr
 
 

@@ -126,7 +126,7 @@ def test_file_that_is_not_there_is_not_made(path: Path) -> None:
 def test_older_file_is_left_to_a_server(path: Path) -> None:
     restored(1, path)
     before = files(path.parent)
-    with pytest.raises(DatabaseUnusable, match="schema 1: `flowruns serve`"):
+    with pytest.raises(DatabaseUnusable, match="schema 1; run `flowruns serve`"):
         LocalSource(str(path)).get("a1")
     assert files(path.parent) == before
 

@@ -16,9 +16,9 @@ from flowruns.http.app import create_app
 from flowruns.model.cursors import Cursor, PageRequest
 from flowruns.model.runs import RunPost
 from flowruns.sqlite.migrations import schema
-from flowruns.store import reads
+from flowruns.store import pages
 from flowruns.store.filters import ALL, where
-from flowruns.store.reads import _page
+from flowruns.store.pages import page_query
 from flowruns.store.store import Store
 from tests.conftest import RUNS
 from tests.test_contract import faults, put
@@ -398,7 +398,7 @@ async def test_total_and_items_are_of_one_snapshot(client: httpx.AsyncClient) ->
     ],
 )
 def test_a_page_walks_an_index_from_its_cursor_on(query: str, index: str) -> None:
-    sql, args = _page(where(parse_qsl(query), []), PageRequest(Cursor(5, toward_newer=False)))
+    sql, args = page_query(where(parse_qsl(query), []), PageRequest(Cursor(5, toward_newer=False)))
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(schema())
         plan = [row[3] for row in connection.execute("explain query plan " + sql, args)]
@@ -407,7 +407,7 @@ def test_a_page_walks_an_index_from_its_cursor_on(query: str, index: str) -> Non
 
 
 def test_the_unfiltered_total_is_no_count() -> None:
-    sql, _ = _page(ALL, PageRequest())
+    sql, _ = page_query(ALL, PageRequest())
     assert "count(" not in sql
     assert "offset" not in sql
 
@@ -448,7 +448,7 @@ def test_a_page_costs_the_same_however_many_runs_there_are(query: str, ascending
             for cut in (1, 50, 150, runs // 2, runs - 150, runs - 50, runs, 2 * runs):
                 for up in (False, True):
                     counted = 0
-                    reads.page(connection, chosen, PageRequest(Cursor(cut, up), 20, ascending))
+                    pages.page(connection, chosen, PageRequest(Cursor(cut, up), 20, ascending))
                     steps[runs, runs - cut if cut >= runs // 2 else cut, up] = counted
     # Walks that meet nothing but usual runs between the rare ones pass over none of them.
     for (runs, place, up), counted in steps.items():

@@ -1,4 +1,4 @@
-"""Cursor arithmetic on bare numbers, and cursors as text."""
+"""The positions of pages on bare numbers, and cursors as text."""
 
 import os
 import random
@@ -9,17 +9,23 @@ import pytest
 from flowruns.model.cursors import FIRST_PAGE, MAX_POSITION, Cursor, CursorCodec, PageLinks, PageRequest, page_links
 
 KEY = bytes(range(32))
-CURSORS = [Cursor(cut, up) for cut in (0, 1, 7, 2**31, MAX_POSITION, 2**63 - 1) for up in (False, True)]
+CURSORS = [
+    Cursor(position, toward_newer)
+    for position in (0, 1, 7, 2**31, MAX_POSITION, 2**63 - 1)
+    for toward_newer in (False, True)
+]
 
 
 def page(runs: set[int], page_request: PageRequest) -> tuple[list[int], PageLinks]:
-    """What the store's query does, on numbers."""
-    cut, up = page_request.start
-    side = [n for n in sorted(runs, reverse=not up) if (n >= cut if up else n < cut)][: page_request.size]
+    """A page of numbers, as the query of the store would read it."""
+    position, toward_newer = page_request.start
+    side = [n for n in sorted(runs, reverse=not toward_newer) if (n >= position if toward_newer else n < position)][
+        : page_request.size
+    ]
     items = sorted(side, reverse=not page_request.ascending)
     lowest, highest = (min(items), max(items)) if items else (None, None)
-    older = any(n < (cut if lowest is None else lowest) for n in runs)
-    newer = any(n >= (cut if highest is None else highest + 1) for n in runs)
+    older = any(n < (position if lowest is None else lowest) for n in runs)
+    newer = any(n >= (position if highest is None else highest + 1) for n in runs)
     return items, page_links(page_request, lowest, highest, older=older, newer=newer)
 
 
@@ -31,7 +37,7 @@ def test_first_page_starts_at_its_end_of_the_list() -> None:
 
 
 @pytest.mark.parametrize("ascending", [False, True])
-def test_walk_gives_every_lasting_run_once_whatever_is_created_or_deleted(ascending: bool) -> None:
+def test_walk_yields_every_lasting_run_once_whatever_is_created_or_deleted(ascending: bool) -> None:
     seed = os.urandom(4)
     rand = random.Random(seed)
     for _ in range(200):
@@ -55,13 +61,15 @@ def test_walk_gives_every_lasting_run_once_whatever_is_created_or_deleted(ascend
 
 
 @pytest.mark.parametrize("ascending", [False, True])
-def test_walk_back_gives_the_same_in_reverse(ascending: bool) -> None:
+def test_walk_back_yields_the_same_in_reverse(ascending: bool) -> None:
     seed = os.urandom(4)
     rand = random.Random(seed)
     for _ in range(200):
         runs = set(rand.sample(range(1, 100), rand.randrange(1, 60)))
-        cut = Cursor(0, toward_newer=True) if not ascending else Cursor(MAX_POSITION, toward_newer=False)  # the far end
-        page_request, seen = PageRequest(cut, rand.randint(1, 9), ascending), list[int]()
+        cursor = (
+            Cursor(0, toward_newer=True) if not ascending else Cursor(MAX_POSITION, toward_newer=False)
+        )  # the far end
+        page_request, seen = PageRequest(cursor, rand.randint(1, 9), ascending), list[int]()
         while True:
             items, found = page(runs, page_request)
             seen = items + seen
@@ -113,10 +121,10 @@ def test_neighbours_of_a_page_touch_it(ascending: bool) -> None:
 
 
 @pytest.mark.parametrize("ascending", [False, True])
-@pytest.mark.parametrize("cut", [Cursor(5, toward_newer=False), Cursor(50, toward_newer=True)])
-def test_empty_page_beyond_an_end_leads_back(cut: Cursor, ascending: bool) -> None:
+@pytest.mark.parametrize("cursor", [Cursor(5, toward_newer=False), Cursor(50, toward_newer=True)])
+def test_empty_page_beyond_an_end_leads_back(cursor: Cursor, ascending: bool) -> None:
     runs = {10, 20, 30}
-    items, found = page(runs, PageRequest(cut, 2, ascending))
+    items, found = page(runs, PageRequest(cursor, 2, ascending))
     [back] = [cursor for cursor in (found.previous, found.next) if cursor]
     assert items == []
     assert sorted(page(runs, PageRequest(back, 9, ascending))[0]) == [10, 20, 30]
@@ -171,6 +179,6 @@ def test_cursor_has_one_spelling(change: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "é", "null", "AAAA", "A" * 28, "_" * 28, "\x00", "A" * 100_000, "\ud800"])
-def test_what_was_not_written_here_is_no_cursor(text: str) -> None:
+def test_other_text_is_no_cursor(text: str) -> None:
     with pytest.raises(ValueError, match="cursor|damaged"):
         CursorCodec(KEY).read(text, b"")

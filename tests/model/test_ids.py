@@ -1,4 +1,4 @@
-"""Ids for runs whose makers gave none."""
+"""Generated ids."""
 
 import os
 import random
@@ -14,11 +14,11 @@ NOW = datetime(2025, 1, 20, 18, 53, 3, 558000, UTC)
 
 def test_id_is_a_uuid_of_version_7() -> None:
     text = Uuid7()(NOW)
-    assert text == str(UUID(text))  # lower case, so the contract's pattern takes it
+    assert text == str(UUID(text))  # lower case, so it matches the pattern of ids
     assert (UUID(text).version, UUID(text).variant) == (7, RFC_4122)
 
 
-def test_id_tells_the_millisecond_it_was_made_in() -> None:
+def test_id_contains_the_millisecond_of_its_creation() -> None:
     seed = os.urandom(4)
     rand = random.Random(seed)
     epoch, milliseconds = datetime(1970, 1, 1, tzinfo=UTC), sorted(rand.sample(range(10**12, 2 * 10**12), 2000))

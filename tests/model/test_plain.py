@@ -1,4 +1,4 @@
-"""Plain values: what they become as JSON, and what becomes of names and values that are none."""
+"""Plain values as JSON and as queries, and errors for unknown names and values."""
 
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -37,12 +37,12 @@ def test_values_become_json(name: str, value: Any, json: str) -> None:
         ({"createdAt": NOON}, "a PUT has no field 'createdAt'"),
         ({"colour": "red"}, "a PUT has no field 'colour', only flowId, flowType"),
         ({"args": {"a": float("inf")}}, "not JSON compliant"),
-        ({"startTime": datetime(2025, 1, 20)}, "a time has a zone"),  # on purpose
+        ({"startTime": datetime(2025, 1, 20)}, "a datetime needs a time zone"),  # on purpose
         ({"args": {"a": object()}}, "JSON has no object"),
         ({"args": {"a": "\ud800"}}, "surrogates not allowed"),
     ],
 )
-def test_what_cannot_be_sent_is_named(fields: dict[str, Any], error: str) -> None:
+def test_error_names_what_cannot_be_sent(fields: dict[str, Any], error: str) -> None:
     with pytest.raises((TypeError, ValueError), match=error):
         body(RunPut, fields)
 
@@ -53,8 +53,8 @@ def test_a_post_has_fewer_fields() -> None:
 
 
 def test_filters_become_a_query() -> None:
-    given = {"phase": ["failed", "running"], "createdBy": 7, "createdAfter": NOON, "tag": ("a:b",), "flowId": None}
-    assert query(given) == [
+    filters = {"phase": ["failed", "running"], "createdBy": 7, "createdAfter": NOON, "tag": ("a:b",), "flowId": None}
+    assert query(filters) == [
         ("phase", "failed"), ("phase", "running"), ("createdBy", "7"), ("createdAfter", "2025-01-20T10:00:00.000Z"),
         ("tag", "a:b"),
     ]  # fmt: skip

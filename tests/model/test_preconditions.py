@@ -5,7 +5,7 @@ import pytest
 from flowruns.errors import PreconditionFailed
 from flowruns.model.preconditions import ALWAYS, parse_precondition
 
-WITHOUT = None
+NO_RUN = None
 
 
 # RFC 9110 13.1.1 and 13.1.2; the state is the run's tag, None where there is no run.
@@ -13,16 +13,16 @@ WITHOUT = None
     ("if_match", "if_none_match", "tag", "fails"),
     [
         (None, None, "1", None),
-        (None, None, WITHOUT, None),
+        (None, None, NO_RUN, None),
         ('"1"', None, "1", None),
         ('"2"', None, "1", "If-Match"),
-        ('"1"', None, WITHOUT, "If-Match"),
+        ('"1"', None, NO_RUN, "If-Match"),
         ('"2", "1"', None, "1", None),
         ('"2","1"', None, "1", None),
         ('"2",, "3"', None, "3", None),
         ("*", None, "1", None),
         (" * ", None, "1", None),
-        ("*", None, WITHOUT, "If-Match"),
+        ("*", None, NO_RUN, "If-Match"),
         ('W/"1"', None, "1", "If-Match"),  # compared strongly
         ('W/"1", "1"', None, "1", None),
         ('"11"', None, "1", "If-Match"),
@@ -37,8 +37,8 @@ WITHOUT = None
         (None, 'W/"1"', "1", "If-None-Match"),  # compared weakly
         (None, '"2", W/"1"', "1", "If-None-Match"),
         (None, "*", "1", "If-None-Match"),
-        (None, "*", WITHOUT, None),
-        (None, '"1"', WITHOUT, None),
+        (None, "*", NO_RUN, None),
+        (None, '"1"', NO_RUN, None),
         (None, "", "1", None),
         (None, "1", "1", None),
         (None, '"*"', "1", None),
@@ -56,15 +56,15 @@ def test_preconditions_hold_as_the_rfc_says(
         return
     with pytest.raises(PreconditionFailed) as failed:
         condition.require(tag)
-    [fault] = failed.value.details
-    assert fault.loc == ("header", fails.lower())
+    [detail] = failed.value.details
+    assert detail.loc == ("header", fails.lower())
 
 
 @pytest.mark.parametrize(
     ("if_none_match", "tag", "unchanged"),
     [(None, "1", False), ('"1"', "1", True), ('W/"1"', "1", True), ("*", "1", True), ('"2"', "1", False)],
 )
-def test_client_that_has_this_state_is_told_so(if_none_match: str | None, tag: str, unchanged: bool) -> None:
+def test_unchanged_if_the_client_has_this_state(if_none_match: str | None, tag: str, unchanged: bool) -> None:
     assert parse_precondition(None, if_none_match).unchanged(tag) is unchanged
 
 

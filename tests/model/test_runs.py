@@ -14,7 +14,7 @@ from flowruns.model.validation import decode
 
 NOW = "2025-01-20T18:53:03.558Z"
 LATER = "2025-01-20T18:53:04.000Z"
-FIELDS = [  # in the order of the contract's table
+FIELDS = [  # in the order of the API page
     *("id", "flowId", "flowType", "args", "phase", "startTime", "endTime", "actions", "outputs", "logs", "tags"),
     *("createdAt", "createdBy", "updatedAt", "updatedBy", "reviewedBy", "reviewedAt"),
 ]
@@ -42,7 +42,7 @@ def body(**fields: object) -> RunPut:
         ("9999-12-31T22:59:59-01:00", "9999-12-31T23:59:59.000Z"),
     ],
 )
-def test_instants_are_written_in_utc_with_milliseconds(text: str, expected: str) -> None:
+def test_date_times_are_written_in_utc_with_milliseconds(text: str, expected: str) -> None:
     assert parse_datetime(text) == expected
 
 
@@ -105,20 +105,20 @@ def test_digits_beyond_milliseconds_are_cut_not_rounded(digits: str, expected: s
         "2025-01-20T18:53:03\x00Z",
     ],
 )
-def test_what_is_not_rfc_3339_within_the_years_is_refused(text: str) -> None:
+def test_other_formats_and_years_are_refused(text: str) -> None:
     with pytest.raises(RuleViolation) as broken:
         parse_datetime(text)
     assert broken.value.type == "datetime_parsing"
 
 
 @pytest.mark.parametrize("text", ["2025-01-20T18:53:03", "2025-01-20 18:53:03.5"])
-def test_lack_of_an_offset_has_a_name_of_its_own(text: str) -> None:
+def test_missing_offset_has_an_error_type_of_its_own(text: str) -> None:
     with pytest.raises(RuleViolation) as broken:
         parse_datetime(text)
     assert broken.value.type == "timezone_aware"
 
 
-def test_instants_agree_with_datetime() -> None:
+def test_date_times_agree_with_datetime() -> None:
     seed = os.urandom(4)
     rand = random.Random(seed)
     for _ in range(1000):
@@ -127,14 +127,14 @@ def test_instants_agree_with_datetime() -> None:
         assert parse_datetime(moment.isoformat()) == format_datetime(moment), f"{seed!r}: {moment.isoformat()}"
 
 
-def test_instants_sort_as_they_follow_each_other() -> None:
+def test_date_times_sort_as_text() -> None:
     moments = [
         datetime(y, 1, 1, 0, 0, s, ms * 1000, UTC) for y in (1, 999, 2025) for s in (0, 59) for ms in (0, 7, 999)
     ]
     assert sorted(map(format_datetime, moments)) == [format_datetime(moment) for moment in moments]
 
 
-def test_run_has_every_field_in_the_order_of_the_contract() -> None:
+def test_run_has_every_field_in_the_documented_order() -> None:
     run = body().run("x", now=NOW, by=None, preserved=None)
     assert list(json.loads(encode(run))) == FIELDS
     assert list(FlowRun.__struct_encode_fields__) == FIELDS
@@ -142,9 +142,9 @@ def test_run_has_every_field_in_the_order_of_the_contract() -> None:
 
 def test_what_put_leaves_out_is_null_but_for_the_phase() -> None:
     run = json.loads(encode(body().run("x", now=NOW, by=7, preserved=None)))
-    said = {"id": "x", "flowId": "a", "flowType": "automation", "phase": "pending"}
+    sent = {"id": "x", "flowId": "a", "flowType": "automation", "phase": "pending"}
     written = {"createdAt": NOW, "createdBy": 7, "updatedAt": NOW, "updatedBy": 7}
-    assert run == dict.fromkeys(FIELDS) | said | written
+    assert run == dict.fromkeys(FIELDS) | sent | written
 
 
 def test_null_phase_in_a_put_stays_null() -> None:
@@ -157,8 +157,8 @@ def test_null_is_the_same_as_leaving_out(field: str) -> None:
 
 
 def test_log_without_time_or_level_gets_now_and_info() -> None:
-    given = {"timestamp": "2020-01-01T00:00:00Z", "level": "warn", "message": "b", "action": "deploy"}
-    run = body(logs=[{"message": "a"}, given]).run("x", now=NOW, by=None, preserved=None)
+    log = {"timestamp": "2020-01-01T00:00:00Z", "level": "warn", "message": "b", "action": "deploy"}
+    run = body(logs=[{"message": "a"}, log]).run("x", now=NOW, by=None, preserved=None)
     assert run.logs == [
         Log(timestamp=NOW, message="a", level="info", action=None),
         Log(timestamp="2020-01-01T00:00:00Z", message="b", level="warn", action="deploy"),
@@ -172,7 +172,7 @@ def test_one_body_makes_each_run_with_its_own_time() -> None:
     assert [json.loads(run)["logs"][0]["timestamp"] for run in (first, second)] == [NOW, LATER]
 
 
-def test_replacing_keeps_who_created_and_who_reviewed() -> None:
+def test_replacing_preserves_who_created_and_who_reviewed() -> None:
     preserved = PreservedFields(created_at=NOW, created_by=1, reviewed_at=NOW, reviewed_by=2)
     run = body(createdAt=LATER, createdBy=9, reviewedAt=LATER, reviewedBy=9).run(
         "x", now=LATER, by=3, preserved=preserved
@@ -196,12 +196,12 @@ def test_any_order_of_times_is_taken() -> None:
 
 def test_times_of_a_body_are_turned_to_utc() -> None:
     local, expected = "2025-01-20T20:53:03.5589+02:00", NOW
-    said = body(startTime=local, endTime=local, actions=[{"id": "b", "startTime": local}], logs=[
+    sent = body(startTime=local, endTime=local, actions=[{"id": "b", "startTime": local}], logs=[
         {"message": "a", "timestamp": local}
     ])  # fmt: skip
-    assert said.actions is not None
-    assert said.logs is not None
-    assert {said.start_time, said.end_time, said.actions[0].start_time, said.logs[0].timestamp} == {expected}
+    assert sent.actions is not None
+    assert sent.logs is not None
+    assert {sent.start_time, sent.end_time, sent.actions[0].start_time, sent.logs[0].timestamp} == {expected}
 
 
 def test_post_makes_a_pending_self_service_action() -> None:
@@ -217,7 +217,7 @@ def test_structs_made_in_python_obey_the_rules_of_bodies() -> None:
         RunPost(flow_id="a", args=Raw(b"[]"))
 
 
-def test_what_get_gives_can_be_put_back() -> None:
+def test_response_of_get_can_be_put_back() -> None:
     full = body(
         args={"a": [1, 2.5, {"b": None}]},
         phase="running",

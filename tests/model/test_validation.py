@@ -1,4 +1,4 @@
-"""Bytes to a Struct, or every fault by its place."""
+"""Bytes to a Struct, or an error detail for each broken field."""
 
 import json
 import os
@@ -32,7 +32,7 @@ VALID: dict[str, Any] = {
 }
 
 
-def faults(body: bytes, type: type = RunPut) -> list[ErrorDetail]:
+def details(body: bytes, type: type = RunPut) -> list[ErrorDetail]:
     with pytest.raises(Invalid) as caught:
         decode(body, type)
     assert caught.value.details
@@ -40,11 +40,11 @@ def faults(body: bytes, type: type = RunPut) -> list[ErrorDetail]:
 
 
 def named(body: bytes, type: type = RunPut) -> dict[tuple[str | int, ...], str]:
-    """The kind of each fault by its place, which starts with "body"."""
-    found = faults(body, type)
-    places = {fault.loc[1:]: fault.type for fault in found}
+    """The type of each error by its location after the first item, "body"."""
+    found = details(body, type)
+    places = {detail.loc[1:]: detail.type for detail in found}
     assert len(places) == len(found)
-    assert all(fault.loc[0] == "body" and fault.msg for fault in found)
+    assert all(detail.loc[0] == "body" and detail.msg for detail in found)
     return places
 
 
@@ -161,18 +161,18 @@ def test_empty_object_lacks_what_is_required() -> None:
 @pytest.mark.parametrize("flow_type", ["automation", "scorecard", "reference", "", 5, "selfServiceAction\n"])
 def test_post_takes_one_flow_type_only(flow_type: object) -> None:
     body = json.dumps({"flowId": "a", "flowType": flow_type}).encode()
-    assert faults(body, RunPost) == [
+    assert details(body, RunPost) == [
         ErrorDetail(("body", "flowType"), "Input should be 'selfServiceAction'", "literal_error")
     ]
 
 
 @pytest.mark.parametrize("field", ["phase", "startTime", "actions", "outputs", "logs", "createdAt", "x"])
-def test_post_passes_over_what_it_does_not_know(field: str) -> None:
+def test_post_ignores_unknown_fields(field: str) -> None:
     decode(json.dumps({"flowId": "a", field: [5]}).encode(), RunPost)
 
 
-def test_messages_show_patterns_and_choices_as_the_contract_writes_them() -> None:
-    messages = {fault.loc[-1]: fault.msg for fault in faults(put(flowId="A", flowType="x", phase="1"))}
+def test_messages_show_patterns_and_choices_as_the_api_page_writes_them() -> None:
+    messages = {detail.loc[-1]: detail.msg for detail in details(put(flowId="A", flowType="x", phase="1"))}
     assert messages == {
         "flowId": "String should match pattern '^([a-z0-9_.-]+)$'",
         "flowType": "Input should be 'automation', 'selfServiceAction', 'scorecard' or 'reference'",
@@ -181,20 +181,20 @@ def test_messages_show_patterns_and_choices_as_the_contract_writes_them() -> Non
 
 
 @pytest.mark.parametrize("count", [99, 100])
-def test_up_to_a_hundred_faults_are_all_named(count: int) -> None:
+def test_up_to_a_hundred_errors_are_all_listed(count: int) -> None:
     assert len(named(put(tags=[{"key": "k"}] * count))) == count
 
 
 @pytest.mark.parametrize("count", [101, 5000])
-def test_of_more_faults_the_last_entry_says_so(count: int) -> None:
-    found = faults(put(tags=[{"key": "k"}] * count))
-    assert [fault.loc for fault in found[:-1]] == [("body", "tags", place, "value") for place in range(99)]
+def test_more_errors_end_with_too_many_errors(count: int) -> None:
+    found = details(put(tags=[{"key": "k"}] * count))
+    assert [detail.loc for detail in found[:-1]] == [("body", "tags", place, "value") for place in range(99)]
     assert (found[-1].loc, found[-1].type) == (("body",), "too_many_errors")
     assert "99" in found[-1].msg
 
 
 @pytest.mark.parametrize("body", [b"null", b"[]", b"[{}]", b"5", b'"{}"', b"true", b" []\n"])
-def test_json_that_is_no_object_is_one_fault_of_the_body(body: bytes) -> None:
+def test_json_that_is_no_object_is_one_error_of_the_body(body: bytes) -> None:
     assert named(body) == {(): "dict_type"}
 
 
@@ -208,12 +208,12 @@ def test_json_that_is_no_object_is_one_fault_of_the_body(body: bytes) -> None:
         (START + b'"actions":null,"actions":5}', ("actions",)),
     ],
 )
-def test_fault_in_one_of_two_equal_keys_is_named(body: bytes, loc: tuple[str | int, ...]) -> None:
+def test_error_in_one_of_two_equal_keys_is_listed(body: bytes, loc: tuple[str | int, ...]) -> None:
     assert list(named(body)) == [loc]
 
 
 def test_empty_body_is_missing() -> None:
-    assert faults(b"") == [ErrorDetail(("body",), "Field required", "missing")]
+    assert details(b"") == [ErrorDetail(("body",), "Field required", "missing")]
 
 
 # The @ stands where the offset points to, and is not part of the body.
@@ -254,9 +254,9 @@ def test_empty_body_is_missing() -> None:
         START + b'"args":{}}@{}',
     ],
 )
-def test_body_that_is_not_json_is_told_where_it_breaks(marked: bytes) -> None:
-    [fault] = faults(marked.replace(b"@", b""))
-    assert (fault.loc, fault.type) == (("body", marked.index(b"@")), "json_invalid")
+def test_body_that_is_not_json_has_the_offset_of_its_error(marked: bytes) -> None:
+    [detail] = details(marked.replace(b"@", b""))
+    assert (detail.loc, detail.type) == (("body", marked.index(b"@")), "json_invalid")
 
 
 @pytest.mark.parametrize(
@@ -265,14 +265,14 @@ def test_body_that_is_not_json_is_told_where_it_breaks(marked: bytes) -> None:
 )
 @pytest.mark.parametrize("start", [b'{"flowId":5', b'{"flowId":"A"', b'{"flowType":"x"', b'{"actions":[5]'])
 def test_broken_json_behind_a_broken_field_is_still_not_json(start: bytes, rest: bytes) -> None:
-    [fault] = faults(start + rest)
-    assert fault.type == "json_invalid"
-    assert fault.loc[1] in range(len(start), len(start + rest) + 1)
+    [detail] = details(start + rest)
+    assert detail.type == "json_invalid"
+    assert detail.loc[1] in range(len(start), len(start + rest) + 1)
 
 
 @pytest.mark.parametrize("body", [b"[", b"[NaN]", b"[1,]", b"5 x", b"true false", b'["\\ud800"]', b"[" * 100_000])
 def test_broken_json_that_is_no_object_is_still_not_json(body: bytes) -> None:
-    assert [fault.type for fault in faults(body)] == ["json_invalid"]
+    assert [detail.type for detail in details(body)] == ["json_invalid"]
 
 
 # The @ stands before the escape.
@@ -307,11 +307,11 @@ def test_broken_json_that_is_no_object_is_still_not_json(body: bytes) -> None:
 )
 def test_lone_surrogate_is_refused_where_it_stands(marked: bytes) -> None:
     marked = START + marked
-    [fault] = faults(marked.replace(b"@", b""))
+    [detail] = details(marked.replace(b"@", b""))
     first = marked.index(b"@")
-    assert fault.type == "json_invalid"
-    assert fault.loc[1] in range(first, first + len(r"\ud800\u0041") + 1)
-    assert "too early" not in fault.msg  # all of the body was there
+    assert detail.type == "json_invalid"
+    assert detail.loc[1] in range(first, first + len(r"\ud800\u0041") + 1)
+    assert "too early" not in detail.msg  # all of the body was there
 
 
 @pytest.mark.parametrize("text", [r'"\ud83d\ude00"', r'"\\ud800"', r'"\\\\udc00"', '"😀"', '"\ufffe\x7f"'])
@@ -323,10 +323,10 @@ def test_pairs_and_what_only_looks_like_a_surrogate_are_taken(text: str) -> None
 @pytest.mark.parametrize("field", [b'"args":', b'"x":', b'"args":{"a":', b'"flowId":5,"x":'])
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
 def test_nesting_without_end_is_refused(field: bytes, opening: bytes) -> None:
-    [fault] = faults(START + field + opening * 100_000)
-    assert fault.type == "json_invalid"
+    [detail] = details(START + field + opening * 100_000)
+    assert detail.type == "json_invalid"
     closed = b"[" * 100_000 + b"]" * 100_000
-    assert [fault.type for fault in faults(START + field + closed + b"}" * field.count(b"{") + b"}")] == [
+    assert [detail.type for detail in details(START + field + closed + b"}" * field.count(b"{") + b"}")] == [
         "json_invalid"
     ]
 
@@ -356,16 +356,16 @@ def test_nesting_without_end_is_refused(field: bytes, opening: bytes) -> None:
     ],
     ids=lambda text: text[:24].decode() + f" {len(text)}",
 )
-def test_free_form_json_is_kept_byte_for_byte(text: bytes) -> None:
+def test_free_form_json_is_preserved_byte_for_byte(text: bytes) -> None:
     body = START + b'"args": ' + text + b' ,"outputs":' + text + b"}"
     doc = encode(decode(body, RunPut).run("x", now=NOW, by=None, preserved=None))
     assert doc.count(text) == 2
-    kept = msgspec.json.decode(doc, type=dict[str, msgspec.Raw])
-    assert bytes(kept["args"]) == bytes(kept["outputs"]) == text
+    preserved = msgspec.json.decode(doc, type=dict[str, msgspec.Raw])
+    assert bytes(preserved["args"]) == bytes(preserved["outputs"]) == text
 
 
 @pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000, "1e999999", "1" + "0" * 400 + ".5"])
-def test_numbers_that_no_machine_holds_are_faults_like_others(number: str) -> None:
+def test_numbers_beyond_any_range_are_errors_like_others(number: str) -> None:
     for field, kind in (("flowId", "string_type"), ("startTime", "datetime_type"), ("tags", "list_type")):
         assert named(f'{{"flowType":"automation","flowId":"a","{field}":{number}}}'.encode()) == {(field,): kind}
     decode(START + f'"createdBy":{number}}}'.encode(), RunPut)  # an ignored field
@@ -410,7 +410,7 @@ def test_random_damage_never_raises_anything_else() -> None:
         try:
             decode(damaged, RunPut)
         except Invalid as error:
-            kinds, offset = {fault.type for fault in error.details}, error.details[0].loc[-1]
+            kinds, offset = {detail.type for detail in error.details}, error.details[0].loc[-1]
         except Exception as error:
             raise AssertionError(f"{seed!r}: {damaged!r}") from error
         else:

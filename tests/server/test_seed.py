@@ -37,7 +37,7 @@ def test_seed_with_faults_is_exit_6_and_the_file_is_as_it_was(tmp_path: Path) ->
     assert said.splitlines() == [
         "bad:4: body.flowId: Field required",
         "bad:4: body.flowType: Field required",
-        "flowruns: 2 faults in 1 line of 4; nothing was imported",
+        "flowruns: 2 errors in 1 line of 4; nothing was imported",
     ]
     assert names(tmp_path) == ["bad"]  # what was made for it is gone
     (tmp_path / "a.db").touch()

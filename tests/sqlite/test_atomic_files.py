@@ -1,11 +1,11 @@
-"""What replaces a file: whole, or not at all."""
+"""Atomic replacement: the new file is complete, or the old one stays."""
 
 from pathlib import Path
 
 import pytest
 
 from flowruns.sqlite.atomic_files import atomic_write
-from tests.sqlite.test_datafile import contents
+from tests.sqlite.files import contents
 
 
 def fails(part: Path) -> None:
@@ -28,7 +28,7 @@ def test_file_is_whole_or_not_there(tmp_path: Path, force: bool) -> None:
 
 
 @pytest.mark.parametrize("meanwhile", [False, True])
-def test_file_that_there_is_stays_unless_forced(tmp_path: Path, meanwhile: bool) -> None:
+def test_existing_file_stays_unless_forced(tmp_path: Path, meanwhile: bool) -> None:
     file = tmp_path / "a"
     if not meanwhile:
         file.write_text("theirs")
@@ -36,5 +36,5 @@ def test_file_that_there_is_stays_unless_forced(tmp_path: Path, meanwhile: bool)
         file.write_text("theirs")  # only then it is there, if it was not before
     assert {name: data for name, (data, _) in contents(tmp_path).items()} == {"a": b"theirs"}
     with atomic_write(file, force=True) as part:
-        part.write_text("ours")
-    assert file.read_text() == "ours"
+        part.write_text("flowruns_database")
+    assert file.read_text() == "flowruns_database"

@@ -1,4 +1,4 @@
-"""Files of every older schema, as `.dump` of sqlite3 writes them, are brought up to date with nothing lost."""
+"""New files get the newest schema, and files of every older schema are migrated without a loss."""
 
 import re
 import sqlite3
@@ -11,12 +11,108 @@ import pytest
 from flowruns.errors import DatabaseUnusable
 from flowruns.model.runs import FlowType, RunPut, Tag
 from flowruns.sqlite.datafile import APPLICATION_ID, SCHEMA_VERSION
-from flowruns.sqlite.migrations import schema
+from flowruns.sqlite.migrations import MIGRATIONS, prepare, schema
 from flowruns.store.filters import where
 from flowruns.store.store import Store
+from tests.sqlite.jobs import connect
 
 OLDER = range(1, SCHEMA_VERSION)
+
 RUNS = "select id, seq, created_seq, doc from run where created_seq > 0 order by created_seq desc"
+
+
+SECOND = {
+    1: """
+create table note (            -- a comment; with a semicolon
+    text text not null         -- 'and a quote
+) strict;
+create trigger noted after insert on note begin
+    update clock set seq = seq + 1;
+    update clock set seq = seq + 1;
+end;
+alter table run add column extra text;
+"""
+}
+
+
+def version(connection: sqlite3.Connection) -> int:
+    number: int = connection.execute("pragma user_version").fetchone()[0]
+    return number
+
+
+def state(connection: sqlite3.Connection) -> tuple[int, list[str]]:
+    return version(connection), list(connection.iterdump())
+
+
+def test_schema_version_is_that_of_the_newest_migration() -> None:
+    assert max(MIGRATIONS, default=0) + 1 == SCHEMA_VERSION
+    assert sorted(MIGRATIONS) == list(range(1, SCHEMA_VERSION))
+
+
+@pytest.mark.parametrize(("migrations", "newest"), [({}, 1), (SECOND, 2), (MIGRATIONS, SCHEMA_VERSION)])
+def test_new_file_has_schema_sql_and_the_newest_version(path: Path, migrations: dict[int, str], newest: int) -> None:
+    with closing(connect(path)) as connection, closing(connect(":memory:")) as expected:
+        prepare(connection, migrations)
+        expected.executescript(schema())
+        tables = "select type, name, sql from sqlite_schema order by name"
+        assert connection.execute(tables).fetchall() == expected.execute(tables).fetchall()
+        assert version(connection) == newest
+        assert connection.execute("pragma application_id").fetchone() == (APPLICATION_ID,)
+        assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
+        assert connection.execute("select seq, runs, length(cursor_key) from clock").fetchall() == [(0, 0, 32)]
+
+
+def test_file_that_is_up_to_date_is_unchanged(path: Path) -> None:
+    with closing(connect(path)) as connection:
+        prepare(connection)
+        before = state(connection)
+        prepare(connection)
+        assert state(connection) == before
+
+
+def test_older_file_is_migrated_in_one_transaction(path: Path) -> None:
+    with closing(connect(path)) as connection:
+        prepare(connection, {})
+        connection.execute("update clock set seq = 5")
+        statements: list[str] = []
+        connection.set_trace_callback(statements.append)
+        prepare(connection, SECOND | {2: "insert into note values ('a');"})
+        assert [statement for statement in statements if statement.startswith(("begin ", "commit"))] == [
+            "begin exclusive",
+            "commit",
+        ]
+        assert version(connection) == 3
+        assert connection.execute("select seq, text from clock, note").fetchall() == [(7, "a")]
+        assert connection.execute("select extra from run").fetchall() == []
+
+
+@pytest.mark.parametrize(
+    "migrations",
+    [
+        {1: "create table note (text text);\ncreate table run (n);"},
+        {1: "create table note (text text);\nnonsense;"},
+        {1: "update clock set seq = 9;\ninsert into clock values (null, 0, x'');"},
+        SECOND | {2: "nonsense;"},
+        {2: "create table note (text text);"},
+    ],
+)
+def test_failing_migration_leaves_the_older_version_untouched(path: Path, migrations: dict[int, str]) -> None:
+    with closing(connect(path)) as connection:
+        prepare(connection, {})
+        before = state(connection)
+        with pytest.raises((sqlite3.Error, KeyError)):
+            prepare(connection, migrations)
+        assert state(connection) == before
+        assert not connection.in_transaction
+        prepare(connection, SECOND)
+        assert version(connection) == 2
+
+
+def test_last_statement_of_a_migration_needs_no_semicolon(path: Path) -> None:
+    with closing(connect(path)) as connection:
+        prepare(connection, {})
+        prepare(connection, {1: "create table note (text text)"})
+        assert connection.execute("select * from note").fetchall() == []
 
 
 def restored(version: int, path: Path) -> None:

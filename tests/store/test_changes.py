@@ -1,11 +1,12 @@
-"""Changes without HTTP: the query, who waits for it, and who shares a read."""
+"""Changes without HTTP: the query, subscriptions, and which of them share a read."""
 
 import asyncio
 import os
 import random
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,13 +32,23 @@ def chosen(*query: tuple[str, str]) -> Where:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Returns once something *holds* that no event tells."""
-    while not holds():  # noqa: ASYNC110  # as no event tells it
-        await asyncio.sleep(0)
+    """Returns once *holds* returns true, where no event signals it. Raises TimeoutError."""
+    async with asyncio.timeout(SECONDS):
+        while not holds():  # noqa: ASYNC110  # no event signals it
+            await asyncio.sleep(0)
+
+
+@contextmanager
+def ending(store: Store) -> Iterator[None]:
+    """Ends the subscriptions to *store* after the block, even if it fails, so that no thread waits for ever."""
+    try:
+        yield
+    finally:
+        store.end_subscriptions()
 
 
 async def past(store: Store, where: Where = ALL, after: int = 0) -> list[Change]:
-    """All that a follower is told of what was written before it came."""
+    """All changes that a new subscriber receives of past writes."""
     last = await store.position()
     found: list[Change] = []
     while after < last:
@@ -86,7 +97,7 @@ async def test_one_read_takes_bounded_bytes_but_at_least_one_run(store: Store, m
     assert len(await past(store)) == 3
 
 
-async def test_one_read_goes_a_bounded_way(store: Store) -> None:
+async def test_one_read_scans_a_bounded_range(store: Store) -> None:
     for _ in range(20):
         await store.put("a", PUT)
     await store.put("b", RunPut(flow_id="b", flow_type=FlowType.AUTOMATION))
@@ -106,25 +117,26 @@ async def test_one_run_is_found_however_long_ago_it_was_written(store: Store) ->
     assert by_id("old").scan_limit > 2**60
 
 
-async def test_changes_are_walked_by_their_numbers(store: Store) -> None:
+async def test_changes_are_scanned_by_their_numbers(store: Store) -> None:
     texts = [f"{name}={value}" for name, values in VALUES.items() for value in values]
     for query in [[], *([tuple(text.split("=", 1))] for text in texts)]:
         found = where(query, [])  # type: ignore[arg-type]  # of pairs
         plan = await store._changes._connection.call(
             lambda connection, found=found: connection.execute(
-                f"explain query plan select doc from run where seq > 0 and seq <= 9 and {found.changed} order by seq",
-                found.changed_args,
+                "explain query plan select doc from run"
+                f" where seq > 0 and seq <= 9 and {found.change_clause} order by seq",
+                found.change_args,
             ).fetchall()
         )
         assert [row[3] for row in plan] == ["SEARCH run USING INDEX sqlite_autoindex_run_1 (seq>? AND seq<?)"], query
 
 
-def test_every_filter_chooses_changes() -> None:
+def test_every_filter_selects_changes() -> None:
     for filter in FILTERS:
         found = chosen(*((filter.name, value) for value in VALUES[filter.name]))
-        assert found.changed.count("?") == len(found.changed_args) > 0
-        assert " from " not in found.changed
-    assert chosen().changed == "true"
+        assert found.change_clause.count("?") == len(found.change_args) > 0
+        assert " from " not in found.change_clause
+    assert chosen().change_clause == "true"
 
 
 async def test_changes_of_any_filters_are_the_runs_that_pages_have(path: Path) -> None:
@@ -132,16 +144,16 @@ async def test_changes_of_any_filters_are_the_runs_that_pages_have(path: Path) -
     print(f"seed {seed}")
     chance = random.Random(seed)
     async with Store.open(path) as store:
-        fitted: dict[str, RunPut] = {}
+        expected_runs: dict[str, RunPut] = {}
         noon = ""
         for number in range(300):
             id = f"x{chance.randrange(40)}"
-            if id in fitted and chance.random() < 0.3:
+            if id in expected_runs and chance.random() < 0.3:
                 await store.delete(id)
-                fitted.pop(id)
+                expected_runs.pop(id)
             else:
-                fitted[id] = _any_run(chance)
-                put, _ = await store.put(id, fitted[id], by=chance.choice([1, 2, None]))
+                expected_runs[id] = _any_run(chance)
+                put, _ = await store.put(id, expected_runs[id], by=chance.choice([1, 2, None]))
                 noon = put.run.created_at if number < 150 else noon
         for _ in range(100):
             query = [
@@ -169,12 +181,12 @@ def _any_run(chance: random.Random) -> RunPut:
     )
 
 
-async def test_deleted_runs_fit_what_they_fitted_last(store: Store) -> None:
+async def test_deleted_runs_match_as_before_their_deletion(store: Store) -> None:
     body = RunPut(flow_id="b", flow_type=FlowType.REFERENCE, phase="failed", tags=[Tag(key="k", value="v:w")])
     await store.put("x", body, by=5)
     created = (await store.get("x")).run.created_at
     await store.delete("x")
-    fitting = [
+    matching = [
         ("flowId", "b"), ("flowType", "reference"), ("phase", "failed"), ("tag", "k:v:w"), ("createdBy", "5"),
         ("createdAfter", "2000-01-01T00:00:00Z"), ("createdBefore", "9000-01-01T00:00:00Z"),
     ]  # fmt: skip
@@ -182,18 +194,18 @@ async def test_deleted_runs_fit_what_they_fitted_last(store: Store) -> None:
         ("flowId", "a"), ("flowType", "automation"), ("phase", "running"), ("tag", "k:v"), ("createdBy", "6"),
         ("createdAfter", created), ("createdBefore", created),
     ]  # fmt: skip
-    assert {name for name, _ in fitting} == {name for name, _ in others} == {filter.name for filter in FILTERS}
-    assert [change.doc for change in await past(store, where(fitting, []))] == [None]
-    for pair in fitting:
+    assert {name for name, _ in matching} == {name for name, _ in others} == {filter.name for filter in FILTERS}
+    assert [change.doc for change in await past(store, where(matching, []))] == [None]
+    for pair in matching:
         assert len(await past(store, chosen(pair))) == 1, pair
     for pair in others:
         assert await past(store, chosen(pair)) == [], pair
 
 
-# Following
+# Subscriptions
 
 
-async def test_following_gives_the_past_then_the_news(store: Store) -> None:
+async def test_follow_yields_past_changes_then_new_ones(store: Store) -> None:
     await store.put("a", PUT)
     following = store.follow()
     assert await some(following, 1) == [(1, "a", True)]
@@ -205,7 +217,7 @@ async def test_following_gives_the_past_then_the_news(store: Store) -> None:
     assert await some(following, 2) == [(3, "a", False), (4, "b", True)]
 
 
-async def test_following_ends_with_the_store(path: Path) -> None:
+async def test_follow_ends_with_the_store(path: Path) -> None:
     async def all_changes(store: Store, where: Where = ALL) -> list[str]:
         return [change.id async for change in store.follow(where=where)]
 
@@ -218,24 +230,24 @@ async def test_following_ends_with_the_store(path: Path) -> None:
     assert asyncio.all_tasks() == before
 
 
-async def test_nobody_is_kept_who_has_left(store: Store) -> None:
+async def test_no_future_of_a_cancelled_subscriber_is_kept(store: Store) -> None:
     before = asyncio.all_tasks()
     following = [
         asyncio.create_task(anext(store.follow(where=where))) for where in (ALL, by_id("a")) for _ in range(10)
     ]
-    await until(lambda: len(store._notifier._asked) == 20)
+    await until(lambda: len(store._notifier._subscriptions) == 20)
     for task in following:
         task.cancel()
     await asyncio.wait(following)
-    assert store._notifier._asked == {}
-    await store._notifier.drained()
+    assert store._notifier._subscriptions == {}
+    await store._notifier.drain()
     assert store._notifier._unread == set()
     await store.put("a", PUT)
-    await store._writer.drained()
+    await store._writer.drain()
     assert asyncio.all_tasks() <= before
 
 
-async def test_no_change_is_missed_whenever_it_comes(store: Store) -> None:
+async def test_no_change_is_missed_at_any_moment(store: Store) -> None:
     seed = int.from_bytes(os.urandom(4))
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -249,7 +261,7 @@ async def test_no_change_is_missed_whenever_it_comes(store: Store) -> None:
                 seen[change.id] = change.seq
             if change.id == last:
                 return seen
-        raise AssertionError("it has ended")
+        raise AssertionError("the subscription has ended")
 
     followers = [asyncio.create_task(follow(where, "last")) for where in [ALL, chosen(("flowId", "a"))] * 3]
     numbers: dict[str, int] = {}
@@ -266,23 +278,23 @@ async def test_no_change_is_missed_whenever_it_comes(store: Store) -> None:
     assert await asyncio.gather(*followers) == [numbers] * 6, f"seed {seed}"
 
 
-async def test_a_change_is_told_though_its_writer_has_left(store: Store) -> None:
+async def test_a_change_is_delivered_though_its_writer_was_cancelled(store: Store) -> None:
     following = store.follow()
     next = asyncio.create_task(anext(following))
-    await until(lambda: bool(store._notifier._asked))
+    await until(lambda: bool(store._notifier._subscriptions))
     writing = asyncio.create_task(store.put("a", PUT))
-    await until(lambda: store._writer._lane._driver is not None and not store._writer._lane._waiting)
+    await until(lambda: store._writer._queue._driver is not None and not store._writer._queue._waiting)
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
     assert (await next).id == "a"
 
 
-async def test_numbers_that_begin_anew_are_told(store: Store) -> None:
+async def test_numbers_that_restart_are_noticed(store: Store) -> None:
     for id in "abc":
         await store.put(id, PUT)
     waiting = asyncio.create_task(store.changes(ALL, 3))
-    await until(lambda: bool(store._notifier._asked))
+    await until(lambda: bool(store._notifier._subscriptions))
     await store.clear()
     assert await waiting == Changes([], 0, 0)
     await store.put("d", PUT)
@@ -290,11 +302,11 @@ async def test_numbers_that_begin_anew_are_told(store: Store) -> None:
     assert await some(store.follow(), 1) == [(1, "d", True)]
 
 
-def test_followers_wait_in_one_event_loop_after_the_other(path: Path) -> None:
+def test_subscribers_may_wait_in_one_event_loop_after_the_other(path: Path) -> None:
     async def put_and_see(id: str) -> list[tuple[int, str, bool]]:
         following = store.follow(await store.position())
         seen = asyncio.create_task(some(following, 1))
-        await until(lambda: bool(store._notifier._asked))
+        await until(lambda: bool(store._notifier._subscriptions))
         await store.put(id, PUT)
         return await seen
 
@@ -303,10 +315,10 @@ def test_followers_wait_in_one_event_loop_after_the_other(path: Path) -> None:
     asyncio.run(store.aclose())
 
 
-def test_a_loop_that_ends_while_some_wait_takes_them_along() -> None:
+def test_subscriptions_of_a_closed_loop_are_dropped() -> None:
     async def leave() -> None:
         waiting.append(asyncio.create_task(store.changes(ALL, 0)))
-        await until(lambda: bool(store._notifier._asked))
+        await until(lambda: bool(store._notifier._subscriptions))
 
     waiting: list[asyncio.Task[Changes | None]] = []
     store = asyncio.run(Store.connect(":memory:"))
@@ -319,7 +331,7 @@ def test_a_loop_that_ends_while_some_wait_takes_them_along() -> None:
     asyncio.run(store.aclose())
 
 
-def test_what_one_event_loop_writes_another_one_is_told() -> None:
+def test_writes_of_one_event_loop_reach_subscribers_in_another() -> None:
     async def follow() -> list[tuple[int, str, bool]]:
         following = store.follow()
         first = await some(following, 1)
@@ -329,25 +341,25 @@ def test_what_one_event_loop_writes_another_one_is_told() -> None:
     begun = threading.Event()
     store = asyncio.run(Store.connect(":memory:"))
     asyncio.run(store.put("a", PUT))
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, ending(store):
         following = pool.submit(asyncio.run, follow())
-        begun.wait()
+        assert begun.wait(SECONDS)
         asyncio.run(store.put("b", PUT))
         assert following.result(SECONDS) == [(1, "a", True), (2, "b", True)]
     asyncio.run(store.aclose())
 
 
-def test_followers_wait_in_one_event_loop_and_another_one_may_end_them() -> None:
+def test_subscribers_wait_in_one_event_loop_and_another_one_may_end_them() -> None:
     async def follow() -> list[Change]:
         return [change async for change in store.follow()]
 
-    async def asked() -> None:
-        await until(lambda: bool(store._notifier._asked))
+    async def subscribed() -> None:
+        await until(lambda: bool(store._notifier._subscriptions))
 
     store = asyncio.run(Store.connect(":memory:"))
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, ending(store):
         following = pool.submit(asyncio.run, follow())
-        asyncio.run(asked())
+        asyncio.run(subscribed())
         with pytest.raises(RuntimeError, match="one event loop"):
             asyncio.run(store.changes(ALL, 0))
         asyncio.run(store.aclose())
@@ -365,137 +377,137 @@ async def test_the_last_change_of_a_run_is_known_when_it_is_gone(store: Store) -
         await store.get("a")
 
 
-# Who waits, on a reader that is the test's
+# The notifier, with a reader of the test
 
 
 class Reader:
-    """Answers questions from the numbers that were *written*; each is a change of run "a"."""
+    """Reads changes from the numbers in *written*; each is a change of run "a"."""
 
     def __init__(self) -> None:
         self.written: list[int] = []
         self.last = 0
-        self.asked: list[Sequence[Subscription]] = []
+        self.reads: list[Sequence[Subscription]] = []
 
-    async def __call__(self, questions: Sequence[Subscription]) -> list[Changes | Failed]:
-        self.asked.append(questions)
+    async def __call__(self, subscriptions: Sequence[Subscription]) -> list[Changes | Failed]:
+        self.reads.append(subscriptions)
         await asyncio.sleep(0)
         return [
             Changes([Change(number, "a", b"{}") for number in self.written if number > after], self.last, self.last)
-            for _, after in questions
+            for _, after in subscriptions
         ]
 
-    def write(self, number: int, *, fits: bool = True) -> None:
+    def write(self, number: int, *, matches: bool = True) -> None:
         self.last = number
-        self.written += [number] * fits
+        self.written += [number] * matches
 
 
-async def settled(news: ChangeNotifier) -> None:
-    """Returns once nothing is to be read."""
-    await asyncio.sleep(0)  # what another thread may have asked for, too
-    await until(lambda: not (news._reader or news._timer))
+async def settled(notifier: ChangeNotifier) -> None:
+    """Returns once no read is pending."""
+    await asyncio.sleep(0)  # also for callbacks that another thread has scheduled
+    await until(lambda: not (notifier._reader or notifier._timer))
 
 
-async def test_those_who_ask_the_same_share_a_read() -> None:
+async def test_equal_subscriptions_share_a_read() -> None:
     reader = Reader()
-    news = ChangeNotifier(reader)
-    waiting = [asyncio.create_task(news.after(ALL, 0)) for _ in range(50)]
+    notifier = ChangeNotifier(reader)
+    waiting = [asyncio.create_task(notifier.wait(ALL, 0)) for _ in range(50)]
     await asyncio.sleep(0)
-    await settled(news)
-    assert reader.asked == [[(ALL, 0)]]
+    await settled(notifier)
+    assert reader.reads == [[(ALL, 0)]]
     reader.write(1)
-    news.notify()
-    answers = await asyncio.gather(*waiting)
-    assert reader.asked[1:] == [[(ALL, 0)]]
-    assert all(answer is answers[0] for answer in answers)
+    notifier.notify()
+    results = await asyncio.gather(*waiting)
+    assert reader.reads[1:] == [[(ALL, 0)]]
+    assert all(result is results[0] for result in results)
 
 
-async def test_what_fits_nothing_is_walked_once_and_wakes_nobody() -> None:
+async def test_changes_that_match_no_subscription_are_scanned_once() -> None:
     reader = Reader()
-    news = ChangeNotifier(reader)
-    waiting = asyncio.create_task(news.after(ALL, 0))
+    notifier = ChangeNotifier(reader)
+    waiting = asyncio.create_task(notifier.wait(ALL, 0))
     for number in (10, 20, 30):
-        reader.write(number, fits=False)
-        news.notify()
+        reader.write(number, matches=False)
+        notifier.notify()
         await asyncio.sleep(0)
-        await settled(news)
+        await settled(notifier)
     reader.write(31)
-    news.notify()
+    notifier.notify()
     assert await waiting == Changes([Change(31, "a", b"{}")], 31, 31)
-    assert [after for ((_, after),) in reader.asked][-3:] == [10, 20, 30]
+    assert [after for ((_, after),) in reader.reads][-3:] == [10, 20, 30]
 
 
 async def test_many_commits_share_a_read() -> None:
     reader = Reader()
-    news = ChangeNotifier(reader)
-    waiting = asyncio.create_task(news.after(ALL, 0))
+    notifier = ChangeNotifier(reader)
+    waiting = asyncio.create_task(notifier.wait(ALL, 0))
     await asyncio.sleep(0)
-    await settled(news)
+    await settled(notifier)
     for number in range(1, 1000):
-        reader.write(number, fits=False)
-        news.notify()
-    await settled(news)
-    assert len(reader.asked) == 2
+        reader.write(number, matches=False)
+        notifier.notify()
+    await settled(notifier)
+    assert len(reader.reads) == 2
     waiting.cancel()
 
 
-async def test_a_read_that_took_long_keeps_nobody_waiting() -> None:
+async def test_a_slow_read_delays_the_next_one_for_a_bounded_time() -> None:
     class Slow(Reader):
-        async def __call__(self, questions: Sequence[Subscription]) -> list[Changes | Failed]:
+        async def __call__(self, subscriptions: Sequence[Subscription]) -> list[Changes | Failed]:
             await asyncio.sleep(0.1)
-            return await super().__call__(questions)
+            return await super().__call__(subscriptions)
 
     reader = Slow()
     reader.write(1)
-    news = ChangeNotifier(reader)
-    assert await news.after(ALL, 0) == Changes([Change(1, "a", b"{}")], 1, 1)
-    rest = news._rests_until - asyncio.get_running_loop().time()
-    assert rest <= 0.25
+    notifier = ChangeNotifier(reader)
+    assert await notifier.wait(ALL, 0) == Changes([Change(1, "a", b"{}")], 1, 1)
+    debounce = notifier._next_read - asyncio.get_running_loop().time()
+    assert debounce <= 0.25
 
 
-async def test_nobody_waits_and_nothing_is_read() -> None:
+async def test_without_subscribers_nothing_is_read() -> None:
     reader = Reader()
-    news = ChangeNotifier(reader)
-    news.notify()
-    await settled(news)
-    assert reader.asked == []
+    notifier = ChangeNotifier(reader)
+    notifier.notify()
+    await settled(notifier)
+    assert reader.reads == []
 
 
-async def test_patience_ends_with_the_position_that_was_reached() -> None:
+async def test_timeout_returns_the_position_that_was_read_to() -> None:
     reader = Reader()
-    news = ChangeNotifier(reader)
-    reader.write(7, fits=False)
-    assert await news.after(ALL, 3, max_wait=0.02) == Changes((), 7, 7)
-    assert news._asked == {}
+    notifier = ChangeNotifier(reader)
+    reader.write(7, matches=False)
+    assert await notifier.wait(ALL, 3, max_wait=0.02) == Changes((), 7, 7)
+    assert notifier._subscriptions == {}
 
 
-async def test_a_read_that_fails_is_told_to_those_who_asked() -> None:
-    async def read(questions: Sequence[Subscription]) -> list[Changes | Failed]:
+async def test_a_read_that_fails_raises_in_its_subscribers() -> None:
+    async def read(subscriptions: Sequence[Subscription]) -> list[Changes | Failed]:
         return [Failed(Unavailable("damaged")) if where is ALL else Changes([Change(1, "a", None)], 1, 1)
-                for where, _ in questions]  # fmt: skip
+                for where, _ in subscriptions]  # fmt: skip
 
-    news = ChangeNotifier(read)
-    outcomes = await asyncio.gather(news.after(ALL, 0), news.after(by_id("a"), 0), return_exceptions=True)
+    notifier = ChangeNotifier(read)
+    outcomes = await asyncio.gather(notifier.wait(ALL, 0), notifier.wait(by_id("a"), 0), return_exceptions=True)
     assert isinstance(outcomes[0], Unavailable)
     assert outcomes[1] == Changes([Change(1, "a", None)], 1, 1)
 
 
-async def test_a_reader_that_fails_is_told_to_all() -> None:
-    async def read(questions: Sequence[Subscription]) -> list[Changes | Failed]:
+async def test_a_reader_that_raises_raises_in_all_subscribers() -> None:
+    async def read(subscriptions: Sequence[Subscription]) -> list[Changes | Failed]:
         raise ValueError("closed")
 
-    news = ChangeNotifier(read)
-    outcomes = await asyncio.gather(news.after(ALL, 0), news.after(by_id("a"), 0), return_exceptions=True)
+    notifier = ChangeNotifier(read)
+    outcomes = await asyncio.gather(notifier.wait(ALL, 0), notifier.wait(by_id("a"), 0), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [ValueError, ValueError]
 
 
-async def test_the_end_is_told_at_once_and_for_good() -> None:
-    news = ChangeNotifier(Reader())
-    waiting = [asyncio.create_task(news.after(ALL, 0)) for _ in range(10)]
+async def test_end_resolves_present_and_later_waits() -> None:
+    notifier = ChangeNotifier(Reader())
+    waiting = [asyncio.create_task(notifier.wait(ALL, 0)) for _ in range(10)]
     await asyncio.sleep(0)
-    news.end()
-    news.end()
+    notifier.end()
+    notifier.end()
     assert await asyncio.gather(*waiting) == [None] * 10
-    assert await news.after(ALL, 0) is None
-    news.notify()
-    await news.drained()
-    assert news._timer is None
+    assert await notifier.wait(ALL, 0) is None
+    notifier.notify()
+    await notifier.drain()
+    assert notifier._timer is None

@@ -1,4 +1,4 @@
-"""Query parameters to SQL: faults and fingerprints; test_pages.py asks SQLite."""
+"""Query parameters to SQL: errors, arguments and fingerprints. `tests/http/test_page_walks.py` runs the SQL."""
 
 import itertools
 
@@ -21,16 +21,16 @@ VALUES = {
 
 
 def chosen(*query: tuple[str, str]) -> Where:
-    faults: list[ErrorDetail] = []
-    found = where(query, faults)
-    assert faults == []
+    details: list[ErrorDetail] = []
+    found = where(query, details)
+    assert details == []
     return found
 
 
 def kinds(*query: tuple[str, str]) -> list[tuple[tuple[str | int, ...], str]]:
-    faults: list[ErrorDetail] = []
-    where(query, faults)
-    return [(fault.loc, fault.type) for fault in faults]
+    details: list[ErrorDetail] = []
+    where(query, details)
+    return [(detail.loc, detail.type) for detail in details]
 
 
 def test_every_filter_has_sql_and_rows_here() -> None:
@@ -69,7 +69,7 @@ def test_every_filter_has_sql_and_rows_here() -> None:
         ("createdBefore", "2025-01-20T18:53:03", "timezone_aware"),
     ],
 )
-def test_value_that_breaks_its_type_is_a_fault(name: str, text: str, kind: str) -> None:
+def test_value_that_breaks_its_type_is_an_error(name: str, text: str, kind: str) -> None:
     assert kinds((name, text)) == [(("query", name), kind)]
 
 
@@ -80,7 +80,7 @@ def test_every_broken_value_is_named() -> None:
     ]
 
 
-def test_other_parameters_are_passed_over() -> None:
+def test_other_parameters_are_ignored() -> None:
     query = [("cursor", "x"), ("size", "x"), ("", ""), ("Phase", "1"), ("phase[]", "1"), ("flowid", "A")]
     assert chosen(*query) is ALL
     assert chosen() is ALL
@@ -95,7 +95,7 @@ def test_other_parameters_are_passed_over() -> None:
         ("createdBy", "-0", (0,)),
         ("createdBy", "007", (7,)),
         ("createdBy", str(2**63 - 1), (2**63 - 1,)),
-        ("createdBy", str(2**63), (-(2**63),)),  # beyond SQLite's integers: nobody
+        ("createdBy", str(2**63), (-(2**63),)),  # beyond SQLite's integers: no user
         ("createdBy", "9" * 400, (-(2**63),)),
         ("tag", "a:b", ("a", "b")),
         ("tag", "a:b:c", ("a", "b:c")),
@@ -153,7 +153,7 @@ def test_filter_takes_a_hundred_values() -> None:
     assert len(chosen(*query).args) == MAX_VALUES
 
 
-def test_too_many_values_are_one_fault() -> None:
+def test_too_many_values_are_one_error() -> None:
     query = [("createdBy", str(number)) for number in range(MAX_VALUES + 1)]
     assert kinds(*query) == [(("query", "createdBy"), "too_long")]
     assert kinds(*query, ("createdBy", "999"), ("createdBy", "1")) == [(("query", "createdBy"), "too_long")]
@@ -161,7 +161,7 @@ def test_too_many_values_are_one_fault() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "tallied"),
+    ("names", "in_tally"),
     [
         (("flowId",), True),
         (("phase", "flowType"), True),
@@ -170,8 +170,8 @@ def test_too_many_values_are_one_fault() -> None:
         (("createdAfter",), False),
     ],
 )
-def test_total_is_tallied_where_every_filter_is(names: tuple[str, ...], tallied: bool) -> None:
+def test_total_is_in_tally_if_every_filter_is(names: tuple[str, ...], in_tally: bool) -> None:
     found = chosen(*((name, VALUES[name][0]) for name in names))
-    assert (found.tally is not None) is tallied
-    if found.tally is not None:
-        assert found.tally.count("?") == len(found.args)
+    assert (found.tally_clause is not None) is in_tally
+    if found.tally_clause is not None:
+        assert found.tally_clause.count("?") == len(found.args)

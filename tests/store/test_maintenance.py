@@ -1,4 +1,4 @@
-"""Copies, checks, old runs and room: on files, without the command line."""
+"""Backup, check, prune and vacuum of files, without the command line."""
 
 import io
 import json
@@ -10,28 +10,28 @@ from pathlib import Path
 
 import pytest
 
-from flowruns.sqlite.database import open_exclusive, open_readonly
+from flowruns.sqlite.blocking import open_exclusive, open_readonly
 from flowruns.sqlite.datafile import APPLICATION_ID
 from flowruns.store.checks import Checked, check
 from flowruns.store.filters import ALL
-from flowruns.store.maintenance import FAILED, Pruned, backup, count_prunable, prune, vacuum, with_progress_handler
+from flowruns.store.maintenance import FAILED, Pruned, backup, count_prunable, progress_handler, prune, vacuum
 from flowruns.store.reads import changes, last_number
 from flowruns.store.transfer import import_lines, read_lines
 from tests.conftest import REAL_RUNS
-from tests.sqlite.test_datafile import contents
+from tests.sqlite.files import contents
 
 DAY = timedelta(days=1)
 NOW = datetime(2025, 1, 20, 18, 53, 3, 558000, UTC)
 
 
 def nothing(*_: object) -> None:
-    """Watches nothing."""
+    """A callback that does nothing."""
 
 
 @pytest.fixture
 def filled(path: Path) -> Path:
     """A database of 346 real runs."""
-    with open_exclusive(str(path), owner="x", make=True) as connection, REAL_RUNS.open("rb") as file:
+    with open_exclusive(str(path), holder="x", make=True) as connection, REAL_RUNS.open("rb") as file:
         import_lines(connection, read_lines([("x", file)]))
     return path
 
@@ -69,30 +69,31 @@ def test_file_in_a_folder_where_nothing_can_be_written_is_read(filled: Path) -> 
 # Check
 
 
-def test_database_that_is_well_has_no_findings(filled: Path) -> None:
+def test_database_that_is_ok_has_no_findings(filled: Path) -> None:
     assert checked(filled) == Checked(346, 0, 2, [])
 
 
 @pytest.mark.parametrize(
     ("sql", "finding"),
     [
-        ("update clock set runs = 345", "clock: its number of runs is not theirs (1)"),
-        ("update clock set seq = 3", "clock: there are later writes than its last (1)"),
-        ("delete from tally where flow_type = 'reference'", "tally: kinds of runs counted wrongly (2)"),
+        ("update clock set runs = 345", "clock: runs is not the number of runs (1)"),
+        ("update clock set seq = 3", "clock: seq is below the number of the last write (1)"),
+        ("delete from tally where flow_type = 'reference'", "tally: wrong or missing counts (2)"),
         ("insert into tally values ('f', 'reference', '', 1)",
-         "tally: kinds that it counts, and that no runs are of (1)"),
+         "tally: wrong or superfluous counts (1)"),
         ("drop index run_by_time", "schema: index run_by_time is missing"),
         ("drop trigger run_created; create trigger run_created after insert on run begin select 1; end",
-         "schema: trigger run_created is another"),
-        ("update run set doc = '{}' where created_seq = 7", "run {id}: its document is no run"),
+         "schema: trigger run_created was changed"),
+        ("update run set doc = '{}' where created_seq = 7", "run {id}: its document is not a run"),
         ("update run set doc = replace(doc, '\"flowType\":\"', '\"flowType\":\"x') where created_seq = 7",
-         "run {id}: its document is no run"),
-        ("update run set created_by = 7 where created_seq = 7", "run {id}: created_by not as in its document"),
-        ("update run set tags = null where created_seq = 7", "run {id}: tags not as in its document"),
-        ("insert into tag values ('a', 'b', 7)", "tag: there are 1 that no run has"),
+         "run {id}: its document is not a run"),
+        ("update run set created_by = 7 where created_seq = 7",
+         "run {id}: columns that differ from its document: created_by"),
+        ("update run set tags = null where created_seq = 7", "run {id}: columns that differ from its document: tags"),
+        ("insert into tag values ('a', 'b', 7)", "tag: rows that belong to no run (1)"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_named(filled: Path, sql: str, finding: str) -> None:
+def test_each_error_is_found(filled: Path, sql: str, finding: str) -> None:
     with closing(sqlite3.connect(filled)) as connection:
         (id,) = connection.execute("select id from run where created_seq = 7").fetchone()
     altered(filled, sql)
@@ -102,7 +103,8 @@ def test_what_is_wrong_is_named(filled: Path, sql: str, finding: str) -> None:
 def test_tag_that_is_missing_is_named(filled: Path) -> None:
     altered(filled, "delete from tag where created_seq = 7")
     (finding,) = checked(filled).findings
-    assert finding.startswith("tag: 3 of the runs ")
+    assert finding.startswith("tag: rows missing for the runs ")
+    assert finding.endswith(" (3)")
 
 
 def test_damaged_page_is_found(filled: Path) -> None:
@@ -134,7 +136,7 @@ def test_older_schema_is_checked_as_far_as_can_be(path: Path) -> None:
 def aged(path: Path) -> Path:
     """Runs of each of the last 1,000 hours, some of which failed."""
     phases = [None, "succeeded", "FAILED", "running", *FAILED]
-    with open_exclusive(str(path), owner="x", make=True) as connection:
+    with open_exclusive(str(path), holder="x", make=True) as connection:
         runs = [
             {"id": f"r{hour}", "flowId": "f", "flowType": "automation", "phase": phases[hour % len(phases)],
              "createdAt": (NOW - timedelta(hours=hour)).isoformat(), "tags": [{"key": "k", "value": f"v{hour % 3}"}]}
@@ -145,8 +147,8 @@ def aged(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("keep_failed", [False, True])
-def test_prune_deletes_what_is_older_and_tells_followers(aged: Path, keep_failed: bool) -> None:
-    with open_exclusive(str(aged), owner="x") as connection:
+def test_prune_deletes_older_runs_and_subscribers_receive_the_changes(aged: Path, keep_failed: bool) -> None:
+    with open_exclusive(str(aged), holder="x") as connection:
         before = last_number(connection)
         would = count_prunable(connection, NOW - DAY, keep_failed=keep_failed)
         done = prune(connection, NOW - DAY, nothing, nothing, keep_failed=keep_failed, now=NOW)
@@ -156,14 +158,14 @@ def test_prune_deletes_what_is_older_and_tells_followers(aged: Path, keep_failed
         left = {id for (id,) in connection.execute("select id from run where created_seq > 0")}
         assert {f"r{hour}" for hour in range(25)} <= left
         assert len(left) == 25 + done.kept
-        told: set[str] = set()
+        deleted: set[str] = set()
         position = before
         while found := changes(connection, ALL, position, last_number(connection)).found:
             assert all(change.doc is None for change in found)
-            told |= {change.id for change in found}
+            deleted |= {change.id for change in found}
             position = found[-1].seq
-        assert len(told) == done.deleted
-        assert not told & left
+        assert len(deleted) == done.deleted
+        assert not deleted & left
     assert checked(aged) == Checked(25 + done.kept, done.deleted, 2, [])
 
 
@@ -172,19 +174,19 @@ def test_prune_that_is_interrupted_has_deleted_nothing(aged: Path) -> None:
         if done > 300:
             raise KeyboardInterrupt
 
-    with open_exclusive(str(aged), owner="x") as connection:
+    with open_exclusive(str(aged), holder="x") as connection:
         with pytest.raises(KeyboardInterrupt):
             prune(connection, NOW - DAY, at, nothing, keep_failed=False, now=NOW)
         assert count_prunable(connection, NOW - DAY, keep_failed=False) == Pruned(975, 0)
 
 
-# Copy, vacuum
+# Backup, vacuum
 
 
-def test_copy_holds_what_was_committed_and_nothing_of_a_write_under_way(filled: Path, tmp_path: Path) -> None:
+def test_copy_has_committed_writes_only(filled: Path, tmp_path: Path) -> None:
     target = tmp_path / "copy.db"
     target.touch()
-    with open_exclusive(str(filled), owner="x") as connection, open_readonly(str(filled)) as source:
+    with open_exclusive(str(filled), holder="x") as connection, open_readonly(str(filled)) as source:
         connection.execute("begin immediate")
         connection.execute("delete from tag")
         assert backup(source, target, nothing) == target.stat().st_size
@@ -192,12 +194,12 @@ def test_copy_holds_what_was_committed_and_nothing_of_a_write_under_way(filled: 
     assert checked(target) == Checked(346, 0, 2, [])
 
 
-def test_copy_goes_on_while_others_write(filled: Path, tmp_path: Path) -> None:
-    """Each write between its steps would make SQLite's online backup begin anew."""
+def test_copy_does_not_restart_while_others_write(filled: Path, tmp_path: Path) -> None:
+    """Each write between its steps would restart SQLite's online backup."""
     target = tmp_path / "copy.db"
     target.touch()
     steps: list[float | None] = []
-    with open_exclusive(str(filled), owner="x") as connection, open_readonly(str(filled)) as source:
+    with open_exclusive(str(filled), holder="x") as connection, open_readonly(str(filled)) as source:
 
         def at(done: int, share: float | None) -> None:
             connection.execute("update run set phase = 'x' || ? where created_seq = 1", (len(steps),))
@@ -213,20 +215,20 @@ def test_copy_goes_on_while_others_write(filled: Path, tmp_path: Path) -> None:
 
 def test_vacuum_makes_the_file_smaller_and_keeps_what_was_deleted(aged: Path) -> None:
     before = aged.stat().st_size
-    with open_exclusive(str(aged), owner="x") as connection:
+    with open_exclusive(str(aged), holder="x") as connection:
         prune(connection, NOW, nothing, nothing, keep_failed=False, now=NOW)
         vacuum(connection, nothing)
     assert aged.stat().st_size < before
     assert checked(aged) == Checked(1, 999, 2, [])
 
 
-def test_long_statement_ends_with_what_the_watcher_raises(filled: Path) -> None:
+def test_long_statement_ends_with_the_error_of_its_progress_handler(filled: Path) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
     with (
         open_readonly(str(filled)) as connection,
         pytest.raises(KeyboardInterrupt),
-        with_progress_handler(connection, interrupted),
+        progress_handler(connection, interrupted),
     ):
         connection.execute("select count(*) from run a, run b, run c").fetchone()

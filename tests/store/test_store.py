@@ -1,4 +1,4 @@
-"""The store on its own: order, what a write keeps, and what lies in the file."""
+"""The store without HTTP: the order of writes, the fields that they preserve, and the tables of the file."""
 
 import asyncio
 import json
@@ -25,6 +25,7 @@ from flowruns.model.runs import Action, FlowType, RunPost, RunPut, Tag
 from flowruns.settings import Synchronous
 from flowruns.store.filters import where
 from flowruns.store.store import Store
+from tests.wire import SECONDS
 
 PUT = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
 NOON = datetime(2025, 1, 20, 12, tzinfo=UTC)
@@ -85,9 +86,9 @@ async def test_any_sqlite_tool_reads_the_documents_while_it_is_served(store: Sto
     ]
 
 
-async def test_a_put_keeps_what_made_and_reviewed_the_run(store: Store, path: Path) -> None:
+async def test_a_put_preserves_who_created_and_reviewed_the_run(store: Store, path: Path) -> None:
     first, _ = await store.put("x", PUT, by=7)
-    with closing(sqlite3.connect(path)) as connection, connection:  # as an import will
+    with closing(sqlite3.connect(path)) as connection, connection:  # as an import does
         connection.execute("update run set seq = seq + 1, reviewed_by = 9, reviewed_at = '2025-01-01T00:00:00.000Z'")
     run = (await store.put("x", PUT, by=8))[0].run
     assert (run.created_at, run.created_by, run.updated_by) == (first.run.created_at, 7, 8)
@@ -107,7 +108,7 @@ async def test_order_and_etags_never_follow_a_clock_that_goes_back(path: Path) -
         assert [run.id for run in (await store.page()).runs] == [last, made, "x"]
 
 
-async def test_a_made_id_passes_over_one_that_is_taken(path: Path) -> None:
+async def test_a_generated_id_skips_one_that_is_taken(path: Path) -> None:
     async with Store.open(path, clock=lambda: NOON) as store:
         store._ids._random = bytes  # the same bits each time
         first, _ = await store.create(RunPost(flow_id="a"))
@@ -116,9 +117,9 @@ async def test_a_made_id_passes_over_one_that_is_taken(path: Path) -> None:
         assert second > first
 
 
-async def test_a_made_id_that_is_taken_harms_nothing(path: Path) -> None:
+async def test_a_generated_id_that_is_taken_changes_no_run(path: Path) -> None:
     async with Store.open(path, clock=lambda: NOON) as store:
-        store._ids._random = bytes  # the same bits each time, so that ids can be told
+        store._ids._random = bytes  # the same bits each time, so that ids can be predicted
         taken = [Uuid7(bytes)] * 3
         ids = [make(NOON) for make in taken]
         for id in ids:
@@ -129,7 +130,7 @@ async def test_a_made_id_that_is_taken_harms_nothing(path: Path) -> None:
         assert await store.count() == 4
 
 
-async def test_a_failing_write_harms_no_neighbour_in_its_batch(store: Store) -> None:
+async def test_a_failing_write_fails_alone_in_its_batch(store: Store) -> None:
     await store.put("x", PUT)
     results = await asyncio.gather(
         *(store.put(f"n{number}", PUT) for number in range(20)),
@@ -223,27 +224,27 @@ async def test_writes_that_wait_together_see_each_other_in_order(path: Path) -> 
     async with Store.open(path) as store:
         for _ in range(60):
             expected: list[str] = []
-            asked: list[Coroutine[Any, Any, Any]] = []
+            calls: list[Coroutine[Any, Any, Any]] = []
             for _ in range(chance.randint(1, 40)):
                 id, body = f"x{chance.randrange(6)}", _any_run(chance)
                 match chance.choice(["put", "put", "create only", "post", "delete"]):
                     case "put":
-                        asked.append(store.put(id, body))
+                        calls.append(store.put(id, body))
                         expected.append("replaced" if id in model else "created")
                         model[id] = body
                     case "create only":
-                        asked.append(store.put(id, body, when=parse_precondition(None, "*")))
+                        calls.append(store.put(id, body, when=parse_precondition(None, "*")))
                         expected.append("PreconditionFailed" if id in model else "created")
                         model.setdefault(id, body)
                     case "post":
-                        asked.append(store.create(RunPost(flow_id="a", id=id)))
+                        calls.append(store.create(RunPost(flow_id="a", id=id)))
                         expected.append("AlreadyExists" if id in model else "posted")
                         model.setdefault(id, RunPut(flow_id="a", flow_type=FlowType.SELF_SERVICE_ACTION))
                     case _:
-                        asked.append(store.delete(id))
+                        calls.append(store.delete(id))
                         expected.append("deleted" if model.pop(id, None) else "NotFound")
-            outcomes = await asyncio.gather(*asked, return_exceptions=True)
-            assert [_told(outcome) for outcome in outcomes] == expected, f"seed {seed}"
+            outcomes = await asyncio.gather(*calls, return_exceptions=True)
+            assert [_description(outcome) for outcome in outcomes] == expected, f"seed {seed}"
             there = {run.id: run for run in (await store.page(page_request=PageRequest(size=100))).runs}
             assert {id: (run.flow_id, run.phase, run.tags) for id, run in there.items()} == {
                 id: (run.flow_id, run.phase, run.tags) for id, run in model.items()
@@ -251,7 +252,7 @@ async def test_writes_that_wait_together_see_each_other_in_order(path: Path) -> 
     _check_file(path, model)
 
 
-def _told(outcome: Any) -> str:
+def _description(outcome: Any) -> str:
     match outcome:
         case Exception():
             return type(outcome).__name__
@@ -265,7 +266,7 @@ def _told(outcome: Any) -> str:
 
 
 def _check_file(path: Path, model: dict[str, RunPut]) -> None:
-    """The tables that follow the runs follow them."""
+    """Checks that the tables derived from the runs match them."""
     tags = {(id, tag.key, tag.value) for id, run in model.items() for tag in run.tags or ()}
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
@@ -314,7 +315,7 @@ async def test_memory_is_clean_each_time_and_stores_share_nothing() -> None:
 @pytest.mark.parametrize(("synchronous", "level"), [("full", 2), ("normal", 1)])
 async def test_a_commit_waits_for_the_disk_as_asked(path: Path, synchronous: Synchronous, level: int) -> None:
     async with Store.open(path, synchronous=synchronous) as store:
-        writing = store._writer._lane._connection
+        writing = store._writer._queue._connection
         assert await writing.call(lambda connection: connection.execute("pragma synchronous").fetchone()) == (level,)
         drive = await writing.call(lambda connection: connection.execute("pragma fullfsync").fetchone())
         assert drive == (level == 2,)  # where it means something: on macOS
@@ -350,12 +351,12 @@ def test_it_outlives_an_event_loop_that_is_closed_while_a_write_is_under_way() -
 
     def held(connection: sqlite3.Connection) -> None:
         reached.set()
-        gate.wait()
+        assert gate.wait(SECONDS)
 
     async def leave() -> None:
         task = asyncio.create_task(store._database.writing.call(held))
         late = asyncio.create_task(store.put("a1", PUT))
-        await asyncio.to_thread(reached.wait)
+        assert await asyncio.to_thread(reached.wait, SECONDS)
         task.cancel()
         late.cancel()
 
@@ -380,7 +381,7 @@ asyncio.run(store.create(RunPost(flow_id="deploy", id="a1")))
     asyncio.run(store.aclose())
 
 
-async def test_cleared_it_is_as_a_new_one(path: Path) -> None:
+async def test_a_cleared_store_is_like_a_new_one(path: Path) -> None:
     async with Store.open(path) as store:
         for _ in range(2):
             stored, created = await store.put("a1", PUT)

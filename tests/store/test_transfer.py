@@ -1,4 +1,4 @@
-"""Lines in and out: what is kept, what is named, and that it is all or nothing."""
+"""Import and export of lines: preserved fields, reported errors, and all or nothing."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from flowruns.model.lines import RunLine, line_of
 from flowruns.model.preconditions import ALWAYS
 from flowruns.model.runs import RunPut, encode
 from flowruns.model.validation import decode
-from flowruns.sqlite.database import open_exclusive, open_readonly
+from flowruns.sqlite.blocking import open_exclusive, open_readonly
 from flowruns.sqlite.migrations import prepare
 from flowruns.store.filters import where
 from flowruns.store.reads import get as stored_runs
@@ -60,15 +60,15 @@ def text(*runs: Run | str) -> bytes:
 def loaded(
     connection: sqlite3.Connection, data: bytes, rules: ImportRules = DEFAULT_RULES
 ) -> tuple[ImportResult | str, list[str]]:
-    """What came of an import, or why it was refused, and the faults that it named."""
-    faults: list[str] = []
+    """The result of an import, or the message of its refusal, and the errors that it reported."""
+    errors: list[str] = []
     try:
-        told = import_lines(
-            connection, read_lines([("x", io.BytesIO(data))]), rules, ImportObserver(faults.append), clock=lambda: NOW
+        result = import_lines(
+            connection, read_lines([("x", io.BytesIO(data))]), rules, ImportObserver(errors.append), clock=lambda: NOW
         )
-        return told, faults
+        return result, errors
     except InputRefused as error:
-        return str(error), faults
+        return str(error), errors
 
 
 def exported(connection: sqlite3.Connection, query: str = "") -> bytes:
@@ -207,18 +207,18 @@ def test_text_as_it_was_sent_that_is_not_that_of_the_value_is_passed_over(args: 
     assert bytes(decode(line.encode(), RunLine).args).decode() == args
 
 
-# Faults
+# Errors
 
 
-def test_every_fault_of_every_line_is_named_and_nothing_is_imported(connection: sqlite3.Connection) -> None:
+def test_every_error_of_every_line_is_reported_and_nothing_is_imported(connection: sqlite3.Connection) -> None:
     data = text(
         body("a"), '{"id":"B","tags":[{"key":1}]}', "", '{"a" 1}', body("c", createdAt="x", createdBy="7"),
         body("d", createdBy=2**63, updatedBy=-(2**63) - 1, reviewedBy=1.5, createdAt="2025-01-01T00:00:00"),
         body("e", createdAt="2025-01-02T00:00:00Z", updatedAt="2025-01-01T00:00:00Z"),
     )  # fmt: skip
-    refused, faults = loaded(connection, data)
-    assert refused == "13 faults in 5 lines of 6; nothing was imported"
-    assert faults == [
+    refused, errors = loaded(connection, data)
+    assert refused == "13 errors in 5 lines of 6; nothing was imported"
+    assert errors == [
         "x:2: body.flowId: Field required",
         "x:2: body.flowType: Field required",
         "x:2: body.id: String should match pattern '^([a-z0-9_.-]+)$'",
@@ -236,48 +236,48 @@ def test_every_fault_of_every_line_is_named_and_nothing_is_imported(connection: 
     assert exported(connection) == b""
 
 
-def test_hundred_faults_are_named_and_the_rest_counted(connection: sqlite3.Connection) -> None:
-    refused, faults = loaded(connection, text(*["{}"] * 70))
-    assert len(faults) == MAX_REPORTED + 1
-    assert faults[-1] == "and 40 more"
-    assert str(refused).startswith("140 faults in 70 lines of 70;")
+def test_a_hundred_errors_are_reported_and_the_rest_counted(connection: sqlite3.Connection) -> None:
+    refused, errors = loaded(connection, text(*["{}"] * 70))
+    assert len(errors) == MAX_REPORTED + 1
+    assert errors[-1] == "and 40 more"
+    assert str(refused).startswith("140 errors in 70 lines of 70;")
 
 
-def test_fault_cannot_forge_a_line_of_ours(connection: sqlite3.Connection) -> None:
-    _, faults = loaded(connection, text(body("a"), body("a\n\x1b[31mflowruns: all is well")))
-    assert all(fault.isprintable() for fault in faults)
+def test_error_cannot_forge_a_line_of_output(connection: sqlite3.Connection) -> None:
+    _, errors = loaded(connection, text(body("a"), body("a\n\x1b[31mflowruns: all is well")))
+    assert all(error.isprintable() for error in errors)
 
 
 def test_valid_lines_are_imported_where_invalid_ones_are_skipped(connection: sqlite3.Connection) -> None:
-    told, faults = loaded(connection, text(body("a"), "{}", body("b")), ImportRules(skip_invalid=True))
-    assert told == ImportResult(created=2, invalid=1)
-    assert str(told) == "2 created, 0 replaced, 1 invalid lines skipped"
-    assert len(faults) == 2
+    result, errors = loaded(connection, text(body("a"), "{}", body("b")), ImportRules(skip_invalid=True))
+    assert result == ImportResult(created=2, invalid=1)
+    assert str(result) == "2 created, 0 replaced, 1 invalid lines skipped"
+    assert len(errors) == 2
     assert ids(exported(connection)) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
-    ("rules", "told", "phases"),
+    ("rules", "result", "phases"),
     [
         (ImportRules(), ImportResult(created=1, replaced=2), {"a": "late", "b": "new"}),
-        (ImportRules("skip"), ImportResult(created=1, left=2), {"a": "old", "b": "new"}),
+        (ImportRules("skip"), ImportResult(created=1, unchanged=2), {"a": "old", "b": "new"}),
         (ImportRules("fail"), None, {"a": "old"}),
         (ImportRules("fail", skip_invalid=True), ImportResult(created=1, invalid=2), {"a": "old", "b": "new"}),
     ],
 )
 def test_lines_are_written_one_after_the_other(
-    connection: sqlite3.Connection, rules: ImportRules, told: ImportResult | None, phases: dict[str, str]
+    connection: sqlite3.Connection, rules: ImportRules, result: ImportResult | None, phases: dict[str, str]
 ) -> None:
     loaded(connection, text(body("a", phase="old")))
     given = text(body("a", phase="new"), body("b", phase="new"), body("a", phase="late"))
-    found, faults = loaded(connection, given, rules)
-    assert found == told or told is None
+    found, errors = loaded(connection, given, rules)
+    assert found == result or result is None
     if rules.on_conflict == "fail":
-        assert faults == [f"x:{number}: body.id: There is a flow run 'a' already" for number in (1, 3)]
+        assert errors == [f"x:{number}: body.id: There is a flow run 'a' already" for number in (1, 3)]
     assert {run["id"]: run["phase"] for run in map(json.loads, exported(connection).splitlines())} == phases
 
 
-def test_empty_lines_marks_of_windows_and_no_last_newline_are_no_faults(connection: sqlite3.Connection) -> None:
+def test_empty_lines_marks_of_windows_and_no_last_newline_are_no_errors(connection: sqlite3.Connection) -> None:
     data = b"\xef\xbb\xbf" + text(body("a")).replace(b"\n", b"\r\n") + b"\r\n  \n" + text(body("b")).rstrip()
     assert loaded(connection, data) == (ImportResult(created=2), [])
     assert loaded(connection, b"\xef\xbb\xbf") == (ImportResult(), [])
@@ -287,7 +287,7 @@ def test_empty_lines_marks_of_windows_and_no_last_newline_are_no_faults(connecti
 # All or nothing
 
 
-def test_watcher_that_raises_undoes_everything(connection: sqlite3.Connection) -> None:
+def test_observer_that_raises_undoes_everything(connection: sqlite3.Connection) -> None:
     def at(runs: int, size: int) -> None:
         if runs > 500:
             raise KeyboardInterrupt
@@ -296,7 +296,7 @@ def test_watcher_that_raises_undoes_everything(connection: sqlite3.Connection) -
         import_lines(
             connection,
             read_lines([("x", io.BytesIO(text(*[body(f"r{n}") for n in range(2000)])))]),
-            watch=ImportObserver(at=at),
+            observer=ImportObserver(on_progress=at),
         )
     assert exported(connection) == b""
     assert connection.execute("select seq, runs from clock").fetchone() == (0, 0)
@@ -304,11 +304,11 @@ def test_watcher_that_raises_undoes_everything(connection: sqlite3.Connection) -
 
 def test_failing_import_leaves_the_file_as_it_was_and_removes_a_new_one(tmp_path: Path) -> None:
     file, data = tmp_path / "a.db", text(*[body(f"r{n}") for n in range(1000)])
-    with open_exclusive(str(file), owner="x", make=True) as connection:
+    with open_exclusive(str(file), holder="x", make=True) as connection:
         loaded(connection, data)
     before = file.read_bytes()
     for name in ("a.db", "new.db"):
-        with pytest.raises(InputRefused), open_exclusive(str(tmp_path / name), owner="x", make=True) as connection:
+        with pytest.raises(InputRefused), open_exclusive(str(tmp_path / name), holder="x", make=True) as connection:
             import_lines(
                 connection, read_lines([("x", io.BytesIO(data.replace(b"automation", b"scorecard") + b"{}\n"))])
             )
@@ -329,7 +329,7 @@ def test_export_is_filtered_as_pages_are(connection: sqlite3.Connection) -> None
 
 def test_export_leaves_out_what_comes_meanwhile_and_what_is_gone(tmp_path: Path) -> None:
     file = str(tmp_path / "a.db")
-    with open_exclusive(file, owner="x", make=True) as connection:
+    with open_exclusive(file, holder="x", make=True) as connection:
         loaded(connection, text(*[body(f"r{n}") for n in range(3000)]))
         written: list[bytes] = []
 

@@ -1,0 +1,98 @@
+"""Databases opened by the calling thread: for the commands on a file, without a server."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from pathlib import Path
+
+from flowruns.errors import DatabaseUnusable
+from flowruns.settings import MEMORY
+from flowruns.sqlite import datafile, lockfile, pragmas
+from flowruns.sqlite.migrations import prepare
+from flowruns.sqlite.result_codes import errors_as_unusable
+
+_LOCK_TIMEOUT = 5.0  # seconds
+
+
+@contextmanager
+def open_exclusive(path: str, *, holder: str, make: bool = False) -> Iterator[sqlite3.Connection]:
+    """The database in the file *path*, locked; *holder* is the text of the lock file. With *make*, the file is created
+    if there is none, and removed if the block fails. A commit waits for the disk.
+
+    Raises DatabaseInUse or DatabaseUnusable, also for any sqlite3.Error in the block.
+    """
+    file = _existing_file(path, make)
+    with lockfile.locked(file, holder), datafile.created(file) if make else nullcontext(), errors_as_unusable(file):
+        datafile.check_header(file)
+        with closing(_connect(file.as_uri())) as connection:
+            prepare(connection)
+            pragmas.set_durable(connection, "full")
+            try:
+                yield connection
+            finally:
+                with suppress(sqlite3.Error):  # then the WAL stays beside the file, as a part of the database
+                    pragmas.checkpoint(connection)
+
+
+@contextmanager
+def open_readonly(path: str | Path, *, older: bool = False) -> Iterator[sqlite3.Connection]:
+    """The database in the file *path*, read-only, whether a server has it open or not. An empty file is read as a
+    database without runs.
+
+    Raises DatabaseUnusable, also for any sqlite3.Error in the block, and for an older schema unless *older*.
+    """
+    file = _existing_file(path)
+    with ExitStack() as stack:
+        stack.enter_context(errors_as_unusable(file))
+        datafile.check_header(file)
+        try:
+            connection = stack.enter_context(closing(_connect_reader(f"{file.as_uri()}?mode=rw")))  # never creates one
+        except sqlite3.OperationalError:
+            if not _is_immutable(file):
+                raise
+            # SQLite cannot create the -shm file that readers and writers share, but nothing can write there either.
+            connection = stack.enter_context(closing(_connect_reader(f"{file.as_uri()}?immutable=1")))
+        version = connection.execute("pragma user_version").fetchone()[0]
+        if version == 0:
+            connection = stack.enter_context(closing(sqlite3.connect(MEMORY, isolation_level=None)))
+            prepare(connection)
+        elif version < datafile.SCHEMA_VERSION and not older:
+            raise DatabaseUnusable(
+                f"{file} was written by an older flowruns, with schema {version}; run `flowruns serve` on it to migrate"
+                f" it to schema {datafile.SCHEMA_VERSION}"
+            )
+        yield connection
+
+
+def _existing_file(path: str | Path, make: bool = False) -> Path:
+    if path == MEMORY:
+        raise DatabaseUnusable(f"{MEMORY} exists only inside one process; name a file")
+    file = datafile.real_path(path)
+    datafile.check_path(file)
+    if not make and not file.exists():
+        raise DatabaseUnusable(f"there is no database {file}; name another file, or create it with `flowruns serve`")
+    return file
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, isolation_level=None, cached_statements=256, uri=True)
+    pragmas.set_busy_timeout(connection, _LOCK_TIMEOUT)
+    pragmas.set_cache_size(connection, pragmas.BULK_CACHE_KIB)
+    return connection
+
+
+def _connect_reader(uri: str) -> sqlite3.Connection:
+    connection = _connect(uri)
+    try:
+        pragmas.set_read_only(connection)
+        connection.execute("select count(*) from sqlite_schema").fetchone()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_immutable(file: Path) -> bool:
+    """Whether *file* has no WAL and no files can be created beside it."""
+    return not os.access(file.parent, os.W_OK) and not datafile.has_wal(file)

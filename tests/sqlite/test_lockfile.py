@@ -1,0 +1,100 @@
+"""The lock file: one holder at a time, released with its process."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from flowruns.errors import DatabaseInUse, DatabaseUnusable
+from flowruns.sqlite.lockfile import locked
+from tests.sqlite.files import holder
+
+
+def test_lock_is_a_file_that_names_its_holder_and_is_removed(path: Path) -> None:
+    lock = path.with_name("flowruns.db.lock")
+    with locked(path, "http://127.0.0.1:8000"):
+        assert lock.read_text() == "http://127.0.0.1:8000"
+        assert lock.stat().st_mode & 0o777 == 0o600
+    assert list(path.parent.iterdir()) == []
+
+
+def test_second_lock_in_one_process_is_refused_and_the_first_stays(path: Path) -> None:
+    with locked(path, "first"):
+        for _ in range(2):
+            with pytest.raises(DatabaseInUse, match=r"flowruns\.db.*\(first\)"), locked(path, "second"):
+                pass
+        assert path.with_name("flowruns.db.lock").read_text() == "first"
+    with locked(path, "second"):
+        pass
+
+
+def test_lock_is_released_by_an_error(path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), locked(path, "first"):
+        raise ZeroDivisionError
+    assert list(path.parent.iterdir()) == []
+
+
+def test_locks_of_two_files_are_independent(tmp_path: Path) -> None:
+    with locked(tmp_path / "a.db", "a"), locked(tmp_path / "b.db", "b"):
+        pass
+
+
+def test_lock_of_a_killed_process_is_released(path: Path) -> None:
+    with holder(path) as process:
+        with pytest.raises(DatabaseInUse, match="the other one"), locked(path, "me"):
+            pass
+        process.send_signal(signal.SIGKILL if os.name != "nt" else signal.SIGTERM)
+        process.wait()
+        assert path.with_name("flowruns.db.lock").exists()  # it could not tidy up
+        with locked(path, "me"):
+            assert path.with_name("flowruns.db.lock").read_text() == "me"
+    assert list(path.parent.iterdir()) == []
+
+
+def test_lock_of_a_process_that_ends_is_released(path: Path) -> None:
+    with holder(path) as process:
+        process.communicate("")
+        with locked(path, "me"):
+            pass
+
+
+def test_longer_text_of_a_killed_holder_is_removed(path: Path) -> None:
+    path.with_name("flowruns.db.lock").write_text("a holder with a very long name that was killed")
+    with locked(path, "me"):
+        assert path.with_name("flowruns.db.lock").read_text() == "me"
+
+
+def test_of_many_that_lock_at_once_one_succeeds(path: Path) -> None:
+    inside, most, had = 0, 0, 0
+    start = threading.Barrier(6)
+
+    def contend() -> None:
+        nonlocal inside, most, had
+        start.wait()
+        for _ in range(200):
+            try:
+                with locked(path, "me"):
+                    inside += 1
+                    time.sleep(0)  # lets the others try
+                    most, had = max(most, inside), had + 1
+                    inside -= 1
+            except DatabaseInUse:
+                pass
+
+    threads = [threading.Thread(target=contend) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    assert had >= 1
+    assert list(path.parent.iterdir()) == []
+
+
+def test_lock_file_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "x.db.lock").mkdir()
+    with pytest.raises(DatabaseUnusable, match=r"x\.db\.lock"), locked(tmp_path / "x.db", "me"):
+        pass
