@@ -196,7 +196,7 @@ def test_line_about_a_newer_schema_names_both_versions(tmp_path: Path, capfd: py
     assert main([str(tmp_path / "runs.db"), "--port", "0"]) == 5
     err = capfd.readouterr().err
     assert "schema 99" in err
-    assert re.search(r"knows \d+", err)
+    assert re.search(r"instead of \d+", err)
 
 
 @pytest.mark.parametrize("make", ["a text file", "a folder"])
