@@ -72,7 +72,7 @@ def ends_well(server: Served, number: int = signal.SIGTERM) -> None:
     [
         ([], "flowruns.db"), (["serve"], "flowruns.db"), (["runs.db"], "runs.db"), (["serve", "runs.db"], "runs.db"),
         (["--log-level", "error", "runs.db"], "runs.db"), (["--", "serve"], "serve"),
-        (["my runs, äöü 🙂.db"], "my runs, äöü 🙂.db"), (["file:x?mode=memory"], "file:x?mode=memory"),
+        (["my runs, äöü 🙂.db"], "my runs, äöü 🙂.db"), (["serve", "file:x?mode=memory"], "file:x?mode=memory"),
         (["100%25 #1?.db"], "100%25 #1?.db"),
     ],
 )  # fmt: skip
@@ -288,7 +288,7 @@ def test_version_is_said(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == (f"flowruns {__version__}\n", "")
 
 
-@pytest.mark.parametrize("args", [["--help"], ["-h"], ["serve", "--help"], ["runs.db", "--help"]])
+@pytest.mark.parametrize("args", [["serve", "--help"], ["serve", "-h"], ["runs.db", "--help"]])
 def test_help_shows_the_options(capfd: pytest.CaptureFixture[str], args: list[str]) -> None:
     assert main(args) == 0
     out, err = capfd.readouterr()
@@ -304,6 +304,7 @@ def test_help_shows_an_example_a_line(capfd: pytest.CaptureFixture[str]) -> None
     lines = [line.strip() for line in capfd.readouterr().out.splitlines()]
     assert [line for line in lines if line.startswith("flowruns ")] == [
         "flowruns                      serve flowruns.db at http://127.0.0.1:8000",
+        "flowruns --demo               serve sample runs, and keep nothing",
         "flowruns runs.db --port 0     serve another file at a free port",
         "flowruns :memory:             keep nothing",
     ]
@@ -528,7 +529,7 @@ def test_second_signal_only_shortens_the_wait(tmp_path: Path, number: signal.Sig
     assert os.listdir(tmp_path) == ["runs.db"]
     if acknowledged:
         with serving(tmp_path, "runs.db") as server:
-            assert "(1 runs)" in server.banner[-1]
+            assert "(1 run)" in server.banner[-1]
 
 
 STALLED = {

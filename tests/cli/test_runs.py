@@ -81,7 +81,10 @@ FILTERS = [
     (["--flow-id", "other"], {"c"}), (["--flowId", "other"], {"c"}), (["--flowId=other"], {"c"}),
     (["--flow-type", "scorecard"], {"b"}), (["--flowType", "scorecard"], {"b"}), (["--tag", "env:x:y"], {"c"}),
     (["--created-by", "7"], {"a"}), (["--createdAfter", "2025-01-20T19:00:01+01:00"], {"c"}),
-    (["--created-before", "2025-01-20T18:00:01Z"], {"a"}), (["--phase", "failed", "--flow-id", "other"], set()),
+    (["--created-before", "2025-01-20T18:00:01Z"], {"a"}),
+    (["--created-after", "2025-01-20"], {"a", "b", "c"}), (["--created-after", "2025-01-21"], set()),
+    (["--created-before", "2025-01-20"], set()), (["--createdBefore=2025-01-21"], {"a", "b", "c"}),
+    (["--phase", "failed", "--flow-id", "other"], set()),
 ]  # fmt: skip
 
 
@@ -102,7 +105,7 @@ def _check_filters(capfd: pytest.CaptureFixture[str]) -> None:
         said = Said(capfd, "ls", "--json", *args)
         assert {json.loads(line)["id"] for line in said.lines} == chosen, args
         assert said.code == (0 if chosen else 1)
-        assert said.err == ("" if chosen else "flowruns: no run fits\n")
+        assert said.err == ("" if chosen else "flowruns: no run matches\n")
 
 
 def test_no_runs_are_exit_1(runs: Flowruns, capfd: pytest.CaptureFixture[str]) -> None:
@@ -185,8 +188,12 @@ def test_server_is_asked_by_its_address_or_its_file(tmp_path: Path, capfd: pytes
         (["ls", "--limit", "-1"], 2, "--limit"), (["get"], 2, "ID"), (["rm"], 2, "ID"),
         (["tail", "a1", "--phase", "x"], 2, "filter"), (["ls", "--flow-id", "X"], 2, "'--flow-id'"),
         (["ls", "--created-by", "x"], 2, "'--created-by'"), (["ls", "--tag", "x"], 2, "key:value"),
-        (["ls", "--created-after", "2025"], 2, "RFC 3339"), (["ls", "--fase", "x"], 2, "--phase"),
-        (["ls", "--flow-type", "Scorcard"], 2, "is it 'scorecard'?"), (["ls", "--flow-type", "x"], 2, "'automation'"),
+        (["ls", "--created-after", "2025"], 2, "RFC 3339"),
+        (["ls", "--created-after", "2025-02-30"], 2, "'--created-after'"),
+        (["export", "--created-before", "2025-1-2"], 2, "RFC 3339"),
+        (["ls", "--fase", "x"], 2, "--phase"),
+        (["ls", "--flow-type", "Scorcard"], 2, "did you mean 'scorecard'?"),
+        (["ls", "--flow-type", "x"], 2, "'automation'"),
         (["ls", "x.db"], 2, "x.db"),
     ],
 )  # fmt: skip
@@ -357,7 +364,7 @@ def test_changes_are_followed_over_a_restart_until_ctrl_c(tmp_path: Path) -> Non
         assert line(tail).endswith("  a1  run      deploy-web running\n")
         assert line(tail).endswith("  a1  error    build: one\\x1b[31m\n")
         server.process.terminate()
-        assert note(tail) == "flowruns: no server answers; waiting for one\n"
+        assert note(tail) == "flowruns: no server responds; waiting for one\n"
         server.process.wait()
         with serving(tmp_path, "runs.db") as server:  # at another port
             put(server.url, "a1", phase="running", logs=[first, second], endTime="2025-01-20T18:53:03Z")
@@ -397,7 +404,7 @@ def test_file_that_nobody_serves_is_followed_until_somebody_does(tmp_path: Path)
     with running(tmp_path, "tail", "a1") as tail:
         assert line(tail).endswith("run      deploy-web pending\n")
         assert [note(tail), note(tail)] == [
-            f"flowruns: following {tmp_path / 'flowruns.db'}\n", "flowruns: no server answers; waiting for one\n",
+            f"flowruns: following {tmp_path / 'flowruns.db'}\n", "flowruns: no server responds; waiting for one\n",
         ]  # fmt: skip
         with server.serve(tmp_path / "flowruns.db") as runs:
             runs.advance("a1", "running")
