@@ -13,9 +13,10 @@ from flowruns.cli.database_option import database_option
 from flowruns.cli.inputs import check_format, open_input
 from flowruns.cli.options import CAMEL_CASE, filter_options, filter_query, filter_values
 from flowruns.cli.outputs import interruptible, output_file, write_all, write_errors
-from flowruns.cli.sources import find_memory_server, server_transport
+from flowruns.cli.param_types import Url
+from flowruns.cli.sources import LocalSource, run_source
+from flowruns.client.source import RunSource
 from flowruns.model.lines import line_of
-from flowruns.server.registry import MemoryServer
 from flowruns.sqlite.database import open_exclusive, open_readonly
 from flowruns.store import reads, transfer, writes
 from flowruns.store.filters import where
@@ -77,12 +78,19 @@ def import_command(files: tuple[str, ...], database: str, skip_invalid: bool, on
 
 @click.command("export", cls=Command, short_help="Export runs as lines of JSON (NDJSON).", context_settings=CAMEL_CASE)
 @database_option()
+@click.option("--url", type=Url(), help="Export from the server at this address.")
+@click.option(
+    "--token",
+    envvar="FLOWRUNS_TOKEN",
+    cls=Option,
+    help="The token to send to a server; @FILE reads it from a file, - from standard input.",
+)
 @filter_options
 @click.option(
     "-o", "--output", cls=Option, default="-", metavar="FILE",
     help="File to write instead of standard output: in full, or not at all.",
 )  # fmt: skip
-def export_command(database: str, output: str, **filters: tuple[str, ...]) -> None:
+def export_command(database: str, url: str | None, token: str | None, output: str, **filters: tuple[str, ...]) -> None:
     """Export runs, oldest first, as NDJSON: one JSON object a line. `flowruns import` reads it back to the same bytes.
 
     The database may be served meanwhile: each run is written as it is when it is read. Runs that are created during the
@@ -92,9 +100,11 @@ def export_command(database: str, output: str, **filters: tuple[str, ...]) -> No
     flowruns export -o runs.ndjson
     flowruns export --flow-id deploy-web --created-after 2026-01-01 | jq .phase
     """  # noqa: D301  # click reads the escape
-    server = find_memory_server(database)
+    source = run_source(database, url, token)
     with interruptible() as interrupts, Progress("exporting") as progress, ExitStack() as stack:
-        export = _export_from_server(server) if server else _export_from_file(database, stack)
+        stack.callback(source.close)
+        local = isinstance(source, LocalSource)  # a file is read directly, even while it is served
+        export = _export_from_file(database, stack) if local else _export_from_server(source)
         if output == "-":
             # A reader that closes the pipe has read all that it needs.
             with write_errors("standard output"), suppress(BrokenPipeError), interrupts.allowed():
@@ -123,14 +133,13 @@ def _export_from_file(database: str, stack: ExitStack) -> Export:
     return export
 
 
-def _export_from_server(server: MemoryServer) -> Export:
+def _export_from_server(source: RunSource) -> Export:
     def export(write: Write, filters: dict[str, Any], progress: Progress) -> int:
         runs = 0
-        with server_transport(server) as transport:
-            for page in transport.pages(order="asc", **filter_values(filters)):
-                write(b"".join(line_of(doc) + b"\n" for doc in page.docs))
-                runs += len(page.docs)
-                progress.update(runs, runs / page.total if page.total else None)
+        for page in source.pages(order="asc", **filter_values(filters)):
+            write(b"".join(line_of(doc) + b"\n" for doc in page.docs))
+            runs += len(page.docs)
+            progress.update(runs, runs / page.total if page.total else None)
         return runs
 
     return export

@@ -22,7 +22,9 @@ _PEEK = 1 << 16  # bytes that show what a file is
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-# First bytes of files that hold no lines of JSON, what such a file is, and the command that makes it readable.
+_ARRAY = re.compile(rb'[\s\[]*\[\s*([{"\]\d-]|\Z)')  # the first line of a JSON array, not [table] of TOML
+
+# Files that are no lines of JSON: their first bytes, what they are, and the cure.
 _FORMATS = (
     (SQLITE_MAGIC, "a SQLite database", "`flowruns export -d {} | flowruns import -` copies its runs"),
     (b"\x1f\x8b", "compressed with gzip", "`gunzip -c {} | flowruns import -` reads it"),
@@ -73,16 +75,16 @@ def check_format(name: str, file: BinaryIO, *, skip_invalid: bool = False) -> No
 
 
 def _text_format(head: bytes) -> tuple[str, str]:
-    """What text that begins with *head* is, and the cure; empty if it may be lines of JSON objects."""
+    """What a text that begins with *head* is, and the cure; both empty if it may be lines of JSON objects."""
     lines = [line for line in map(bytes.strip, head.removeprefix(_BYTE_ORDER_MARK).splitlines()) if line]
     if not lines:
         return "", ""
-    if lines[0].startswith(b"["):
+    if _ARRAY.match(lines[0]):
         return "a JSON array", "`jq -c '.[]' {} | flowruns import -` reads it"
     if lines[0].startswith(b"{") and not lines[0].endswith(b"}") and lines[1:] and lines[1].startswith(b'"'):
         return "one JSON document on several lines", "`jq -c . {} | flowruns import -` reads it"
     if not any(line.startswith(b"{") for line in lines):
-        return "no JSON", "give lines as `flowruns export` writes them"
+        return "text without JSON objects", "give lines as `flowruns export` writes them"
     return "", ""
 
 

@@ -30,9 +30,7 @@ from flowruns.terminal.output import print_stderr
 
 
 def run_source(database: str, url: str | None, token: str | None) -> RunSource:
-    """The source of runs that the values of `options.source_options` name. Raises click.UsageError and
-    DatabaseUnusable.
-    """
+    """The source of runs that the values of these options name. Raises click.UsageError and DatabaseUnusable."""
     ctx = click.get_current_context()
     if token is not None:
         token = "".join(token_lines("--token", token)).strip()

@@ -73,7 +73,7 @@ class Progress:
         if width < _MIN_BAR:
             return f"{self._what}  {text}"[:columns]
         bar = "=" * int(share * width)
-        shown = bar if not bar or "NO_COLOR" in os.environ else f"{_GREEN}{bar}{_PLAIN}"
+        shown = bar if not bar or os.environ.get("NO_COLOR") else f"{_GREEN}{bar}{_PLAIN}"
         return f"{self._what}  [{shown}{' ' * (width - len(bar))}] {text}"
 
     def _write(self, text: str) -> None:

@@ -114,10 +114,10 @@ def test_word_that_is_no_file_makes_no_database_without_a_command(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], before: list[str], word: str
 ) -> None:
     assert main([*before, word]) == 2
-    said = one_line(capfd.readouterr().err)
-    assert f"there is no command and no file {word!r}" in said
-    assert f"`flowruns serve {word}`" in said
-    assert f"such as {word}.db" in said
+    err = one_line(capfd.readouterr().err)
+    assert f"there is no command and no file {word!r}" in err
+    assert f"`flowruns serve {word}`" in err
+    assert f"such as {word}.db" in err
     assert files(tmp_path) == {}
 
 
@@ -149,9 +149,9 @@ def test_file_that_is_there_is_a_database_whatever_its_name(tmp_path: Path, capf
 def test_misspelt_option_names_the_nearest_and_where_help_is(capfd: pytest.CaptureFixture[str]) -> None:
     for args, near, path in ((["--prot", "1"], "--port", "serve"), (["ls", "--limt", "1"], "--limit", "ls")):
         assert main(args) == 2
-        said = one_line(capfd.readouterr().err)
-        assert f"{near}" in said.partition(args[-2])[2]
-        assert f"(see `flowruns {path} --help`)" in said
+        err = one_line(capfd.readouterr().err)
+        assert f"{near}" in err.partition(args[-2])[2]
+        assert f"(see `flowruns {path} --help`)" in err
 
 
 @pytest.mark.parametrize(
@@ -170,9 +170,9 @@ def test_unknown_short_option_names_the_long_one(capfd: pytest.CaptureFixture[st
 
 def test_unknown_short_option_without_a_long_one_is_named(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["-z"]) == 2
-    said = one_line(capfd.readouterr().err)
-    assert "-z" in said
-    assert "mean" not in said
+    err = one_line(capfd.readouterr().err)
+    assert "-z" in err
+    assert "mean" not in err
 
 
 # The database
@@ -247,7 +247,7 @@ def test_id_that_is_also_the_name_of_a_database_is_an_id_if_the_source_is_named(
 
 
 def completed(tmp_path: Path, *words: str) -> set[tuple[str, str]]:
-    """What bash is told to complete the last of *words* with: kind and text."""
+    """The completions that bash gets for the last of *words* with: kind and text."""
     env = {"_FLOWRUNS_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(["flowruns", *words])}
     env["COMP_CWORD"] = str(len(words))
     run = subprocess.run(COMMAND, cwd=tmp_path, env=env, capture_output=True, text=True, check=True, timeout=30)
@@ -302,7 +302,7 @@ def test_config_has_every_value_of_serve(capfd: pytest.CaptureFixture[str]) -> N
     )  # fmt: skip
 
 
-def test_config_says_where_values_come_from(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_config_shows_the_origins_of_values(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("FLOWRUNS_PORT", "9")
     monkeypatch.setenv("FLOWRUNS_HOST", "::1")
     monkeypatch.setenv("FLOWRUNS_ALLOW_HOST", "a b")

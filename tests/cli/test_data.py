@@ -93,7 +93,7 @@ def test_several_files_are_one_import(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "told"),
+    ("args", "code", "output"),
     [
         ("import", 2, "FILE…"), ("import nowhere", 2, "nowhere cannot be read"), ("import .", 2, ". cannot be read"),
         ("import a -d :memory:", 5, ":memory:"), ("import a -d no/a.db", 5, "there is no folder"),
@@ -109,7 +109,12 @@ def test_several_files_are_one_import(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_mistake_is_one_line_and_changes_nothing(
-    tmp_path: Path, args: str, code: int, told: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    args: str,
+    code: int,
+    output: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "notes.txt").write_text("notes")
     (tmp_path / "a").write_text(lines(3))
@@ -118,11 +123,11 @@ def test_mistake_is_one_line_and_changes_nothing(
     capfd.readouterr()
     before = contents(tmp_path)
     assert main(args.split()) == code
-    said = capfd.readouterr()
-    assert told in said.err
-    assert said.err.startswith("flowruns: ")
-    assert said.err.count("\n") == 1
-    assert said.out == ""
+    err = capfd.readouterr()
+    assert output in err.err
+    assert err.err.startswith("flowruns: ")
+    assert err.err.count("\n") == 1
+    assert err.out == ""
     assert contents(tmp_path) == before
 
 
@@ -159,7 +164,7 @@ def test_filters_have_the_names_of_the_api_and_those_of_options(filled: Path) ->
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
 @pytest.mark.parametrize("command", ["export", "check", "prune --older-than 1d --dry-run", "vacuum", "ls"])
-def test_output_that_is_full_is_told_in_one_line(filled: Path, command: str) -> None:
+def test_output_that_is_full_is_reported_in_one_line(filled: Path, command: str) -> None:
     with Path("/dev/full").open("w") as full:
         run = subprocess.run([*COMMAND, *command.split()], cwd=filled, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (run.returncode, run.stderr.startswith("flowruns: standard output cannot be written: ")) == (1, True)
@@ -193,7 +198,9 @@ FORMATS = {
     "compressed with gzip": (gzip.compress(b'{"id": "a"}\n'), "gunzip -c FILE | flowruns import -"),
     "compressed with zstd": (b"\x28\xb5\x2f\xfd\x04\x00", "zstd -dc FILE"),
     "UTF-16": ('{"id": "a"}\n'.encode("utf-16"), "iconv -f UTF-16 -t UTF-8 FILE"),
-    "no JSON": (b'[tool]\nname = "x"\n'[1:] * 1000, "as `flowruns export` writes them"),
+    "text without JSON objects": (b'[tool]\nname = "x"\n' * 1000, "as `flowruns export` writes them"),
+    "text without JSON objects\r": (b'[[tool]]\nname = "x"\n', "as `flowruns export` writes them"),
+    "a JSON array\n": (b'[\n  [{"id": "a"}]\n]\n', "jq -c '.[]' FILE"),
 }
 
 
@@ -231,6 +238,20 @@ def test_lines_with_errors_are_still_reported_each(tmp_path: Path) -> None:
         assert (run.code, run.stderr.startswith("-:1: ")) == (6, True)
         assert "nothing was imported" in run.stderr
     assert done(tmp_path, "import", "-", "--skip-invalid", stdin="# one\n# two\n").code == 0
+
+
+def test_one_run_is_counted_in_the_singular(tmp_path: Path) -> None:
+    assert done(tmp_path, "import", "-", stdin=lines(1)).code == 0
+    assert done(tmp_path, "export", "-o", "a").stdout == "a: 1 run\n"
+    assert done(tmp_path, "check").stdout == "flowruns.db is ok: 1 run, 0 deleted, schema 2\n"
+    prune = ("prune", "--older-than", "0s", "--keep-failed")
+    assert done(tmp_path, *prune, "--dry-run").stdout == (
+        "flowruns.db: 1 run would be deleted, 0 failed runs kept\n"
+    )  # fmt: skip
+    with serving(tmp_path) as server:
+        assert "flowruns.db (1 run) " in server.banner[-1]
+        assert done(tmp_path, "status").stdout.endswith(", 1 run)\n")
+    assert done(tmp_path, *prune).stdout == "flowruns.db: 1 run deleted, 0 failed runs kept\n"
 
 
 # Beside a server
@@ -314,7 +335,7 @@ def test_backup_under_sixteen_writers_has_every_write_that_was_acknowledged_befo
 # Copies
 
 
-def test_backup_is_private_and_replaces_a_file_only_if_told(filled: Path) -> None:
+def test_backup_is_private_and_replaces_a_file_only_with_force(filled: Path) -> None:
     assert re.fullmatch(r"b\.db: 0\.\d MB\n", done(filled, "backup", "b.db").stdout)
     assert (filled / "b.db").stat().st_mode & 0o777 == 0o600
     assert dump(filled / "b.db") == dump(filled / "flowruns.db")
@@ -397,11 +418,11 @@ def test_interrupted_command_has_done_all_or_nothing(filled: Path, args: str, be
         while process.poll() is None and not any(name.endswith(begun) for name in names(filled)):
             pass
         process.send_signal(signal.SIGINT)
-        said, told, code = process.stderr.read(), process.stdout.read(), process.wait()
+        err, output, code = process.stderr.read(), process.stdout.read(), process.wait()
     if code == 0:  # it was quicker than we
-        assert told
+        assert output
         return
-    assert (code, said) == (130, "flowruns: interrupted; nothing was changed\n")
+    assert (code, err) == (130, "flowruns: interrupted; nothing was changed\n")
     assert names(filled) == ["flowruns.db"]
     assert dump(filled / "flowruns.db") == before
 

@@ -101,7 +101,9 @@ def test_several_servers_in_memory_are_named(here: Path) -> None:
             run = done(here, *args)
             assert (run.code, run.stdout, run.stderr.count("\n")) == (2, "", 1)
             assert all(f"--url {server.url}" in run.stderr for server in (one, two))
-        assert json.loads(done(here, "ls", "--json", "--url", one.url).stdout)["id"] == "a1"
+        for args in (["ls", "--json"], ["export"]):
+            assert json.loads(done(here, *args, "--url", one.url).stdout)["id"] == "a1"
+        assert done(here, "export", "-d", "x.db", "--url", one.url).code == 2
         assert done(here, "stop", "--url", f"{one.url}/").stdout == f"stopped {one.url} (pid {one.process.pid})\n"
         assert [memory.info.url for memory in memory_servers()] == [two.url]
         assert done(here, "stop", "--url", one.url).code == 1

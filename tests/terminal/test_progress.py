@@ -1,4 +1,4 @@
-"""The line that tells how far something is: what it says, how often, and that it goes."""
+"""The progress line: its text, how often it is drawn, and that it is removed."""
 
 import io
 import re
@@ -53,6 +53,16 @@ def test_line_of_what_has_no_known_end_tells_count_or_time(now: list[float]) -> 
         now[0] = 3701
         progress.update(0)
     assert re.findall(r"\r([^\x1b]+)", screen.getvalue()) == ["reading  7,400 MB, 2/s", "reading  1:01:41"]
+
+
+@pytest.mark.usefixtures("_terminal")
+def test_one_run_is_counted_in_the_singular(now: list[float]) -> None:
+    screen = Screen()
+    with Progress("importing", stream=screen, clock=lambda: now[0]) as progress:
+        for done in (1, 2):
+            now[0] += 1
+            progress.update(done)
+    assert re.findall(r"\r([^\x1b]+)", screen.getvalue()) == ["importing  1 run, 1/s", "importing  2 runs, 1/s"]
 
 
 @pytest.mark.usefixtures("_terminal")

@@ -1,4 +1,4 @@
-"""What people read of runs."""
+"""Runs as text for a terminal."""
 
 import json
 import re
