@@ -14,6 +14,8 @@ from typing import NamedTuple
 from flowruns.errors import CannotStart
 from flowruns.sqlite.lockfile import LockInfo, lock_info, locked
 
+_ATTEMPTS = 3  # to register, as another server that stops may remove the empty folder meanwhile
+
 
 class MemoryServer(NamedTuple):
     """A running server of this user that has no file. Its lock file is beside *path*, as that of a database is."""
@@ -24,17 +26,21 @@ class MemoryServer(NamedTuple):
 
 @contextmanager
 def registered(info: LockInfo) -> Iterator[None]:
-    """While entered, `memory_servers` returns *info*; or not, where no folder or file can be made for it."""
+    """While entered, `memory_servers` includes *info*, unless its folder or file cannot be made. Leaves nothing."""
     with ExitStack() as stack:
-        folder = _folder(make=True)
-        if folder is not None:
+        for _ in range(_ATTEMPTS):
+            folder = _folder(make=True)
+            if folder is None:
+                break
             with suppress(CannotStart):
+                stack.callback(_remove_empty, folder)
                 stack.enter_context(locked(folder / info.instance, info.text()))
+                break
         yield
 
 
 def memory_servers() -> list[MemoryServer]:
-    """The registered servers that run, by address. Removes stale lock files."""
+    """The registered servers that are running, by address. Removes stale lock files."""
     folder = _folder()
     servers = []
     for file in folder.glob("*.lock") if folder else ():
@@ -44,6 +50,8 @@ def memory_servers() -> list[MemoryServer]:
         else:
             with suppress(CannotStart), locked(path, "stale"):  # which removes it, unless it is locked by now
                 pass
+    if folder and not servers:
+        _remove_empty(folder)
     return sorted(servers, key=lambda server: server.info.url)
 
 
@@ -57,6 +65,11 @@ def _folder(*, make: bool = False) -> Path | None:
         if _is_private(folder):
             return folder
     return None
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):  # another server is registered
+        folder.rmdir()
 
 
 def _folder_name() -> Path:

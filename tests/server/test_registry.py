@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flowruns.server import registry
 from flowruns.server.registry import memory_servers, registered
 from flowruns.sqlite.lockfile import LockInfo, locked
 
@@ -31,7 +32,7 @@ def test_servers_are_found_while_they_are_registered(folder: Path) -> None:
     with registered(INFO), registered(other):
         assert infos() == [other, INFO]
     assert infos() == []
-    assert os.listdir(folder) == []
+    assert not folder.exists()
 
 
 @posix
@@ -39,6 +40,23 @@ def test_folder_and_files_are_private(folder: Path) -> None:
     with registered(INFO):
         (file,) = folder.iterdir()
         assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, file)] == [0o700, 0o600]
+
+
+def test_folder_that_another_server_removes_is_made_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = []
+
+    def private(folder: Path) -> bool:
+        if not folders:
+            folder.rmdir()  # between the check and the lock file
+        folders.append(folder)
+        return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "_is_private", private)
+        with registered(INFO):
+            assert infos() == [INFO]
+    assert folders
+    assert not folder.exists()
 
 
 def test_stale_file_is_ignored_and_removed(folder: Path) -> None:
@@ -52,7 +70,7 @@ def test_stale_file_is_ignored_and_removed(folder: Path) -> None:
 def test_file_that_is_locked_and_not_yet_written_is_left_alone(folder: Path) -> None:
     folder.mkdir(0o700)
     with locked(folder / "starting", "pid 1"):
-        assert infos() == []
+        assert infos() == []  # after a few looks whether the lock is held
         assert os.listdir(folder) == ["starting.lock"]
 
 
