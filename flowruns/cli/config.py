@@ -1,4 +1,4 @@
-"""The command that shows what `serve` would be told, and by whom."""
+"""The command that shows the settings of `serve`, and where each is set."""
 
 import os
 import re
@@ -8,7 +8,8 @@ import click
 from click.core import ParameterSource
 from msgspec.json import encode
 
-from flowruns.cli.database_option import database_of
+from flowruns.cli.command import Command
+from flowruns.cli.database_option import named_database
 from flowruns.cli.serve import serve_command
 from flowruns.terminal.output import write_lines
 
@@ -18,33 +19,33 @@ _TOKENS = "FLOWRUNS_TOKENS"
 
 
 def _show(as_json: bool, **values: Any) -> int:
-    """Show each value that `serve` would use, and where it is from: an option, an environment variable, a default.
+    """Show each value that `serve` would use, and its origin: an option, an environment variable, or the default.
 
-    It takes the options of `serve`. Tokens are masked.
+    Takes the options of `serve`. Tokens are masked.
 
     \b
-    flowruns config                               with the environment of now
+    flowruns config                               with the current environment
     flowruns config runs.db --port 0 --json       with options, for a program
     """  # noqa: D301  # click reads the escape
-    rows = [_row(param, values[str(param.name)]) for param in _PARAMS]
+    rows = [_row(param, values[str(param.name)]) for param in _PARAMS if param.expose_value]
     if as_json:
         write_lines([encode({name: {"value": value, "from": origin} for name, value, origin in rows})])
         return 0
     texts = [(name, _text(value), origin) for name, value, origin in rows]
-    widths = [max(len(row[at]) for row in texts) for at in range(2)]
+    widths = [max(len(row[column]) for row in texts) for column in range(2)]
     write_lines(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for name, value, origin in texts)
     return 0
 
 
 def _row(param: click.Parameter, value: Any) -> tuple[str, Any, str]:
-    """Name, value and origin."""
+    """The name, value and origin of *param*."""
     name = max(param.opts, key=len).removeprefix("--")
     ctx = click.get_current_context()
     source = ctx.get_parameter_source(str(param.name))
-    if name == "database" and value != (kept := database_of(value, demo=ctx.params["demo"])):
-        return name, kept, "--demo"
+    if name == "database" and value != (database := named_database(value, demo=ctx.params["demo"])):
+        return name, database, "--demo"
     if name == "token":
-        return _tokens(name, value)
+        return _token_row(name, value)
     if isinstance(value, tuple):
         value = list(value)
     if source is ParameterSource.ENVIRONMENT:
@@ -52,16 +53,16 @@ def _row(param: click.Parameter, value: Any) -> tuple[str, Any, str]:
     return name, value, "default" if source is ParameterSource.DEFAULT else "command line"
 
 
-def _tokens(name: str, given: tuple[str, ...]) -> tuple[str, list[str], str]:
-    """Tokens come from the command line and from the environment, both at once."""
-    texts = [(text, "command line") for text in given]
-    texts += [(text.strip(), _TOKENS) for text in os.environ.get(_TOKENS, "").split(",") if text.strip()]
-    origins = dict.fromkeys(origin for _, origin in texts)
-    return name, [_masked(text) for text, _ in texts], ", ".join(origins) or "default"
+def _token_row(name: str, options: tuple[str, ...]) -> tuple[str, list[str], str]:
+    """The row of the tokens, which the command line and the environment may both give."""
+    tokens = [(text, "command line") for text in options]
+    tokens += [(text.strip(), _TOKENS) for text in os.environ.get(_TOKENS, "").split(",") if text.strip()]
+    origins = dict.fromkeys(origin for _, origin in tokens)
+    return name, [_masked(text) for text, _ in tokens], ", ".join(origins) or "default"
 
 
 def _masked(text: str) -> str:
-    """*text* without its secret: a file's name and a user id are none."""
+    """*text* without its secret. The name of a file and a user id are no secrets."""
     if text.startswith("@") or text in ("-", "auto"):
         return text
     token, _, user = text.rpartition("=")
@@ -78,10 +79,10 @@ def _text(value: Any) -> str:
 
 _PARAMS = serve_command.params
 
-config_command = click.Command(
+config_command = Command(
     "config",
     params=[*_PARAMS, click.Option(["--json", "as_json"], is_flag=True, help="Write an object, for programs.")],
     callback=_show,
     help=_show.__doc__,
-    short_help="Show each value that `serve` would use.",
+    short_help="Show the settings that `serve` would use.",
 )

@@ -5,6 +5,7 @@ from importlib import resources
 
 import click
 
+from flowruns.cli.command import Command
 from flowruns.terminal.output import print_stderr, width, write_lines
 
 
@@ -28,7 +29,7 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     return [topic for topic in topics() if topic.startswith(incomplete)]
 
 
-@click.command("docs", short_help="List the documents, or show one.")
+@click.command("docs", cls=Command, short_help="List the documents, or show one.")
 @click.argument("topic", required=False, shell_complete=_complete)
 def docs_command(topic: str | None) -> None:
     """List the documents of this version, or show TOPIC, in a pager if stdout is a terminal.

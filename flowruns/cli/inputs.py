@@ -5,19 +5,37 @@ import re
 import sys
 from pathlib import Path
 from secrets import token_urlsafe
+from shlex import quote
 from typing import BinaryIO, NamedTuple
 
 import click
 
+from flowruns.cli.command import SQLITE_MAGIC
+from flowruns.errors import InputRefused, one_line
 from flowruns.settings import TOKEN
 
 _TOKENS = "FLOWRUNS_TOKENS"
 
 _BUFFER = 1 << 20  # bytes of a file that are read at once
 
+_PEEK = 1 << 16  # bytes that show what a file is
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+_ARRAY = re.compile(rb'[\s\[]*\[\s*([{"\]\d-]|\Z)')  # the first line of a JSON array, not [table] of TOML
+
+# Files that are no lines of JSON: their first bytes, what they are, and the cure.
+_FORMATS = (
+    (SQLITE_MAGIC, "a SQLite database", "`flowruns export -d {} | flowruns import -` copies its runs"),
+    (b"\x1f\x8b", "compressed with gzip", "`gunzip -c {} | flowruns import -` reads it"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "`zstd -dc {} | flowruns import -` reads it"),
+    (b"\xff\xfe", "UTF-16", "`iconv -f UTF-16 -t UTF-8 {} | flowruns import -` reads it"),
+    (b"\xfe\xff", "UTF-16", "`iconv -f UTF-16 -t UTF-8 {} | flowruns import -` reads it"),
+)
+
 
 def open_input(name: str, *, spool: bool = False) -> BinaryIO:
-    """The file *name*, open; standard input for `-`, or all that came of it, if it is to *spool*. Raises
+    """The open file *name*; standard input for `-`, or if *spool*, a temporary file with all of it. Raises
     click.UsageError.
     """
     try:
@@ -30,7 +48,7 @@ def open_input(name: str, *, spool: bool = False) -> BinaryIO:
         from shutil import copyfileobj
         from tempfile import TemporaryFile
 
-        file = TemporaryFile()  # noqa: SIM115  # whoever called closes it
+        file = TemporaryFile()  # noqa: SIM115  # the caller closes it
         copyfileobj(sys.stdin.buffer, file)
         file.seek(0)
         return file
@@ -38,46 +56,78 @@ def open_input(name: str, *, spool: bool = False) -> BinaryIO:
         raise click.UsageError(f"{name} cannot be read: {error.strerror}") from None
 
 
+def check_format(name: str, file: BinaryIO, *, skip_invalid: bool = False) -> None:
+    """Raises InputRefused if the first bytes of *file* show that it is something else than lines of JSON objects.
+
+    Leaves the position in *file*. A file with both valid and invalid lines passes: the import reports each error. With
+    *skip_invalid*, every text passes, as valid lines may follow.
+    """
+    try:
+        head: bytes = file.peek(_PEEK)[:_PEEK] if hasattr(file, "peek") else b""
+    except OSError:  # the import reports it
+        return
+    what, cure = next(((what, cure) for magic, what, cure in _FORMATS if head.startswith(magic)), ("", ""))
+    if not (what or skip_invalid):
+        what, cure = _text_format(head)
+    if what:
+        shown = "FILE" if name == "-" else quote(name)
+        raise InputRefused(one_line(f"{name} is {what}, not one JSON object a line (NDJSON): {cure.format(shown)}"))
+
+
+def _text_format(head: bytes) -> tuple[str, str]:
+    """What a text that begins with *head* is, and the cure; both empty if it may be lines of JSON objects."""
+    lines = [line for line in map(bytes.strip, head.removeprefix(_BYTE_ORDER_MARK).splitlines()) if line]
+    if not lines:
+        return "", ""
+    if _ARRAY.match(lines[0]):
+        return "a JSON array", "`jq -c '.[]' {} | flowruns import -` reads it"
+    if lines[0].startswith(b"{") and not lines[0].endswith(b"}") and lines[1:] and lines[1].startswith(b'"'):
+        return "one JSON document on several lines", "`jq -c . {} | flowruns import -` reads it"
+    if not any(line.startswith(b"{") for line in lines):
+        return "text without JSON objects", "give lines as `flowruns export` writes them"
+    return "", ""
+
+
 class Tokens(NamedTuple):
-    """The user id of each token, and the one that was made for `auto`."""
+    """The user id of each token, and the token that was made for `auto`."""
 
     users: dict[str, int]
     made: str | None
 
 
-def read_tokens(given: tuple[str, ...]) -> Tokens:
-    """The tokens that are served, from options and the environment. Raises click.UsageError."""
-    lines = [line for text in given for line in _some("--token", token_lines("--token", text))]
+def read_tokens(options: tuple[str, ...]) -> Tokens:
+    """The tokens of the *options* `--token` and of the environment. Raises click.UsageError."""
+    lines = [line for text in options for line in _not_empty("--token", token_lines("--token", text))]
     if environment := os.environ.get(_TOKENS):
-        lines += _some(_TOKENS, [line for text in environment.split(",") for line in _listed(text.strip())])
-    tokens: dict[str, int] = {}
+        parts = [part.strip() for part in environment.split(",")]
+        # Only an option reads standard input, so `-` is no more than an invalid token here.
+        lines += _not_empty(
+            _TOKENS,
+            [line for part in parts for line in (token_lines(_TOKENS, part) if part.startswith("@") else [part])],
+        )
+    users: dict[str, int] = {}
     made = None
     for line in filter(None, map(str.strip, lines)):
         token, _, user = ("auto=0" if line == "auto" else line).rpartition("=")
         if token == "auto":
             made = token = made or token_urlsafe(16)  # 128 bits
-        # The line is not repeated: it may hold a secret.
+        # The message does not repeat the line: it may hold a secret.
         if not re.fullmatch(TOKEN, token.strip()) or not re.fullmatch(r"\d{1,18}", user.strip(), re.ASCII):
             raise click.UsageError("a token should be TOKEN=USER_ID: TOKEN without spaces, USER_ID a number")
-        if tokens.setdefault(token.strip(), int(user)) != int(user):
-            raise click.UsageError("a token belongs to two users")
-    return Tokens(tokens, made)
-
-
-def _listed(text: str) -> list[str]:
-    """The tokens of one part of the environment's: standard input is not asked for from there."""
-    return token_lines(_TOKENS, text) if text.startswith("@") else [text]
+        if users.setdefault(token.strip(), int(user)) != int(user):
+            raise click.UsageError("a token belongs to two users; give it one USER_ID")
+    return Tokens(users, made)
 
 
 def token_lines(option: str, text: str) -> list[str]:
-    """The lines that one *option* stands for: those of standard input for `-`, of a file for `@FILE`. Raises
+    """The lines of *text*, the value of *option*: those of standard input for `-`, of a file for `@FILE`. Raises
     click.UsageError.
     """
     if text == "-":
         return sys.stdin.read().splitlines()
     if not text.startswith("@"):
         return [text]
-    shown = "@FILE" if "=" in text else text  # else it may be a token, which is a secret
+    shown = "@FILE" if "=" in text else text  # with a "=" it may be a token, which is a secret
     try:
         lines = Path(text[1:]).expanduser().read_text(encoding="utf-8").splitlines()
         return [line for line in lines if not line.startswith("#")]
@@ -87,8 +137,10 @@ def token_lines(option: str, text: str) -> list[str]:
         raise click.UsageError(f"{option} {shown}: the file is not UTF-8") from None
 
 
-def _some(source: str, lines: list[str]) -> list[str]:
-    """*lines*, unless there is nothing in them: that is a mistake, not an open door."""
+def _not_empty(source: str, lines: list[str]) -> list[str]:
+    """*lines*, at least one of which is not blank: with no tokens at all, anonymous callers would be served. Raises
+    click.UsageError.
+    """
     if not any(map(str.strip, lines)):
         raise click.UsageError(f"{source}: there is no token in it; give TOKEN=USER_ID")
     return lines

@@ -1,4 +1,4 @@
-"""What the options of the command line may say."""
+"""The types of option values on the command line."""
 
 import math
 import re
@@ -16,7 +16,7 @@ class Bytes(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generi
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The bytes of *value*."""
+        """*value* in bytes."""
         match = re.fullmatch(r"(\d{1,15})\s*(?:([KMG])(?:iB)?|B)?", str(value), re.ASCII | re.IGNORECASE)
         if match is None:
             self.fail(f"{value!r} is not a size: give bytes, or for example 8MiB", param, ctx)
@@ -30,7 +30,7 @@ class Seconds(click.FloatRange):
         super().__init__(0, 3600)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The seconds of *value*."""
+        """*value* in seconds."""
         seconds: float = super().convert(value, param, ctx)
         if math.isnan(seconds):
             self.fail(f"{value!r} is not a number of seconds", param, ctx)
@@ -38,12 +38,12 @@ class Seconds(click.FloatRange):
 
 
 class Age(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
-    """A time that has passed, in seconds: a number of s, m, h, d or w."""
+    """An age: a number of s, m, h, d or w."""
 
     name = "age"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The seconds of *value*."""
+        """*value* in seconds."""
         match = re.fullmatch(r"(\d{1,9})\s*([smhdw])", str(value), re.ASCII | re.IGNORECASE)
         if match is None:
             self.fail(f"{value!r} is not an age: give for example 30d, 12h or 8w", param, ctx)
@@ -57,7 +57,7 @@ class Number(click.IntRange):
 
 
 class Address(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
-    """An address to listen on; of IPv6, with or without the brackets that it has in a URL."""
+    """An address to listen on; one of IPv6 may have the brackets that it has in a URL."""
 
     name = "address"
 
@@ -67,48 +67,64 @@ class Address(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # gene
 
 
 class _Listed:
-    """A type whose values an environment variable separates by commas, as tokens, or by spaces."""
+    """A type whose values are separated by commas or spaces in an environment variable."""
 
     def split_envvar_value(self, rv: str) -> list[str]:
-        """The values."""
+        """The values in *rv*."""
         return re.split(r"[\s,]+", rv.strip())
 
 
 class Host(_Listed, click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
-    """A host's name or address, as it stands in a Host header."""
+    """A host name or address, as in a Host header."""
 
     name = "host"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """*value*, if it can be one."""
+        """*value*, if it can be a host."""
         if not re.fullmatch(r"[^\s/@,]+", value):
             self.fail(f"{value!r} is not a host: give a name or an address, for example runs.example", param, ctx)
         return str(value)
 
 
 class Origin(_Listed, click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
-    """A web origin, as browsers write it."""
+    """A web origin, as browsers send it."""
 
     name = "origin"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """*value*, if it is one."""
+        """*value* in lower case, if it is an origin."""
         if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s?#,]+", value.lower()):
             self.fail(f"{value!r} is not an origin: give for example https://portal.example", param, ctx)
         return str(value.lower())
 
 
+class Url(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
+    """The address of a server."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """*value*, if it is an address."""
+        from flowruns.client.transport import address  # which a start of the server does not import
+
+        try:
+            address(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
 class OneOf(click.Choice):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.2 on
-    """One of some words, the nearest of which is named to who misspells it."""
+    """A choice whose error message names the most similar word."""
 
     def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
-        """*choice* as it is: it is a word of the API, not an option."""
+        """*choice* unchanged: `token_normalize_func` is for options, and this is a word of the API."""
         return str(choice)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """*value*, if it is one of them."""
+        """*value*, if it is one of the choices."""
         try:
             return str(super().convert(value, param, ctx))
         except click.BadParameter as error:
-            near = get_close_matches(str(value), self.choices, 1)
-            self.fail(error.message.rstrip(".") + "".join(f"; is it {word!r}?" for word in near), param, ctx)
+            similar = get_close_matches(str(value), self.choices, 1)
+            self.fail(error.message.rstrip(".") + "".join(f"; did you mean {word!r}?" for word in similar), param, ctx)

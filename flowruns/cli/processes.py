@@ -1,43 +1,80 @@
-"""The commands about a server that runs: who it is, and its end."""
+"""The commands about a running server: `status` and `stop`."""
 
 import click
+from click.core import ParameterSource
 from msgspec.json import encode
 
-from flowruns.cli.database_option import DATABASE
+from flowruns.cli.command import Command
+from flowruns.cli.database_option import database_alias, database_argument
+from flowruns.cli.param_types import Url
+from flowruns.cli.sources import find_memory_server
+from flowruns.errors import Failure
 from flowruns.server import sidecar
+from flowruns.server.registry import MemoryServer, memory_servers
+from flowruns.settings import MEMORY
 from flowruns.terminal.output import write_lines
+from flowruns.terminal.text import plural
+
+_URL = click.option("--url", type=Url(), help="The address of a server in memory, instead of DATABASE.")
 
 
-@click.command("status")
-@DATABASE
+@click.command("status", cls=Command, short_help="Show the server that is running for DATABASE.")
+@database_argument
+@database_alias()
+@_URL
 @click.option("--json", "as_json", is_flag=True, help="Write an object, for programs.")
-def status_command(database: str, as_json: bool) -> int:
-    """Say who serves DATABASE. Exit code 1: nobody does.
+def status_command(database: str, url: str | None, as_json: bool) -> int:
+    """Show the server that is running for DATABASE. Exit code 1: there is none.
 
     \b
-    flowruns status                       of flowruns.db
+    flowruns status                       of flowruns.db, or of a demo
     flowruns status runs.db --json        for a program
     """  # noqa: D301  # click reads the escape
-    found = sidecar.status(database)
+    server = _memory_server(database, url)
+    status = sidecar.status(str(server.path) if server else database)
+    if server and status:
+        database = MEMORY
+        status = {**status, "database": MEMORY}
     if as_json:
-        write_lines([encode({"served": found is not None, **(found or {})}).decode()])
-    elif found is None:
-        write_lines([f"nobody serves {database}"])
+        write_lines([encode({"served": status is not None, **(status or {})}).decode()])
+    elif status is None:
+        write_lines([f"no server is running for {database}"])
     else:
-        counted = f", {found['runs']} runs" if found["runs"] is not None else ""
-        well = "" if found["answers"] else ", which does not answer"
-        write_lines([f"{database} is served at {found['url']} (pid {found['pid']}{counted}){well}"])
-    return 0 if found else 1
+        runs = status["runs"]
+        counted = f", {plural(runs, 'run')}" if isinstance(runs, int) else ""
+        health = "" if status["answers"] else ", but does not respond"
+        write_lines([f"{database} is served at {status['url']} (pid {status['pid']}{counted}){health}"])
+    return 0 if status else 1
 
 
-@click.command("stop")
-@DATABASE
-def stop_command(database: str) -> int:
-    """End the flowruns that serves DATABASE, as Ctrl+C does. Exit code 1: nobody does, or it did not end.
+@click.command("stop", cls=Command, short_help="Stop the server that is running for DATABASE.")
+@database_argument
+@database_alias()
+@_URL
+def stop_command(database: str, url: str | None) -> int:
+    """Stop the server that is running for DATABASE, as Ctrl+C does. Exit code 1: there is none, or it does not stop.
 
     \b
     flowruns stop runs.db
     """  # noqa: D301  # click reads the escape
-    stopped = sidecar.stop(database)
-    write_lines([f"nobody serves {database}" if stopped is None else f"stopped {stopped.url} (pid {stopped.pid})"])
-    return 0 if stopped else 1
+    server = _memory_server(database, url)
+    stopped = sidecar.stop(str(server.path) if server else database)
+    if stopped is None:
+        write_lines([f"no server is running for {database}"])
+        return 1
+    write_lines([f"stopped {stopped.url} (pid {stopped.pid})"])
+    return 0
+
+
+def _memory_server(database: str, url: str | None) -> MemoryServer | None:
+    """The server in memory that the command means; None if it means that of the file *database*. Raises Failure if none
+    is running at *url*, and click.UsageError.
+    """
+    if url is None:
+        return find_memory_server(database)
+    if click.get_current_context().get_parameter_source("database") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--url and DATABASE both name a server; give one of them")
+    for server in memory_servers():
+        if server.info.url == url.rstrip("/"):
+            return server
+    raise Failure(f"no server of yours is running in memory at {url}; for the server of a file, name the file")

@@ -1,13 +1,16 @@
-"""The commands about runs: see them, follow them, delete them."""
+"""The commands about runs: list, show, follow and delete them."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from msgspec.json import decode, encode
 
-from flowruns.cli.options import CAMEL_CASE, filter_options, filter_values, run_source, source_options
+from flowruns.cli.command import Command, is_sqlite_file
+from flowruns.cli.options import CAMEL_CASE, filter_options, filter_values, source_options
+from flowruns.cli.sources import run_source
 from flowruns.client.source import RunSource
 from flowruns.client.streams import Event
 from flowruns.errors import NotFound
@@ -19,10 +22,20 @@ from flowruns.terminal.text import Style
 
 _NOT_FOUND = 1  # exit code
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Write documents as they are stored, one a line.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Write documents as they are stored, one a line (NDJSON).")
 
 
-@click.command("ls", context_settings=CAMEL_CASE)
+def _check_ids(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """*value*, unless it names a database file and no option names the source. Raises click.UsageError."""
+    sources = {ctx.get_parameter_source(name) for name in ("database", "url")}
+    if ParameterSource.COMMANDLINE not in sources and not ctx.resilient_parsing:
+        for id in value if isinstance(value, tuple) else [value]:
+            if id is not None and is_sqlite_file(id):
+                raise click.UsageError(f"{id} is a database file, not the id of a run; name it with -d {id}", ctx)
+    return value
+
+
+@click.command("ls", cls=Command, short_help="List runs, newest first.", context_settings=CAMEL_CASE)
 @filter_options
 @click.option(
     "--limit",
@@ -30,114 +43,114 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Write documents as 
     show_default=True,
     metavar="COUNT",
     type=click.IntRange(0),
-    help="At most so many; 0 for all.",
+    help="Maximum number of runs; 0 for all.",
 )
-@click.option("--order", default="desc", type=click.Choice(["desc", "asc"]), help="desc, the default: newest first.")
+@click.option("--order", default="desc", show_default=True, type=click.Choice(["desc", "asc"]), help="By creation.")
 @JSON
 @source_options
 def ls_command(limit: int, order: str, as_json: bool, **options: Any) -> int:
-    """List runs, the newest first. Exit code 1: none fits.
+    """List runs, newest first. Exit code 1: no run matches.
 
     \b
     flowruns ls                                   the last 50
-    flowruns ls --phase failed --phase cancelled  of two phases
+    flowruns ls --phase failed --phase cancelled  in either of two phases
     flowruns ls --tag env:test --limit 0 --json   all with a tag, for a program
     """  # noqa: D301  # click reads the escape
-    filters, runs, table = filter_values(options), _runs(options), Table(_style())
+    filters, source, table = filter_values(options), _source(options), Table(_style())
     shown = total = 0
 
-    def pieces() -> Iterator[str | bytes]:
+    def texts() -> Iterator[str | bytes]:
         nonlocal shown, total
-        for page in runs.pages(limit=limit or None, order=order, **filters):
+        for page in source.pages(limit=limit or None, order=order, **filters):
             shown, total = shown + len(page.docs), page.total
             if page.docs and as_json:
                 yield b"\n".join(map(line_of_json, page.docs))
             elif page.docs:
                 yield "\n".join(table.lines([run_of(doc) for doc in page.docs], _now()))
 
-    read = write_lines(pieces())
+    complete = write_lines(texts())
     if not shown:
-        print_stderr("flowruns: no run fits" if filters else f"flowruns: there are no runs in {runs.name}")
+        print_stderr("flowruns: no run matches" if filters else f"flowruns: there are no runs in {source.name}")
         return _NOT_FOUND
-    if read and shown < total:
+    if complete and shown < total:
         print_stderr(f"flowruns: {shown} of {total} runs; --limit 0 shows all")
     return 0
 
 
-@click.command("get")
-@click.argument("id")
+@click.command("get", cls=Command, short_help="Show one run.")
+@click.argument("id", callback=_check_ids)
 @JSON
 @source_options
 def get_command(id: str, as_json: bool, **options: Any) -> int:
-    """Show the run ID, whole. Exit code 1: it is not there.
+    """Show all fields of the run ID. Exit code 1: there is no such run.
 
     \b
     flowruns get web-42                           for people
     flowruns get web-42 --json | jq .outputs      for programs
     """  # noqa: D301  # click reads the escape
     try:
-        doc = _runs(options).get(id)
+        doc = _source(options).get(id)
     except NotFound as error:
-        return _missing(error)
+        return _not_found(error)
     write_lines([line_of_json(doc)] if as_json else describe_run(run_of(doc), _style(), _now()))
     return 0
 
 
-@click.command("tail", short_help="Follow one run, or all.", context_settings=CAMEL_CASE)
-@click.argument("id", required=False)
+@click.command("tail", cls=Command, short_help="Follow one run, or all runs.", context_settings=CAMEL_CASE)
+@click.argument("id", required=False, callback=_check_ids)
 @filter_options
 @click.option(
     "-n", "--lines", default=10, show_default=True, metavar="COUNT", type=click.IntRange(0),
-    help="Lines of the log of a run that is seen for the first time.",
+    help="Number of log lines to show of a run at first.",
 )  # fmt: skip
 @JSON
 @source_options
 def tail_command(id: str | None, lines: int, as_json: bool, **options: Any) -> int:
-    """Follow the run ID, or all runs: phases, actions and new lines of the log, until Ctrl+C.
+    """Follow the run ID, or all runs: changes of phases and actions, and new log lines, until Ctrl+C.
 
-    A server that stops is waited for. Exit code 1: ID is not there.
+    If the server stops, waits until it is back. Exit code 1: there is no run ID.
 
     \b
     flowruns tail web-42                          one run
-    flowruns tail --flow-id deploy-web            each run of a flow that changes
+    flowruns tail --flow-id deploy-web            the runs of one flow
     flowruns tail --json                          the documents, for a program
     """  # noqa: D301  # click reads the escape
-    filters, runs = filter_values(options), _runs(options)
+    filters, source = filter_values(options), _source(options)
     if id is not None and filters:
-        raise click.UsageError("a filter chooses among all runs: give it, or ID")
+        raise click.UsageError("filters select among all runs; give ID or filters, not both")
     tail = Tail(_style(), names=id is None, lines=lines)
     try:
-        write_lines(_told(runs, runs.watch(id, **filters), None if as_json else tail))
+        write_lines(_changes(source, source.watch(id, **filters), None if as_json else tail))
     except NotFound as error:
-        return _missing(error)
+        return _not_found(error)
     return 0
 
 
-@click.command("rm")
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.command("rm", cls=Command, short_help="Delete runs.")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...", callback=_check_ids)
 @source_options
 def rm_command(ids: tuple[str, ...], **options: Any) -> int:
-    """Delete the runs ID. Exit code 1: one of them was not there.
+    """Delete the runs ID. Exit code 1: one of them does not exist.
 
     \b
     flowruns rm web-41 web-42
     flowruns ls --phase cancelled --json | jq -r .id | xargs flowruns rm
     """  # noqa: D301  # click reads the escape
-    runs, code = _runs(options), 0
+    source, code = _source(options), 0
     for id in ids:
         try:
-            runs.delete(id)
+            source.delete(id)
         except NotFound as error:
-            code = _missing(error)
+            code = _not_found(error)
         else:
             write_lines([f"deleted {id}"])
     return code
 
 
-def _runs(options: dict[str, Any]) -> RunSource:
-    runs = run_source(options["database"], options["url"], options["token"])
-    click.get_current_context().call_on_close(runs.close)
-    return runs
+def _source(options: dict[str, Any]) -> RunSource:
+    source = run_source(options["database"], options["url"], options["token"])
+    click.get_current_context().call_on_close(source.close)
+    return source
 
 
 def _style() -> Style:
@@ -148,24 +161,24 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _missing(error: NotFound) -> int:
+def _not_found(error: NotFound) -> int:
     print_stderr(f"flowruns: {error}")
     return _NOT_FOUND
 
 
-def _told(runs: RunSource, events: Iterator[Event], tail: Tail | None) -> Iterator[str | bytes]:
-    """The lines that tell *events*, as *tail* words them, or as they are; where they come from is said on stderr."""
+def _changes(source: RunSource, events: Iterator[Event], tail: Tail | None) -> Iterator[str | bytes]:
+    """The lines for *events*: of *tail*, else their JSON. Prints the state of the connection to stderr."""
     lost = None
     for event in events:
         match event.kind:
             case "open":
-                print_stderr(f"flowruns: following {runs.name}" + ("" if lost is None else " again"))
+                print_stderr(f"flowruns: following {source.name}" + ("" if lost is None else " again"))
                 lost = False
             case "lost":
                 lost = True
-                print_stderr("flowruns: no server answers; waiting for one")
+                print_stderr("flowruns: no server responds; waiting for one")
             case "resync":
-                print_stderr("flowruns: that is another database; what it holds by now is not told, what changes is")
+                print_stderr("flowruns: the database was replaced; only changes from now on are shown")
             case "run":
                 yield from [line_of_json(event.data)] if tail is None else tail.changed(run_of(event.data), _now())
             case "deleted":

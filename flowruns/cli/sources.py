@@ -1,18 +1,24 @@
-"""The runs of a database file: of the server that has it, else straight from it."""
+"""Where commands read runs: a server in memory, a server at an address, or a database file with or without a server."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from typing import Any, Self
 
+import click
+from click.core import ParameterSource
 from msgspec import Raw
 from msgspec.json import decode, encode
 
-from flowruns.client.source import Page
+from flowruns.cli.database_option import is_named
+from flowruns.cli.inputs import token_lines
+from flowruns.client.source import Page, RunSource
 from flowruns.client.streams import Event, resume
 from flowruns.client.transport import Filters, Transport
 from flowruns.errors import DatabaseUnusable, ErrorDetail, Invalid, NotFound, Refused, Unavailable, Unreachable
 from flowruns.model.cursors import MAX_PAGE_SIZE, PageRequest, page_links
-from flowruns.settings import MEMORY
+from flowruns.server.registry import MemoryServer, memory_servers
+from flowruns.settings import MEMORY, TOKEN
 from flowruns.sqlite.blocking import open_readonly
 from flowruns.sqlite.datafile import real_path
 from flowruns.sqlite.lockfile import LockInfo, lock_info
@@ -20,25 +26,76 @@ from flowruns.store import pages, reads
 from flowruns.store.filters import Where, by_id, where
 from flowruns.store.reads import Changes
 from flowruns.store.store import Store
+from flowruns.terminal.output import print_stderr
+
+
+def run_source(database: str, url: str | None, token: str | None) -> RunSource:
+    """The source of runs that the values of these options name. Raises click.UsageError and DatabaseUnusable."""
+    ctx = click.get_current_context()
+    if token is not None:
+        token = "".join(token_lines("--token", token)).strip()
+        if not re.fullmatch(TOKEN, token):  # the message does not repeat it: it is a secret
+            raise click.UsageError("--token: a token has no spaces")
+    file_given = ctx.get_parameter_source("database") is ParameterSource.COMMANDLINE
+    if url is None or (file_given and ctx.get_parameter_source("url") is not ParameterSource.COMMANDLINE):
+        server = find_memory_server(database)
+        return server_transport(server, token) if server else LocalSource(database, token)
+    if file_given:
+        raise click.UsageError("--url and --database both name the source of runs; give one of them")
+    return Transport(url, token)
+
+
+def find_memory_server(database: str) -> MemoryServer | None:
+    """The server in memory that a command means by *database*; None if it means a file.
+
+    It is meant by `:memory:`, and where no database is named and there is no `flowruns.db`. Prints what is used
+    where another source could be meant. Raises click.UsageError if several servers are running.
+    """
+    named = is_named("database")
+    if named and database != MEMORY:
+        return None
+    servers = memory_servers()
+    if not servers:
+        return None
+    urls = " or ".join(f"--url {server.info.url}" for server in servers)
+    if not named:
+        path = real_path(database)
+        if lock_info(path):
+            return None
+        if path.exists():
+            print_stderr(f"flowruns: using the file {database}; for a server in memory, add {urls}")
+            return None
+    if len(servers) > 1:
+        reason = "" if named else f"there is no {database} here, and "
+        raise click.UsageError(f"{reason}several servers are running in memory; choose one with {urls}")
+    if not named:
+        print_stderr(f"flowruns: there is no {database} here; using the server in memory at {servers[0].info.url}")
+    return servers[0]
+
+
+def server_transport(server: MemoryServer, token: str | None = None) -> Transport:
+    """The API of *server*, with the token that it provides for its user, else with *token*."""
+    return Transport(server.info.url, server.info.secret or token)
 
 
 class LocalSource:
-    """The runs of the file *database*: by the server that has it, with the token that it leaves for us or else *token*;
-    straight from the file where none has, and then reading leaves what it says as it is, with nothing beside it.
+    """The runs of the file *database*. While a server is running for it, they come from the server, with the token that
+    the server provides for its user, or else with *token*. Otherwise they come from the file, and reading changes
+    nothing, and creates no file beside it.
 
     Every method may raise what `Transport` raises, and DatabaseUnusable.
     """
 
     def __init__(self, database: str, token: str | None = None) -> None:
         if database == MEMORY:
-            raise DatabaseUnusable(":memory: is a server's own; ask that by its address, with --url")
+            raise DatabaseUnusable("no server of yours is running in memory; name another server with --url")
         self._path = real_path(database)
         self._token = token
-        self._known: tuple[LockInfo, Transport] | None = None
+        self._connected: tuple[LockInfo, Transport] | None = None
 
     @property
     def name(self) -> str:
-        """What is asked."""
+        """The address of the server, else the path of the file."""
         server = self._server()
         return server.name if server else str(self._path)
 
@@ -49,21 +106,22 @@ class LocalSource:
         self.close()
 
     def close(self) -> None:
-        """Closes what is open."""
-        if self._known is not None:
-            self._known[1].close()
+        """Closes the connection to the server, if there is one."""
+        if self._connected is not None:
+            self._connected[1].close()
 
     def _server(self) -> Transport | None:
-        owner = lock_info(self._path)
-        if owner is None or not owner.url:
+        """The server that is running for the file now."""
+        info = lock_info(self._path)
+        if info is None or not info.url:
             return None
-        if self._known is None or self._known[0] != owner:
+        if self._connected is None or self._connected[0] != info:
             self.close()
-            self._known = owner, Transport(owner.url, owner.secret or self._token)
-        return self._known[1]
+            self._connected = info, Transport(info.url, info.secret or self._token)
+        return self._connected[1]
 
     def pages(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[Page]:
-        """The runs that fit *filters*, at most *limit*, in pages; at least one page."""
+        """The runs that match *filters*, at most *limit*, in pages; at least one page."""
         if server := self._server():
             yield from server.pages(limit=limit, order=order, **filters)
             return
@@ -76,20 +134,20 @@ class LocalSource:
             docs = [bytes(doc) for doc in decode(b"[%b]" % rows.docs, type=list[Raw])]
             yield Page(docs, rows.total)
             left = None if left is None else left - len(docs)
-            onward = page_links(
+            next_cursor = page_links(
                 page_request, rows.lowest, rows.highest, older=bool(rows.older), newer=bool(rows.newer)
             ).next
-            if onward is None or left == 0:
+            if next_cursor is None or left == 0:
                 return
-            page_request = page_request._replace(cursor=onward)
+            page_request = page_request._replace(cursor=next_cursor)
 
     def runs(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[bytes]:
-        """The runs that fit *filters*, at most *limit*."""
+        """The runs that match *filters*, at most *limit*."""
         for page in self.pages(limit=limit, order=order, **filters):
             yield from page.docs
 
     def get(self, id: str) -> bytes:
-        """The run. Raises NotFound."""
+        """The run *id*. Raises NotFound."""
         if server := self._server():
             return server.get(id)
         with open_readonly(self._path) as connection:
@@ -99,12 +157,12 @@ class LocalSource:
         return stored.doc
 
     def delete(self, id: str) -> None:
-        """Deletes the run. Raises NotFound, DatabaseInUse and Refused."""
+        """Deletes the run *id*. Raises NotFound, DatabaseInUse and Refused."""
         if server := self._server():
             server.delete(id)
             return
         with open_readonly(self._path):
-            pass  # so that no file is made where there is none
+            pass  # raises if there is no file, which `Store.open` would create
 
         async def delete() -> None:
             async with Store.open(self._path) as store:
@@ -116,28 +174,29 @@ class LocalSource:
             raise Refused(f"{self._path}: {error}") from None
 
     def watch(self, id: str | None = None, *, after: int | None = None, **filters: Any) -> Iterator[Event]:
-        """The changes of the run *id*, or of those that fit *filters*, for ever: after number *after*, else from now
-        on, the present state of *id* first. What changes the file is seen, and a server that comes is asked.
+        """The changes of the run *id*, or of the runs that match *filters*, without end: those after the change number
+        *after*; by default, first the present state of *id*, then the changes from now on. Includes changes to the file
+        without a server, and switches to a server that starts.
         """
         chosen = _where(filters) if id is None else by_id(id)
-        begun = False
+        started = False
 
         def stream(position: int | None) -> Iterator[Event]:
-            nonlocal begun
+            nonlocal started
             if server := self._server():
-                begun = True
+                started = True
                 yield from server.stream(id, position, filters)
                 return
-            if not begun:
-                begun, position = True, self._beginning(id) if position is None else position
+            if not started:
+                started, position = True, self._start(id) if position is None else position
                 yield Event("open", position)
             yield from self._changes(chosen, position or 0)
-            raise Unreachable(f"nobody serves {self._path}")
+            raise Unreachable(f"no server is running for {self._path}")
 
         return resume(stream, after)
 
-    def _beginning(self, id: str | None) -> int:
-        """The number that changes are told after. Raises NotFound."""
+    def _start(self, id: str | None) -> int:
+        """The change number to start after. Raises NotFound."""
         with open_readonly(self._path) as connection:
             if id is None:
                 return reads.last_number(connection)
@@ -147,6 +206,7 @@ class LocalSource:
         return change.seq - 1
 
     def _changes(self, chosen: Where, position: int) -> Iterator[Event]:
+        """The changes in the file after *position*, up to now."""
         while True:
             changes = self._read_changes(chosen, position)
             for change in changes.found:
@@ -163,14 +223,14 @@ class LocalSource:
 
 
 def _where(filters: Filters) -> Where:
-    """What *filters* choose. Raises Invalid."""
+    """The condition of *filters*. Raises Invalid."""
     pairs = [
-        (name, str(one))
-        for name, value in filters.items()
-        for one in (value if isinstance(value, list | tuple) else [value])
+        (name, str(value))
+        for name, values in filters.items()
+        for value in (values if isinstance(values, list | tuple) else [values])
     ]
     details: list[ErrorDetail] = []
-    chosen = where(pairs, details)
+    condition = where(pairs, details)
     if details:
         raise Invalid(*details)
-    return chosen
+    return condition

@@ -1,4 +1,4 @@
-"""What commands write: lines for people on stderr, and what was asked for on stdout."""
+"""Output of commands: messages on stderr, results on stdout."""
 
 import errno
 import os
@@ -12,24 +12,24 @@ import click
 
 from flowruns.errors import CannotWrite, one_line
 
-_NOBODY_READS = (errno.EPIPE, errno.EINVAL, errno.ESHUTDOWN)  # EINVAL on Windows
+_CLOSED = (errno.EPIPE, errno.EINVAL, errno.ESHUTDOWN)  # EINVAL on Windows
 
 
 def print_stderr(line: str) -> None:
-    """Writes *line* to stderr at once; nobody need be listening."""
+    """Writes *line* to stderr at once; ignores errors, as of a closed pipe."""
     with suppress(OSError):
         click.echo(one_line(line), err=True)
 
 
 def print_stdout(line: str) -> None:
-    """Writes *line* to stdout at once, for the program that started this one; nobody need be listening."""
+    """Writes *line* to stdout at once, for the program that started this one; ignores errors, as of a closed pipe."""
     with suppress(OSError):
         click.echo(line)
 
 
 def write_lines(lines: Iterable[str | bytes]) -> bool:
-    """Whether somebody has read *lines* to the end. Each is written to stdout as it comes, text in the encoding of the
-    terminal, bytes as they are. Raises CannotWrite.
+    """Writes each of *lines* to stdout: text in the encoding of the terminal, bytes unchanged. Returns False if the
+    reader closed the pipe. Raises CannotWrite.
     """
     for line in lines:
         try:
@@ -41,36 +41,36 @@ def write_lines(lines: Iterable[str | bytes]) -> bool:
 
 
 def stdout_failed(error: OSError) -> None:
-    """Nothing, if *error*, at a write to stdout, says that nobody reads any more. Raises CannotWrite."""
+    """Handles the *error* of a write to stdout: ignores a closed pipe, else raises CannotWrite."""
     _drop_stdout()
-    if error.errno not in _NOBODY_READS:
+    if error.errno not in _CLOSED:
         raise CannotWrite(f"standard output cannot be written: {error.strerror}") from None
 
 
 def has_colour() -> bool:
-    """Whether stdout shows colours, and may (no-color.org)."""
-    return is_drawn(sys.stdout) and not os.environ.get("NO_COLOR")
+    """Whether stdout is a terminal with colours, and NO_COLOR is not set (no-color.org)."""
+    return can_redraw(sys.stdout) and not os.environ.get("NO_COLOR")
 
 
 def width() -> int | None:
-    """How wide the terminal is that shows stdout; None: it is none."""
+    """The columns of the terminal of stdout; None if it is no terminal."""
     return shutil.get_terminal_size().columns if _is_terminal(sys.stdout) else None
 
 
-def is_drawn(stream: TextIO) -> bool:
-    """Whether *stream* shows colours, and lines on it can be drawn anew."""
+def can_redraw(stream: TextIO) -> bool:
+    """Whether *stream* is a terminal that shows colours and can redraw a line."""
     return _is_terminal(stream) and os.environ.get("TERM") != "dumb"
 
 
 def _is_terminal(stream: TextIO) -> bool:
     try:
         return stream.isatty()
-    except (AttributeError, ValueError):  # there is none, or it is closed
+    except (AttributeError, ValueError):  # the stream is None, or closed
         return False
 
 
 def _encodable(text: str) -> str:
-    """*text*, with what the encoding of stdout does not have escaped."""
+    """*text* with the characters escaped that the encoding of stdout lacks."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
         text.encode(encoding)
@@ -80,8 +80,8 @@ def _encodable(text: str) -> str:
 
 
 def _drop_stdout() -> None:
-    """Has what stdout still holds written to nowhere: Python would fail over it at its end."""
+    """Redirects stdout to the null device: at exit, Python would fail to flush its buffer."""
     with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)

@@ -1,4 +1,4 @@
-"""A line that tells how far something is: on stderr, for somebody who watches a terminal."""
+"""A progress line on stderr, if it is a terminal."""
 
 import os
 import shutil
@@ -8,11 +8,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
-from flowruns.terminal.output import is_drawn
+from flowruns.terminal.output import can_redraw
+from flowruns.terminal.text import plural
 
-_REDRAW_SECONDS = 0.1  # more often than that nobody reads it
+_REDRAW_SECONDS = 0.1  # nobody can read more often
 
-_BAR, _LEAST_BAR = 24, 8  # columns
+_MAX_BAR, _MIN_BAR = 24, 8  # columns
 
 _CLEAR = "\r\x1b[K"
 
@@ -20,22 +21,22 @@ _GREEN, _PLAIN = "\x1b[32m", "\x1b[0m"
 
 
 class Progress:
-    """While entered, a line that says how far *what* is, in *units*; it is gone at the end."""
+    """While entered, a line with the progress of *what*, counted in *unit*; removed at the end."""
 
     def __init__(
         self,
         what: str,
-        units: str = "runs",
+        unit: str = "run",
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._what = what
-        self._units = units
+        self._unit = unit
         self._stream = stream or sys.stderr
         self._clock = clock
         self._began = clock()
         self._drawn: float | None = None
-        self.shown = is_drawn(self._stream)
+        self.shown = can_redraw(self._stream)
 
     def __enter__(self) -> Self:
         return self
@@ -45,8 +46,8 @@ class Progress:
     ) -> None:
         self.clear()
 
-    def at(self, done: int, share: float | None = None) -> None:
-        """So many units are *done*, which is this *share* of all, if that is known."""
+    def update(self, done: int, share: float | None = None) -> None:
+        """Shows that *done* units are finished, and their *share* of all, from 0 to 1, if it is known."""
         if not self.shown:
             return
         now = self._clock()
@@ -56,24 +57,24 @@ class Progress:
         self._write("\r" + self._line(done, share, now - self._began) + "\x1b[K")
 
     def clear(self) -> None:
-        """Takes the line away; the next `at` draws it again."""
+        """Removes the line; the next `update` draws it again."""
         if self._drawn is not None:
             self._write(_CLEAR)
 
     def _line(self, done: int, share: float | None, seconds: float) -> str:
-        columns = shutil.get_terminal_size().columns - 1  # a line that wraps cannot be taken away
+        columns = shutil.get_terminal_size().columns - 1  # a line that wraps cannot be removed
         if share is None:
-            told = f"{done:,} {self._units}, {done / seconds:,.0f}/s" if done else duration(seconds)
-            return f"{self._what}  {told}"[:columns]
+            text = f"{plural(done, self._unit, ',')}, {done / seconds:,.0f}/s" if done else duration(seconds)
+            return f"{self._what}  {text}"[:columns]
         share = min(1.0, share)
         left = f", {duration(seconds * (1 - share) / share)} left" if share else ""
-        told = f"{share:4.0%}  {done:,} {self._units}, {done / seconds:,.0f}/s{left}"
-        width = min(_BAR, columns - len(self._what) - len(told) - len("  [] "))
-        if width < _LEAST_BAR:
-            return f"{self._what}  {told}"[:columns]
+        text = f"{share:4.0%}  {plural(done, self._unit, ',')}, {done / seconds:,.0f}/s{left}"
+        width = min(_MAX_BAR, columns - len(self._what) - len(text) - len("  [] "))
+        if width < _MIN_BAR:
+            return f"{self._what}  {text}"[:columns]
         bar = "=" * int(share * width)
-        shown = bar if not bar or "NO_COLOR" in os.environ else f"{_GREEN}{bar}{_PLAIN}"
-        return f"{self._what}  [{shown}{' ' * (width - len(bar))}] {told}"
+        shown = bar if not bar or os.environ.get("NO_COLOR") else f"{_GREEN}{bar}{_PLAIN}"
+        return f"{self._what}  [{shown}{' ' * (width - len(bar))}] {text}"
 
     def _write(self, text: str) -> None:
         try:
@@ -84,7 +85,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """*seconds* as people read them."""
+    """*seconds* as minutes and seconds, with hours if there are any."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

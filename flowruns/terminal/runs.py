@@ -1,4 +1,4 @@
-"""A run as people read it in a terminal."""
+"""One run as text for a terminal."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -11,11 +11,11 @@ from flowruns.errors import one_line
 from flowruns.model.runs import Model
 from flowruns.terminal.text import NOTHING, Style, columns, local_time, padded, time_taken
 
-_SHORT_JSON = 60  # characters that stay on one line
+_SHORT_JSON = 60  # characters of JSON that stay on one line
 
 
 class Action(Model, kw_only=True):
-    """A step, as far as it is shown."""
+    """The fields of an action that are shown."""
 
     id: str
     phase: str | None = None
@@ -24,7 +24,7 @@ class Action(Model, kw_only=True):
 
 
 class Log(Model, kw_only=True):
-    """A line of a log, as far as it is shown."""
+    """The fields of a log line that are shown."""
 
     message: str
     timestamp: str | None = None
@@ -40,7 +40,7 @@ class Tag(Model, kw_only=True):
 
 
 class Run(Model, kw_only=True):
-    """A run, as far as it is shown: no rule is checked, so that those of any flowruns are."""
+    """The fields of a run that are shown. No rule is checked, so that runs of any version can be shown."""
 
     id: str
     flow_id: str = NOTHING
@@ -60,23 +60,20 @@ class Run(Model, kw_only=True):
 
 
 def run_of(doc: bytes) -> Run:
-    """The run of a document."""
+    """The run of the document *doc*."""
     return decode(doc, type=Run)
 
 
 def line_of_json(doc: bytes) -> bytes:
-    """*doc* on one line: a raw line end stands between its values only, where a space means the same."""
+    """*doc* on one line: in JSON, raw line ends are between values only, where a space means the same."""
     return doc.replace(b"\r", b" ").replace(b"\n", b" ")
 
 
-_ACTION_HEAD = ("ACTION", "PHASE", "STARTED", "TOOK")
-
-
-# A run
+_ACTION_HEADER = ("ACTION", "PHASE", "STARTED", "TOOK")
 
 
 def describe_run(run: Run, style: Style, now: datetime) -> Iterator[str]:
-    """The lines of all that is known of *run*."""
+    """The lines with all fields of *run*."""
     yield style.paint(one_line(run.id), "bold")
     for name, text in _fields(run, style, now):
         first, *more = text
@@ -120,17 +117,22 @@ def _json(value: Raw) -> list[str]:
 
 def _actions(actions: Sequence[Action], style: Style, now: datetime) -> Iterator[str]:
     rows = [
-        (one_line(one.id), one.phase, local_time(one.start_time), time_taken(one.start_time, one.end_time, now))
-        for one in actions
+        (
+            one_line(action.id),
+            action.phase,
+            local_time(action.start_time),
+            time_taken(action.start_time, action.end_time, now),
+        )
+        for action in actions
     ]
-    widths = [max(columns(row[at] or NOTHING) for row in (*rows, _ACTION_HEAD)) for at in range(3)]
-    for row in (_ACTION_HEAD, *rows):
-        id, phase, start, span = row
-        phase_cell = padded(phase, widths[1]) if row is _ACTION_HEAD and phase else style.word(phase, widths[1])
-        line = f"  {padded(id, widths[0])}  {phase_cell}  {padded(start, widths[2])}  {span}"
-        yield style.paint(line, "bold") if row is _ACTION_HEAD else line
+    widths = [max(columns(row[column] or NOTHING) for row in (*rows, _ACTION_HEADER)) for column in range(3)]
+    for row in (_ACTION_HEADER, *rows):
+        id, phase, start, time = row
+        phase_cell = padded(phase, widths[1]) if row is _ACTION_HEADER and phase else style.word(phase, widths[1])
+        line = f"  {padded(id, widths[0])}  {phase_cell}  {padded(start, widths[2])}  {time}"
+        yield style.paint(line, "bold") if row is _ACTION_HEADER else line
 
 
 def log_text(log: Log) -> str:
-    """The message of *log* on one line, after the action that wrote it."""
+    """The message of *log* on one line, after the name of its action."""
     return one_line(f"{log.action}: {log.message}" if log.action else log.message)

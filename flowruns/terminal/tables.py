@@ -1,4 +1,4 @@
-"""Runs as people read them in a terminal: a table, one whole, and what changes in them."""
+"""Runs as a table for a terminal."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -8,11 +8,9 @@ from flowruns.errors import one_line
 from flowruns.terminal.runs import Run
 from flowruns.terminal.text import HUES_BY_WORD, NOTHING, Style, columns, cut, local_time, padded, time_taken
 
-# A table
-
 
 class Column(NamedTuple):
-    """A column of the table, and its cell of a run."""
+    """A column: its name, and its cell for a run at a time."""
 
     name: str
     cell: Callable[[Run, datetime], str]
@@ -26,24 +24,24 @@ COLUMNS = (
     Column("ID", lambda run, now: run.id),
 )
 
-_LEAVING = ("TOOK", "STARTED")  # in this order, where it is narrow
+_OPTIONAL = ("TOOK", "STARTED")  # left out in this order on a narrow terminal
 
-_GAP = 2
+_GAP = 2  # columns of the terminal
 
-_LEAST_FLOW = 8  # columns; in less nothing is known again
+_MIN_FLOW = 8  # columns; a shorter name cannot be recognised
 
-_MOST_PHASE = 16
+_MAX_PHASE = 16
 
 
 class Table:
-    """PageRows as wide as the first few need, and no wider than the terminal where that can be; ids are never cut."""
+    """A table whose first runs set the widths of its columns. It fits the terminal if it can; ids are never cut."""
 
     def __init__(self, style: Style) -> None:
         self._style = style
         self._widths: dict[str, int] = {}
 
     def lines(self, runs: Sequence[Run], now: datetime) -> Iterator[str]:
-        """The lines of *runs*, and before the first ones the head."""
+        """The lines of *runs*; the first call starts with the header."""
         rows = [{column.name: one_line(column.cell(run, now)) for column in COLUMNS} for run in runs]
         if not self._widths:
             self._fit(rows)
@@ -61,11 +59,11 @@ class Table:
         return padded(cut(text, width) if self._style.width else text, width)
 
     def _fit(self, rows: Sequence[dict[str, str]]) -> None:
-        widths = {one.name: max(columns(row[one.name]) for row in (*rows, {one.name: one.name})) for one in COLUMNS}
+        widths = {name: max(columns(text) for text in (name, *(row[name] for row in rows))) for name, _ in COLUMNS}
         if self._style.width:
-            widths["PHASE"] = min(widths["PHASE"], _MOST_PHASE)
-            least, flow = min(_LEAST_FLOW, widths["FLOW"]), 0
-            for name in ("", *_LEAVING):
+            widths["PHASE"] = min(widths["PHASE"], _MAX_PHASE)
+            least, flow = min(_MIN_FLOW, widths["FLOW"]), 0
+            for name in ("", *_OPTIONAL):
                 widths.pop(name, None)
                 spare = self._style.width - sum(widths.values()) - _GAP * (len(widths) - 1)
                 flow = widths["FLOW"] + min(spare, 0)

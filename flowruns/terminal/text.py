@@ -1,4 +1,4 @@
-"""Pieces of text for a terminal: colours, widths, times."""
+"""Text for a terminal: colours, widths, times, numbers."""
 
 import unicodedata
 from datetime import UTC, datetime
@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 NOTHING = "-"
 
-CUT = "…"
+ELLIPSIS = "…"
 
 _COLOURS = {"red": 31, "green": 32, "yellow": 33, "blue": 34, "dim": 2, "bold": 1}
 
-# Words of open vocabularies: those that real runs and actions use, and those of the tools that they come from.
-_HUES = {
+# Phases and levels are open vocabularies: these are the words of real runs and of the tools that they come from.
+_WORDS_BY_HUE = {
     "green": "succeeded success successful completed passed ok",
     "red": "failed failure error errored timed_out critical fatal",
     "yellow": "running in_progress started warning warn paused",
@@ -19,55 +19,52 @@ _HUES = {
     "dim": "cancelled canceled skipped neutral debug trace",
 }
 
-HUES_BY_WORD = {word: hue for hue, words in _HUES.items() for word in words.split()}
+HUES_BY_WORD = {word: hue for hue, words in _WORDS_BY_HUE.items() for word in words.split()}
 
 
 class Style(NamedTuple):
-    """How text is shown: with *colour* or without, at most *width* columns wide (None: as wide as it is)."""
+    """How text is shown: with or without *colour*, in at most *width* columns (None: no limit)."""
 
     colour: bool = False
     width: int | None = None
 
     def paint(self, text: str, hue: str | None) -> str:
-        """*text* in a colour."""
+        """*text* in the colour *hue*."""
         return f"\x1b[{_COLOURS[hue]}m{text}\x1b[0m" if self.colour and hue else text
 
     def word(self, word: str | None, width: int = 0) -> str:
-        """A phase or a level in its colour, *width* columns wide."""
+        """The phase or level *word* in its colour, padded to *width* columns."""
         return self.paint(padded(word or NOTHING, width), HUES_BY_WORD.get((word or "").lower()))
 
 
 PLAIN = Style()
 
 
-# Pieces
-
-
 def local_time(text: str | None) -> str:
-    """The moment *text* in local time, to the second."""
+    """The date-time *text* in local time, to the second."""
     moment = _moment(text)
     try:
         return moment.astimezone().isoformat(" ", "seconds")[:19] if moment else NOTHING
-    except (OverflowError, ValueError, OSError):  # beyond the years 1 to 9999, here
+    except (OverflowError, ValueError, OSError):  # beyond the years 1 to 9999 in local time
         return str(text)
 
 
 def local_clock(text: str | None, now: datetime) -> str:
-    """The moment *text* in local time, without the day if that is today's."""
+    """The date-time *text* in local time, without the date if it is today."""
     shown, today = local_time(text), f"{now.astimezone():%Y-%m-%d} "
     return shown.removeprefix(today)
 
 
 def time_taken(start: str | None, end: str | None, now: datetime) -> str:
-    """How long it took from *start* to *end*, or takes until *now*; nothing where real data makes no sense."""
+    """The time from *start* to *end*, or to *now* with an ellipsis; NOTHING if *start* is missing or is later."""
     began, ended = _moment(start), _moment(end)
     if began is None or (ended or now) < began:
         return NOTHING
-    return duration(((ended or now) - began).total_seconds()) + ("" if ended else CUT)
+    return duration(((ended or now) - began).total_seconds()) + ("" if ended else ELLIPSIS)
 
 
 def duration(seconds: float) -> str:
-    """*seconds* in the two largest units that say something."""
+    """*seconds* in at most two units."""
     if 0 < seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
@@ -80,18 +77,23 @@ def duration(seconds: float) -> str:
     return f"{whole} s"
 
 
+def plural(count: int, noun: str, spec: str = "") -> str:
+    """*count*, formatted by *spec*, and *noun* in its number; a unit in capitals, such as MB, has only one form."""
+    return f"{count:{spec}} {noun}{'s' * (count != 1 and not noun.isupper())}"
+
+
 def columns(text: str) -> int:
-    """How many columns of a terminal *text* takes."""
+    """The number of columns that *text* takes."""
     return len(text) if text.isascii() else sum(map(_columns, text))
 
 
 def padded(text: str, width: int) -> str:
-    """*text*, *width* columns wide or wider."""
+    """*text*, padded to at least *width* columns."""
     return text + " " * (width - columns(text))
 
 
 def cut(text: str, width: int) -> str:
-    """*text*, at most *width* columns wide."""
+    """*text*, cut to at most *width* columns."""
     if columns(text) <= width:
         return text
     kept, room = "", width - 1
@@ -100,7 +102,7 @@ def cut(text: str, width: int) -> str:
         if room < 0:
             break
         kept += char
-    return kept + CUT
+    return kept + ELLIPSIS
 
 
 def _columns(char: str) -> int:

@@ -1,5 +1,6 @@
 """The commands on what is in a file, as processes of their own: what they say, leave, refuse, and survive."""
 
+import gzip
 import json
 import os
 import re
@@ -92,11 +93,11 @@ def test_several_files_are_one_import(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "told"),
+    ("args", "code", "output"),
     [
         ("import", 2, "FILE…"), ("import nowhere", 2, "nowhere cannot be read"), ("import .", 2, ". cannot be read"),
         ("import a -d :memory:", 5, ":memory:"), ("import a -d no/a.db", 5, "there is no folder"),
-        ("export -d no.db", 5, "there is no database"), ("export no.db", 2, "name the database with --database"),
+        ("export -d no.db", 5, "there is no database"), ("export no.db", 2, "name the database with -d FILE"),
         ("export --phase 1x --created-by x", 2, "'--phase': String should match"),
         ("export -o no/x", 1, "no/x cannot be written"), ("export -o .", 1, ". cannot be written"),
         ("export -o flowruns.db", 2, "is the database itself"), ("backup flowruns.db", 2, "is the database itself"),
@@ -108,7 +109,12 @@ def test_several_files_are_one_import(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_mistake_is_one_line_and_changes_nothing(
-    tmp_path: Path, args: str, code: int, told: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    args: str,
+    code: int,
+    output: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "notes.txt").write_text("notes")
     (tmp_path / "a").write_text(lines(3))
@@ -117,11 +123,11 @@ def test_mistake_is_one_line_and_changes_nothing(
     capfd.readouterr()
     before = contents(tmp_path)
     assert main(args.split()) == code
-    said = capfd.readouterr()
-    assert told in said.err
-    assert said.err.startswith("flowruns: ")
-    assert said.err.count("\n") == 1
-    assert said.out == ""
+    err = capfd.readouterr()
+    assert output in err.err
+    assert err.err.startswith("flowruns: ")
+    assert err.err.count("\n") == 1
+    assert err.out == ""
     assert contents(tmp_path) == before
 
 
@@ -158,7 +164,7 @@ def test_filters_have_the_names_of_the_api_and_those_of_options(filled: Path) ->
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
 @pytest.mark.parametrize("command", ["export", "check", "prune --older-than 1d --dry-run", "vacuum", "ls"])
-def test_output_that_is_full_is_told_in_one_line(filled: Path, command: str) -> None:
+def test_output_that_is_full_is_reported_in_one_line(filled: Path, command: str) -> None:
     with Path("/dev/full").open("w") as full:
         run = subprocess.run([*COMMAND, *command.split()], cwd=filled, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (run.returncode, run.stderr.startswith("flowruns: standard output cannot be written: ")) == (1, True)
@@ -185,11 +191,67 @@ def test_database_is_not_written_over_by_what_is_made_of_it(filled: Path) -> Non
         assert names(filled) == before
 
 
-@pytest.mark.parametrize("text", ['[{"id": "a"}]', '{\n  "id": "a"\n}'])
-def test_file_that_has_no_object_on_any_line_is_told_what_is_wanted(tmp_path: Path, text: str) -> None:
-    told = done(tmp_path, "import", "-", stdin=text)
-    assert (told.code, told.stderr.endswith("; write one JSON object per line\n")) == (6, True)
-    assert done(tmp_path, "import", "-", stdin="{}").stderr.endswith("nothing was imported\n")
+FORMATS = {
+    "a JSON array": (b'[{"id": "a"}]', "jq -c '.[]' FILE"),
+    "a JSON array\r": (b'\xef\xbb\xbf\r\n[\r\n  {"id": "a"},\r\n  {"id": "b"}\r\n]\r\n', "jq -c '.[]' FILE"),
+    "one JSON document on several lines": (b'{\n  "id": "a",\n  "tags": [\n    {}\n  ]\n}\n', "jq -c . FILE"),
+    "compressed with gzip": (gzip.compress(b'{"id": "a"}\n'), "gunzip -c FILE | flowruns import -"),
+    "compressed with zstd": (b"\x28\xb5\x2f\xfd\x04\x00", "zstd -dc FILE"),
+    "UTF-16": ('{"id": "a"}\n'.encode("utf-16"), "iconv -f UTF-16 -t UTF-8 FILE"),
+    "text without JSON objects": (b'[tool]\nname = "x"\n' * 1000, "as `flowruns export` writes them"),
+    "text without JSON objects\r": (b'[[tool]]\nname = "x"\n', "as `flowruns export` writes them"),
+    "a JSON array\n": (b'[\n  [{"id": "a"}]\n]\n', "jq -c '.[]' FILE"),
+}
+
+
+@pytest.mark.parametrize("what", FORMATS)
+@pytest.mark.parametrize("command", ["import a.txt", "serve --port 0 --seed a.txt"])
+def test_file_of_another_format_is_named_once_with_the_cure(tmp_path: Path, command: str, what: str) -> None:
+    content, cure = FORMATS[what]
+    (tmp_path / "a.txt").write_bytes(content)
+    run = done(tmp_path, *command.split())
+    assert (run.code, run.stdout) == (6, "")
+    assert run.stderr.startswith(f"flowruns: a.txt is {what.strip()}, not one JSON object a line")
+    assert cure.replace("FILE", "a.txt") in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_standard_input_of_another_format_is_named_once(tmp_path: Path) -> None:
+    run = done(tmp_path, "import", "-", stdin='[{"id": "a"}]')
+    assert (run.code, run.stderr.count("\n")) == (6, 1)
+    assert "- is a JSON array" in run.stderr
+    assert "jq -c '.[]' FILE" in run.stderr
+
+
+def test_database_is_not_imported(filled: Path) -> None:
+    run = done(filled, "import", "flowruns.db", "-d", "new.db")
+    assert (run.code, run.stderr.count("\n")) == (6, 1)
+    assert "flowruns.db is a SQLite database" in run.stderr
+    assert "flowruns export -d flowruns.db | flowruns import -" in run.stderr
+    assert names(filled) == ["flowruns.db"]
+
+
+def test_lines_with_errors_are_still_reported_each(tmp_path: Path) -> None:
+    for text in ('{"id": "c", "f"}\n', "{}\n", f"{{broken\n{lines(1)}", f"# comment\n{lines(1)}"):
+        run = done(tmp_path, "import", "-", stdin=text)
+        assert (run.code, run.stderr.startswith("-:1: ")) == (6, True)
+        assert "nothing was imported" in run.stderr
+    assert done(tmp_path, "import", "-", "--skip-invalid", stdin="# one\n# two\n").code == 0
+
+
+def test_one_run_is_counted_in_the_singular(tmp_path: Path) -> None:
+    assert done(tmp_path, "import", "-", stdin=lines(1)).code == 0
+    assert done(tmp_path, "export", "-o", "a").stdout == "a: 1 run\n"
+    assert done(tmp_path, "check").stdout == "flowruns.db is ok: 1 run, 0 deleted, schema 2\n"
+    prune = ("prune", "--older-than", "0s", "--keep-failed")
+    assert done(tmp_path, *prune, "--dry-run").stdout == (
+        "flowruns.db: 1 run would be deleted, 0 failed runs kept\n"
+    )  # fmt: skip
+    with serving(tmp_path) as server:
+        assert "flowruns.db (1 run) " in server.banner[-1]
+        assert done(tmp_path, "status").stdout.endswith(", 1 run)\n")
+    assert done(tmp_path, *prune).stdout == "flowruns.db: 1 run deleted, 0 failed runs kept\n"
 
 
 # Beside a server
@@ -201,7 +263,7 @@ def test_what_is_served_is_read_and_not_changed(filled: Path) -> None:
         before = names(filled)
         assert json.loads(done(filled, "export").stdout.splitlines()[-1])["id"] == "late"
         assert done(filled, "backup", "b.db").code == 0
-        assert done(filled, "check").stdout == "flowruns.db is well: 347 runs, 0 deleted, schema 2\n"
+        assert done(filled, "check").stdout == "flowruns.db is ok: 347 runs, 0 deleted, schema 2\n"
         assert done(filled, "prune", "--older-than", "0s", "--dry-run").stdout.endswith(" would be deleted\n")
         assert names(filled) == sorted([*before, "b.db"])
         for args in (["import", "-"], ["prune", "--older-than", "0s"], ["vacuum"]):
@@ -214,7 +276,7 @@ def test_what_is_served_is_read_and_not_changed(filled: Path) -> None:
         server.process.terminate()
         server.process.wait()
     assert names(filled) == ["b.db", "flowruns.db"]
-    assert done(filled, "check", "-d", "b.db").stdout == "b.db is well: 347 runs, 0 deleted, schema 2\n"
+    assert done(filled, "check", "-d", "b.db").stdout == "b.db is ok: 347 runs, 0 deleted, schema 2\n"
 
 
 def test_what_a_killed_server_had_acknowledged_is_exported(filled: Path) -> None:
@@ -223,7 +285,7 @@ def test_what_a_killed_server_had_acknowledged_is_exported(filled: Path) -> None
         server.process.kill()
         server.process.wait()
     assert json.loads(done(filled, "export").stdout.splitlines()[-1])["id"] == "late"
-    assert done(filled, "check").stdout == "flowruns.db is well: 347 runs, 0 deleted, schema 2\n"
+    assert done(filled, "check").stdout == "flowruns.db is ok: 347 runs, 0 deleted, schema 2\n"
 
 
 def test_server_does_not_start_on_a_file_that_is_being_imported_into(tmp_path: Path) -> None:
@@ -273,7 +335,7 @@ def test_backup_under_sixteen_writers_has_every_write_that_was_acknowledged_befo
 # Copies
 
 
-def test_backup_is_private_and_replaces_a_file_only_if_told(filled: Path) -> None:
+def test_backup_is_private_and_replaces_a_file_only_with_force(filled: Path) -> None:
     assert re.fullmatch(r"b\.db: 0\.\d MB\n", done(filled, "backup", "b.db").stdout)
     assert (filled / "b.db").stat().st_mode & 0o777 == 0o600
     assert dump(filled / "b.db") == dump(filled / "flowruns.db")
@@ -290,7 +352,7 @@ def test_backup_does_not_come_to_lie_beside_the_log_of_another_database(filled: 
     assert names(filled) == ["b.db-wal", "flowruns.db"]
 
 
-def test_backup_on_a_file_that_is_claimed_is_refused(filled: Path) -> None:
+def test_backup_on_a_file_that_is_locked_is_refused(filled: Path) -> None:
     with holder(filled / "b.db"):
         assert done(filled, "backup", "b.db").code == 4
 
@@ -309,10 +371,10 @@ def test_check_names_what_is_wrong_and_ends_with_5(filled: Path) -> None:
 def test_pruned_runs_are_gone_and_vacuum_gives_back_their_room(filled: Path) -> None:
     assert done(filled, "prune", "--older-than", "1d").stdout == "flowruns.db: 0 runs deleted\n"
     dry = done(filled, "prune", "--older-than", "0s", "--keep-failed", "--dry-run").stdout
-    assert dry == "flowruns.db: 254 runs would be deleted, 92 failed ones kept\n"
-    assert done(filled, "check").stdout.startswith("flowruns.db is well: 346 runs, 0 deleted")
+    assert dry == "flowruns.db: 254 runs would be deleted, 92 failed runs kept\n"
+    assert done(filled, "check").stdout.startswith("flowruns.db is ok: 346 runs, 0 deleted")
     assert done(filled, "prune", "--older-than", "0s", "--keep-failed").stdout == dry.replace("would be ", "")
-    assert done(filled, "check").stdout.startswith("flowruns.db is well: 92 runs, 254 deleted")
+    assert done(filled, "check").stdout.startswith("flowruns.db is ok: 92 runs, 254 deleted")
     before = (filled / "flowruns.db").stat().st_size
     assert re.fullmatch(r"flowruns\.db: \d\.\d MB, was \d\.\d MB\n", done(filled, "vacuum").stdout)
     assert (filled / "flowruns.db").stat().st_size < before
@@ -335,7 +397,7 @@ def test_interrupted_import_leaves_the_database_as_it_was_and_no_half_file(
         process.stdin.write(lines(50_000))  # far more than a pipe holds: most of it has been read
         process.stdin.flush()
         process.send_signal(number)
-        assert process.stderr.read() == "flowruns: interrupted, and nothing was changed\n"
+        assert process.stderr.read() == "flowruns: interrupted; nothing was changed\n"
         assert process.wait() == 130
     assert names(filled) == ["flowruns.db"]
     assert dump(filled / "flowruns.db") == before
@@ -356,11 +418,11 @@ def test_interrupted_command_has_done_all_or_nothing(filled: Path, args: str, be
         while process.poll() is None and not any(name.endswith(begun) for name in names(filled)):
             pass
         process.send_signal(signal.SIGINT)
-        said, told, code = process.stderr.read(), process.stdout.read(), process.wait()
+        err, output, code = process.stderr.read(), process.stdout.read(), process.wait()
     if code == 0:  # it was quicker than we
-        assert told
+        assert output
         return
-    assert (code, said) == (130, "flowruns: interrupted, and nothing was changed\n")
+    assert (code, err) == (130, "flowruns: interrupted; nothing was changed\n")
     assert names(filled) == ["flowruns.db"]
     assert dump(filled / "flowruns.db") == before
 

@@ -1,4 +1,4 @@
-"""The command line: what it starts, what it says, and how it ends."""
+"""The command line: what it starts, its messages, and how it ends."""
 
 import os
 import re
@@ -51,12 +51,12 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def one_line(said: str) -> str:
-    """*said*, if it is a line of ours."""
-    assert said.startswith("flowruns: ")
-    assert said.endswith("\n")
-    assert said.count("\n") == 1
-    return said
+def one_line(err: str) -> str:
+    """*err*, if it is one message of flowruns."""
+    assert err.startswith("flowruns: ")
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    return err
 
 
 def ends_well(server: Served, number: int = signal.SIGTERM) -> None:
@@ -72,7 +72,7 @@ def ends_well(server: Served, number: int = signal.SIGTERM) -> None:
     [
         ([], "flowruns.db"), (["serve"], "flowruns.db"), (["runs.db"], "runs.db"), (["serve", "runs.db"], "runs.db"),
         (["--log-level", "error", "runs.db"], "runs.db"), (["--", "serve"], "serve"),
-        (["my runs, äöü 🙂.db"], "my runs, äöü 🙂.db"), (["file:x?mode=memory"], "file:x?mode=memory"),
+        (["my runs, äöü 🙂.db"], "my runs, äöü 🙂.db"), (["serve", "file:x?mode=memory"], "file:x?mode=memory"),
         (["100%25 #1?.db"], "100%25 #1?.db"),
     ],
 )  # fmt: skip
@@ -92,7 +92,7 @@ def test_memory_leaves_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_address_page_data_and_count_are_said_on_stderr(tmp_path: Path) -> None:
+def test_address_page_data_and_count_are_printed_on_stderr(tmp_path: Path) -> None:
     with serving(tmp_path, "runs.db") as server:
         api, page, data = (line.split() for line in server.banner)
         assert api == ["flowruns", __version__, "API", f"{server.url}{RUNS}"]
@@ -107,10 +107,10 @@ def test_address_page_data_and_count_are_said_on_stderr(tmp_path: Path) -> None:
 
 def test_taken_port_is_exit_3(tmp_path: Path) -> None:
     with listening() as port:
-        code, said = ran(tmp_path, "runs.db", "--port", str(port))
+        code, err = ran(tmp_path, "runs.db", "--port", str(port))
     assert code == 3
-    assert f"127.0.0.1:{port}" in one_line(said)
-    assert "--port 0" in said
+    assert f"127.0.0.1:{port}" in one_line(err)
+    assert "--port 0" in err
     assert os.listdir(tmp_path) == []
 
 
@@ -123,9 +123,9 @@ def test_database_in_use_is_exit_4_and_names_who_has_it(tmp_path: Path) -> None:
     with serving(tmp_path, "runs.db") as first:
         (tmp_path / "other.db").symlink_to("runs.db")
         for name in ("runs.db", "./runs.db", "other.db"):
-            code, said = ran(tmp_path, name, "--port", "0")
+            code, err = ran(tmp_path, name, "--port", "0")
             assert code == 4
-            assert f"pid {first.process.pid}, {first.url}" in one_line(said)
+            assert f"pid {first.process.pid}, {first.url}" in one_line(err)
         with Wire(first.url) as wire:
             assert wire.ask("PUT", f"{RUNS}/a1", RUN).status == 201
         ends_well(first)
@@ -202,9 +202,9 @@ def test_line_about_a_newer_schema_names_both_versions(tmp_path: Path, capfd: py
 @pytest.mark.parametrize("make", ["a text file", "a folder"])
 def test_refusal_of_a_database_is_one_line_from_a_process_too(tmp_path: Path, make: str) -> None:
     UNUSABLE[make](tmp_path / "runs.db")
-    code, said = ran(tmp_path, "runs.db", "--port", "0")
+    code, err = ran(tmp_path, "runs.db", "--port", "0")
     assert code == 5
-    assert "runs.db" in one_line(said)
+    assert "runs.db" in one_line(err)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_no_address_beyond_loopback_is_listened_on_without_a_token(
         ["--host", "LocalHost"],
     ],
 )  # fmt: skip
-def test_address_is_listened_on_with_a_token_or_when_told_or_on_loopback(
+def test_address_is_listened_on_with_a_token_or_with_anonymous_or_on_loopback(
     capfd: pytest.CaptureFixture[str], args: list[str]
 ) -> None:
     with listening() as port:
@@ -274,21 +274,21 @@ def test_address_of_ipv6_may_have_its_brackets(tmp_path: Path) -> None:
 
 
 def test_wrong_usage_is_one_line_from_a_process_too(tmp_path: Path) -> None:
-    code, said = ran(tmp_path, "--nonsense")
+    code, err = ran(tmp_path, "--nonsense")
     assert code == 2
-    assert "--nonsense" in one_line(said)
+    assert "--nonsense" in one_line(err)
     assert os.listdir(tmp_path) == []
 
 
-# What it says of itself
+# Version and help
 
 
-def test_version_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+def test_version_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capfd.readouterr() == (f"flowruns {__version__}\n", "")
 
 
-@pytest.mark.parametrize("args", [["--help"], ["-h"], ["serve", "--help"], ["runs.db", "--help"]])
+@pytest.mark.parametrize("args", [["serve", "--help"], ["serve", "-h"], ["runs.db", "--help"]])
 def test_help_shows_the_options(capfd: pytest.CaptureFixture[str], args: list[str]) -> None:
     assert main(args) == 0
     out, err = capfd.readouterr()
@@ -304,6 +304,7 @@ def test_help_shows_an_example_a_line(capfd: pytest.CaptureFixture[str]) -> None
     lines = [line.strip() for line in capfd.readouterr().out.splitlines()]
     assert [line for line in lines if line.startswith("flowruns ")] == [
         "flowruns                      serve flowruns.db at http://127.0.0.1:8000",
+        "flowruns --demo               serve sample runs, and keep nothing",
         "flowruns runs.db --port 0     serve another file at a free port",
         "flowruns :memory:             keep nothing",
     ]
@@ -370,11 +371,11 @@ def test_every_option_may_come_from_the_environment(tmp_path: Path) -> None:
             assert [wire.rest(), second.ask("GET", RUNS).status] == [b"", 401]
         assert server.process.stdin
         server.process.stdin.close()
-        code, said = ended(server.process)
+        code, err = ended(server.process)
     assert code == 0
-    assert len(said.splitlines()) == 7
-    assert "secret" not in said
-    assert "other" not in said
+    assert len(err.splitlines()) == 7
+    assert "secret" not in err
+    assert "other" not in err
 
 
 @pytest.mark.parametrize(
@@ -468,9 +469,9 @@ def test_token_of_two_users_is_exit_2_without_its_secret(
 
 @pytest.mark.parametrize("stdin", ["", "\n", "S3CRET"])
 def test_stdin_without_a_token_is_exit_2(tmp_path: Path, stdin: str) -> None:
-    code, said = ran(tmp_path, "--token", "-", stdin=stdin)
+    code, err = ran(tmp_path, "--token", "-", stdin=stdin)
     assert code == 2
-    assert "S3CRET" not in one_line(said)
+    assert "S3CRET" not in one_line(err)
 
 
 def test_hosts_and_origins_come_from_the_environment_as_tokens_do(tmp_path: Path) -> None:
@@ -522,18 +523,18 @@ def test_second_signal_only_shortens_the_wait(tmp_path: Path, number: signal.Sig
             assert idle.rest() == b""
             server.process.send_signal(number)
         acknowledged = wire.rest().startswith(b"HTTP/1.1 201 ")
-        code, said = ended(server.process)
+        code, err = ended(server.process)
     assert code == 0
-    assert "Traceback" not in said
+    assert "Traceback" not in err
     assert os.listdir(tmp_path) == ["runs.db"]
     if acknowledged:
         with serving(tmp_path, "runs.db") as server:
-            assert "(1 runs)" in server.banner[-1]
+            assert "(1 run)" in server.banner[-1]
 
 
 STALLED = {
-    "silent": b"",
-    "within a head": LIST[:20],
+    "no request": b"",
+    "within headers": LIST[:20],
     "within a body": request("PUT", f"{RUNS}/a1", RUN)[:-1],
     "idle": LIST,
 }
@@ -547,15 +548,15 @@ def test_stalled_clients_are_cut_at_the_end(tmp_path: Path) -> None:
                 wire.send(STALLED[name])
             ping(server.url)
             server.process.terminate()
-            code, said = ended(server.process)
+            code, err = ended(server.process)
             answers = {name: wire.rest()[:13] for name, wire in wires.items()}
         finally:
             for wire in wires.values():
                 wire.socket.close()
     assert code == 0
-    assert "Traceback" not in said
+    assert "Traceback" not in err
     assert answers == {
-        "silent": b"", "within a head": b"", "within a body": b"HTTP/1.1 503 ", "idle": b"HTTP/1.1 200 ",
+        "no request": b"", "within headers": b"", "within a body": b"HTTP/1.1 503 ", "idle": b"HTTP/1.1 200 ",
     }  # fmt: skip
     assert os.listdir(tmp_path) == ["runs.db"]
 
@@ -567,9 +568,9 @@ def test_client_that_does_not_read_its_answers_does_not_hold_up_the_end(tmp_path
         wire.send(request("GET", f"{RUNS}/a1") * 10)
         ping(server.url)
         server.process.terminate()
-        code, said = ended(server.process)
+        code, err = ended(server.process)
     assert code == 0
-    assert "Traceback" not in said
+    assert "Traceback" not in err
     assert os.listdir(tmp_path) == ["runs.db"]
 
 
@@ -637,14 +638,14 @@ def test_info_logs_a_line_a_request_that_no_request_can_forge(tmp_path: Path) ->
             wire.ask("GET", target)
         wire.ask("PUT", f"{RUNS}/a1", RUN, "Authorization: Bearer secret")
         server.process.terminate()
-        code, said = ended(server.process)
+        code, err = ended(server.process)
     assert code == 0
-    lines = said.removesuffix("\n").split("\n")
+    lines = err.removesuffix("\n").split("\n")
     assert len(lines) == len(targets) + 1
     for line, logged in zip(lines, [*targets.values(), f"PUT {RUNS}/a1 201 "], strict=True):
         assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d,\d\d\d INFO {re.escape(logged)}\d+\.\d ms", line)
-    assert "secret" not in said
-    assert "deploy" not in said
+    assert "secret" not in err
+    assert "deploy" not in err
 
 
 def _ask_much(wire: Wire) -> None:

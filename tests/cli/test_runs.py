@@ -32,13 +32,13 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def runs(path: Path) -> Iterator[Flowruns]:
-    """A server of `flowruns.db`, which commands in its folder ask unless they are told otherwise."""
+    """A server of `flowruns.db`, which commands in its folder use by default."""
     with server.serve(path) as runs:
         yield runs
 
 
-class Said:
-    """What a command said, and its exit code."""
+class Result:
+    """The output and the exit code of a command."""
 
     def __init__(self, capfd: pytest.CaptureFixture[str], *args: str) -> None:
         self.code = main(list(args))
@@ -52,28 +52,28 @@ class Said:
 def test_runs_are_listed_newest_first(runs: Flowruns, capfd: pytest.CaptureFixture[str]) -> None:
     runs.run("a1", phase="failed")
     runs.run("b1", flowId="other")
-    said = Said(capfd, "ls")
-    assert [line.split()[0] for line in said.lines] == ["PHASE", "pending", "failed"]
-    assert [line.split()[-1] for line in said.lines] == ["ID", "b1", "a1"]
-    assert (said.code, said.err) == (0, "")
-    assert [line.split()[-1] for line in Said(capfd, "ls", "--order", "asc").lines] == ["ID", "a1", "b1"]
+    result = Result(capfd, "ls")
+    assert [line.split()[0] for line in result.lines] == ["PHASE", "pending", "failed"]
+    assert [line.split()[-1] for line in result.lines] == ["ID", "b1", "a1"]
+    assert (result.code, result.err) == (0, "")
+    assert [line.split()[-1] for line in Result(capfd, "ls", "--order", "asc").lines] == ["ID", "a1", "b1"]
 
 
 def test_json_is_the_documents_as_they_are_stored(runs: Flowruns, capfd: pytest.CaptureFixture[str]) -> None:
     for name in ("a1", "b1"):
         runs.run(name, logs=3, args={"é": ["\x1b", "🙂"]})
     stored = [runs.client.get(f"{RUNS}/{name}").text for name in ("b1", "a1")]
-    assert Said(capfd, "ls", "--json").lines == stored
-    assert Said(capfd, "get", "a1", "--json").lines == stored[1:]
+    assert Result(capfd, "ls", "--json").lines == stored
+    assert Result(capfd, "get", "a1", "--json").lines == stored[1:]
 
 
-def test_limit_is_told(runs: Flowruns, capfd: pytest.CaptureFixture[str]) -> None:
+def test_limit_is_reported(runs: Flowruns, capfd: pytest.CaptureFixture[str]) -> None:
     for number in range(120):
         runs.run(f"run-{number}")
-    said = Said(capfd, "ls", "--json")
-    assert (len(said.lines), one_line(said.err)) == (50, "flowruns: 50 of 120 runs; --limit 0 shows all\n")
-    said = Said(capfd, "ls", "--limit", "0", "--json")
-    assert (len(said.lines), said.err) == (120, "")
+    result = Result(capfd, "ls", "--json")
+    assert (len(result.lines), one_line(result.err)) == (50, "flowruns: 50 of 120 runs; --limit 0 shows all\n")
+    result = Result(capfd, "ls", "--limit", "0", "--json")
+    assert (len(result.lines), result.err) == (120, "")
 
 
 FILTERS = [
@@ -81,7 +81,10 @@ FILTERS = [
     (["--flow-id", "other"], {"c"}), (["--flowId", "other"], {"c"}), (["--flowId=other"], {"c"}),
     (["--flow-type", "scorecard"], {"b"}), (["--flowType", "scorecard"], {"b"}), (["--tag", "env:x:y"], {"c"}),
     (["--created-by", "7"], {"a"}), (["--createdAfter", "2025-01-20T19:00:01+01:00"], {"c"}),
-    (["--created-before", "2025-01-20T18:00:01Z"], {"a"}), (["--phase", "failed", "--flow-id", "other"], set()),
+    (["--created-before", "2025-01-20T18:00:01Z"], {"a"}),
+    (["--created-after", "2025-01-20"], {"a", "b", "c"}), (["--created-after", "2025-01-21"], set()),
+    (["--created-before", "2025-01-20"], set()), (["--createdBefore=2025-01-21"], {"a", "b", "c"}),
+    (["--phase", "failed", "--flow-id", "other"], set()),
 ]  # fmt: skip
 
 
@@ -99,23 +102,23 @@ def test_filters_of_the_api_are_options(path: Path, capfd: pytest.CaptureFixture
 
 def _check_filters(capfd: pytest.CaptureFixture[str]) -> None:
     for args, chosen in FILTERS:
-        said = Said(capfd, "ls", "--json", *args)
-        assert {json.loads(line)["id"] for line in said.lines} == chosen, args
-        assert said.code == (0 if chosen else 1)
-        assert said.err == ("" if chosen else "flowruns: no run fits\n")
+        result = Result(capfd, "ls", "--json", *args)
+        assert {json.loads(line)["id"] for line in result.lines} == chosen, args
+        assert result.code == (0 if chosen else 1)
+        assert result.err == ("" if chosen else "flowruns: no run matches\n")
 
 
 def test_no_runs_are_exit_1(runs: Flowruns, capfd: pytest.CaptureFixture[str]) -> None:
-    said = Said(capfd, "ls")
-    assert (said.code, said.out, said.err) == (1, "", f"flowruns: there are no runs in {runs.url}\n")
+    result = Result(capfd, "ls")
+    assert (result.code, result.out, result.err) == (1, "", f"flowruns: there are no runs in {runs.url}\n")
 
 
 def test_file_without_a_server_is_listed_and_left_as_it_is(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with server.serve(path) as runs:
         runs.run("a1")
     before = files(path.parent)
-    assert Said(capfd, "ls").lines[1].endswith(" a1")
-    assert Said(capfd, "get", "a1").lines[0] == "a1"
+    assert Result(capfd, "ls").lines[1].endswith(" a1")
+    assert Result(capfd, "get", "a1").lines[0] == "a1"
     assert files(path.parent) == before
 
 
@@ -124,9 +127,9 @@ def test_file_without_a_server_is_listed_and_left_as_it_is(path: Path, capfd: py
 
 def test_run_is_shown_whole(runs: Flowruns, capfd: pytest.CaptureFixture[str]) -> None:
     run = runs.run("a1", phase="failed", actions=2, logs=2)
-    said = Said(capfd, "get", "a1")
-    assert (said.code, said.err, said.lines[0]) == (0, "", "a1")
-    assert [line.split()[0] for line in said.lines if line][1:] == [
+    result = Result(capfd, "get", "a1")
+    assert (result.code, result.err, result.lines[0]) == (0, "", "a1")
+    assert [line.split()[0] for line in result.lines if line][1:] == [
         "phase", "flow", "started", "ended", "took", "created", "updated", "tags", "args", "outputs", "ACTION",
         *(action.id for action in run.actions or []), *(str(log.timestamp)[:10] for log in run.logs or []),
     ]  # fmt: skip
@@ -140,22 +143,22 @@ def test_runs_are_deleted_and_those_that_are_not_there_are_named(
         for name in ("a1", "b1", "c1"):
             runs.run(name)
         if served:
-            said = Said(capfd, "rm", "a1", "nothing", "b1")
+            result = Result(capfd, "rm", "a1", "nothing", "b1")
     if not served:
-        said = Said(capfd, "rm", "a1", "nothing", "b1")
-    assert (said.code, said.lines) == (1, ["deleted a1", "deleted b1"])
-    assert "'nothing'" in one_line(said.err)
-    said = Said(capfd, "get", "a1")
-    assert (said.code, said.out) == (1, "")
-    assert "'a1'" in one_line(said.err)
-    assert Said(capfd, "rm", "c1").code == 0
+        result = Result(capfd, "rm", "a1", "nothing", "b1")
+    assert (result.code, result.lines) == (1, ["deleted a1", "deleted b1"])
+    assert "'nothing'" in one_line(result.err)
+    result = Result(capfd, "get", "a1")
+    assert (result.code, result.out) == (1, "")
+    assert "'a1'" in one_line(result.err)
+    assert Result(capfd, "rm", "c1").code == 0
     assert os.listdir(path.parent) == [path.name]
 
 
-# Whom they ask
+# Sources
 
 
-def test_server_is_asked_by_its_address_or_its_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_source_is_an_address_or_a_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with server.serve(tmp_path / "one.db") as one, server.serve(tokens={"secret": 7}) as two:
         one.run("one")
         two.run("two")
@@ -170,7 +173,7 @@ def test_server_is_asked_by_its_address_or_its_file(tmp_path: Path, capfd: pytes
             with pytest.MonkeyPatch.context() as patch:
                 for name, value in env.items():
                     patch.setenv(name, value)
-                assert [json.loads(line)["id"] for line in Said(capfd, "ls", "--json", *args).lines] == [found]
+                assert [json.loads(line)["id"] for line in Result(capfd, "ls", "--json", *args).lines] == [found]
 
 
 @pytest.mark.parametrize(
@@ -185,38 +188,42 @@ def test_server_is_asked_by_its_address_or_its_file(tmp_path: Path, capfd: pytes
         (["ls", "--limit", "-1"], 2, "--limit"), (["get"], 2, "ID"), (["rm"], 2, "ID"),
         (["tail", "a1", "--phase", "x"], 2, "filter"), (["ls", "--flow-id", "X"], 2, "'--flow-id'"),
         (["ls", "--created-by", "x"], 2, "'--created-by'"), (["ls", "--tag", "x"], 2, "key:value"),
-        (["ls", "--created-after", "2025"], 2, "RFC 3339"), (["ls", "--fase", "x"], 2, "--phase"),
-        (["ls", "--flow-type", "Scorcard"], 2, "is it 'scorecard'?"), (["ls", "--flow-type", "x"], 2, "'automation'"),
+        (["ls", "--created-after", "2025"], 2, "RFC 3339"),
+        (["ls", "--created-after", "2025-02-30"], 2, "'--created-after'"),
+        (["export", "--created-before", "2025-1-2"], 2, "RFC 3339"),
+        (["ls", "--fase", "x"], 2, "--phase"),
+        (["ls", "--flow-type", "Scorcard"], 2, "did you mean 'scorecard'?"),
+        (["ls", "--flow-type", "x"], 2, "'automation'"),
         (["ls", "x.db"], 2, "x.db"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_line_and_an_exit_code(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], args: list[str], code: int, named: str
 ) -> None:
-    said = Said(capfd, *args)
-    assert (said.code, said.out) == (code, "")
-    assert named in one_line(said.err)
-    assert "S3CRET" not in said.err
+    result = Result(capfd, *args)
+    assert (result.code, result.out) == (code, "")
+    assert named in one_line(result.err)
+    assert "S3CRET" not in result.err
     assert os.listdir(tmp_path) == []
 
 
 def test_server_that_refuses_is_exit_7(capfd: pytest.CaptureFixture[str]) -> None:
     with server.serve(tokens={"secret": 7}) as runs:
-        said = Said(capfd, "ls", "--url", runs.url)
-        assert said.code == 7
-        assert "--token or FLOWRUNS_TOKEN" in one_line(said.err)
+        result = Result(capfd, "ls", "--url", runs.url)
+        assert result.code == 7
+        assert "--token or FLOWRUNS_TOKEN" in one_line(result.err)
         runs.fail_next(503)
-        assert Said(capfd, "ls", "--url", runs.url, "--token", "secret").code == 7
+        assert Result(capfd, "ls", "--url", runs.url, "--token", "secret").code == 7
 
 
 def test_token_is_read_from_a_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "token").write_text("# of user 7\nsecret\n")
     with server.serve(tokens={"secret": 7}) as runs:
         run = runs.run(by=7)
-        assert run.id in Said(capfd, "ls", "--url", runs.url, "--token", f"@{tmp_path / 'token'}").out
-    said = Said(capfd, "ls", "--url", runs.url, "--token", f"@{tmp_path / 'none'}")
-    assert (said.code, said.out) == (2, "")
-    assert "cannot read the file" in one_line(said.err)
+        assert run.id in Result(capfd, "ls", "--url", runs.url, "--token", f"@{tmp_path / 'token'}").out
+    result = Result(capfd, "ls", "--url", runs.url, "--token", f"@{tmp_path / 'none'}")
+    assert (result.code, result.out) == (2, "")
+    assert "cannot read the file" in one_line(result.err)
 
 
 # Output
@@ -265,7 +272,7 @@ def test_closed_pipe_ends_it_quietly(runs: Flowruns, tmp_path: Path, args: list[
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full disk")
-def test_full_disk_is_told(runs: Flowruns, tmp_path: Path) -> None:
+def test_full_disk_is_reported(runs: Flowruns, tmp_path: Path) -> None:
     runs.run("a1")
     with open("/dev/full", "w") as full, running(tmp_path, "ls", out=full.fileno()) as process:
         assert process.stderr
@@ -297,7 +304,7 @@ def shown(screen: int) -> str:
     try:
         while more := os.read(screen, 65536):
             data += more
-    except OSError:  # so Linux says that it has
+    except OSError:  # on Linux, the program has ended
         pass
     return data.decode().replace("\r\n", "\n")
 
@@ -337,7 +344,7 @@ def note(process: Process) -> str:
 
 
 def interrupted(process: Process) -> tuple[int, str, str]:
-    """Exit code and the rest of what it said, of a command that Ctrl+C ends."""
+    """Exit code and the rest of its output, of a command that Ctrl+C ends."""
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
     return process.returncode, out, err
@@ -357,7 +364,7 @@ def test_changes_are_followed_over_a_restart_until_ctrl_c(tmp_path: Path) -> Non
         assert line(tail).endswith("  a1  run      deploy-web running\n")
         assert line(tail).endswith("  a1  error    build: one\\x1b[31m\n")
         server.process.terminate()
-        assert note(tail) == "flowruns: no server answers; waiting for one\n"
+        assert note(tail) == "flowruns: no server responds; waiting for one\n"
         server.process.wait()
         with serving(tmp_path, "runs.db") as server:  # at another port
             put(server.url, "a1", phase="running", logs=[first, second], endTime="2025-01-20T18:53:03Z")
@@ -391,13 +398,13 @@ def test_documents_are_followed_by_programs(runs: Flowruns, tmp_path: Path) -> N
         assert interrupted(tail)[:2] == (130, "")
 
 
-def test_file_that_nobody_serves_is_followed_until_somebody_does(tmp_path: Path) -> None:
+def test_file_without_a_server_is_followed_until_one_starts(tmp_path: Path) -> None:
     with server.serve(tmp_path / "flowruns.db") as runs:
         runs.run("a1")
     with running(tmp_path, "tail", "a1") as tail:
         assert line(tail).endswith("run      deploy-web pending\n")
         assert [note(tail), note(tail)] == [
-            f"flowruns: following {tmp_path / 'flowruns.db'}\n", "flowruns: no server answers; waiting for one\n",
+            f"flowruns: following {tmp_path / 'flowruns.db'}\n", "flowruns: no server responds; waiting for one\n",
         ]  # fmt: skip
         with server.serve(tmp_path / "flowruns.db") as runs:
             runs.advance("a1", "running")
@@ -407,9 +414,9 @@ def test_file_that_nobody_serves_is_followed_until_somebody_does(tmp_path: Path)
 
 
 def test_run_that_is_not_there_is_not_followed(runs: Flowruns, capfd: pytest.CaptureFixture[str]) -> None:
-    said = Said(capfd, "tail", "nothing")
-    assert (said.code, said.out) == (1, "")
-    assert "'nothing'" in one_line(said.err)
+    result = Result(capfd, "tail", "nothing")
+    assert (result.code, result.out) == (1, "")
+    assert "'nothing'" in one_line(result.err)
 
 
 @posix

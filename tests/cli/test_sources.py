@@ -35,7 +35,7 @@ def ids(docs: Iterator[bytes]) -> list[str]:
     return [json.loads(doc)["id"] for doc in docs]
 
 
-QUESTIONS: list[dict[str, Any]] = [
+QUERIES: list[dict[str, Any]] = [
     {}, {"order": "asc"}, {"limit": 3}, {"limit": MAX_PAGE_SIZE + 1}, {"phase": "failed"},
     {"phase": ["failed", "pending"]},
     {"tag": "n:7"}, {"createdBy": 7}, {"flowId": "nothing"}, {"createdAfter": "2001-01-01T00:00:00Z", "limit": 2},
@@ -44,10 +44,10 @@ QUESTIONS: list[dict[str, Any]] = [
 
 def test_file_answers_as_its_server_does(full: Path) -> None:
     local = LocalSource(str(full))
-    straight = [list(local.pages(**question)) for question in QUESTIONS]
+    straight = [list(local.pages(**query)) for query in QUERIES]
     with server.serve(full) as runs, Transport(runs.url) as client:
-        assert straight == [list(client.pages(**question)) for question in QUESTIONS]
-        assert [list(local.pages(**question)) for question in QUESTIONS] == straight
+        assert straight == [list(client.pages(**query)) for query in QUERIES]
+        assert [list(local.pages(**query)) for query in QUERIES] == straight
         assert local.name == runs.url
         local.close()
     assert len(straight[0][0].docs) == MAX_PAGE_SIZE
@@ -58,9 +58,9 @@ def test_reading_leaves_the_file_as_it_is_and_nothing_beside_it(full: Path) -> N
     local = LocalSource(str(full))
     assert len(list(local.runs())) == MAX_PAGE_SIZE + 5
     local.get("run-1")
-    told = local.watch("run-1")
-    assert [next(told).kind, next(told).data] == ["open", local.get("run-1")]
-    assert next(told).kind == "lost"
+    events = local.watch("run-1")
+    assert [next(events).kind, next(events).data] == ["open", local.get("run-1")]
+    assert next(events).kind == "lost"
     with pytest.raises(NotFound):
         local.get("nothing")
     assert files(full.parent) == before
@@ -107,7 +107,7 @@ def test_empty_file_has_no_runs_and_stays_empty(path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", UNUSABLE)
-def test_unusable_file_is_told_and_not_touched(path: Path, what: str) -> None:
+def test_unusable_file_is_reported_and_not_touched(path: Path, what: str) -> None:
     UNUSABLE[what](path)
     before = files(path.parent)
     for ask in (lambda local: local.get("a1"), lambda local: local.delete("a1"), lambda local: next(local.watch())):
@@ -183,13 +183,13 @@ def test_changes_go_on_over_servers_and_without_one(path: Path) -> None:
     with server.serve(path) as runs:
         runs.run("a1")
     local = LocalSource(str(path))
-    told = local.watch()
-    assert [next(told).kind, next(told).kind] == ["open", "lost"]
+    events = local.watch()
+    assert [next(events).kind, next(events).kind] == ["open", "lost"]
     for name in ("b1", "c1"):  # each at a port of its own
         with server.serve(path) as runs:
             runs.run(name)
-            assert [next(told).kind, json.loads(next(told).data)["id"]] == ["open", name]
-        assert next(told).kind == "lost"
+            assert [next(events).kind, json.loads(next(events).data)["id"]] == ["open", name]
+        assert next(events).kind == "lost"
     LocalSource(str(path)).delete("a1")  # without a server
-    assert json.loads(next(told).data) == {"id": "a1"}
+    assert json.loads(next(events).data) == {"id": "a1"}
     local.close()

@@ -1,4 +1,4 @@
-"""What people read of runs."""
+"""Runs as text for a terminal."""
 
 import json
 import re
@@ -211,7 +211,7 @@ def test_no_text_of_a_run_moves_the_cursor_or_ends_a_line(style: Style) -> None:
 # Changes
 
 
-def told(tail: Tail, **fields: Any) -> list[str]:
+def changed(tail: Tail, **fields: Any) -> list[str]:
     return list(tail.changed(run(**fields), NOW))
 
 
@@ -219,59 +219,61 @@ def log(message: str, second: int, level: str = "info", action: str | None = Non
     return {"message": message, "timestamp": f"2025-01-20T17:00:{second:02}Z", "level": level, "action": action}
 
 
-def test_only_what_is_new_is_told() -> None:
+def test_only_changes_are_shown() -> None:
     tail = Tail(PLAIN, names=True, lines=10)
     begun = {"id": "build", "phase": "running", "startTime": "2025-01-20T17:00:00Z"}
     ended = {**begun, "phase": "succeeded", "endTime": "2025-01-20T17:00:09Z"}
     first, second = log("one", 1), log("two", 2, "warning", "build")
-    assert told(tail) == ["18:53:03  a1  run      deploy-web pending"]
-    assert told(tail) == []
-    assert told(tail, phase="running", actions=[begun], logs=[first]) == [
+    assert changed(tail) == ["18:53:03  a1  run      deploy-web pending"]
+    assert changed(tail) == []
+    assert changed(tail, phase="running", actions=[begun], logs=[first]) == [
         "18:53:03  a1  run      deploy-web running",
         "18:00:00  a1  action   build running",
         "18:00:01  a1  info     one",
     ]
-    assert told(tail, phase="running", actions=[begun], logs=[first, second]) == [
+    assert changed(tail, phase="running", actions=[begun], logs=[first, second]) == [
         "18:00:02  a1  warning  build: two",
     ]
     times = {"startTime": "2025-01-20T17:00:00Z", "endTime": "2025-01-20T17:00:10Z"}
-    assert told(tail, phase="failed", actions=[ended], logs=[first, second], **times) == [
+    assert changed(tail, phase="failed", actions=[ended], logs=[first, second], **times) == [
         "18:00:09  a1  action   build succeeded (9 s)",
         "18:00:10  a1  run      deploy-web failed (10 s)",
     ]
     assert list(tail.deleted("a1", NOW)) == ["19:00:00  a1  deleted"]
-    assert told(tail) == ["18:53:03  a1  run      deploy-web pending"]
+    assert changed(tail) == ["18:53:03  a1  run      deploy-web pending"]
 
 
-def test_lines_that_a_server_stamps_anew_are_told_once() -> None:
+def test_lines_that_a_server_stamps_anew_are_shown_once() -> None:
     tail = Tail(PLAIN, names=False, lines=10)
-    assert len(told(tail, logs=[log("one", 1)])) == 2
-    assert told(tail, logs=[log("one", 5), log("two", 5)]) == ["18:00:05  info     two"]
-    assert told(tail, logs=[log("other", 7)]) == ["18:00:07  info     other"]
-    assert told(tail, logs=[]) == []
+    assert len(changed(tail, logs=[log("one", 1)])) == 2
+    assert changed(tail, logs=[log("one", 5), log("two", 5)]) == ["18:00:05  info     two"]
+    assert changed(tail, logs=[log("other", 7)]) == ["18:00:07  info     other"]
+    assert changed(tail, logs=[]) == []
 
 
 @pytest.mark.parametrize("lines", [0, 1, 3, 100])
 def test_long_log_is_shown_from_its_end(lines: int) -> None:
     logs = [log(f"line {number}", number) for number in range(10)]
-    shown = told(Tail(PLAIN, names=False, lines=lines), logs=logs)[1:]
+    shown = changed(Tail(PLAIN, names=False, lines=lines), logs=logs)[1:]
     assert [line[-6:] for line in shown] == [f"line {number}" for number in range(10)[max(0, 10 - lines) :]]
 
 
 def test_levels_have_colours() -> None:
     tail = Tail(Style(colour=True), names=False, lines=10)
-    lines = told(tail, logs=[log("a", 1, "error"), log("b", 2, "warning"), log("c", 3, "debug"), log("d", 4, "info")])
+    lines = changed(
+        tail, logs=[log("a", 1, "error"), log("b", 2, "warning"), log("c", 3, "debug"), log("d", 4, "info")]
+    )
     assert [re.findall(r"\x1b\[(\d+)m(\w+)", line)[1:] for line in lines[1:]] == [
         [("31", "error")], [("33", "warning")], [("2", "debug")], [],
     ]  # fmt: skip
 
 
 def test_only_so_many_runs_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowruns.terminal.tail._KNOWN_RUNS", 2)
+    monkeypatch.setattr("flowruns.terminal.tail._MAX_RUNS", 2)
     tail = Tail(PLAIN, names=True, lines=10)
     for id in ("a", "b", "a", "c"):
-        told(tail, id=id)
-    assert (told(tail, id="a"), len(told(tail, id="b"))) == ([], 1)
+        changed(tail, id=id)
+    assert (changed(tail, id="a"), len(changed(tail, id="b"))) == ([], 1)
 
 
 def test_log_of_another_flowruns_needs_a_message_alone() -> None:

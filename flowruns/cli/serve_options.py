@@ -1,0 +1,122 @@
+"""The options of `flowruns serve`, in the groups of its help."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import click
+
+from flowruns.cli.command import Option
+from flowruns.cli.database_option import database_alias, database_argument
+from flowruns.cli.param_types import Address, Bytes, Host, Number, Origin, Seconds
+from flowruns.settings import DEFAULTS, KIB, MIB
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_LISTEN, _DATA, _LIMITS, _ACCESS, _LOGS = (
+    partial(click.option, cls=Option, group=group)
+    for group in ("Listen", "Data", "Limits", "Tokens and access", "Logs and readiness")
+)
+
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    _LISTEN(
+        "--host", default="127.0.0.1", show_default=True, type=Address(), envvar="FLOWRUNS_HOST",
+        help="Address to listen on.",
+    ),
+    _LISTEN(
+        "--port", default=8000, show_default=True, type=Number(0, 65535), envvar="FLOWRUNS_PORT",
+        help="Port to listen on; 0 takes a free one.",
+    ),
+    database_alias(group="Data"),
+    _DATA(
+        "--lock-timeout", default=5.0, show_default=True, type=Seconds(), metavar="SECONDS",
+        envvar="FLOWRUNS_LOCK_TIMEOUT", help="Seconds that a write waits for another program's lock on the file.",
+    ),
+    _DATA(
+        "--synchronous", default=DEFAULTS.synchronous, show_default=True, type=click.Choice(["full", "normal"]),
+        envvar="FLOWRUNS_SYNCHRONOUS",
+        help="full: a write is on the disk before it is acknowledged; normal: soon after.",
+    ),
+    _DATA(
+        "--seed", "seeds", multiple=True, metavar="FILE", type=click.Path(allow_dash=True), envvar="FLOWRUNS_SEED",
+        help="Start with the runs of this file, in the format of `flowruns import`; - for standard input. Repeatable.",
+    ),
+    _DATA(
+        "--demo", is_flag=True, envvar="FLOWRUNS_DEMO",
+        help="Start with a sample of real runs, some of which are still in progress; in :memory: unless a database is"
+        " named.",
+    ),
+    _LIMITS(
+        "--max-body", default=f"{DEFAULTS.max_body // MIB}MiB", show_default=True, type=Bytes(),
+        envvar="FLOWRUNS_MAX_BODY", help="Maximum size of a request body.",
+    ),
+    _LIMITS(
+        "--max-connections", default=DEFAULTS.max_connections, show_default=True, type=Number(1),
+        envvar="FLOWRUNS_MAX_CONNECTIONS", help="Open connections; over the limit, those idle longest are closed.",
+    ),
+    _LIMITS(
+        "--max-streams", default=DEFAULTS.max_streams, show_default=True, type=Number(0),
+        envvar="FLOWRUNS_MAX_STREAMS", help="Open streams of changes, at most half of the connections.",
+    ),
+    _LIMITS(
+        "--max-head", default=f"{DEFAULTS.max_head // KIB}KiB", show_default=True, type=Bytes(),
+        envvar="FLOWRUNS_MAX_HEAD", help="Maximum size of a request's line and headers.",
+    ),
+    _LIMITS(
+        "--head-timeout", default=DEFAULTS.head_timeout, show_default=True, type=Seconds(), metavar="SECONDS",
+        envvar="FLOWRUNS_HEAD_TIMEOUT", help="Seconds to receive a request's headers.",
+    ),
+    _LIMITS(
+        "--body-timeout", default=DEFAULTS.body_timeout, show_default=True, type=Seconds(), metavar="SECONDS",
+        envvar="FLOWRUNS_BODY_TIMEOUT", help="Seconds that a request body may pause.",
+    ),
+    _LIMITS(
+        "--idle-timeout", default=DEFAULTS.idle_timeout, show_default=True, type=Seconds(), metavar="SECONDS",
+        envvar="FLOWRUNS_IDLE_TIMEOUT", help="Seconds that an idle connection stays open.",
+    ),
+    _ACCESS(
+        "--token", "tokens", multiple=True, metavar="TOKEN=USER_ID",
+        help="Serve only callers with this token, as this user. @FILE reads tokens from a file, one a line; - reads"
+        " them from standard input; auto makes one. Repeatable.  [env var: FLOWRUNS_TOKENS, separated by commas]",
+    ),
+    _ACCESS(
+        "--anonymous", is_flag=True, envvar="FLOWRUNS_ANONYMOUS",
+        help="Serve callers without a token even if --host is not loopback.",
+    ),
+    _ACCESS(
+        "--allow-host", "allow_hosts", multiple=True, type=Host(), envvar="FLOWRUNS_ALLOW_HOST",
+        help="Serve requests with this Host header too, besides loopback and --host; * allows any. Repeatable.",
+    ),
+    _ACCESS(
+        "--cors-origin", "cors_origins", multiple=True, type=Origin(), envvar="FLOWRUNS_CORS_ORIGIN",
+        help="Let web pages of this origin use the API. Repeatable.",
+    ),
+    _LOGS(
+        "--log-level", default="warning", show_default=True, envvar="FLOWRUNS_LOG_LEVEL",
+        type=click.Choice(["debug", "info", "warning", "error"]), help="info logs each request, on stderr.",
+    ),
+    _LOGS(
+        "--log", "log_format", default="text", show_default=True, type=click.Choice(["text", "json"]),
+        envvar="FLOWRUNS_LOG", help="json writes each line on stderr as an object.",
+    ),
+    _LOGS(
+        "--ready", "ready_format", default="text", show_default=True, type=click.Choice(["text", "json"]),
+        envvar="FLOWRUNS_READY",
+        help="json writes one line to stdout when the server is ready, or when it cannot start.",
+    ),
+    _LOGS(
+        "--reuse", is_flag=True, envvar="FLOWRUNS_REUSE",
+        help="If another flowruns serves DATABASE, print its address, as --ready does, and exit.",
+    ),
+    _LOGS(
+        "--exit-with-stdin", is_flag=True, envvar="FLOWRUNS_EXIT_WITH_STDIN",
+        help="Stop at the end of standard input: when the program that holds its other end closes it or ends.",
+    ),
+)  # fmt: skip
+
+
+def serve_options(command: F) -> F:
+    """*command* with the argument DATABASE and all options of `serve`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return database_argument(command)
