@@ -97,12 +97,12 @@ def test_what_is_no_event_still_says_where_to_resume() -> None:
     events = Events()
     events.feed(comment(7))
     assert (events.events, events.last_id, events.comments) == ([], 7, 1)
-    events.feed(opening(8, lost=False))
+    events.feed(opening(8, resync=False))
     assert (events.events, events.last_id) == ([], 8)
 
 
 def test_a_client_whose_position_is_lost_is_told_at_once() -> None:
-    assert parsed(opening(8, lost=True)) == [Event(8, "resync", "{}")]
+    assert parsed(opening(8, resync=True)) == [Event(8, "resync", "{}")]
 
 
 # The news
