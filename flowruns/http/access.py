@@ -6,8 +6,9 @@ from hmac import compare_digest
 
 from starlette.types import ASGIApp
 
-from flowruns.errors import BEGUN, ErrorDetail, FlowrunsError, Forbidden, Unauthorized, Unavailable
+from flowruns.errors import BEGUN, ErrorDetail, FlowrunsError, Forbidden, PathNotFound, Unauthorized, Unavailable
 from flowruns.http.logs import log
+from flowruns.http.not_found import path_not_found
 from flowruns.http.requests import CALLER, ClientDisconnected
 from flowruns.http.responses import (
     STREAMING,
@@ -63,6 +64,8 @@ class AccessMiddleware:
             if self._tokens and not is_public(_path(scope)):
                 scope[CALLER] = self._user([value for name, value in headers if name == b"authorization"])
             await self._app(scope, receive, send)
+        except PathNotFound as error:
+            await _respond(path_not_found(error, scope), scope, receive, send)
         except FlowrunsError as error:
             await _respond(error_response(error), scope, receive, send)
         except ClientDisconnected:
