@@ -6,7 +6,7 @@ from urllib.parse import quote
 from msgspec.json import encode
 
 from flowruns.errors import MethodNotAllowed, NotFound, PathNotFound
-from flowruns.http import responses
+from flowruns.http import hints, responses
 from flowruns.http.events import EventStream, EventStreams
 from flowruns.http.requests import RequestReader
 from flowruns.http.responses import Header, Receive, Response, Scope, Send
@@ -54,6 +54,7 @@ class RunsApi:
 
     async def page(self, request: RequestReader) -> Response | EventStream:
         """GET …/flow-runs: a page of runs, or a stream of their changes."""
+        hints.log_unknown_parameters(request)
         with request:
             where, page_request, fingerprint = request.page_query(self.store.cursors)
         if request.wants_events():
@@ -81,6 +82,7 @@ class RunsApi:
             body = await request.body(RunPost)
         assert body is not None  # otherwise the context manager has raised
         id, stored = await self.store.create(body, by=request.caller)
+        hints.log_ignored_fields(request)
         return responses.stored(stored, 201, _location(request, f"/{id}"))
 
     async def get(self, request: RequestReader) -> Response | EventStream:
