@@ -1,17 +1,22 @@
 """HTTP as bytes on real sockets: limits, deadlines, and clients that do not behave."""
 
 import faulthandler
+import inspect
 import logging
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
 from msgspec.structs import force_setattr
+from uvicorn.protocols.http import httptools_impl
 
 from flowruns.server import protocol
 from flowruns.server.running import running
@@ -685,3 +690,16 @@ def test_location_escapes_what_a_path_may_not_hold(wire: Wire, server: str) -> N
     assert urlsplit(server).path == ""
     reply = wire.ask("PUT", f"{RUNS}/%61-b.c_d", RUN)
     assert reply.header(b"location") == f"{RUNS}/a-b.c_d".encode()
+
+
+# uvicorn
+
+
+def test_listed_names_of_uvicorn_exist_and_are_used() -> None:
+    table = protocol.__doc__ or ""
+    theirs = "".join(inspect.getsource(module) for module in (httptools_impl, uvicorn.server, uvicorn.config))
+    files = Path(protocol.__file__).parent.glob("*.py")
+    ours = "".join(file.read_text(encoding="utf-8") for file in files).replace(table, "")
+    for name in re.findall(r"`(\w+)`", table):
+        assert re.search(rf"\b{name}\b", theirs), name
+        assert re.search(rf"\b{name}\b", ours), name

@@ -234,14 +234,14 @@ def test_status_of_a_server_with_a_token_of_its_own_says_that_it_answers(tmp_pat
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="only POSIX can stop a process for a while")
 def test_server_that_does_not_answer_is_said_to_be_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sidecar, "_ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(sidecar, "_HEALTH_SECONDS", 0.1)
     monkeypatch.setattr(sidecar, "_STOP_SECONDS", 0.2)
     with sidecars(tmp_path, "runs.db", *READY) as one:
         one.process.send_signal(signal.SIGSTOP)
         found = sidecar.status(str(tmp_path / "runs.db"))
         assert found is not None
         assert found["answers"] is False
-        with pytest.raises(sidecar.CannotStop, match=f"pid {one.process.pid} was told to stop"):
+        with pytest.raises(sidecar.CannotStop, match=f"pid {one.process.pid} did not stop"):
             sidecar.stop(str(tmp_path / "runs.db"))
         one.process.send_signal(signal.SIGCONT)
         assert one.process.wait() == 0
