@@ -45,7 +45,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """What `__all__` names, imported on first use: a pytest plugin is loaded into every test run."""
+    """The public names, imported on first use: a pytest plugin is loaded into every test run."""
     from importlib import import_module
 
     if name == "errors":  # the import sets the attribute

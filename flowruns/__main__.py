@@ -1,4 +1,4 @@
-"""`python -m flowruns` is `flowruns`."""
+"""Runs the command line: `python -m flowruns`."""
 
 import sys
 

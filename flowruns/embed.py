@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakSet
 
 from flowruns.errors import CannotStart, Unavailable
-from flowruns.http.app import create_app as app_over
+from flowruns.http.app import create_app as create_app_on
 from flowruns.http.responses import Receive, Scope, Send, error_response
 from flowruns.server.running import RunningServer, running, serving
 from flowruns.settings import ANY_HOST, MEMORY, Settings
@@ -21,9 +21,9 @@ Path = str | os.PathLike[str]
 
 
 def serve(database: Path = MEMORY, *, port: int = 0, **settings: Any) -> AbstractContextManager[RunningServer]:
-    """A server on a thread of its own, while entered; its `url` can be asked at once.
+    """A server on a thread of its own, while entered. It serves requests at its `url` as soon as that is done.
 
-    *settings* are the fields of `Settings`; port 0 takes a free one. Raises CannotStart.
+    *settings* are the fields of `Settings`; port 0 uses a free port. Raises CannotStart.
     """
     return running(Settings(database=os.fspath(database), port=port, **settings))
 
@@ -31,39 +31,39 @@ def serve(database: Path = MEMORY, *, port: int = 0, **settings: Any) -> Abstrac
 def serve_async(
     database: Path = MEMORY, *, port: int = 0, **settings: Any
 ) -> AbstractAsyncContextManager[RunningServer]:
-    """A server in the running event loop, while entered. Else as `serve`."""
+    """A server in the running event loop, while entered; otherwise like `serve`."""
     return serving(Settings(database=os.fspath(database), port=port, **settings))
 
 
 def create_app(database: Path = MEMORY, **settings: Any) -> "Embedded":
-    """An ASGI application of its own database, for any server, or to be mounted in another application.
+    """An ASGI application with its own database, for any ASGI server, or to mount in another application.
 
-    *settings* are the fields of `Settings`, less those of a socket. Which hosts are served is left to the program
-    around it, unless *allow_hosts* says.
+    *settings* are the fields of `Settings`, without those of a socket. The default of *allow_hosts* is all hosts: the
+    surrounding program decides which it serves.
     """
     settings.setdefault("allow_hosts", frozenset({ANY_HOST}))
     return Embedded(Settings(database=os.fspath(database), **settings))
 
 
 def lifespan_of(*apps: "Embedded") -> Callable[[Any], AbstractAsyncContextManager[None]]:
-    """The lifespan for an application that mounts *apps*: opens and closes them with it. Raises CannotStart."""
+    """A lifespan for the application that mounts *apps*; it opens and closes their databases. Raises CannotStart."""
 
     @asynccontextmanager
-    async def lifespan(host: Any) -> AsyncIterator[None]:
+    async def lifespan(app: Any) -> AsyncIterator[None]:
         try:
-            for app in apps:
-                await app.open()
+            for mounted in apps:
+                await mounted.open()
             yield
         finally:
-            for app in reversed(apps):
-                await app.aclose()
+            for mounted in reversed(apps):
+                await mounted.aclose()
 
     return lifespan
 
 
 class Embedded:
-    """An ASGI application that opens its database by itself: with the lifespan, where a server runs it, and else at
-    the first request, since nobody runs that of a mounted application. It may be asked in several event loops.
+    """An ASGI application that opens its database with its lifespan, or at the first request: the lifespan of a mounted
+    application does not run. It may be called from several event loops.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -71,12 +71,12 @@ class Embedded:
         self._lock = threading.Lock()
         self._opening: Future[Store] | None = None
         self._app: Any = None
-        _all.add(self)
+        _apps.add(self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers; 503 while the database cannot be opened."""
+        """Sends a response; 503 while the database cannot be opened."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._lifespan(receive, send)
             return
         try:
             if self._app is None:
@@ -87,50 +87,50 @@ class Embedded:
             await self._app(scope, receive, send)
 
     async def open(self) -> None:
-        """Returns once requests can be answered. Raises CannotStart."""
-        store = await asyncio.shield(asyncio.wrap_future(self._store()))
+        """Opens the database, if it is not open. Raises CannotStart."""
+        store = await asyncio.shield(asyncio.wrap_future(self._store_future()))
         if self._app is None:
-            self._app = app_over(store, self._settings)
+            self._app = create_app_on(store, self._settings)
 
     async def aclose(self) -> None:
-        """Finishes what was asked for, and leaves one file. The next request opens it again."""
-        store = self._taken()
+        """Finishes the requested writes, and closes the database. The next request opens it again."""
+        store = self._take_store()
         if store is not None:
             await store.aclose()
 
     def close(self) -> None:
-        """`aclose`, for programs that are not asynchronous."""
-        store = self._taken()
+        """`aclose`, for synchronous programs."""
+        store = self._take_store()
         if store is not None:
             _run(store.aclose())
 
-    def _store(self) -> "Future[Store]":
-        """The store that is open, or is being opened."""
+    def _store_future(self) -> "Future[Store]":
+        """The store that is open or being opened."""
         with self._lock:
             if self._opening is None or (self._opening.done() and self._opening.exception() is not None):
                 self._opening = Future()
-                # On a thread, as it may take seconds, and no event loop is there for certain until it is done.
+                # On a thread: it may take seconds, and the event loop of this call may end before that.
                 threading.Thread(target=self._connect, args=(self._opening,), daemon=True).start()
             return self._opening
 
-    def _connect(self, told: "Future[Store]") -> None:
+    def _connect(self, future: "Future[Store]") -> None:
         settings = self._settings
         try:
             connected = Store.connect(
                 settings.database, lock_timeout=settings.lock_timeout, synchronous=settings.synchronous
             )
-            told.set_result(asyncio.run(connected))
+            future.set_result(asyncio.run(connected))
         except BaseException as error:
-            told.set_exception(error)
+            future.set_exception(error)
 
-    def _taken(self) -> Store | None:
-        """The store, which is the caller's to close; None if it is not open."""
+    def _take_store(self) -> Store | None:
+        """The store, which the caller closes; None if it is not open."""
         with self._lock:
             opening, self._opening, self._app = self._opening, None, None
         return None if opening is None or opening.exception() is not None else opening.result()
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        """ASGI's lifespan, as a server runs it."""
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        """ASGI's lifespan protocol."""
         await receive()  # lifespan.startup
         try:
             await self.open()
@@ -143,18 +143,18 @@ class Embedded:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-_all: WeakSet[Embedded] = WeakSet()
+_apps: WeakSet[Embedded] = WeakSet()
 
 
 @atexit.register
 def _close_all() -> None:
-    """A mounted application is not told when its program ends."""
-    for app in list(_all):
+    """At exit: a mounted application has no lifespan that would close it."""
+    for app in list(_apps):
         app.close()
 
 
 def _run(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Runs *coroutine* to its end, also within a running event loop."""
+    """Runs *coroutine* to its end, on a thread if this one has a running event loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

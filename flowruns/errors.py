@@ -1,15 +1,15 @@
-"""What flowruns raises on purpose, and how it is said. Each error carries the details that its answer names."""
+"""The exceptions that flowruns raises on purpose. Each `FlowrunsError` carries the details of its response."""
 
 from typing import NamedTuple
 
 
 def one_line(text: str) -> str:
-    """*text* with all escaped that would break its line, or colour it."""
+    """*text* with control characters, line breaks and other non-printable characters escaped."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 class ErrorDetail(NamedTuple):
-    """One entry of an answer's `detail`: where, what, and which kind (contract, "Errors")."""
+    """One entry of an error response's `detail` (page api, "Errors")."""
 
     loc: tuple[str | int, ...]
     msg: str
@@ -17,7 +17,7 @@ class ErrorDetail(NamedTuple):
 
 
 class FlowrunsError(Exception):
-    """The base of every error below; *details* is never empty."""
+    """The base of the errors that become a response. *details* is never empty."""
 
     def __init__(self, *details: ErrorDetail) -> None:
         super().__init__("; ".join(detail.msg for detail in details))
@@ -25,7 +25,7 @@ class FlowrunsError(Exception):
 
 
 class Invalid(FlowrunsError):
-    """A body, path or query breaks rules; every broken one is named."""
+    """A body, path or query breaks rules. *details* names each broken field or parameter."""
 
 
 class BadRequest(FlowrunsError):
@@ -36,33 +36,34 @@ class BadRequest(FlowrunsError):
 
 
 class Unauthorized(FlowrunsError):
-    """A token is set and the request has none that fits."""
+    """The server requires a token, and the request has no valid one."""
 
     def __init__(self) -> None:
-        msg = "Send a token that this server knows: Authorization: Bearer TOKEN"
+        msg = "Send a token of this server in the header Authorization: Bearer TOKEN"
         super().__init__(ErrorDetail(("header", "authorization"), msg, "unauthorized"))
 
 
 class Forbidden(FlowrunsError):
-    """A host or an origin that this server does not serve."""
+    """The server does not serve this host or origin."""
 
 
 class NotFound(FlowrunsError):
-    """No such run."""
+    """No run has this id."""
 
     def __init__(self, id: str) -> None:
         super().__init__(ErrorDetail(("path", "id_"), f"There is no flow run {id!r}", "not_found"))
 
 
 class PathNotFound(FlowrunsError):
-    """No such path."""
+    """No route has this path."""
 
     def __init__(self) -> None:
-        super().__init__(ErrorDetail(("path",), "There is nothing at this path; see /openapi.json", "not_found"))
+        msg = "There is nothing at this path; runs are at /api/v1/flow-runs, the API documentation at /docs"
+        super().__init__(ErrorDetail(("path",), msg, "not_found"))
 
 
 class MethodNotAllowed(FlowrunsError):
-    """The path is there, the method is not; *allow* is the complete Allow header."""
+    """The path does not support *method*; *allow* is the complete Allow header."""
 
     def __init__(self, method: str, allow: str) -> None:
         super().__init__(ErrorDetail(("method",), f"{method} is not allowed here, only {allow}", "method_not_allowed"))
@@ -70,24 +71,24 @@ class MethodNotAllowed(FlowrunsError):
 
 
 class RequestTimeout(FlowrunsError):
-    """The request's head or body did not come in time."""
+    """The headers or the body did not arrive in time."""
 
     def __init__(self) -> None:
         super().__init__(ErrorDetail(("request",), "The request did not arrive in time", "request_timeout"))
 
 
 class AlreadyExists(FlowrunsError):
-    """POST with an id that exists."""
+    """A run has the id of this POST."""
 
     def __init__(self, id: str) -> None:
         super().__init__(ErrorDetail(("body", "id"), f"There is a flow run {id!r} already", "already_exists"))
 
 
 class PreconditionFailed(FlowrunsError):
-    """If-Match or If-None-Match does not hold (RFC 9110 13.1); *header* is its name."""
+    """If-Match or If-None-Match is false (RFC 9110 13.1); *header* is its name."""
 
     def __init__(self, header: str) -> None:
-        msg = f"{header} does not hold: the run is not in the state that the request names"
+        msg = f"{header} does not match the current state of the run; read the run again"
         super().__init__(ErrorDetail(("header", header.lower()), msg, "precondition_failed"))
 
 
@@ -99,34 +100,34 @@ class BodyTooLarge(FlowrunsError):
 
 
 class UnsupportedMediaType(FlowrunsError):
-    """The body is not plain application/json, by what *header* says of it."""
+    """The body is not plain JSON, according to *header*."""
 
     def __init__(self, header: str = "content-type") -> None:
-        msg = "Send JSON, not compressed, with the header Content-Type: application/json"
+        msg = "Send uncompressed JSON with the header Content-Type: application/json"
         super().__init__(ErrorDetail(("header", header), msg, "unsupported_media_type"))
 
 
 class HeadersTooLarge(FlowrunsError):
-    """The request's head is over *limit* bytes, or over so many *fields*."""
+    """The request line and headers have more than *limit* bytes, or there are more than *fields* headers."""
 
     def __init__(self, limit: int, fields: int) -> None:
-        msg = f"The headers are over {limit} bytes (--max-head), or more than {fields}"
+        msg = f"The headers are over {limit} bytes (--max-head), or there are more than {fields} of them"
         super().__init__(ErrorDetail(("header",), msg, "headers_too_large"))
 
 
 class Unavailable(FlowrunsError):
-    """The database or the server cannot do this now; *retry_after* seconds may help, None: waiting does not."""
+    """The database or the server cannot do this now. *retry_after* is in seconds; None if retrying does not help."""
 
     def __init__(self, reason: str, retry_after: int | None = None, part: str = "database") -> None:
         super().__init__(ErrorDetail((part,), reason, "unavailable"))
         self.retry_after = retry_after
 
 
-BEGUN = "it has begun, and may be done"  # what a CancelledError says if that is so
+BEGUN = "the write has begun, and may be committed"  # the argument of a CancelledError for which this is so
 
 
 class Failure(Exception):
-    """What was asked for cannot be done; the message is one line that names the cure."""
+    """A command or a call failed. The message is one line that names the cure."""
 
 
 class CannotStart(Failure):
@@ -134,15 +135,15 @@ class CannotStart(Failure):
 
 
 class PortTaken(CannotStart):
-    """The address cannot be listened on."""
+    """The server cannot listen on the address."""
 
 
 class DatabaseInUse(CannotStart):
-    """Another flowruns serves this database."""
+    """Another flowruns has locked the database."""
 
 
 class DatabaseUnusable(CannotStart):
-    """The file is not ours, damaged, newer, or out of reach."""
+    """The file is damaged, not readable, of a newer version, or not a flowruns database."""
 
 
 class CannotStop(Failure):
@@ -150,19 +151,19 @@ class CannotStop(Failure):
 
 
 class InputRefused(Failure):
-    """Lines of an import break rules; each was named, and none is kept."""
+    """Lines of an import break rules; nothing was imported."""
 
 
 class CannotWrite(Failure):
-    """A file that was asked for cannot be written."""
+    """An output file cannot be written."""
 
 
 class Unreachable(Failure):
-    """No server answers at an address."""
+    """No server responds at an address."""
 
 
 class Refused(Failure):
-    """A server does not do what it was asked: it answered *status*, for the reasons *details*."""
+    """A server responded with the error *status* and *details*."""
 
     def __init__(self, message: str, status: int = 503, details: tuple[ErrorDetail, ...] = ()) -> None:
         super().__init__(message)
@@ -171,4 +172,4 @@ class Refused(Failure):
 
 
 class Busy(Refused):
-    """A server cannot do it now."""
+    """A server responded that it cannot do this now."""

@@ -1,4 +1,4 @@
-"""The settings of one server, all in one frozen value."""
+"""The settings of one server."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -6,19 +6,19 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import fields, force_setattr
 
-RUNS = "/api/v1/flow-runs"  # the path of the runs, below whatever prefix the service is mounted under
+RUNS = "/api/v1/flow-runs"  # below the prefix, if the application is mounted under one
 
 MEMORY = ":memory:"
 
-ANY_HOST = "*"
+ANY_HOST = "*"  # in `allow_hosts`
 
 KIB = 1024
 
 MIB = 1024 * KIB
 
-Synchronous = Literal["full", "normal"]  # what a commit waits for, as SQLite calls it
+Synchronous = Literal["full", "normal"]  # SQLite's pragma synchronous
 
-TOKEN = r"[^\s\x00-\x1f\x7f]+"  # a header can hold it, in UTF-8 where it is not ASCII
+TOKEN = r"[^\s\x00-\x1f\x7f]+"  # a pattern: what a header can hold, in UTF-8
 
 _Port = Annotated[int, Meta(ge=0, le=65535)]
 
@@ -32,27 +32,26 @@ _Seconds = Annotated[float, Meta(ge=0, le=3600)]
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What a server is told at its start; nothing below the command line reads the environment. Raises ValueError at a
-    value that cannot be, and where *host* lets others in, but neither *tokens* nor *anonymous* says whom.
+    """The configuration of a server. Raises ValueError for an invalid value, and if other machines can reach *host*
+    but neither *tokens* nor *anonymous* is set.
     """
 
     database: str = "flowruns.db"  # a file, or ":memory:"
     host: str = "127.0.0.1"
-    port: _Port = 8000  # 0: a free one
-    tokens: Mapping[_Token, _UserId] = {}  # token to user id; empty: anonymous callers are served
-    anonymous: bool = False  # they are even where *host* lets others than this machine in
+    port: _Port = 8000  # 0: a free port
+    tokens: Mapping[_Token, _UserId] = {}  # token to user id; empty: callers are anonymous
+    anonymous: bool = False  # allow anonymous callers even if other machines can reach *host*
     max_body: _Size = 8 * MIB  # bytes
-    lock_timeout: _Seconds = 5.0  # that a write waits for another program's lock, in all
-    synchronous: Synchronous = "full"  # "normal": a power cut may take the last writes, nothing else may
-    max_connections: Annotated[int, Meta(ge=1)] = 500  # beyond it, those that are silent longest make room
-    max_streams: _Size = 200  # open at once, and at most half of *max_connections*: others are to be served too
-    max_head: _Size = 64 * KIB  # bytes of a request's line and headers
-    head_timeout: _Seconds = 10.0  # for a whole head, from its first byte or the connection's start
+    lock_timeout: _Seconds = 5.0  # a write waits this long in total for another program's lock
+    synchronous: Synchronous = "full"  # "normal": a power failure may lose the last writes
+    max_connections: Annotated[int, Meta(ge=1)] = 500  # over it, the longest idle connections are closed
+    max_streams: _Size = 200  # open at once; at most half of *max_connections*, which leaves room for requests
+    max_head: _Size = 64 * KIB  # bytes of the request line and headers
+    head_timeout: _Seconds = 10.0  # for all headers, from their first byte or the start of the connection
     body_timeout: _Seconds = 30.0  # between two pieces of a body
-    idle_timeout: _Seconds = 75.0  # longer than clients keep a connection for the next request, so that none meets a
-    # closed one
-    allow_hosts: frozenset[str] = frozenset()  # beside loopback and *host*; ANY_HOST: all
-    cors_origins: frozenset[str] = frozenset()  # as browsers write them: https://portal.example
+    idle_timeout: _Seconds = 75.0  # of a keep-alive connection; longer than clients keep one, so that they close first
+    allow_hosts: frozenset[str] = frozenset()  # besides loopback and *host*; ANY_HOST: all
+    cors_origins: frozenset[str] = frozenset()  # as browsers send them: https://portal.example
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -61,10 +60,10 @@ class Settings(Struct, frozen=True, kw_only=True):
             except ValidationError as error:
                 raise ValueError(f"{field.name}: {error}") from None
         if not (self.tokens or self.anonymous or is_loopback(self.host)):
-            raise ValueError(f"host {self.host!r} lets others in: name whom by tokens, or say anonymous=True")
+            raise ValueError(f"host {self.host!r} is reachable from other machines: set tokens, or anonymous=True")
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
-        """What is printed and logged; tokens are not."""
+        """The fields to print and log, without the tokens."""
         shown = [(name, getattr(self, name)) for name in self.__struct_fields__]
         return [(name, f"{len(value)} tokens" if name == "tokens" else value) for name, value in shown]
 
@@ -73,10 +72,10 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches *host*."""
+    """Whether only this machine can reach *host*."""
     if host.lower() in ("localhost", "127.0.0.1", "::1"):
         return True
-    from ipaddress import ip_address  # few ask for another one
+    from ipaddress import ip_address  # slow to import, and rarely needed
 
     try:
         return ip_address(host).is_loopback

@@ -1,4 +1,4 @@
-"""A client of streams: server-sent events as the standard has them read (WHATWG HTML, 9.2.6)."""
+"""A client of streams: parses server-sent events as in WHATWG HTML 9.2.6."""
 
 import json
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ class Event(NamedTuple):
 
 
 class Events:
-    """A parser: what has come, and has not been taken, are its *events*."""
+    """A parser. Its *events* are those received and not yet taken."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -56,7 +56,7 @@ class Events:
 
 
 class Stream(Wire):
-    """A stream of the server at *url*, which has begun: the first comment has come."""
+    """A stream of the server at *url*, whose first comment was received."""
 
     def __init__(self, url: str, query: str = "", after: int | str | None = None, *lines: str) -> None:
         super().__init__(url)
@@ -85,7 +85,7 @@ class Stream(Wire):
         return [self.event() for _ in range(count)]
 
     def until_end(self) -> list[Event]:
-        """All events that come until the body ends."""
+        """All events until the body ends."""
         while not self.ended:
             self.chunk()
         events, self.parsed.events = self.parsed.events, []

@@ -21,16 +21,16 @@ PUT = {"flowId": "deploy", "flowType": "automation"}
 MILLISECONDS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
-def faults(response: httpx.Response, status: int = 422) -> dict[tuple[str | int, ...], str]:
-    """The type of each fault by its place; the one shape is checked on the way."""
+def details(response: httpx.Response, status: int = 422) -> dict[tuple[str | int, ...], str]:
+    """The type of each detail by its place; the one shape is checked on the way."""
     assert response.status_code == status, response.text
     body = response.json()
     assert list(body) == ["detail"]
     assert body["detail"]
-    for fault in body["detail"]:
-        assert list(fault) == ["loc", "msg", "type"]
-        assert fault["msg"]
-    return {tuple(fault["loc"]): fault["type"] for fault in body["detail"]}
+    for detail in body["detail"]:
+        assert list(detail) == ["loc", "msg", "type"]
+        assert detail["msg"]
+    return {tuple(detail["loc"]): detail["type"] for detail in body["detail"]}
 
 
 async def put(client: httpx.AsyncClient, id: str, /, **fields: Any) -> Run:
@@ -41,37 +41,37 @@ async def put(client: httpx.AsyncClient, id: str, /, **fields: Any) -> Run:
 
 
 class TestResources:
-    async def test_post_answers_201_with_the_run_and_its_location(self, client: httpx.AsyncClient) -> None:
+    async def test_post_returns_201_with_the_run_and_its_location(self, client: httpx.AsyncClient) -> None:
         response = await client.post(RUNS, json={"flowId": "deploy"})
         assert response.status_code == 201
         assert response.headers["location"] == f"{RUNS}/{response.json()['id']}"
         assert (await client.get(response.headers["location"])).json() == response.json()
 
-    async def test_put_answers_201_when_it_creates_and_200_when_it_replaces(self, client: httpx.AsyncClient) -> None:
+    async def test_put_returns_201_when_it_creates_and_200_when_it_replaces(self, client: httpx.AsyncClient) -> None:
         created = await client.put(f"{RUNS}/a", json=PUT)
         replaced = await client.put(f"{RUNS}/a", json=PUT)
         assert (created.status_code, replaced.status_code) == (201, 200)
         assert created.headers["location"] == f"{RUNS}/a"
         assert "location" not in replaced.headers
 
-    async def test_delete_answers_204_without_a_body_then_404(self, client: httpx.AsyncClient) -> None:
+    async def test_delete_returns_204_without_a_body_then_404(self, client: httpx.AsyncClient) -> None:
         await put(client, "a")
         response = await client.delete(f"{RUNS}/a")
         assert (response.status_code, response.content) == (204, b"")
-        assert faults(await client.delete(f"{RUNS}/a"), 404) == {("path", "id_"): "not_found"}
-        assert faults(await client.get(f"{RUNS}/a"), 404) == {("path", "id_"): "not_found"}
+        assert details(await client.delete(f"{RUNS}/a"), 404) == {("path", "id_"): "not_found"}
+        assert details(await client.get(f"{RUNS}/a"), 404) == {("path", "id_"): "not_found"}
 
     @pytest.mark.parametrize("id", ["A", "a b", "ä", "a\n", "a%00"])
     async def test_an_id_off_the_pattern_is_404_for_get_and_422_for_put_and_delete(
         self, client: httpx.AsyncClient, id: str
     ) -> None:
         url = f"{RUNS}/{_escaped(id)}"
-        assert faults(await client.get(url), 404)
+        assert details(await client.get(url), 404)
         for response in (await client.put(url, json=PUT), await client.delete(url)):
-            assert faults(response) == {("path", "id_"): "string_pattern_mismatch"}
+            assert details(response) == {("path", "id_"): "string_pattern_mismatch"}
 
     async def test_a_slash_in_an_id_makes_another_path(self, client: httpx.AsyncClient) -> None:
-        assert faults(await client.put(f"{RUNS}/a%2Fb", json=PUT), 404) == {("path",): "not_found"}
+        assert details(await client.put(f"{RUNS}/a%2Fb", json=PUT), 404) == {("path",): "not_found"}
 
     @pytest.mark.parametrize(
         ("target", "allowed"),
@@ -89,10 +89,10 @@ class TestResources:
         for method in methods - set(allowed.split(", ")):
             response = await client.request(method, target)
             assert response.headers["allow"] == allowed
-            assert faults(response, 405) == {("method",): "method_not_allowed"}
+            assert details(response, 405) == {("method",): "method_not_allowed"}
 
     @pytest.mark.parametrize("target", [RUNS, f"{RUNS}/a", f"{RUNS}/b", "/openapi.json", "/health", "/nothing"])
-    async def test_head_answers_as_get_without_the_body(self, client: httpx.AsyncClient, target: str) -> None:
+    async def test_head_responds_as_get_without_the_body(self, client: httpx.AsyncClient, target: str) -> None:
         await put(client, "a")
         get, head = await client.get(target), await client.head(target)
         assert head.status_code == get.status_code
@@ -104,17 +104,15 @@ class TestResources:
     )
     async def test_a_trailing_slash_or_newline_is_another_path(self, client: httpx.AsyncClient, target: str) -> None:
         await put(client, "a")
-        assert faults(await client.get(f"http://localhost{target}"), 404) == {("path",): "not_found"}
+        assert details(await client.get(f"http://localhost{target}"), 404) == {("path",): "not_found"}
 
-    async def test_health_tells_status_version_schema_runs_and_which_start_it_is(
-        self, client: httpx.AsyncClient
-    ) -> None:
+    async def test_health_has_status_version_schema_runs_and_instance(self, client: httpx.AsyncClient) -> None:
         await put(client, "a")
         health = (await client.get("/health")).json()
         assert re.fullmatch("[0-9a-f]{16}", health.pop("instance"))
         assert health == {"status": "ok", "version": "0.1.0", "schema": SCHEMA_VERSION, "runs": 1}
 
-    async def test_every_answer_forbids_sniffing(self, client: httpx.AsyncClient) -> None:
+    async def test_every_response_forbids_sniffing(self, client: httpx.AsyncClient) -> None:
         for response in (await client.get(RUNS), await client.get("/x"), await client.post(RUNS)):
             assert response.headers["x-content-type-options"] == "nosniff"
 
@@ -157,7 +155,7 @@ class TestFlowRun:
             "logs": [{"message": "", "level": phase}],
             "actions": [{"id": "", "phase": phase}],
         }
-        assert faults(await client.put(f"{RUNS}/a", json=body)) == {
+        assert details(await client.put(f"{RUNS}/a", json=body)) == {
             ("body", "phase"): "string_pattern_mismatch",
             ("body", "logs", 0, "level"): "string_pattern_mismatch",
             ("body", "actions", 0, "phase"): "string_pattern_mismatch",
@@ -207,7 +205,7 @@ class TestFlowRun:
         self, client: httpx.AsyncClient, sent: object, type: str
     ) -> None:
         body = PUT | {"endTime": sent, "logs": [{"message": "", "timestamp": sent}]}
-        assert faults(await client.put(f"{RUNS}/a", json=body)) == {
+        assert details(await client.put(f"{RUNS}/a", json=body)) == {
             ("body", "endTime"): type,
             ("body", "logs", 0, "timestamp"): type,
         }
@@ -248,7 +246,7 @@ class TestFlowRun:
     )
     async def test_json_that_cannot_be_kept_exactly_is_refused(self, client: httpx.AsyncClient, body: bytes) -> None:
         response = await client.put(f"{RUNS}/a", content=body, headers={"content-type": "application/json"})
-        assert list(faults(response).values()) == ["json_invalid"]
+        assert list(details(response).values()) == ["json_invalid"]
 
     async def test_text_with_nul_and_any_unicode_comes_back(self, client: httpx.AsyncClient) -> None:
         text = "\0 é \U0001f600 \u2028 \x7f"
@@ -288,7 +286,7 @@ class TestBodies:
     @pytest.mark.parametrize("flow_type", ["automation", "scorecard", "reference", "x", 1])
     async def test_post_refuses_every_other_flow_type(self, client: httpx.AsyncClient, flow_type: object) -> None:
         response = await client.post(RUNS, json={"flowId": "a", "flowType": flow_type})
-        assert faults(response) == {("body", "flowType"): "literal_error"}
+        assert details(response) == {("body", "flowType"): "literal_error"}
 
     @pytest.mark.parametrize("flow_type", ["automation", "selfServiceAction", "scorecard", "reference"])
     async def test_put_takes_every_flow_type(self, client: httpx.AsyncClient, flow_type: str) -> None:
@@ -296,7 +294,7 @@ class TestBodies:
 
     async def test_put_names_every_flow_type_when_it_refuses_one(self, client: httpx.AsyncClient) -> None:
         response = await client.put(f"{RUNS}/a", json=PUT | {"flowType": "x"})
-        assert faults(response) == {("body", "flowType"): "enum"}
+        assert details(response) == {("body", "flowType"): "enum"}
         msg = response.json()["detail"][0]["msg"]
         assert msg == "Input should be 'automation', 'selfServiceAction', 'scorecard' or 'reference'"
 
@@ -313,10 +311,10 @@ class TestBodies:
 
     async def test_the_id_of_a_put_body_must_equal_the_paths(self, client: httpx.AsyncClient) -> None:
         assert (await put(client, "a", id="a"))["id"] == "a"
-        assert faults(await client.put(f"{RUNS}/a", json=PUT | {"id": "b"})) == {("body", "id"): "value_error"}
+        assert details(await client.put(f"{RUNS}/a", json=PUT | {"id": "b"})) == {("body", "id"): "value_error"}
 
     async def test_path_and_body_are_found_wrong_together(self, client: httpx.AsyncClient) -> None:
-        assert faults(await client.put(f"{RUNS}/A", json={"flowType": "automation"})) == {
+        assert details(await client.put(f"{RUNS}/A", json={"flowType": "automation"})) == {
             ("path", "id_"): "string_pattern_mismatch",
             ("body", "flowId"): "missing",
         }
@@ -352,13 +350,13 @@ class TestBodies:
             await client.put(f"{RUNS}/a", content=json.dumps(PUT), headers=headers),
             await client.post(RUNS, headers=headers),
         ):
-            assert faults(response, 415) == {("header", "content-type"): "unsupported_media_type"}
+            assert details(response, 415) == {("header", "content-type"): "unsupported_media_type"}
             assert "Content-Type: application/json" in response.text
 
     async def test_a_compressed_body_is_415(self, client: httpx.AsyncClient) -> None:
         headers = {"content-type": "application/json", "content-encoding": "gzip"}
         response = await client.post(RUNS, content=b'{"flowId":"a"}', headers=headers)
-        assert faults(response, 415) == {("header", "content-encoding"): "unsupported_media_type"}
+        assert details(response, 415) == {("header", "content-encoding"): "unsupported_media_type"}
 
     @pytest.mark.parametrize("type", ["application/json", "Application/JSON ; charset=utf-8", "application/json;x=y"])
     async def test_json_may_be_declared_with_parameters(self, client: httpx.AsyncClient, type: str) -> None:
@@ -370,20 +368,20 @@ class TestBodies:
         fits = start + b"x" * (8 * 1024 * 1024 - len(start) - 3) + b'"}}'
         headers = {"content-type": "application/json"}
         assert (await client.post(RUNS, content=fits, headers=headers)).status_code == 201
-        assert faults(await client.post(RUNS, content=fits + b" ", headers=headers), 413) == {("body",): "too_large"}
+        assert details(await client.post(RUNS, content=fits + b" ", headers=headers), 413) == {("body",): "too_large"}
 
     async def test_an_empty_body_is_missing(self, client: httpx.AsyncClient) -> None:
         response = await client.post(RUNS, headers={"content-type": "application/json"})
-        assert faults(response) == {("body",): "missing"}
+        assert details(response) == {("body",): "missing"}
 
-    async def test_a_body_that_is_no_object_is_a_dict_type_fault(self, client: httpx.AsyncClient) -> None:
+    async def test_a_body_that_is_no_object_is_a_dict_type_error(self, client: httpx.AsyncClient) -> None:
         for body in ([], "x", 1, None):
             response = await client.post(RUNS, content=json.dumps(body), headers={"content-type": "application/json"})
-            assert faults(response) == {("body",): "dict_type"}
+            assert details(response) == {("body",): "dict_type"}
 
     async def test_broken_json_is_named_by_its_byte(self, client: httpx.AsyncClient) -> None:
         response = await client.post(RUNS, content=b'{"flowId": "a",}', headers={"content-type": "application/json"})
-        assert faults(response) == {("body", 15): "json_invalid"}
+        assert details(response) == {("body", 15): "json_invalid"}
 
 
 class TestConditions:
@@ -425,21 +423,21 @@ class TestConditions:
                 await client.put(f"{RUNS}/a", json=PUT | {"phase": "failed"}, headers={"if-match": wrong}),
                 await client.delete(f"{RUNS}/a", headers={"if-match": wrong}),
             ):
-                assert faults(response, 412) == {("header", "if-match"): "precondition_failed"}
+                assert details(response, 412) == {("header", "if-match"): "precondition_failed"}
         assert (await client.get(f"{RUNS}/a")).json()["phase"] == "pending"
         assert (await client.delete(f"{RUNS}/a", headers={"if-match": f'"x", {new}'})).status_code == 204
 
     async def test_if_match_never_creates(self, client: httpx.AsyncClient) -> None:
         for value in ("*", '"1"'):
             response = await client.put(f"{RUNS}/a", json=PUT, headers={"if-match": value})
-            assert faults(response, 412) == {("header", "if-match"): "precondition_failed"}
+            assert details(response, 412) == {("header", "if-match"): "precondition_failed"}
         assert (await client.get(f"{RUNS}/a")).status_code == 404
 
     async def test_if_none_match_star_makes_put_create_only(self, client: httpx.AsyncClient) -> None:
         headers = {"if-none-match": "*"}
         assert (await client.put(f"{RUNS}/a", json=PUT, headers=headers)).status_code == 201
         response = await client.put(f"{RUNS}/a", json=PUT | {"phase": "failed"}, headers=headers)
-        assert faults(response, 412) == {("header", "if-none-match"): "precondition_failed"}
+        assert details(response, 412) == {("header", "if-none-match"): "precondition_failed"}
         await client.delete(f"{RUNS}/a")
         assert (await client.put(f"{RUNS}/a", json=PUT, headers=headers)).status_code == 201
 
@@ -462,23 +460,23 @@ class TestErrors:
     async def test_an_id_that_is_not_the_paths_is_named_beside_whatever_else_is_wrong(
         self, client: httpx.AsyncClient, body: Any, found: dict[tuple[str, ...], str]
     ) -> None:
-        assert faults(await client.put(f"{RUNS}/a", json=body)) == found
+        assert details(await client.put(f"{RUNS}/a", json=body)) == found
         for text, byte in (
             (b'{"id": "b"', 10),
             (b'{"flowId": 1, "id": "\xff"}', 21),
             (b'{"id": "b", "flowId": 1]', 23),
         ):
             broken = await client.put(f"{RUNS}/a", content=text, headers={"Content-Type": "application/json"})
-            assert faults(broken) == {("body", byte): "json_invalid"}
+            assert details(broken) == {("body", byte): "json_invalid"}
 
     async def test_a_cursor_is_named_beside_a_size_that_is_wrong(self, client: httpx.AsyncClient) -> None:
-        found = faults(await client.get(f"{RUNS}?cursor=abc&size=0"))
+        found = details(await client.get(f"{RUNS}?cursor=abc&size=0"))
         assert found == {("query", "size"): "greater_than_equal", ("query", "cursor"): "value_error"}
 
     async def test_post_with_an_id_that_exists_is_409(self, client: httpx.AsyncClient) -> None:
         await put(client, "a")
         response = await client.post(RUNS, json={"flowId": "a", "id": "a"})
-        assert faults(response, 409) == {("body", "id"): "already_exists"}
+        assert details(response, 409) == {("body", "id"): "already_exists"}
         await client.delete(f"{RUNS}/a")
         assert (await client.post(RUNS, json={"flowId": "a", "id": "a"})).status_code == 201
 
@@ -487,7 +485,7 @@ class TestErrors:
             "flowId": "A\n", "args": [], "outputs": 1, "phase": 1, "startTime": "x", "id": 5,
             "actions": [{"id": 1}, 2, {}], "logs": {"a": 1}, "tags": [{"key": "k"}, {"key": None, "value": 1}],
         }  # fmt: skip
-        assert faults(await client.put(f"{RUNS}/a", json=body)) == {
+        assert details(await client.put(f"{RUNS}/a", json=body)) == {
             ("body", "flowId"): "string_pattern_mismatch",
             ("body", "flowType"): "missing",
             ("body", "id"): "string_type",
@@ -504,7 +502,7 @@ class TestErrors:
             ("body", "tags", 1, "value"): "string_type",
         }
 
-    async def test_at_most_100_faults_are_named_and_the_last_says_so(self, client: httpx.AsyncClient) -> None:
+    async def test_at_most_100_details_are_listed_and_the_last_says_so(self, client: httpx.AsyncClient) -> None:
         for count, last in ((98, "string_type"), (99, "too_many_errors"), (50_000, "too_many_errors")):
             response = await client.post(
                 RUNS, json={"id": "A", "flowId": "A", "tags": [{"key": "", "value": 1}] * count}

@@ -51,12 +51,12 @@ def app() -> Iterator[Embedded]:
     app.close()
 
 
-def asking(app: Any, base: str = "http://any.example") -> httpx.AsyncClient:
+def client_of(app: Any, base: str = "http://any.example") -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=base)
 
 
 async def put(app: Any, path: str, **headers: str) -> httpx.Response:
-    async with asking(app) as client:
+    async with client_of(app) as client:
         return await client.put(path, json=BODY, headers=headers)
 
 
@@ -83,7 +83,7 @@ async def test_server_in_the_running_loop_is_there_and_gone(tmp_path: Path) -> N
     assert os.listdir(tmp_path) == ["a.db"]
 
 
-async def test_server_in_the_running_loop_says_why_it_cannot_start(tmp_path: Path) -> None:
+async def test_server_in_the_running_loop_raises_why_it_cannot_start(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnusable, match="is not a file"):
         async with flowruns.serve_async(tmp_path):
             pass
@@ -112,40 +112,46 @@ async def test_application_needs_no_lifespan(app: Embedded) -> None:
     assert (await put(app, f"{RUNS}/a1")).status_code == 200
 
 
-def test_application_may_be_asked_in_one_event_loop_after_the_other(app: Embedded) -> None:
+def test_application_may_be_called_in_one_event_loop_after_the_other(app: Embedded) -> None:
     statuses = [asyncio.run(put(app, f"{RUNS}/a1")).status_code for _ in range(3)]
     assert statuses == [201, 200, 200]
 
 
 async def test_requests_that_come_first_share_one_opening(tmp_path: Path) -> None:
     app = flowruns.create_app(tmp_path / "a.db")
-    answers = await asyncio.gather(*(put(app, f"{RUNS}/a{number}") for number in range(20)))
-    assert [answer.status_code for answer in answers] == [201] * 20
+    responses = await asyncio.gather(*(put(app, f"{RUNS}/a{number}") for number in range(20)))
+    assert [response.status_code for response in responses] == [201] * 20
     await app.aclose()
     assert os.listdir(tmp_path) == ["a.db"]
 
 
-async def test_answers_are_those_of_a_server_byte_for_byte(app: Embedded) -> None:
+async def test_responses_are_those_of_a_server_byte_for_byte(app: Embedded) -> None:
     requests: list[tuple[str, str, bytes | None]] = [  # but what each signs or times
         ("PUT", f"{RUNS}/A", RUN), ("GET", f"{RUNS}/a1", None), ("DELETE", RUNS, None),
         ("POST", RUNS, b"{"), ("GET", f"{RUNS}?size=0&cursor=x", None), ("GET", "/nothing", None),
     ]  # fmt: skip
-    async with flowruns.serve_async() as server, asking(app) as here, httpx.AsyncClient(base_url=server.url) as there:
+    async with (
+        flowruns.serve_async() as server,
+        client_of(app) as here,
+        httpx.AsyncClient(base_url=server.url) as there,
+    ):
         for method, target, body in requests:
             headers = {"Content-Type": "application/json"} if body else {}
-            answers = [await client.request(method, target, content=body, headers=headers) for client in (here, there)]
-            assert answers[1].headers.pop("date")  # the server's own
-            assert [answer.content for answer in answers] == [answers[0].content] * 2
-            assert [(answer.status_code, answer.headers) for answer in answers] == [
-                (answers[0].status_code, answers[0].headers)
+            responses = [
+                await client.request(method, target, content=body, headers=headers) for client in (here, there)
+            ]
+            assert responses[1].headers.pop("date")  # the server's own
+            assert [response.content for response in responses] == [responses[0].content] * 2
+            assert [(response.status_code, response.headers) for response in responses] == [
+                (responses[0].status_code, responses[0].headers)
             ] * 2
 
 
-async def test_mounted_below_a_prefix_it_works_and_says_where_runs_are(app: Embedded) -> None:
+async def test_mounted_below_a_prefix_it_works_and_locates_runs(app: Embedded) -> None:
     host = Starlette(routes=[Mount("/tools/runs", app)])
     created = await put(host, f"/tools/runs{RUNS}/a1")
     assert (created.status_code, created.headers["location"]) == (201, f"/tools/runs{RUNS}/a1")
-    async with asking(host) as client:
+    async with client_of(host) as client:
         assert (await client.get(created.headers["location"])).json()["id"] == "a1"
         posted = await client.post(f"/tools/runs{RUNS}", json={"flowId": "deploy"})
         assert (await client.get(posted.headers["location"])).json() == posted.json()
@@ -186,7 +192,7 @@ async def _living(app: Any) -> AsyncIterator[None]:
     incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     outgoing: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
-    async def told(expected: str) -> None:
+    async def received(expected: str) -> None:
         message = await outgoing.get()
         if message["type"] != expected:
             raise RuntimeError(message["message"])
@@ -196,10 +202,10 @@ async def _living(app: Any) -> AsyncIterator[None]:
         task = asyncio.create_task(app(scope, incoming.get, outgoing.put))
         stack.push_async_callback(asyncio.wait, [task])
         await incoming.put({"type": "lifespan.startup"})
-        await told("lifespan.startup.complete")
+        await received("lifespan.startup.complete")
         yield
         await incoming.put({"type": "lifespan.shutdown"})
-        await told("lifespan.shutdown.complete")
+        await received("lifespan.shutdown.complete")
 
 
 async def test_database_that_cannot_be_opened_is_503_until_it_can(tmp_path: Path) -> None:
@@ -226,7 +232,7 @@ async def test_it_can_be_closed_where_a_loop_is_running_and_opened_again(tmp_pat
 
 async def test_it_has_tokens_limits_and_hosts_of_its_own() -> None:
     app = flowruns.create_app(tokens={"secret": 7}, max_body=10, allow_hosts=frozenset())
-    async with asking(app, "http://localhost") as client:
+    async with client_of(app, "http://localhost") as client:
         token = {"Authorization": "Bearer secret"}
         assert (await client.put(f"{RUNS}/a1", json=BODY)).status_code == 401
         assert (await client.put(f"{RUNS}/a1", json=BODY, headers=token)).status_code == 413

@@ -1,11 +1,11 @@
-"""What we raise on purpose."""
+"""The exceptions that flowruns raises."""
 
 import pytest
 
 from flowruns import errors
 from flowruns.errors import CannotStart, ErrorDetail, FlowrunsError, Unavailable
 
-MADE = [
+ERRORS = [
     errors.Invalid(ErrorDetail(("body", "flowId"), "Field required", "missing")),
     errors.BadRequest(),
     errors.Unauthorized(),
@@ -24,21 +24,21 @@ MADE = [
 
 
 def test_every_error_has_a_row_here() -> None:
-    assert {type(error) for error in MADE} == set(FlowrunsError.__subclasses__())
+    assert {type(error) for error in ERRORS} == set(FlowrunsError.__subclasses__())
 
 
-@pytest.mark.parametrize("error", MADE, ids=lambda error: type(error).__name__)
-def test_error_says_what_its_faults_say(error: FlowrunsError) -> None:
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_message_of_an_error_has_those_of_its_details(error: FlowrunsError) -> None:
     assert error.details
-    for fault in error.details:
-        assert fault.loc
-        assert fault.type == fault.type.lower()
-        assert fault.msg in str(error)
+    for detail in error.details:
+        assert detail.loc
+        assert detail.type == detail.type.lower()
+        assert detail.msg in str(error)
 
 
-def test_what_waiting_does_not_cure_says_so() -> None:
+def test_unavailable_has_no_retry_after_by_default() -> None:
     assert Unavailable("The database is damaged").retry_after is None
 
 
-def test_failed_start_is_no_answer_to_a_request() -> None:
+def test_failed_start_is_no_response_to_a_request() -> None:
     assert not issubclass(CannotStart, FlowrunsError)

@@ -1,4 +1,4 @@
-"""HTTP as it goes over the wire: requests that no client library would send, and answers one at a time."""
+"""HTTP as bytes: requests that no client library would send, and responses one at a time."""
 
 import json
 import socket
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message
 
 RUN = b'{"flowId":"deploy","flowType":"automation"}'
-SECONDS = 10  # that any answer may take
+SECONDS = 10  # the timeout of a response
 Headers = Iterable[tuple[bytes, bytes]]
 
 
@@ -30,16 +30,16 @@ class Reply(NamedTuple):
         return values[0] if values else None
 
     def details(self, status: int) -> list[tuple[tuple[str | int, ...], str]]:
-        """Place and type of each fault of a *status* in the one error shape."""
+        """Place and type of each detail in an error response of *status*."""
         assert self.status == status, (self.status, self.body[:500])
         assert self.header(b"content-type") == b"application/json"
         assert self.header(b"content-length") == b"%d" % len(self.body)
         assert list(self.json) == ["detail"]
         assert self.json["detail"]
-        for fault in self.json["detail"]:
-            assert list(fault) == ["loc", "msg", "type"]
-            assert fault["msg"]
-        return [(tuple(fault["loc"]), fault["type"]) for fault in self.json["detail"]]
+        for detail in self.json["detail"]:
+            assert list(detail) == ["loc", "msg", "type"]
+            assert detail["msg"]
+        return [(tuple(detail["loc"]), detail["type"]) for detail in self.json["detail"]]
 
 
 def request(method: str, target: str, body: bytes | None = None, /, *lines: str, host: str = "localhost") -> bytes:
@@ -75,7 +75,7 @@ class Wire:
         self.socket.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """Leaves without a word (RST)."""
+        """Closes with RST."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
@@ -84,7 +84,7 @@ class Wire:
         return self.reply(method)
 
     def reply(self, method: str = "GET") -> Reply:
-        """The next answer, to a request of *method*."""
+        """The next response, to a request of *method*."""
         reply = self.head()
         if method == "HEAD" or reply.status in (100, 204, 304):
             return reply
@@ -95,7 +95,7 @@ class Wire:
         return reply._replace(body=body)
 
     def head(self) -> Reply:
-        """The next answer without its body."""
+        """The status and headers of the next response."""
         head, _, self._read = self._until(b"\r\n\r\n").partition(b"\r\n\r\n")
         first, *lines = head.split(b"\r\n")
         version, status, *_ = first.split(b" ")
@@ -104,7 +104,7 @@ class Wire:
         return Reply(int(status), [(name.lower(), value) for name, value in pairs], b"")
 
     def rest(self) -> bytes:
-        """All that comes until the server closes."""
+        """Everything received until the server closes."""
         try:
             while data := self.socket.recv(65536):
                 self._read += data
@@ -114,7 +114,7 @@ class Wire:
         return rest
 
     def trickle(self, piece: bytes) -> bytes:
-        """All that comes until the server closes, while *piece* is sent whenever nothing has come for 50 ms."""
+        """Everything received until the server closes, while *piece* is sent after each 50 ms without input."""
         self.socket.settimeout(0.05)
         for _ in range(SECONDS * 20):
             try:
@@ -140,12 +140,12 @@ class Wire:
 def ping(url: str) -> None:
     """Returns once the server at *url* has read what was sent to it before."""
     with Wire(url) as wire:
-        for _ in range(2):  # what arrived before was looked at in the same turn of the loop as the first, or earlier
+        for _ in range(2):  # earlier input is read in the same iteration of the loop as the first request, or before
             wire.ask("GET", "/health")
 
 
 async def call(app: ASGIApp, method: str, path: str, headers: Headers = (), body: bytes = b"") -> Reply:
-    """What *app* answers without a server; only *headers* are sent."""
+    """The response of *app*, without a server, to a request with only these *headers*."""
     sent: list[Message] = []
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "method": method,

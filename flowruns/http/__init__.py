@@ -1,1 +1,1 @@
-"""ASGI: requests to responses."""
+"""The ASGI application: reads requests, calls the store, and builds responses."""

@@ -1,13 +1,14 @@
-"""The outermost layer: who may come in, and every error in the one shape."""
+"""The outermost middleware: checks host, origin and token, and turns every exception into a response."""
 
 import asyncio
-import logging
 import traceback
 from hmac import compare_digest
 
 from starlette.types import ASGIApp
 
-from flowruns.errors import BEGUN, ErrorDetail, FlowrunsError, Forbidden, Unauthorized, Unavailable
+from flowruns.errors import BEGUN, ErrorDetail, FlowrunsError, Forbidden, PathNotFound, Unauthorized, Unavailable
+from flowruns.http.logs import log
+from flowruns.http.not_found import path_not_found
 from flowruns.http.requests import CALLER, ClientDisconnected
 from flowruns.http.responses import (
     STREAMING,
@@ -23,11 +24,9 @@ from flowruns.http.responses import (
 from flowruns.http.static import is_public
 from flowruns.settings import ANY_HOST, Settings
 
-log = logging.getLogger("flowruns")
-
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
-_ANY_ADDRESS = frozenset({"", "0.0.0.0", "[::]", "::"})  # listened on, but no name to be reached by
+_WILDCARDS = frozenset({"", "0.0.0.0", "[::]", "::"})  # addresses to listen on, which clients cannot connect to
 
 _PREFLIGHT: tuple[Header, ...] = (
     (b"access-control-allow-methods", b"DELETE, GET, HEAD, POST, PUT"),
@@ -37,17 +36,17 @@ _PREFLIGHT: tuple[Header, ...] = (
 
 
 class AccessMiddleware:
-    """Lets a request through if its host, origin and token are served (contract, "Errors", 401 and 403)."""
+    """Passes on a request if its host, origin and token are allowed (page api, "Errors", 401 and 403)."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        own = frozenset({settings.host, f"[{settings.host}]"}) - _ANY_ADDRESS
+        own = frozenset({settings.host, f"[{settings.host}]"}) - _WILDCARDS
         self._hosts = frozenset(host.lower() for host in LOOPBACK | own | settings.allow_hosts)
         self._cors_origins = settings.cors_origins
         self._tokens = [(token.encode(), user) for token, user in settings.tokens.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers, whatever happens."""
+        """Sends a response, also if the application raises."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -61,59 +60,61 @@ class AccessMiddleware:
                         await Response(204, _PREFLIGHT)(scope, receive, send)
                         return
                 else:
-                    _check_own(origin, scope)
+                    _check_same_origin(origin, scope)
             if self._tokens and not is_public(_path(scope)):
                 scope[CALLER] = self._user([value for name, value in headers if name == b"authorization"])
             await self._app(scope, receive, send)
+        except PathNotFound as error:
+            await _respond(path_not_found(error, scope), scope, receive, send)
         except FlowrunsError as error:
-            await _answer(error_response(error), scope, receive, send)
+            await _respond(error_response(error), scope, receive, send)
         except ClientDisconnected:
             pass
-        except asyncio.CancelledError as error:  # the server ends and has waited long enough
+        except asyncio.CancelledError as error:  # the server stops, and its timeout for requests is over
             if BEGUN in error.args and scope["method"] not in ("GET", "HEAD"):
-                while (await receive())["type"] != "http.disconnect":  # nothing would be true: the connection ends
+                # Neither success nor failure would be true: wait until the server closes the connection.
+                while (await receive())["type"] != "http.disconnect":
                     pass
                 return
             stopping = Unavailable("The server is stopping", retry_after=1, part="server")
-            await _answer(error_response(stopping), scope, receive, send)
+            await _respond(error_response(stopping), scope, receive, send)
         except Exception as error:
-            # Type and place, but not the message, which may hold what a client sent.
+            # Type and place, but not the message, which may hold data of a client.
             place = traceback.extract_tb(error.__traceback__)[-1]
-            log.error(
-                "%s at %s:%d answering %s", type(error).__name__, place.filename, place.lineno or 0, scope["method"]
-            )
+            log.error("%s at %s:%d during %s", type(error).__name__, place.filename, place.lineno or 0, scope["method"])
             log.debug("", exc_info=error)
-            await _answer(internal_error(), scope, receive, send)
+            await _respond(internal_error(), scope, receive, send)
 
     def _check_host(self, values: list[bytes]) -> None:
         if ANY_HOST in self._hosts:
             return
         name = values[0].decode("latin-1").lower() if len(values) == 1 else ""
         if name not in self._hosts and _without_port(name) not in self._hosts:
-            msg = "This server is not served under that host; if it should be, start it with --allow-host HOST"
+            msg = "This host is not allowed; to allow it, start the server with --allow-host HOST"
             raise Forbidden(ErrorDetail(("header", "host"), msg, "host_not_allowed"))
 
     def _user(self, values: list[bytes]) -> int:
+        """The user id of the token in Authorization. Raises Unauthorized."""
         scheme, _, token = values[0].partition(b" ") if len(values) == 1 else (b"", b"", b"")
-        found = None
-        for known, user in self._tokens:  # all of them, so that the time tells nothing
+        user = None
+        for known, id in self._tokens:  # compares with all of them, in constant time
             if compare_digest(known, token.strip()):
-                found = user
-        if found is None or scheme.lower() != b"bearer":
+                user = id
+        if user is None or scheme.lower() != b"bearer":
             raise Unauthorized
-        return found
+        return user
 
 
-async def _answer(answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Sends *answer*; in the middle of a stream that ends there is nothing to say, and its client asks again."""
+async def _respond(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Sends *response*, or ends the stream if one has begun: its client then reconnects."""
     if STREAMING in scope:
         await send({"type": "http.response.body", "body": b""})
     else:
-        await answer(scope, receive, send)
+        await response(scope, receive, send)
 
 
 def _path(scope: Scope) -> str:
-    """The path below the prefix that the application is mounted under."""
+    """The path below the prefix at which the application is mounted."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))
 
@@ -123,15 +124,17 @@ def _without_port(host: str) -> str:
     return name if colon and port.isdecimal() else host
 
 
-def _check_own(origin: str, scope: Scope) -> None:
+def _check_same_origin(origin: str, scope: Scope) -> None:
     host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
     if origin.lower() != f"{scope['scheme']}://{host}".lower():
-        msg = "Pages of that origin are not served; if they should be, start the server with --cors-origin ORIGIN"
+        msg = "This origin is not allowed; to allow it, start the server with --cors-origin ORIGIN"
         raise Forbidden(ErrorDetail(("header", "origin"), msg, "origin_not_allowed"))
 
 
 def _with_cors(send: Send, origin: str) -> Send:
-    async def sending(message: Message) -> None:
+    """*send*, which adds the headers that let scripts of *origin* read the response."""
+
+    async def send_with_cors(message: Message) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [
                 *message["headers"],
@@ -141,4 +144,4 @@ def _with_cors(send: Send, origin: str) -> Send:
             ]
         await send(message)
 
-    return sending
+    return send_with_cors

@@ -1,4 +1,4 @@
-"""The application: puts routes and the guard together, and decides nothing."""
+"""The ASGI application: its routes and middleware."""
 
 import logging
 import re
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from flowruns.http import static
 from flowruns.http.access import AccessMiddleware
-from flowruns.http.endpoints import Endpoint, RunsApi, ServiceApi, path_not_found
+from flowruns.http.endpoints import Endpoint, RunsApi, ServiceApi, no_route
 from flowruns.http.events import EventStreams
 from flowruns.http.logs import RequestLog, log
 from flowruns.settings import DEFAULTS, RUNS, Settings
@@ -21,7 +21,7 @@ MakeApp = Callable[[Store, Settings], ASGIApp]
 
 
 class Path(Route):
-    """A route whose pattern is the whole path: Starlette's `$` lets a newline pass at the end."""
+    """A route that matches the whole path: Starlette's `$` also matches before a newline at the end."""
 
     def __init__(self, path: str, endpoint: Endpoint) -> None:
         super().__init__(path, endpoint)
@@ -29,10 +29,10 @@ class Path(Route):
 
 
 class App(Starlette):
-    """Starlette without its own two layers, which turn errors into responses: the guard does."""
+    """Starlette without its two middleware for errors: AccessMiddleware turns them into responses."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """The router, and the middleware around it."""
+        """The router inside the middleware of this application."""
         app: ASGIApp = self.router
         for middleware, args, options in reversed(self.user_middleware):
             app = middleware(app, *args, **options)
@@ -40,22 +40,22 @@ class App(Starlette):
 
 
 def create_app(store: Store, settings: Settings = DEFAULTS) -> Starlette:
-    """An ASGI application over an open *store*, which the caller closes."""
+    """An ASGI application on an open *store*, which the caller closes."""
     runs, service = RunsApi(store, EventStreams(store, settings)), ServiceApi(store)
-    size = settings.max_body
+    max_body = settings.max_body
     middleware = [Middleware(AccessMiddleware, settings)]
     if log.isEnabledFor(logging.INFO):
         middleware.insert(0, Middleware(RequestLog))
     app = App(
         routes=[
-            Path(RUNS, Endpoint(size, get=runs.page, post=runs.create)),
-            Path(RUNS + "/{id_}", Endpoint(size, get=runs.get, put=runs.put, delete=runs.delete)),
-            Path("/openapi.json", Endpoint(size, get=service.openapi)),
-            Path("/health", Endpoint(size, get=service.health)),
-            *(Path(path, Endpoint(size, get=operation)) for path, operation in static.routes().items()),
+            Path(RUNS, Endpoint(max_body, get=runs.page, post=runs.create)),
+            Path(RUNS + "/{id_}", Endpoint(max_body, get=runs.get, put=runs.put, delete=runs.delete)),
+            Path("/openapi.json", Endpoint(max_body, get=service.openapi)),
+            Path("/health", Endpoint(max_body, get=service.health)),
+            *(Path(path, Endpoint(max_body, get=operation)) for path, operation in static.routes().items()),
         ],
         middleware=middleware,
     )
     app.router.redirect_slashes = False
-    app.router.default = path_not_found
+    app.router.default = no_route
     return app

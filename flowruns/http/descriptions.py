@@ -1,86 +1,100 @@
-"""What /openapi.json says in words, by the names that it has anyway; a test finds what has none."""
+"""The texts of /openapi.json by operation, schema and field. A test finds those without a text."""
 
 SERVICE = """\
-Self-service action runs: who started what, and how it goes, kept in one SQLite file.
+Self-service action runs: which runs were started, by whom, and their progress. One SQLite file holds them.
 
-JSON in and out, in UTF-8. Date-times come in as RFC 3339 with any offset, and go out in UTC with milliseconds and \
-`Z`. Unknown fields and query parameters are ignored, so what GET returned can be PUT back as it is. `HEAD` works \
-wherever `GET` does. Where a token is set, send `Authorization: Bearer TOKEN`.
+Requests and responses are JSON in UTF-8. A date-time in a request is RFC 3339 with any offset; in a response it is in \
+UTC with milliseconds and `Z`. Unknown fields and query parameters are ignored, so a client can PUT the document that \
+GET returned. `HEAD` works wherever `GET` does. If the server has tokens, send `Authorization: Bearer TOKEN`.
 
-Any path may also answer 400 (the bytes are not HTTP), 404 (no such path), 405 (another method; `Allow` names those \
-that work), 408 (the request did not come in time), 431 (too large a head) and 500 (a detail of the service), all in \
-the one shape of `Error`."""
+Any path may also return 400 (not valid HTTP), 404 (no such path), 405 (method not allowed; `Allow` lists the allowed \
+ones), 408 (the request did not arrive in time), 431 (headers too large) and 500 (internal error). Every error has the \
+schema `Error`."""
 
 OPERATIONS = {
     "getFlowRuns": """\
-Take `next_page` as `cursor` until it is null: that gives every run once, whatever is created, replaced or deleted \
-meanwhile. A cursor belongs to its filters and its order.
+To read all pages, send `next_page` as `cursor` until it is null. This returns each run once, whatever is created, \
+replaced or deleted meanwhile. A cursor is valid only with the filters and the order of its page.
 
-With `Accept: text/event-stream` the answer is a stream of the changes to runs that fit the filters, from now on or \
-from `Last-Event-ID` on; `size`, `order` and `cursor` then mean nothing. To miss nothing, read a page and send its \
-`ETag`, less the quotes, as `Last-Event-ID`.""",
+With `Accept: text/event-stream` the response is a stream of the changes to runs that match the filters, from now on \
+or after `Last-Event-ID`. The stream ignores `size`, `order` and `cursor`. To miss no change, read a page first and \
+send its `ETag`, without the quotes, as `Last-Event-ID`.""",
     "createFlowRun": """\
-What a portal does when a person starts an action: the run is `pending`, and its type `selfServiceAction`. Agents \
-report with PUT.""",
+For portals: a person starts an action. The new run is `pending` and of type `selfServiceAction`. Agents report \
+progress with PUT.""",
     "getFlowRun": """\
-With `Accept: text/event-stream` the answer is a stream: the run as it is, then as it becomes. It goes on when the \
-run is deleted, as it may be made again.""",
+With `Accept: text/event-stream` the response is a stream: the current state of the run, then every change. The stream \
+stays open when the run is deleted, because it may be created again.""",
     "upsertFlowRun": """\
-How an agent reports. The body is the whole run: an optional field that it leaves out becomes null (`phase`: \
-`pending`). `If-Match` with the `ETag` that you have seen keeps you from undoing somebody else's write; \
-`If-None-Match: *` only creates.""",
-    "deleteFlowRun": "`If-Match` with the `ETag` that you have seen deletes nothing but that.",
-    "getHealth": "Asks the database, not only the process.",
-    "getOpenapi": "Made from the code that checks requests. `/docs` shows it.",
+For agents that report progress. The body is the whole run: an omitted optional field becomes null (`phase`: \
+`pending`). `If-Match` with the `ETag` of the state that you read prevents a lost update. `If-None-Match: *` only \
+creates.""",
+    "deleteFlowRun": "`If-Match` with the `ETag` of the state that you read deletes the run only in that state.",
+    "getHealth": "Reads the database, so a response of 200 means that the process and the database work.",
+    "getOpenapi": "This document is generated from the code that validates requests. `/docs` displays it.",
 }
 
-_WORD = "a letter, then up to 63 letters, digits, `_` or `-`"
+_IDENTIFIER = "a letter, then up to 63 letters, digits, `_` or `-`"
+
+SCHEMAS = {
+    "Action": "A step of a run.",
+    "Detail": "One error.",
+    "Error": "The body of every error response.",
+    "FlowRun": "A run. Every response carries every field; a field without a value is null.",
+    "FlowRunPage": "A page of runs, from one snapshot of the database.",
+    "FlowType": "The kind of flow.",
+    "Health": "The state of the service.",
+    "Log": "A log line of a run.",
+    "RunPost": "The body of POST: a person starts an action.",
+    "RunPut": "The body of PUT: the whole run. An omitted optional field becomes null, except `phase`.",
+    "Tag": "A key-value pair to filter runs by.",
+}
 
 FIELDS = {
-    "FlowRunPage.items": "the runs, newest first unless `order` says otherwise",
+    "FlowRunPage.items": "the runs, newest first unless `order` is `asc`",
     "FlowRun.id": "lower-case letters, digits, `_`, `.` and `-`",
-    "FlowRun.flowId": "the flow that this is a run of",
-    "FlowRun.flowType": "what started it",
-    "FlowRun.args": "what it was started with, kept byte for byte",
-    "FlowRun.phase": f"how far it is: any word, `pending`, `running`, `succeeded` or `failed`, say; {_WORD}",
-    "FlowRun.startTime": "when its work began",
-    "FlowRun.endTime": "when its work ended",
-    "FlowRun.actions": "its steps",
-    "FlowRun.outputs": "what came out of it, kept byte for byte",
-    "FlowRun.logs": "the lines that it wrote",
-    "FlowRun.tags": "words that it is found by",
-    "FlowRun.createdAt": "when it was first written here",
-    "FlowRun.createdBy": "the user id of the token that it was created with",
-    "FlowRun.updatedAt": "when it was last written",
-    "FlowRun.updatedBy": "the user id of the token that it was last written with",
-    "FlowRun.reviewedBy": "the user id of its reviewer; no request sets it",
-    "FlowRun.reviewedAt": "when it was reviewed; no request sets it",
-    "RunPost.id": "a UUIDv7, which sorts by time, when left out",
-    "RunPost.flowType": "`selfServiceAction`, and nothing else",
-    "RunPut.id": "the id in the path, if it is sent",
-    "Action.id": "its name, as `build`, or `build.compile` of a step in a job",
-    "Action.phase": "as of a run",
-    "Action.startTime": "when it began",
-    "Action.endTime": "when it ended",
-    "Log.timestamp": "now when left out",
-    "Log.message": "the line",
-    "Log.level": f"`info` when left out; {_WORD}",
-    "Log.action": "the id of the action that wrote it",
-    "Tag.key": "its name; a search by `key:value` ends it at the first colon",
-    "Tag.value": "what it says",
-    "Error.detail": "what is wrong, each thing by itself",
+    "FlowRun.flowId": "the id of the flow that was run",
+    "FlowRun.flowType": "the kind of flow",
+    "FlowRun.args": "the arguments of the run, stored byte for byte",
+    "FlowRun.phase": f"any identifier, for example `pending`, `running`, `succeeded` or `failed`: {_IDENTIFIER}",
+    "FlowRun.startTime": "when the run started",
+    "FlowRun.endTime": "when the run ended",
+    "FlowRun.actions": "the steps of the run",
+    "FlowRun.outputs": "the results of the run, stored byte for byte",
+    "FlowRun.logs": "the log lines of the run",
+    "FlowRun.tags": "key-value pairs to filter by",
+    "FlowRun.createdAt": "when the run was created",
+    "FlowRun.createdBy": "the user id of the token that created the run",
+    "FlowRun.updatedAt": "when the run was last written",
+    "FlowRun.updatedBy": "the user id of the token that last wrote the run",
+    "FlowRun.reviewedBy": "the user id of the reviewer; no request sets it",
+    "FlowRun.reviewedAt": "when the run was reviewed; no request sets it",
+    "RunPost.id": "if omitted, the server generates a UUIDv7, which sorts by time",
+    "RunPost.flowType": "only `selfServiceAction`, which is also the default",
+    "RunPut.id": "if sent, the id in the path",
+    "Action.id": "the name of the step, for example `build`, or `build.compile` for a step of a job",
+    "Action.phase": "as `phase` of a run",
+    "Action.startTime": "when the step started",
+    "Action.endTime": "when the step ended",
+    "Log.timestamp": "if omitted, the time of the request",
+    "Log.message": "the text of the line",
+    "Log.level": f"`info` if omitted; {_IDENTIFIER}",
+    "Log.action": "the id of the action that wrote the line",
+    "Tag.key": "the name; in the filter `tag=key:value` the key ends at the first colon",
+    "Tag.value": "the value",
+    "Error.detail": "one entry for each error",
     "Health.status": "`ok`",
-    "Health.version": "of flowruns",
+    "Health.version": "the version of flowruns",
 }
 
-AS = {"RunPost": "FlowRun", "RunPut": "FlowRun"}  # whose words are those of the second, where they have none
+FALLBACKS = {"RunPost": "FlowRun", "RunPut": "FlowRun"}  # a schema without a text for a field uses that of the other
 
 EVENTS = """\
-Server-sent events, for ever: `run` (data: the whole run) when it is created or replaced, `deleted` (data: its id), \
-`resync` (read anew what you show: `Last-Event-ID` is not of this database) and `bye` (the server stops). Each `id` \
-is a change number, and what `Last-Event-ID` takes. Silence is broken every 15 seconds by a comment."""
+Server-sent events, without end: `run` (data: the whole run) after it is created or replaced, `deleted` (data: its \
+id), `resync` (`Last-Event-ID` is not of this database: read everything again) and `bye` (the server stops). Each `id` \
+is a change number, to be sent as `Last-Event-ID`. After 15 seconds without a change the server sends a comment."""
 
 
-def of(schema: str, field: str) -> str | None:
-    """What *field* of *schema* is."""
-    return FIELDS.get(f"{schema}.{field}") or FIELDS.get(f"{AS.get(schema)}.{field}")
+def description(schema: str, field: str) -> str | None:
+    """The text for *field* of *schema*."""
+    return FIELDS.get(f"{schema}.{field}") or FIELDS.get(f"{FALLBACKS.get(schema)}.{field}")

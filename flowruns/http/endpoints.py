@@ -1,4 +1,4 @@
-"""The operations, each from its inputs to its answer (contract, "Resources")."""
+"""The operations of the API, each from a request to a response (page api, "Resources")."""
 
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote
@@ -6,7 +6,7 @@ from urllib.parse import quote
 from msgspec.json import encode
 
 from flowruns.errors import MethodNotAllowed, NotFound, PathNotFound
-from flowruns.http import responses
+from flowruns.http import hints, responses
 from flowruns.http.events import EventStream, EventStreams
 from flowruns.http.requests import RequestReader
 from flowruns.http.responses import Header, Receive, Response, Scope, Send
@@ -20,8 +20,8 @@ Operation = Callable[[RequestReader], Awaitable[Response | EventStream]]
 
 
 class Endpoint:
-    """The operations on one path, by method; HEAD is GET. An ASGI application, so that Starlette's Request and
-    Response, which none of them needs, cost nothing.
+    """The operations on one path by method; HEAD uses that of GET. It is an ASGI application, which avoids the cost of
+    Starlette's Request and Response.
     """
 
     def __init__(self, max_body: int, **operations: Operation) -> None:
@@ -32,32 +32,33 @@ class Endpoint:
         self._allow = ", ".join(sorted(self._operations))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers. Raises MethodNotAllowed, and what the operation raises."""
+        """Sends the operation's response. Raises MethodNotAllowed, and what the operation raises."""
         operation = self._operations.get(scope["method"])
         if operation is None:
             raise MethodNotAllowed(scope["method"], self._allow)
-        answer = await operation(RequestReader(scope, receive, self._max_body))
-        await answer(scope, receive, send)
+        response = await operation(RequestReader(scope, receive, self._max_body))
+        await response(scope, receive, send)
 
 
-async def path_not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    """Raises PathNotFound: what the router does for a path without a route."""
+async def no_route(scope: Scope, receive: Receive, send: Send) -> None:
+    """Raises PathNotFound: the router's default for a path without a route."""
     raise PathNotFound
 
 
 class RunsApi:
-    """The five operations on runs, over a store and its feed."""
+    """The five operations on runs."""
 
-    def __init__(self, store: Store, feed: EventStreams) -> None:
+    def __init__(self, store: Store, streams: EventStreams) -> None:
         self.store = store
-        self.feed = feed
+        self.streams = streams
 
     async def page(self, request: RequestReader) -> Response | EventStream:
-        """GET …/flow-runs: a page of runs, or their changes."""
+        """GET …/flow-runs: a page of runs, or a stream of their changes."""
+        hints.log_unknown_parameters(request)
         with request:
             where, page_request, fingerprint = request.page_query(self.store.cursors)
         if request.wants_events():
-            return await self.feed.runs(request, where)
+            return await self.streams.runs(request, where)
         page = await self.store.page(where, page_request)
         if request.precondition().unchanged(page.etag):
             return responses.not_modified(page.etag)
@@ -76,63 +77,64 @@ class RunsApi:
         )
 
     async def create(self, request: RequestReader) -> Response:
-        """POST …/flow-runs: a new run."""
+        """POST …/flow-runs: creates a run."""
         with request:
             body = await request.body(RunPost)
-        assert body is not None  # else leaving the block has raised
+        assert body is not None  # otherwise the context manager has raised
         id, stored = await self.store.create(body, by=request.caller)
+        hints.log_ignored_fields(request)
         return responses.stored(stored, 201, _location(request, f"/{id}"))
 
     async def get(self, request: RequestReader) -> Response | EventStream:
-        """GET …/flow-runs/{id_}: one run, or its changes."""
+        """GET …/flow-runs/{id_}: one run, or a stream of its changes."""
         id = request.path("id_", Slug)
-        if request.details:  # off the pattern: no run has it
+        if request.details:  # no run has an invalid id
             raise NotFound(id)
         if request.wants_events():
-            return await self.feed.run(request, id)
+            return await self.streams.run(request, id)
         stored = await self.store.get(id)
-        when = request.precondition()
-        if when.unchanged(stored.etag):
+        precondition = request.precondition()
+        if precondition.unchanged(stored.etag):
             return responses.not_modified(stored.etag)
-        when.require(stored.etag)
+        precondition.require(stored.etag)
         return responses.stored(stored)
 
     async def put(self, request: RequestReader) -> Response:
         """PUT …/flow-runs/{id_}: creates or replaces a run."""
         with request:
-            id, body, when = request.path("id_", Slug), await request.body(RunPut), request.precondition()
+            id, body, precondition = request.path("id_", Slug), await request.body(RunPut), request.precondition()
             request.check_same_id(id, body)
         assert body is not None
-        stored, created = await self.store.put(id, body, by=request.caller, when=when)
+        stored, created = await self.store.put(id, body, by=request.caller, when=precondition)
         return responses.stored(stored, 201, _location(request)) if created else responses.stored(stored)
 
     async def delete(self, request: RequestReader) -> Response:
         """DELETE …/flow-runs/{id_}: deletes a run."""
         with request:
-            id, when = request.path("id_", Slug), request.precondition()
-        await self.store.delete(id, when=when)
+            id, precondition = request.path("id_", Slug), request.precondition()
+        await self.store.delete(id, when=precondition)
         return responses.deleted()
 
 
-def _location(request: RequestReader, rest: str = "") -> Header:
-    """The path of the run, below the prefix that the application is mounted under (ASGI's `path` has it)."""
-    return b"location", quote(request.scope["path"] + rest).encode()
+def _location(request: RequestReader, suffix: str = "") -> Header:
+    """The path of the run. ASGI's `path` includes the prefix at which the application is mounted."""
+    return b"location", quote(request.scope["path"] + suffix).encode()
 
 
 class ServiceApi:
-    """What the service says of itself."""
+    """The operations that describe the service."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     async def openapi(self, request: RequestReader) -> Response:
-        """GET /openapi.json: this API, described."""
-        from flowruns.http.openapi import document  # few ask for it, and every start would pay
+        """GET /openapi.json: the description of this API."""
+        from flowruns.http.openapi import document  # here, so that a start does not wait for its import
 
         return responses.json(document(request.scope.get("root_path", "")))
 
     async def health(self, request: RequestReader) -> Response:
-        """GET /health: that runs can be read, and how many there are."""
+        """GET /health: the status, the version and the number of runs. It reads the database."""
         health = {
             "status": "ok",
             "version": __version__,

@@ -1,4 +1,6 @@
-"""Changes as server-sent events (WHATWG HTML, 9.2): each has the change number as its id, so that streams resume."""
+"""Changes as server-sent events (WHATWG HTML 9.2). The id of each event is the change number, from which a stream
+resumes.
+"""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -16,9 +18,9 @@ from flowruns.store.filters import Where, by_id
 from flowruns.store.reads import Change
 from flowruns.store.store import Store
 
-_SILENCE_SECONDS = 15  # then a comment tells proxies and clients that the stream lives
+_SILENCE_SECONDS = 15  # without a change, after which a comment shows proxies and clients that the stream is open
 
-_PIECE_BYTES = 64 * 1024  # that are sent at once: what a client that does not read makes the server hold
+_PIECE_BYTES = 64 * 1024  # sent at once; the server buffers this much for a client that does not read
 
 _RETRY_SECONDS = 5
 
@@ -26,21 +28,21 @@ _BYE = b"event: bye\ndata: {}\n\n"
 
 
 class EventStreams:
-    """The streams over a store, and how many are open."""
+    """Opens the streams of a store, and limits their number."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store
-        self._most = min(settings.max_streams, settings.max_connections // 2)  # the rest is for other requests
+        self._limit = min(settings.max_streams, settings.max_connections // 2)  # the rest is for other requests
         self._open = 0
 
     async def runs(self, request: RequestReader, where: Where) -> "EventStream":
-        """The changes of *where*, from now on or from Last-Event-ID."""
+        """The changes of the runs in *where*, from now on or after Last-Event-ID."""
         last = await self.store.position()
         return _stream(self, request, where, last, last)
 
     async def run(self, request: RequestReader, id: str) -> "EventStream":
-        """The changes of one run, from its present state on or from Last-Event-ID. Raises NotFound, but not for a run
-        that is gone to a client that may have seen it.
+        """The changes of one run, from its current state on or after Last-Event-ID. Raises NotFound if there is no such
+        run, but not to a client that resumes: it receives the deletion.
         """
         last = await self.store.position()
         change = await self.store.last_change(id)
@@ -52,10 +54,10 @@ class EventStreams:
         return stream
 
     @contextmanager
-    def counted(self) -> Iterator[None]:
-        """While entered, one more is open. Raises Unavailable if that is one too many."""
-        if self._open >= self._most:
-            reason = f"There are {self._open} streams open (--max-streams, and at most half of --max-connections)"
+    def count_open(self) -> Iterator[None]:
+        """Counts a stream as open while entered. Raises Unavailable if that exceeds the limit."""
+        if self._open >= self._limit:
+            reason = f"The server has its maximum of {self._limit} streams (--max-streams, half of --max-connections)"
             raise Unavailable(reason, retry_after=_RETRY_SECONDS, part="server")
         self._open += 1
         try:
@@ -65,93 +67,95 @@ class EventStreams:
 
 
 class EventStream(NamedTuple):
-    """The changes of *where* after a number; an ASGI application. It ends when its client leaves, or the store's news
-    end.
+    """The changes of *where* after a change number; an ASGI application. It ends when the client disconnects or the
+    store ends its subscriptions.
     """
 
-    feed: EventStreams
+    streams: EventStreams
     where: Where
     after: int
-    resumes: bool  # from Last-Event-ID
-    lost: bool  # Last-Event-ID is of another database
+    resumes: bool  # after Last-Event-ID
+    resync: bool  # Last-Event-ID is of another database
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends it, to HEAD the head alone. Raises Unavailable before it begins if there are too many."""
-        head = responses.events()
+        """Sends the stream; only the headers if the method is HEAD. Raises Unavailable, before it sends anything, if
+        too many streams are open.
+        """
+        response = responses.events()
         if scope["method"] == "HEAD":
-            await head(scope, receive, send)
+            await response(scope, receive, send)
             return
-        with self.feed.counted():
+        with self.streams.count_open():
             scope[STREAMING] = True
-            await send({"type": "http.response.start", "status": head.status, "headers": head.headers})
-            telling, leaving = asyncio.create_task(self._tell(send)), asyncio.create_task(_left(receive))
+            await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+            sender, disconnect = asyncio.create_task(self._send_events(send)), asyncio.create_task(_disconnect(receive))
             try:
-                await asyncio.wait([telling, leaving], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([sender, disconnect], return_when=asyncio.FIRST_COMPLETED)
             finally:
-                telling.cancel()
-                leaving.cancel()
-                await asyncio.wait([telling, leaving])
-        if not telling.cancelled():
-            telling.result()  # raises what reading changes has raised
+                sender.cancel()
+                disconnect.cancel()
+                await asyncio.wait([sender, disconnect])
+        if not sender.cancelled():
+            sender.result()  # raises the error of a failed read
 
-    async def _tell(self, send: Send) -> None:
-        async def say(data: bytes, more: bool = True) -> None:
+    async def _send_events(self, send: Send) -> None:
+        async def send_body(data: bytes, more: bool = True) -> None:
             await send({"type": "http.response.body", "body": data, "more_body": more})
 
         position = self.after
-        await say(opening(position, lost=self.lost))
-        while (changes := await self.feed.store.changes(self.where, position, _SILENCE_SECONDS)) is not None:
-            lost, position = changes.position < position, changes.position
-            for piece in chunks(changes.found) if changes.found else [opening(position, lost=lost)]:
-                await say(piece)
-        await say(_BYE, more=False)
+        await send_body(opening(position, resync=self.resync))
+        while (changes := await self.streams.store.changes(self.where, position, _SILENCE_SECONDS)) is not None:
+            resync, position = changes.position < position, changes.position
+            for piece in chunks(changes.found) if changes.found else [opening(position, resync=resync)]:
+                await send_body(piece)
+        await send_body(_BYE, more=False)
 
 
-def _stream(feed: EventStreams, request: RequestReader, where: Where, begin: int, last: int) -> EventStream:
-    """The stream that Last-Event-ID asks for: from *begin* on without it; what is lost is told from *last* on."""
+def _stream(streams: EventStreams, request: RequestReader, where: Where, start: int, last: int) -> EventStream:
+    """The stream after Last-Event-ID; after *start* without it; after *last*, with a resync event, if it is invalid."""
     try:
         after = request.last_event_id(last)
     except ValueError:
-        return EventStream(feed, where, last, resumes=False, lost=True)
-    return EventStream(feed, where, begin if after is None else after, resumes=after is not None, lost=False)
+        return EventStream(streams, where, last, resumes=False, resync=True)
+    return EventStream(streams, where, start if after is None else after, resumes=after is not None, resync=False)
 
 
-async def _left(receive: Receive) -> None:
-    """Returns once the client has left, or has its whole answer (ASGI, "Disconnect")."""
+async def _disconnect(receive: Receive) -> None:
+    """Returns once the client has disconnected or the response is complete (ASGI, "Disconnect")."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 def comment(position: int) -> bytes:
-    """A comment, and the number to resume from: no event, as it has no data."""
+    """A comment with the number to resume from. It is no event, as it has no data."""
     return b":\nid: %d\n\n" % position
 
 
-def opening(position: int, *, lost: bool) -> bytes:
-    """What comes at once: a stream lives, from *position* on; what was before it is *lost* to the client."""
-    return comment(position) + (b"id: %d\nevent: resync\ndata: {}\n\n" % position if lost else b"")
+def opening(position: int, *, resync: bool) -> bytes:
+    """The first block of a stream: a comment, and a resync event if the client has missed changes."""
+    return comment(position) + (b"id: %d\nevent: resync\ndata: {}\n\n" % position if resync else b"")
 
 
 def chunks(changes: Iterable[Change]) -> Iterator[bytes]:
-    """The events of *changes*, gathered, or a large one cut, to pieces."""
-    gathered = bytearray()
+    """The events of *changes*, in pieces of about 64 KiB: small events are joined, large ones split."""
+    buffer = bytearray()
     for change in changes:
         if change.doc is None:
-            kind, data = b"deleted", encode({"id": change.id})
+            event, data = b"deleted", encode({"id": change.id})
         else:
-            kind, data = b"run", change.doc
-        gathered += b"id: %d\nevent: %b\ndata: " % (change.seq, kind)
+            event, data = b"run", change.doc
+        buffer += b"id: %d\nevent: %b\ndata: " % (change.seq, event)
         for start in range(0, len(data), _PIECE_BYTES):
-            gathered += _lines(data[start : start + _PIECE_BYTES])
-            if len(gathered) >= _PIECE_BYTES:
-                yield bytes(gathered)
-                gathered.clear()
-        gathered += b"\n\n"
-    yield bytes(gathered)
+            buffer += _data_lines(data[start : start + _PIECE_BYTES])
+            if len(buffer) >= _PIECE_BYTES:
+                yield bytes(buffer)
+                buffer.clear()
+        buffer += b"\n\n"
+    yield bytes(buffer)
 
 
-def _lines(data: bytes) -> bytes:
-    """A part of a document, within `data:` lines. JSON has raw line ends between its values only: a newline begins the
-    next line, and a carriage return, which would do so too, becomes a space.
+def _data_lines(data: bytes) -> bytes:
+    """A part of a document as `data:` lines. JSON has raw line breaks only between values: a newline begins the next
+    line, and a carriage return, which would do the same, becomes a space.
     """
     return data.replace(b"\r", b" ").replace(b"\n", b"\ndata: ")

@@ -1,4 +1,4 @@
-"""Lines about requests and details, on stderr, in a way that can neither block nor be forged."""
+"""The log: one line for each request and error, written to stderr by a thread so that it never blocks a request."""
 
 import logging
 import os
@@ -19,72 +19,72 @@ from flowruns.model.datetimes import format_datetime
 
 log = logging.getLogger("flowruns")
 
-_MOST_WAITING = 1000  # lines; more are dropped: nobody reads, or not fast enough
+_MAX_QUEUED = 1000  # lines; further ones are dropped, if stderr is a pipe that is read too slowly
 
 _STDERR = 2
 
 
 class RequestLog:
-    """Logs each request, at level info, once it is answered."""
+    """Logs each request, at level info, after its response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes everything on."""
+        """Calls the application, and logs the request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = perf_counter(), 0
+        start, status = perf_counter(), 0
 
-        async def sending(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal status
             status = message.get("status", status)
             await send(message)
 
         try:
-            await self._app(scope, receive, sending)
+            await self._app(scope, receive, send_and_note)
         finally:
-            took = (perf_counter() - began) * 1000
-            said = {"method": scope["method"], "path": scope["path"], "status": status or "left", "ms": round(took, 1)}
-            log.info("%(method)s %(path)s %(status)s %(ms)s ms", said)
+            ms = round((perf_counter() - start) * 1000, 1)
+            fields = {"method": scope["method"], "path": scope["path"], "status": status or "left", "ms": ms}
+            log.info("%(method)s %(path)s %(status)s %(ms)s ms", fields)
 
 
-class _Lines(logging.Formatter):
-    """One record, one line: what could break it or colour it is escaped."""
+class _TextFormatter(logging.Formatter):
+    """Formats a record as one line, with non-printable characters escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of *record*."""
         return one_line(super().format(record))
 
 
-class _Json(logging.Formatter):
-    """One record, one line of JSON."""
+class _JsonFormatter(logging.Formatter):
+    """Formats a record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of *record*: time, level, message, and what it tells of a request."""
+        """The line of *record*: time, level, message, and the fields of a request."""
         fields = record.args if isinstance(record.args, dict) else {}
         return json_line(record.levelname.lower(), record.getMessage(), **fields)
 
 
 def json_line(level: str, message: str, **fields: object) -> str:
-    """A line of the log as JSON, of now."""
+    """A log line as JSON, with the current time."""
     return encode({"time": format_datetime(datetime.now(UTC)), "level": level, "message": message, **fields}).decode()
 
 
-class _Dropping(QueueHandler):
+class _DroppingHandler(QueueHandler):
     def enqueue(self, record: logging.LogRecord) -> None:
-        """Leaves *record* to the thread that writes, unless too many wait."""
+        """Queues *record* for the writer thread, or drops it if the queue is full."""
         with suppress(Full):
             self.queue.put_nowait(record)
 
 
 @contextmanager
 def log_to_stderr(level: str, *, as_json: bool = False) -> Iterator[None]:
-    """While entered, what flowruns and uvicorn log from *level* on is written to stderr by a thread of its own."""
-    queue: Queue[logging.LogRecord | None] = Queue(_MOST_WAITING)
-    handler = _Dropping(queue)
-    handler.setFormatter(_Json() if as_json else _Lines("%(asctime)s %(levelname)s %(message)s"))
+    """While entered, the records of flowruns from *level* on, and warnings of uvicorn, are written to stderr."""
+    queue: Queue[logging.LogRecord | None] = Queue(_MAX_QUEUED)
+    handler = _DroppingHandler(queue)
+    handler.setFormatter(_JsonFormatter() if as_json else _TextFormatter("%(asctime)s %(levelname)s %(message)s"))
     writer = threading.Thread(target=_write, args=(queue,), name="flowruns-log", daemon=True)
     writer.start()
     loggers = [log, logging.getLogger("uvicorn.error")]
@@ -100,11 +100,11 @@ def log_to_stderr(level: str, *, as_json: bool = False) -> Iterator[None]:
             logger.propagate = True
         with suppress(Full):
             queue.put_nowait(None)
-        writer.join(timeout=1)  # a pipe that nobody reads must not hold up the end
+        writer.join(timeout=1)  # a pipe that is not read must not delay the exit
 
 
 def _write(queue: "Queue[logging.LogRecord | None]") -> None:
     while (record := queue.get()) is not None:
-        with suppress(OSError):  # closed
-            # Not sys.stderr: a thread that blocks within it would make Python's own end fail.
+        with suppress(OSError):  # a closed pipe
+            # Not sys.stderr: its lock, held by a blocked thread, would make the interpreter's shutdown fail.
             os.write(_STDERR, (record.getMessage() + "\n").encode(errors="backslashreplace"))

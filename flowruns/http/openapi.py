@@ -1,6 +1,5 @@
-"""/openapi.json (OpenAPI 3.1), made from the Structs that decode bodies and the table that reads queries."""
+"""/openapi.json (OpenAPI 3.1), generated from the Structs that decode bodies and the table of filters."""
 
-import re
 from functools import lru_cache
 from typing import Any
 
@@ -22,14 +21,13 @@ from flowruns.http.schemas import (
     Health,
     PageSize,
 )
-from flowruns.model.filters import FILTERS
+from flowruns.model.filters import FILTERS, MAX_VALUES
 from flowruns.model.runs import FlowRun, RunPost, RunPut, Slug
 from flowruns.model.validation import published
 from flowruns.settings import RUNS
 from flowruns.version import __version__
 
 RUN = RUNS + "/{id_}"
-
 
 _REF = "#/components/schemas/{name}"
 
@@ -40,19 +38,19 @@ def _header(name: str, description: str, example: str) -> dict[str, Any]:
     return {name: {"description": description, "schema": {"type": "string"}, "example": example}}
 
 
-_ETAG = _header("ETag", "changes with every write", f'"{TAG_EXAMPLE}"')
+_ETAG = _header("ETag", "changes with each write", f'"{TAG_EXAMPLE}"')
 
 _LOCATION = _header("Location", "the path of the run", f"{RUNS}/{ID_EXAMPLE}")
 
 _ERROR_HEADERS = {
-    "401": _header("WWW-Authenticate", "how to say who you are", "Bearer"),
-    "503": _header("Retry-After", "after so many seconds it may work; missing where waiting does not help", "1"),
+    "401": _header("WWW-Authenticate", "the authentication scheme", "Bearer"),
+    "503": _header("Retry-After", "seconds after which to retry; absent if retrying does not help", "1"),
 }
 
 
 @lru_cache(maxsize=16)
 def document(prefix: str = "") -> bytes:
-    """The description as JSON, of a service below *prefix*."""
+    """The description as JSON, for a service mounted at *prefix*."""
     return encode(_published(_document(prefix)))
 
 
@@ -87,14 +85,14 @@ def _document(prefix: str) -> dict[str, Any]:
                     "getFlowRun",
                     "One run, or a stream of its changes",
                     [_id(str), _IF_MATCH, _IF_NONE_MATCH, _LAST_EVENT_ID],
-                    _streamed(_one("the run")),
+                    _streamed(_found("the run")),
                     "304 401 403 404 412 503",
                 ),
                 "put": _operation(
                     "upsertFlowRun",
                     "Create or replace a run",
                     [_id(Slug), _IF_MATCH, _IF_NONE_MATCH],
-                    {**_one("replaced"), **_created("created")},
+                    {**_found("replaced"), **_created("created")},
                     "401 403 412 413 415 422 503",
                     RunPut,
                 ),
@@ -108,7 +106,7 @@ def _document(prefix: str) -> dict[str, Any]:
             },
             "/health": {
                 "get": _operation(
-                    "getHealth", "Whether runs can be read, and how many there are", [], _HEALTH, "401 403 503"
+                    "getHealth", "Whether the service works, and the number of runs", [], _HEALTH, "401 403 503"
                 )
             },
             "/openapi.json": {
@@ -120,7 +118,7 @@ def _document(prefix: str) -> dict[str, Any]:
         "components": {
             "schemas": components,
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "asked for where a token is set"}
+                "bearer": {"type": "http", "scheme": "bearer", "description": "required if the server has tokens"}
             },
         },
         "security": [{}, {"bearer": []}],
@@ -128,23 +126,23 @@ def _document(prefix: str) -> dict[str, Any]:
 
 
 def _operation(
-    id: str, summary: str, parameters: list[Any], success: dict[str, Any], others: str, body: type[Struct] | None = None
+    id: str, summary: str, parameters: list[Any], success: dict[str, Any], errors: str, body: type[Struct] | None = None
 ) -> dict[str, Any]:
     operation = {
         "operationId": id,
         "summary": summary,
         "description": descriptions.OPERATIONS[id],
         "parameters": parameters,
-        "responses": success | {status: _other(status) for status in others.split()},
+        "responses": success | {status: _error(status) for status in errors.split()},
     }
     if body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(body)}}}
     return operation
 
 
-def _other(status: str) -> dict[str, Any]:
+def _error(status: str) -> dict[str, Any]:
     if status == "304":
-        return {"description": "If-None-Match fits what is here", "headers": _ETAG}
+        return {"description": "If-None-Match matches the current ETag", "headers": _ETAG}
     detail = [to_builtins(Detail(**detail._asdict())) for detail in ERROR_EXAMPLES[status].details]
     response = _json(ERRORS[status], _ref(Error), **_ERROR_HEADERS.get(status, {}))
     response["content"]["application/json"]["example"] = {"detail": detail}
@@ -152,13 +150,12 @@ def _other(status: str) -> dict[str, Any]:
 
 
 def _describe(components: dict[str, Any]) -> None:
-    """Gives *components* what msgspec does not know: the meaning of each field, and examples."""
+    """Adds descriptions and examples to *components*."""
     for name, component in components.items():
-        # The headings of the contract are for those who read the code.
-        component["description"] = re.sub(r" \(contract, [^)]*\)", "", component["description"])
+        component["description"] = descriptions.SCHEMAS[name]
         for field, schema in component.get("properties", {}).items():
-            if meaning := descriptions.of(name, field):
-                schema["description"] = meaning
+            if text := descriptions.description(name, field):
+                schema["description"] = text
         if name in EXAMPLES:
             component["examples"] = [EXAMPLES[name]]
 
@@ -172,11 +169,11 @@ def _ref(type: type[Struct]) -> dict[str, Any]:
 
 
 def _schema(type: Any) -> dict[str, Any]:
-    (found,), _ = schema_components((type,), ref_template=_REF)
-    return found
+    (schema,), _ = schema_components((type,), ref_template=_REF)
+    return schema
 
 
-def _one(description: str) -> dict[str, Any]:
+def _found(description: str) -> dict[str, Any]:
     return {"200": _json(description, _ref(FlowRun), **_ETAG)}
 
 
@@ -185,33 +182,33 @@ def _created(description: str) -> dict[str, Any]:
 
 
 def _streamed(success: dict[str, Any]) -> dict[str, Any]:
-    """*success*, which is a stream of server-sent events to who asks for that."""
+    """*success*, or a stream of server-sent events if the client prefers one."""
     events = {"schema": {"type": "string", "description": descriptions.EVENTS}, "example": EVENTS_EXAMPLE}
     return success | {"200": success["200"] | {"content": success["200"]["content"] | {"text/event-stream": events}}}
 
 
 _PAGE = _streamed({"200": _json("the page", _ref(FlowRunPage), **_ETAG)})
 
-_HEALTH = {"200": _json("it is well", _ref(Health))}
+_HEALTH = {"200": _json("ok", _ref(Health))}
 
 
 def _parameter(place: str, name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
     return {"in": place, "name": name, "required": place == "path", "schema": schema, "description": description}
 
 
-def _tags(name: str, description: str) -> dict[str, Any]:
+def _entity_tags(name: str, description: str) -> dict[str, Any]:
     return _parameter("header", name, {"type": "string", "examples": [f'"{TAG_EXAMPLE}"']}, description)
 
 
-_IF_MATCH = _tags("If-Match", "only if the run has one of these entity tags, or `*` for any")
+_IF_MATCH = _entity_tags("If-Match", "proceed only if the ETag of the run is one of these; `*` matches any")
 
-_IF_NONE_MATCH = _tags("If-None-Match", "only if what is here has none of these entity tags, or `*` for any")
+_IF_NONE_MATCH = _entity_tags("If-None-Match", "proceed only if the ETag is none of these; `*` matches any")
 
 _LAST_EVENT_ID = _parameter(
     "header",
     "Last-Event-ID",
     {"type": "string", "examples": [TAG_EXAMPLE]},
-    "of a stream: the change number that it goes on after; `0` tells all there is",
+    "for a stream: the change number to resume after; `0` sends all runs",
 )
 
 
@@ -221,13 +218,17 @@ def _id(type: Any) -> dict[str, Any]:
 
 def _page_parameters() -> list[dict[str, Any]]:
     filters = [
-        _parameter("query", filter.name, {"type": "array", "items": _schema(filter.type), "maxItems": 100},
-                   f"{filter.meaning}; repeated: {'any' if filter.several == 'any' else 'all'} of them")
+        _parameter(
+            "query",
+            filter.name,
+            {"type": "array", "items": _schema(filter.type), "maxItems": MAX_VALUES},
+            f"{filter.meaning}; if repeated, runs that match {filter.several} of the values",
+        )
         for filter in FILTERS
-    ]  # fmt: skip
+    ]
     return [
-        _parameter("query", "cursor", _schema(Cursor), "from any of the four cursor fields of a page"),
-        _parameter("query", "size", {**_schema(PageSize), "default": 50}, "at most so many runs"),
+        _parameter("query", "cursor", _schema(Cursor), "any of the four cursors of a page"),
+        _parameter("query", "size", {**_schema(PageSize), "default": 50}, "the maximum number of runs on the page"),
         _parameter("query", "order", {"enum": ["desc", "asc"], "default": "desc"}, "newest or oldest first"),
         *filters,
         _IF_NONE_MATCH,
@@ -236,7 +237,7 @@ def _page_parameters() -> list[dict[str, Any]]:
 
 
 def _published(node: Any) -> Any:
-    """*node* with its patterns as JSON Schema reads them."""
+    """*node* with its patterns in the syntax of JSON Schema."""
     if isinstance(node, dict):
         return {key: published(value) if key == "pattern" else _published(value) for key, value in node.items()}
     if isinstance(node, list | tuple):

@@ -1,4 +1,4 @@
-"""RecordedRequests to typed values: what is wrong is gathered, and told together."""
+"""Reads a request into typed values, and collects every error detail on the way."""
 
 import re
 from types import TracebackType
@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from msgspec import ValidationError, convert
 
 from flowruns.errors import BodyTooLarge, ErrorDetail, Invalid, UnsupportedMediaType
+from flowruns.http.accept import prefers_events
 from flowruns.http.responses import Receive, Scope
 from flowruns.model.cursors import MAX_PAGE_SIZE, CursorCodec, PageRequest
 from flowruns.model.filters import integer
@@ -18,29 +19,25 @@ from flowruns.store.filters import Where, where
 
 T = TypeVar("T")
 
-CALLER = "flowruns.caller"  # where the guard leaves the caller's user id in an ASGI scope
-
-EVENTS, JSON = "text/event-stream", "application/json"
-
-_WEIGHT = re.compile(r"q=([01](?:\.\d{0,3})?)", re.ASCII | re.IGNORECASE)  # RFC 9110 12.4.2
+CALLER = "flowruns.caller"  # the key in an ASGI scope under which AccessMiddleware puts the caller's user id
 
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 
 
 class ClientDisconnected(Exception):
-    """The client left before its request was complete."""
+    """The client disconnected before its request was complete."""
 
 
 class RequestReader:
-    """One request. As a context manager it raises Invalid at its end if anything was wrong, naming all of it."""
+    """One request. As a context manager it raises Invalid on exit, with all details, if there are any."""
 
     def __init__(self, scope: Scope, receive: Receive, max_body: int) -> None:
         self.scope = scope
+        self.details: list[ErrorDetail] = []
+        self.raw_body = b""  # once `body` has read it
         self._receive = receive
         self._max_body = max_body
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
-        self._body = b""
-        self.details: list[ErrorDetail] = []
 
     def __enter__(self) -> Self:
         return self
@@ -53,61 +50,63 @@ class RequestReader:
 
     @property
     def caller(self) -> int | None:
-        """The user id that belongs to the request's token, None for an anonymous caller."""
+        """The user id of the request's token, None for an anonymous caller."""
         caller: int | None = self.scope.get(CALLER)
         return caller
 
     def header(self, name: bytes) -> str | None:
-        """The values of the header *name* (in lower case), joined as RFC 9110 5.3 says; None: not sent."""
+        """The values of the header *name* (in lower case), joined by commas (RFC 9110 5.3); None if it is absent."""
         values = [value for key, value in self._headers if key == name]
         return b", ".join(values).decode("latin-1") if values else None
 
     def path(self, name: str, type: type[T]) -> T:
-        """The path parameter *name*; after a detail, whatever was sent."""
+        """The path parameter *name*; the text as sent if it is invalid, for use in a message."""
         text = self.scope["path_params"][name]
         try:
             return convert(text, type)
         except ValidationError:
             self.details += check_text(text, type, ("path", name))
-            return text  # type: ignore[no-any-return]  # for a message only: leaving raises
+            return text  # type: ignore[no-any-return]  # the context manager raises
+
+    def query(self) -> list[tuple[str, str]]:
+        """The names and values of the query, in order."""
+        if not self.scope["query_string"]:
+            return []
+        return parse_qsl(self.scope["query_string"].decode(errors="replace"), keep_blank_values=True)
 
     async def body(self, type: type[T]) -> T | None:
         """The body as a *type*; None if it is invalid. Raises UnsupportedMediaType, BodyTooLarge or
-        ClientDisconnected at once.
+        ClientDisconnected immediately.
         """
         media_type = (self.header(b"content-type") or "").partition(";")[0]
         if media_type.strip().lower() != "application/json":
             raise UnsupportedMediaType
         if self.header(b"content-encoding") not in (None, "identity"):
             raise UnsupportedMediaType("content-encoding")
-        self._body = await self._bytes()
+        self.raw_body = await self._read_body()
         try:
-            return decode(self._body, type)
+            return decode(self.raw_body, type)
         except Invalid as error:
             self.details += error.details
             return None
 
-    def check_same_id(self, id: str, sent: RunPut | None) -> None:
-        """Notes the detail if the body has another id than *id*, also where it was refused and is not *sent* on."""
-        told = text_field(self._body, "id") if sent is None else sent.id
-        if told not in (None, id) and all(detail.loc != ("body", "id") for detail in self.details):
+    def check_same_id(self, id: str, body: RunPut | None) -> None:
+        """Adds a detail if the body's id differs from *id*. *body* is None if it is otherwise invalid."""
+        body_id = text_field(self.raw_body, "id") if body is None else body.id
+        if body_id not in (None, id) and all(detail.loc != ("body", "id") for detail in self.details):
             self.details.append(ErrorDetail(("body", "id"), "Input should equal the id in the path", "value_error"))
 
     def precondition(self) -> Precondition:
-        """What If-Match and If-None-Match ask for."""
+        """The precondition of If-Match and If-None-Match."""
         return parse_precondition(self.header(b"if-match"), self.header(b"if-none-match"))
 
     def wants_events(self) -> bool:
-        """Whether Accept names text/event-stream, and application/json not at all or with less weight."""
-        accept = (self.header(b"accept") or "").lower()
-        if EVENTS not in accept:
-            return False
-        weights = dict(_weighed(part) for part in accept.split(","))
-        return weights.get(EVENTS, 0) > weights.get(JSON, 0)
+        """Whether the client prefers a stream of events to JSON."""
+        return prefers_events(self.header(b"accept") or "")
 
     def last_event_id(self, last: int) -> int | None:
-        """The change number that Last-Event-ID names, if it is none after *last*; None if the header is empty or not
-        sent. Raises ValueError if it is no number of this database.
+        """The change number in Last-Event-ID, at most *last*; None if the header is empty or absent. Raises ValueError
+        for anything else, which another database must have sent.
         """
         text = self.header(b"last-event-id")
         if not text:
@@ -117,25 +116,22 @@ class RequestReader:
         return int(text)
 
     def page_query(self, cursors: CursorCodec) -> tuple[Where, PageRequest, bytes]:
-        """The filters, the page_request and the fingerprint of both, by which *cursors* belong to them."""
-        query: list[tuple[str, str]] = []
-        if self.scope["query_string"]:
-            text = self.scope["query_string"].decode(errors="replace")
-            query = parse_qsl(text, keep_blank_values=True)
-        named = dict(query)
-        chosen = where(query, self.details)
-        ascending = self._order(named.get("order", "desc")) == "asc"
-        fingerprint = chosen.fingerprint + (b"asc" if ascending else b"desc")
-        readable = not self.details  # else whether a cursor belongs to these filters cannot be judged
-        page_request = PageRequest(None, self._size(named.get("size", "50")), ascending)
-        text = named.get("cursor", "")
-        if text and readable:
+        """The filters, the page request, and the fingerprint that ties *cursors* to the filters and the order."""
+        query = self.query()
+        parameters = dict(query)
+        selected = where(query, self.details)
+        ascending = self._order(parameters.get("order", "desc")) == "asc"
+        fingerprint = selected.fingerprint + (b"asc" if ascending else b"desc")
+        filters_valid = not self.details  # otherwise the cursor cannot be checked against them
+        page_request = PageRequest(None, self._size(parameters.get("size", "50")), ascending)
+        text = parameters.get("cursor", "")
+        if text and filters_valid:
             try:
                 page_request = page_request._replace(cursor=cursors.read(text, fingerprint))
             except ValueError:
-                msg = "The cursor is damaged, or belongs to other filters or another order; start without one"
+                msg = "The cursor is damaged, or belongs to other filters or another order; start without a cursor"
                 self.details.append(ErrorDetail(("query", "cursor"), msg, "value_error"))
-        return chosen, page_request, fingerprint
+        return selected, page_request, fingerprint
 
     def _size(self, text: str) -> int:
         size = integer(text, loc := ("query", "size"))
@@ -158,8 +154,8 @@ class RequestReader:
             self.details.append(choice_detail(("query", "order"), "literal_error", ("desc", "asc")))
         return text
 
-    async def _bytes(self) -> bytes:
-        """The whole body. Raises BodyTooLarge as soon as that is known."""
+    async def _read_body(self) -> bytes:
+        """The whole body. Raises BodyTooLarge as soon as the size is known, ClientDisconnected if it is incomplete."""
         declared = self.header(b"content-length")
         if declared and declared.isdecimal() and int(declared) > self._max_body:
             raise BodyTooLarge(self._max_body)
@@ -175,10 +171,3 @@ class RequestReader:
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return b"".join(chunks) if len(chunks) > 1 else chunk
-
-
-def _weighed(part: str) -> tuple[str, float]:
-    """A media range of Accept, and its weight (RFC 9110 12.5.1)."""
-    media_type, *parameters = (word.strip() for word in part.split(";"))
-    weights = [float(match[1]) for match in map(_WEIGHT.fullmatch, parameters) if match]
-    return media_type, weights[0] if weights else 1.0

@@ -1,4 +1,4 @@
-"""Values and errors to responses, each in the contract's shape."""
+"""Responses, and the status, headers and body of each error (page api, "Errors")."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
@@ -19,9 +19,9 @@ Send = Callable[[Message], Awaitable[None]]
 
 Header = tuple[bytes, bytes]
 
-DROP = "flowruns.drop"  # a message of ours beside ASGI's: the connection is closed without an answer
+DROP = "flowruns.drop"  # a message type besides those of ASGI: close the connection without a response
 
-STREAMING = "flowruns.streaming"  # in an ASGI scope: an answer has begun that is not known whole
+STREAMING = "flowruns.streaming"  # a key in an ASGI scope: a stream has sent its headers
 
 STATUS: dict[type[FlowrunsError], int] = {
     errors.BadRequest: 400,
@@ -42,7 +42,7 @@ STATUS: dict[type[FlowrunsError], int] = {
 
 _COMMON: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
-    (b"cache-control", b"no-cache"),  # may be kept, with its ETag, but is asked for again
+    (b"cache-control", b"no-cache"),  # a cache revalidates it with its ETag
 )
 
 _EVENTS: tuple[Header, ...] = (
@@ -56,41 +56,41 @@ _JSON: tuple[Header, ...] = ((b"content-type", b"application/json"), *_COMMON)
 
 
 class Response(NamedTuple):
-    """A response that is known whole before it is sent; an ASGI application."""
+    """A complete response; an ASGI application."""
 
     status: int
     headers: tuple[Header, ...]
     body: bytes = b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends it, to HEAD without the body."""
+        """Sends it, without the body if the method is HEAD."""
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self.body})
 
 
 def json(body: bytes, status: int = 200, *headers: Header) -> Response:
-    """*body*, which is JSON."""
+    """A response with *body*, which is JSON."""
     return Response(status, (*_JSON, (b"content-length", b"%d" % len(body)), *headers), body)
 
 
 def stored(run: StoredRun, status: int = 200, *headers: Header) -> Response:
-    """The document of *run*, as it is stored."""
+    """A response with the document of *run*, as stored."""
     return json(run.doc, status, etag(run.etag), *headers)
 
 
 def page(docs: bytes, etag_: str, total: int, **cursors: str | None) -> Response:
-    """A FlowRunPage of *docs*, which are joined by commas."""
-    rest = encode({"total": total, **cursors})
-    return json(b'{"items":[%b],%b' % (docs, rest[1:]), 200, etag(etag_))
+    """A FlowRunPage. *docs* are documents joined by commas."""
+    links = encode({"total": total, **cursors})
+    return json(b'{"items":[%b],%b' % (docs, links[1:]), 200, etag(etag_))
 
 
 def not_modified(etag_: str) -> Response:
-    """304: the client has what GET would send."""
+    """304: the client has the current representation."""
     return Response(304, (*_COMMON, etag(etag_)))
 
 
 def deleted() -> Response:
-    """204: it is gone."""
+    """204: the run is deleted."""
     return Response(204, _COMMON)
 
 
@@ -100,27 +100,28 @@ def etag(value: str) -> Header:
 
 
 def events() -> Response:
-    """The head of a stream of server-sent events, which no proxy is to keep or to gather."""
+    """The headers of a stream of server-sent events, which proxies must not cache or buffer."""
     return Response(200, _EVENTS)
 
 
 def error_response(error: FlowrunsError) -> Response:
-    """*error* in the one error shape (contract, "Errors")."""
-    return detail_response(STATUS[type(error)], error.details, *_more_headers(error))
+    """The error response for *error*."""
+    return detail_response(STATUS[type(error)], error.details, *_extra_headers(error))
 
 
 def internal_error() -> Response:
-    """500, without a word about the inside."""
-    return detail_response(500, (ErrorDetail(("server",), "flowruns failed; its log says where", "internal_error"),))
+    """500, without the exception."""
+    msg = "Internal error; the server's log names its place"
+    return detail_response(500, (ErrorDetail(("server",), msg, "internal_error"),))
 
 
 def detail_response(status: int, details: tuple[ErrorDetail, ...], *headers: Header) -> Response:
-    """*details* in the one error shape."""
-    detail = [{"loc": detail.loc, "msg": detail.msg, "type": detail.type} for detail in details]
-    return json(encode({"detail": detail}), status, *headers)
+    """An error response with *details*."""
+    entries = [{"loc": detail.loc, "msg": detail.msg, "type": detail.type} for detail in details]
+    return json(encode({"detail": entries}), status, *headers)
 
 
-def _more_headers(error: FlowrunsError) -> list[Header]:
+def _extra_headers(error: FlowrunsError) -> list[Header]:
     match error:
         case errors.Unauthorized():
             return [(b"www-authenticate", b"Bearer")]

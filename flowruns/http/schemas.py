@@ -1,4 +1,4 @@
-"""The schemas and examples of /openapi.json that no request decodes."""
+"""The schemas of responses, and the examples, in /openapi.json."""
 
 from typing import Annotated, Any
 
@@ -9,49 +9,50 @@ from flowruns import errors
 from flowruns.errors import ErrorDetail, FlowrunsError
 from flowruns.model.cursors import MAX_PAGE_SIZE
 from flowruns.model.runs import FlowRun, RunPut
+from flowruns.settings import DEFAULTS
 from flowruns.sqlite.datafile import SCHEMA_VERSION
 from flowruns.version import __version__
 
-Cursor = Annotated[str, Meta(description="opaque; it belongs to its filters and its order")]
+Cursor = Annotated[str, Meta(description="opaque; valid only with the filters and the order of its page")]
 
 PageSize = Annotated[int, Meta(ge=1, le=MAX_PAGE_SIZE)]
 
 
 class FlowRunPage(Struct, kw_only=True):
-    """A page of runs, of one snapshot."""
+    """A page of runs, from one snapshot of the database."""
 
     items: list[FlowRun]
-    total: Annotated[int, Meta(ge=0, description="all runs that the filters match")]
-    current_page: Annotated[Cursor | None, Meta(description="gives this page again")]
+    total: Annotated[int, Meta(ge=0, description="the number of all runs that match the filters")]
+    current_page: Annotated[Cursor | None, Meta(description="returns this page again")]
     current_page_backwards: Annotated[
-        Cursor | None, Meta(description="gives the page that ends at this one's last item")
+        Cursor | None, Meta(description="returns the page that ends with the last item of this page")
     ]
     previous_page: Annotated[Cursor | None, Meta(description="null on the first page")]
     next_page: Annotated[Cursor | None, Meta(description="null on the last page")]
 
 
 class Detail(Struct, kw_only=True):
-    """One thing that is wrong."""
+    """One error."""
 
-    loc: Annotated[list[str | int], Meta(description="where, as a path")]
-    msg: Annotated[str, Meta(description="what, for a person")]
-    type: Annotated[str, Meta(description="what, for a program")]
+    loc: Annotated[list[str | int], Meta(description="the place of the error, as a path")]
+    msg: Annotated[str, Meta(description="the message for people")]
+    type: Annotated[str, Meta(description="the kind of error, for programs")]
 
 
 class Error(Struct, kw_only=True):
-    """The one shape of every error."""
+    """The body of every error response."""
 
     detail: Annotated[list[Detail], Meta(min_length=1, max_length=100)]
 
 
 class Health(Struct, kw_only=True):
-    """What the service says of itself."""
+    """The state of the service."""
 
     status: str
     version: str
-    schema: Annotated[int, Meta(description="version of the database's schema")]
-    runs: Annotated[int, Meta(ge=0, description="how many runs there are")]
-    instance: Annotated[str, Meta(description="of this start of the service: another one has another")]
+    schema: Annotated[int, Meta(description="the version of the database schema")]
+    runs: Annotated[int, Meta(ge=0, description="the number of runs")]
+    instance: Annotated[str, Meta(description="random; different after each start of the service")]
 
 
 _POST_EXAMPLE = {
@@ -60,7 +61,7 @@ _POST_EXAMPLE = {
     "tags": [{"key": "environment", "value": "production"}],
 }
 
-# A run of shared public CI data: a pull request's title was checked.
+# From public CI data: a check of the title of a pull request.
 _PUT_EXAMPLE = {
     "flowId": "biome.lint-pull-request-titles",
     "flowType": "automation",
@@ -127,26 +128,24 @@ data: {{"id":"{ID_EXAMPLE}"}}
 """
 
 ERRORS = {
-    "401": "a token is set and the request has none that fits",
-    "403": "a host or an origin that is not served",
+    "401": "the server has tokens, and the request has no valid one",
+    "403": "the server does not serve this host or origin",
     "404": "no such run",
-    "409": "there is a run with this id",
-    "412": "If-Match or If-None-Match does not hold",
+    "409": "a run with this id exists",
+    "412": "If-Match or If-None-Match does not match the current state",
     "413": "the body is too large",
-    "415": "the body is not declared as application/json",
-    "422": "a value breaks a rule; every broken one is named",
-    "503": "the database or the server cannot do this now",
+    "415": "the Content-Type is not application/json",
+    "422": "one or more values are invalid; the body names each",
+    "503": "the database or the server cannot process the request now",
 }
 
 ERROR_EXAMPLES: dict[str, FlowrunsError] = {
     "401": errors.Unauthorized(),
-    "403": errors.Forbidden(
-        ErrorDetail(("header", "host"), "This server is not served under that host", "host_not_allowed")
-    ),
+    "403": errors.Forbidden(ErrorDetail(("header", "host"), "This host is not allowed", "host_not_allowed")),
     "404": errors.NotFound(ID_EXAMPLE),
     "409": errors.AlreadyExists(ID_EXAMPLE),
     "412": errors.PreconditionFailed("If-Match"),
-    "413": errors.BodyTooLarge(8 << 20),
+    "413": errors.BodyTooLarge(DEFAULTS.max_body),
     "415": errors.UnsupportedMediaType(),
     "422": errors.Invalid(
         ErrorDetail(("body", "flowId"), "Field required", "missing"),

@@ -1,4 +1,4 @@
-"""The page for people: its files, each with the headers that tell a browser what it may do."""
+"""Serves the files of the page, with the headers that restrict what browsers let it do."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -12,13 +12,13 @@ from flowruns.http.endpoints import Operation
 from flowruns.http.requests import RequestReader
 from flowruns.http.responses import Header, Response, etag
 
-FILES = "/ui/"  # below it lies nothing but files of the package
+FILES = "/ui/"  # every path below it is a file of the package
 
 ASSET = FILES + "assets/{version}/{name}"
 
 
 class Page(NamedTuple):
-    """An HTML file at a path. *base* leads from there to FILES: the page then works under any prefix, known or not."""
+    """An HTML file. *base* leads from its path to FILES, so that the page works under any prefix, known or not."""
 
     file: str
     base: str
@@ -53,49 +53,49 @@ _POLICY = "; ".join(
     ]
 )
 
-_SECURITY: tuple[Header, ...] = (
+SECURITY: tuple[Header, ...] = (
     (b"content-security-policy", _POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 
-_ASK_AGAIN: Header = (b"cache-control", b"no-cache")
+NO_CACHE: Header = (b"cache-control", b"no-cache")
 
-_FOR_EVER: Header = (b"cache-control", b"public, max-age=31536000, immutable")  # its path changes with its content
+_IMMUTABLE: Header = (b"cache-control", b"public, max-age=31536000, immutable")  # its path changes with its content
 
 
 def is_public(path: str) -> bool:
-    """Whether *path* is for callers without a token: the page asks for one, and holds no data."""
+    """Whether *path* needs no token: the page holds no data, and asks the user for a token."""
     return path.startswith(FILES) or path in REDIRECTS or path in PAGES
 
 
 def routes() -> dict[str, Operation]:
-    """What GET does, by path."""
+    """The GET operations by path."""
     pages = {path: _page(page) for path, page in PAGES.items()}
-    leads = {path: _lead(to) for path, to in REDIRECTS.items()}
-    return pages | leads | {ASSET: asset}
+    redirects = {path: _redirect(to) for path, to in REDIRECTS.items()}
+    return pages | redirects | {ASSET: asset}
 
 
 async def asset(request: RequestReader) -> Response:
-    """GET /ui/assets/{version}/{name}: a file that pages use. Raises PathNotFound."""
+    """GET /ui/assets/{version}/{name}: a script, style sheet or image. Raises PathNotFound."""
     parts = request.scope["path_params"]
     body = files().get(parts["name"])
     if body is None or parts["version"] != version():
         raise PathNotFound
-    return _file(request, parts["name"], body, _FOR_EVER)
+    return _file(request, parts["name"], body, _IMMUTABLE)
 
 
 @cache
 def files() -> Mapping[str, bytes]:
-    """The files by name, read once: an open tab never sees two versions of them."""
+    """The files by name, read once, so that no page mixes two versions of them."""
     folder = resources.files("flowruns") / "ui"
     return {file.name: file.read_bytes() for file in folder.iterdir() if PurePath(file.name).suffix in MEDIA_TYPES}
 
 
 @cache
 def version() -> str:
-    """A name for the content of all files."""
+    """A hash of the content of all files."""
     digest = blake2b(digest_size=8)
     for name, body in sorted(files().items()):
         digest.update(b"%b %d\n%b" % (name.encode(), len(body), body))
@@ -105,21 +105,21 @@ def version() -> str:
 def _page(page: Page) -> Operation:
     async def operation(request: RequestReader) -> Response:
         body = files()[page.file].replace(b"{base}", page.base.encode()).replace(b"{version}", version().encode())
-        return _file(request, page.file, body, _ASK_AGAIN)
+        return _file(request, page.file, body, NO_CACHE)
 
     return operation
 
 
-def _lead(to: str) -> Operation:
+def _redirect(to: str) -> Operation:
     async def operation(request: RequestReader) -> Response:
-        return Response(307, (*_SECURITY, _ASK_AGAIN, (b"location", to.encode()), (b"content-length", b"0")))
+        return Response(307, (*SECURITY, NO_CACHE, (b"location", to.encode()), (b"content-length", b"0")))
 
     return operation
 
 
 def _file(request: RequestReader, name: str, body: bytes, caching: Header) -> Response:
     tag = blake2b(body, digest_size=8).hexdigest()
-    headers = (*_SECURITY, caching, etag(tag))
+    headers = (*SECURITY, caching, etag(tag))
     if request.precondition().unchanged(tag):
         return Response(304, headers)
     media_type = MEDIA_TYPES[PurePath(name).suffix]

@@ -18,6 +18,11 @@ T = TypeVar("T")
 
 Loc = tuple[str | int, ...]
 
+PATTERN_WORDS = {  # as published
+    "^([a-z0-9_.-]+)$": "lower-case letters, digits, '_', '.' and '-'",
+    "^[A-Za-z][A-Za-z0-9_-]{0,63}$": "a letter, then up to 63 letters, digits, '_' and '-'",
+}
+
 MAX_DETAILS = 100  # listing every error of an 8 MiB body would take seconds
 
 
@@ -186,8 +191,10 @@ def _as(type: type[T], raw: Raw) -> T | None:
 
 
 def pattern_detail(loc: Loc, pattern: str) -> ErrorDetail:
-    """The error detail of a string that does not match *pattern*."""
-    return ErrorDetail(loc, f"String should match pattern '{published(pattern)}'", "string_pattern_mismatch")
+    """The detail of a text that does not match *pattern*: pydantic's sentence, then the pattern in words."""
+    text = published(pattern)
+    words = f": {PATTERN_WORDS[text]}" if text in PATTERN_WORDS else ""
+    return ErrorDetail(loc, f"String should match pattern '{text}'{words}", "string_pattern_mismatch")
 
 
 def published(pattern: str) -> str:

@@ -1,1 +1,1 @@
-"""The process: sockets, uvicorn, signals, and the programs that start it."""
+"""Runs servers: the socket, uvicorn, signals, and the programs that start and stop a server process."""

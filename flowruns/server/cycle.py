@@ -1,4 +1,4 @@
-"""uvicorn's request and response, with one write for each whole response."""
+"""uvicorn's request and response, with one write for each complete response."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ from flowruns.http.responses import DROP
 
 
 class Cycle(RequestResponseCycle):
-    """uvicorn's request and response, which sends an answer that is known whole in one write.
+    """uvicorn's request and response, which sends a complete response in one write.
 
-    Head and body apart cost two system calls, and uvicorn looks into every header for what would break it; the
-    headers here are all of `responses`, which has made them of numbers, names of its own and quoted paths.
+    uvicorn writes headers and body separately, which costs two system calls, and searches every header for invalid
+    characters. Here all headers come from `responses`, which builds them from numbers, constants and quoted paths.
     """
 
-    is_stream = False  # it goes out piece by piece
+    is_stream = False  # whether the body is sent in pieces
     _start: Any = None
 
     async def send(self, message: Any) -> None:
-        """Keeps the start of a response until the first piece of its body comes."""
+        """Holds back the start of a response until the first piece of its body."""
         if message["type"] == "http.response.start":
             self._start = message
             return
@@ -28,7 +28,7 @@ class Cycle(RequestResponseCycle):
             return
         start, self._start = self._start, None
         self.is_stream = self.is_stream or message.get("more_body", False)
-        if self.scope["http_version"] == "1.0":  # knows no chunks: a stream goes on until the connection closes
+        if self.scope["http_version"] == "1.0":  # without chunked encoding a stream ends with its connection
             self.chunked_encoding, self.expected_content_length = False, len(message["body"])
         if start is None or message.get("more_body") or self.flow.write_paused or self.disconnected:
             if start is not None:

@@ -1,6 +1,15 @@
-"""HTTP below the application: deadlines, the size of a head, and bad requests in the one error shape.
+"""HTTP below the application: deadlines, limits on headers and connections, and JSON errors for invalid requests.
 
-uvicorn waits for ever for a head or a body, takes heads of any size, and answers what is not HTTP in plain text.
+uvicorn has no deadline for headers and bodies, no limit for headers, and responds to invalid HTTP in plain text. This
+package overrides or reads these names of uvicorn, which it does not document:
+- `Server`: `capture_signals`, `force_exit`, `on_tick`, `server_state`; `Config`: `get_loop_factory`
+- `HttpToolsProtocol`: `_start_asgi_task`, `_unset_keepalive_if_required`, `access_log`, `connections`, `cycle`, `flow`,
+  `headers`, `loop`, `on_response_complete`, `parser`, `pipeline`, `server_state`, `shutdown`, `transport`, `url`,
+  `timeout_keep_alive_task`
+- `RequestResponseCycle`: `chunked_encoding`, `default_headers`, `disconnected`, `expected_content_length`, `flow`,
+  `keep_alive`, `message_event`, `on_response`, `response_complete`, `response_started`, `scope`, `send`, `transport`,
+  `waiting_for_100_continue`
+- `STATUS_LINE` of the same module
 """
 
 from itertools import count
@@ -14,228 +23,227 @@ from flowruns.http.responses import error_response
 from flowruns.server.cycle import Cycle
 from flowruns.settings import Settings
 
-MAX_HEADERS = 256  # of a head
+MAX_HEADERS = 256  # in one request
 
-_numbers = (
-    count()
-)  # of connections: the loop's clock counts milliseconds, in which more than one is with_progress_handler
+_DRAIN_SECONDS = 2  # after an error response, before it closes: closing with unread input resets the connection
 
-_LINGER_SECONDS = 2  # that a client has to take a error_response: what it still sends would else break off the answer
+_numbers = count()  # orders connections within one millisecond, the resolution of the loop's clock
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol with limits. `Server` calls `close_stalled` on each connection once a second: no timers here,
-    where every request passes.
-    """
+    """uvicorn's protocol with limits. `Server` calls `close_stalled` once a second, which costs less than timers."""
 
-    def __init__(self, settings: Settings, **of_uvicorn: Any) -> None:
-        super().__init__(**of_uvicorn)
+    def __init__(self, settings: Settings, **uvicorn_arguments: Any) -> None:
+        super().__init__(**uvicorn_arguments)
         self._settings = settings
 
     def connection_made(self, transport: Any) -> None:
-        """Starts the time for the first head. Over the most connections, the one that is silent longest makes room."""
+        """Over the limit, closes the longest idle connection; if none is idle, requests of this one get 503."""
         super().connection_made(transport)
-        self.access_log = False  # also where an embedding program's root logger has handlers: ours is `RequestLog`
-        self._state = "idle"  # "head", "body": of the request that is coming in
-        self._refused = self._lingers = False
-        self._running: RequestResponseCycle | None = None  # the request whose turn it is
-        self._raw_bytes = self._head_bytes = 0
-        self._began = self._heard = self.loop.time()  # when this state began; when a byte last came
+        self.access_log = False  # even if the root logger of an embedding program has handlers: `RequestLog` does it
+        self._state = "idle"  # or "headers", "body": the part of a request that is being received
+        self._rejected = self._draining = False
+        self._current: RequestResponseCycle | None = None  # the request that the application is processing
+        self._unparsed_bytes = self._header_bytes = 0
+        self._state_since = self._last_read = self.loop.time()
         self._number = next(_numbers)
-        self._crowded = False
+        self._over_limit = False
         if len(self.connections) > self._settings.max_connections:
-            others = [one for one in self.connections if isinstance(one, Protocol) and one is not self]
-            silent = [one for one in others if one.is_idle]
-            if silent:
-                min(silent, key=lambda one: (one._heard, one._number)).transport.close()
-            self._crowded = not silent
+            others = [other for other in self.connections if isinstance(other, Protocol) and other is not self]
+            idle = [other for other in others if other.is_idle]
+            if idle:
+                min(idle, key=lambda other: (other._last_read, other._number)).transport.close()
+            self._over_limit = not idle
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tells the request that is being answered; uvicorn tells the last one that came, which may wait behind it."""
-        if self._running is not None and not self._running.response_complete:
-            self._running.disconnected = True
-            self._running.message_event.set()
+        """Notifies the current request; uvicorn notifies the last one received, which may be queued behind it."""
+        if self._current is not None and not self._current.response_complete:
+            self._current.disconnected = True
+            self._current.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parses *data*, unless the request was refused already."""
-        if self._refused:
+        """Parses *data*, unless a request was rejected."""
+        if self._rejected:
             return
-        self._heard = self.loop.time()
+        self._last_read = self.loop.time()
         self._parsed = False
         self._unset_keepalive_if_required()
         self._feed(data)
         if not self._parsed:
-            # The parser keeps to itself what is not complete: count what went in.
-            self._raw_bytes += len(data)
-            self._check_size(self._raw_bytes)
+            # The parser calls back only for complete tokens, so count the bytes that it buffers.
+            self._unparsed_bytes += len(data)
+            self._check_size(self._unparsed_bytes)
 
     def _feed(self, data: bytes) -> None:
-        while data and not self._refused:
+        while data and not self._rejected:
             try:
                 self.parser.feed_data(data)
                 return
             except HttpParserUpgrade as upgrade:
-                # The parser leaves what follows such a head to another protocol, the body too. Here the header is to
-                # be passed over (RFC 9110 7.8): a new parser is told the same head without it. Java's client sends one.
-                data = self._head_without_upgrade() + data[upgrade.args[0] :]
+                # At an Upgrade header the parser leaves the rest, the body too, to another protocol. Ignore the header
+                # (RFC 9110 7.8): feed the same headers without it to a new parser. Java's client sends one.
+                data = self._headers_without_upgrade() + data[upgrade.args[0] :]
                 self.parser = HttpRequestParser(self)
             except HttpParserError:
-                self._refuse(BadRequest())
+                self._reject(BadRequest())
                 return
 
-    def _head_without_upgrade(self) -> bytes:
+    def _headers_without_upgrade(self) -> bytes:
         version = self.parser.get_http_version().encode()
-        kept = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
-        return b"%b %b HTTP/%b\r\n%b\r\n" % (self.parser.get_method(), self.url, version, b"".join(kept))
+        lines = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade")
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (self.parser.get_method(), self.url, version, lines)
 
     def on_message_begin(self) -> None:
-        """A head begins."""
+        """A request line begins."""
         super().on_message_begin()
-        self._state, self._began = "head", self._heard
-        self._head_bytes = 0
+        self._state, self._state_since = "headers", self._last_read
+        self._header_bytes = 0
         self._mark_parsed()
 
     def on_url(self, url: bytes) -> None:
-        """A piece of the request's target."""
+        """A piece of the request target."""
         super().on_url(url)
-        self._head_bytes += len(url)
+        self._header_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; a trailer is passed over."""
-        if self._state == "head":
-            super().on_header(name, value.strip(b" \t"))  # the parser leaves the end's, where data was cut there
-            self._head_bytes += len(name) + len(value) + 4  # ": " and the line's end
+        """A header; trailers are ignored."""
+        if self._state == "headers":
+            super().on_header(name, value.strip(b" \t"))  # the parser keeps trailing space where the data was split
+            self._header_bytes += len(name) + len(value) + 4  # ": " and CRLF
 
     def on_headers_complete(self) -> None:
-        """The head is complete: the application gets the request, unless the head is too large."""
-        self._check_size(self._head_bytes)
+        """Passes the request to the application, unless its headers are too large."""
+        self._check_size(self._header_bytes)
         if self.parser.should_upgrade():
-            if self.parser.get_method() == b"CONNECT":  # which always does
-                self._refuse(BadRequest())
+            if self.parser.get_method() == b"CONNECT":  # always an upgrade
+                self._reject(BadRequest())
             return
         if len(self.headers) > MAX_HEADERS:
-            self._refuse(HeadersTooLarge(self._settings.max_head, MAX_HEADERS))
-        if self._crowded:
-            reason = f"There are {self._settings.max_connections} connections in use (--max-connections)"
-            self._refuse(Unavailable(reason, retry_after=1, part="server"))
-        if not self._refused:
-            super().on_headers_complete()  # which raises at a target that is none
+            self._reject(HeadersTooLarge(self._settings.max_head, MAX_HEADERS))
+        if self._over_limit:
+            reason = f"The server has its maximum of {self._settings.max_connections} connections (--max-connections)"
+            self._reject(Unavailable(reason, retry_after=1, part="server"))
+        if not self._rejected:
+            super().on_headers_complete()  # raises if the target is invalid
             self._state = "body"
-            self.cycle.__class__ = Cycle  # its class is named in the middle of uvicorn's method
+            self.cycle.__class__ = Cycle  # uvicorn's method hard-codes the class
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
         self._mark_parsed()
-        if not self._refused:
+        if not self._rejected:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is complete."""
         self._mark_parsed()
-        if not self._refused and not self.parser.should_upgrade():
+        if not self._rejected and not self.parser.should_upgrade():
             self._state = "idle"
             super().on_message_complete()
 
     def _mark_parsed(self) -> None:
-        self._parsed, self._raw_bytes = True, 0
+        self._parsed, self._unparsed_bytes = True, 0
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Called by uvicorn when it is a request's turn."""
-        self._running = cycle
+        """Called by uvicorn when the request is first in the queue."""
+        self._current = cycle
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        """The answer is out: the time of a head that waited behind it begins now."""
-        self._began = self._heard = self.loop.time()
+        """Restarts the deadline for headers that were received during the response."""
+        self._state_since = self._last_read = self.loop.time()
         super().on_response_complete()
 
-    def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it; uvicorn's returns nothing
-        """Whether to stay open: a client that has closed its half still gets the answers to whole requests."""
-        if self.is_streaming:  # who closes then has left: else it would be known at the next write
-            self.transport.abort()  # nobody is to be waited for that takes the rest
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's signature; uvicorn's returns None
+        """Whether to stay open: a client that has closed its half receives the responses to its complete requests."""
+        if self.is_streaming:  # such a client has disconnected; otherwise only the next write would show it
+            self.transport.abort()  # without waiting for the client to read the rest
             return False
-        if self._refused:  # what came last; those before it are being answered
-            return self._running is not None and not self._running.response_complete
-        if self._answering and self._state == "idle":
+        if self._rejected:  # the last request; earlier ones may still be processed
+            return self._current is not None and not self._current.response_complete
+        if self._responding and self._state == "idle":
             self.cycle.keep_alive = False
             return True
-        if (self._answering and self._state == "head") or self.pipeline:
-            self._refuse(BadRequest())  # what came of the last one; those before it are answered
+        if (self._responding and self._state == "headers") or self.pipeline:
+            self._reject(BadRequest())  # the incomplete last request; earlier ones get their responses
             return True
         return False
 
     def shutdown(self) -> None:
-        """Called by uvicorn when the server ends: a connection that was refused has no more to say."""
-        if self._lingers:
+        """Called by uvicorn when the server stops: closes a connection whose error response is complete."""
+        if self._draining:
             self.transport.close()
         else:
             super().shutdown()
 
     def close_stalled(self, now: float) -> None:
-        """Ends a connection whose head or body has not come in time by *now*, in the loop's seconds."""
-        if self._lingers and now - self._began > _LINGER_SECONDS:
+        """Ends the connection if headers or a body have not arrived by *now*, in the loop's seconds."""
+        if self._draining and now - self._state_since > _DRAIN_SECONDS:
             self.transport.close()
-        if self._refused or self.transport.is_closing():
+        if self._rejected or self.transport.is_closing():
             return
-        if self._state == "body" and not self._answering:  # the rest of a body that was refused
-            if now - self._began > self._settings.body_timeout:
+        if self._state == "body" and not self._responding:  # the rest of a body, after an error response
+            if now - self._state_since > self._settings.body_timeout:
                 self.transport.close()
         elif self._state == "body":
-            if now - self._heard > self._settings.body_timeout and not self.flow.read_paused:
-                self._refuse(RequestTimeout())
-        elif now - self._began > self._settings.head_timeout and not self._answering:
-            if self._state == "head":
-                self._refuse(RequestTimeout())
-            elif self.timeout_keep_alive_task is None:  # nothing but blank lines; else uvicorn's timer is running
+            if now - self._last_read > self._settings.body_timeout and not self.flow.read_paused:
+                self._reject(RequestTimeout())
+        elif now - self._state_since > self._settings.head_timeout and not self._responding:
+            if self._state == "headers":
+                self._reject(RequestTimeout())
+            elif self.timeout_keep_alive_task is None:  # only blank lines arrived; otherwise uvicorn's timer is running
                 self.transport.close()
 
     @property
     def is_idle(self) -> bool:
-        """Whether it waits for a request, or for the rest of a head, which clients send at once."""
-        return self._state != "body" and not self._answering and not self.transport.is_closing()
+        """Whether it waits for a request or the rest of its headers, which clients send at once."""
+        return self._state != "body" and not self._responding and not self.transport.is_closing()
 
     @property
     def is_streaming(self) -> bool:
-        """Whether a stream has begun, and not ended."""
-        running = self._running
-        return isinstance(running, Cycle) and running.is_stream and not running.response_complete
+        """Whether a stream has begun and not ended."""
+        cycle = self._current
+        return isinstance(cycle, Cycle) and cycle.is_stream and not cycle.response_complete
 
     @property
-    def _answering(self) -> bool:
+    def _responding(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
     def _check_size(self, size: int) -> None:
         if size > self._settings.max_head:
-            self._refuse(HeadersTooLarge(self._settings.max_head, MAX_HEADERS))
+            self._reject(HeadersTooLarge(self._settings.max_head, MAX_HEADERS))
 
-    def _refuse(self, error: FlowrunsError) -> None:
-        """Answers *error* to the request that is coming in, and closes."""
-        if self._refused:
+    def _reject(self, error: FlowrunsError) -> None:
+        """Responds with *error* to the request that is being received, and closes the connection."""
+        if self._rejected:
             return
-        self._refused = True
-        # The requests before this one are to have their answers; with the last of them it ends.
-        if self._answering and self._state != "body":
+        self._rejected = True
+        # Earlier requests get their responses; the connection closes after the last of them.
+        if self._responding and self._state != "body":
             self.cycle.keep_alive = False
             return
         if self.pipeline:
-            self.pipeline.popleft()  # this one
-            last = self.pipeline[0][0] if self.pipeline else self._running
+            self.pipeline.popleft()  # the rejected request
+            last = self.pipeline[0][0] if self.pipeline else self._current
             if last is not None:
                 last.keep_alive = False
             return
-        answered = self._state == "body" and not self._answering  # and what is broken is the rest of its body
-        if not answered and not (self._answering and self.cycle.response_started):
-            answer = error_response(error)
-            headers = [*self.server_state.default_headers, *answer.headers, (b"connection", b"close")]
-            lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-            # The parser knows the method once there is a target; before that, it tells the last request's.
-            named = self._state != "idle" and self._head_bytes
-            body = b"" if named and self.parser.get_method() == b"HEAD" else answer.body  # RFC 9110 9.3.2
-            self.transport.write(STATUS_LINE[answer.status] + lines + b"\r\n" + body)
-        if self._answering:
+        responded = self._state == "body" and not self._responding  # and the rest of the body is invalid
+        if not responded and not (self._responding and self.cycle.response_started):
+            self._write_error(error)
+        if self._responding:
             self.cycle.disconnected = True
             self.cycle.waiting_for_100_continue = False
             self.cycle.message_event.set()
-        self._lingers, self._began = True, self.loop.time()
+        self._draining, self._state_since = True, self.loop.time()
         self.transport.write_eof()
+
+    def _write_error(self, error: FlowrunsError) -> None:
+        response = error_response(error)
+        headers = [*self.server_state.default_headers, *response.headers, (b"connection", b"close")]
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        # The parser knows the method once it has parsed a target; before that, it returns that of the last request.
+        is_head = self._state != "idle" and self._header_bytes and self.parser.get_method() == b"HEAD"
+        body = b"" if is_head else response.body  # RFC 9110 9.3.2
+        self.transport.write(STATUS_LINE[response.status] + lines + b"\r\n" + body)

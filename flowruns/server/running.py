@@ -1,4 +1,4 @@
-"""Servers that run: on a thread, in an event loop, or as the whole process."""
+"""Starts servers: on a thread, in an event loop, or as the whole process."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from secrets import token_hex
 from typing import Any, NamedTuple, TypeVar, Unpack
 
 from flowruns.http.app import MakeApp, create_app
-from flowruns.server.listener import REACHED_AT, listen, url
+from flowruns.server.listener import LOCAL_ADDRESS, listen, url
 from flowruns.server.server import Server, uvicorn_config
 from flowruns.settings import Settings
 from flowruns.sqlite.lockfile import LockInfo
@@ -19,7 +19,8 @@ from flowruns.store.store import Sources, Store
 
 _R = TypeVar("_R")
 
-# What is done with the store before it is served, and after; the second argument tells whether it is to stop.
+# Entered with the open store before the server serves, left after it stops. The second argument returns whether the
+# server was stopped meanwhile.
 Setup = Callable[[Store, Callable[[], bool]], AbstractAsyncContextManager[None]]
 
 
@@ -27,16 +28,16 @@ class RunningServer(NamedTuple):
     """A server that serves requests."""
 
     url: str
-    runs: int  # when it began
-    instance: str  # which `/health` tells
+    runs: int  # at its start
+    instance: str  # as in `/health`
     store: Store
-    loop: asyncio.AbstractEventLoop  # which serves
-    secret: str | None  # a token that programs of the same user may find beside the file
+    loop: asyncio.AbstractEventLoop  # of the server
+    secret: str | None  # a token, in the lock file for other programs of this user
     stop: Callable[[], None]  # from any thread
-    stop_now: Callable[[], None]  # after it: requests in flight are not waited for any more
+    stop_now: Callable[[], None]  # after `stop`: does not wait for requests any longer
 
     def call(self, coroutine: Coroutine[Any, Any, _R]) -> _R:
-        """What *coroutine* returns or raises in the server's loop; from another thread."""
+        """Runs *coroutine* in the server's loop, from another thread; returns or raises its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
 
@@ -49,14 +50,12 @@ def serve(
     setup: Setup | None = None,
     **sources: Unpack[Sources],
 ) -> None:
-    """Serves until it is stopped; *ready* is called once it does. Raises CannotStart, and what *setup* does."""
+    """Serves until a signal or *ready*'s argument stops it. Raises CannotStart, and what *setup* raises."""
     listener = listen(settings.host, settings.port)
     with listener, asyncio.Runner(loop_factory=uvicorn_config(settings).get_loop_factory()) as runner:
         runner.run(
-            _serve(
-                settings, listener, ready, make_app=make_app, secret=secret, signals=True, setup=setup, **sources
-            )
-        )  # fmt: skip
+            _serve(settings, listener, ready, make_app=make_app, secret=secret, signals=True, setup=setup, **sources)
+        )
 
 
 @asynccontextmanager
@@ -64,16 +63,16 @@ async def serving(settings: Settings, **sources: Unpack[Sources]) -> AsyncIterat
     """A server in this event loop, while entered. Raises CannotStart."""
     ready: asyncio.Future[RunningServer] = asyncio.get_running_loop().create_future()
     with listen(settings.host, settings.port) as listener:
-        server = asyncio.create_task(_serve(settings, listener, ready.set_result, **sources))
-        either: list[asyncio.Future[Any]] = [server, ready]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        task = asyncio.create_task(_serve(settings, listener, ready.set_result, **sources))
+        futures: list[asyncio.Future[Any]] = [task, ready]
+        await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
         try:
-            if ready.done():  # else it has failed
+            if ready.done():  # otherwise the task has failed
                 yield ready.result()
         finally:
             if ready.done():
                 ready.result().stop()
-            await server
+            await task
 
 
 async def _serve(
@@ -87,11 +86,11 @@ async def _serve(
     setup: Setup | None = None,
     **sources: Unpack[Sources],
 ) -> None:
-    address = url(REACHED_AT.get(settings.host, settings.host), listener.getsockname()[1])
+    address = url(LOCAL_ADDRESS.get(settings.host, settings.host), listener.getsockname()[1])
     instance = token_hex(8)
     config = uvicorn_config(settings)
 
-    def told() -> None:
+    def started() -> None:
         loop = asyncio.get_running_loop()
         ready(RunningServer(address, runs, instance, store, loop, secret, stop, stop_now))
 
@@ -101,8 +100,8 @@ async def _serve(
     def stop_now() -> None:
         server.force_exit = True
 
-    server = Server(config, told)
-    with server.stopped_by_signals() if signals else nullcontext():
+    server = Server(config, started)
+    with server.stop_on_signals() if signals else nullcontext():
         async with (
             Store.open(
                 settings.database,
@@ -112,7 +111,7 @@ async def _serve(
                 instance=instance,
                 **sources,
             ) as store,
-            _within(setup, store, lambda: server.should_exit) if setup else nullcontext(),
+            _entered(setup, store, lambda: server.should_exit) if setup else nullcontext(),
         ):
             runs = await store.count()
             config.app = make_app(store, settings)
@@ -121,11 +120,11 @@ async def _serve(
 
 
 @asynccontextmanager
-async def _within(setup: Setup, store: Store, stops: Callable[[], bool]) -> AsyncIterator[None]:
-    """*setup*, after whose failure to begin nothing is left of a new file."""
+async def _entered(setup: Setup, store: Store, stopped: Callable[[], bool]) -> AsyncIterator[None]:
+    """Enters *setup*. If that fails, a database file created for it is removed."""
     async with AsyncExitStack() as stack:
         try:
-            await stack.enter_async_context(setup(store, stops))
+            await stack.enter_async_context(setup(store, stopped))
         except BaseException:
             store.discard()
             raise
@@ -137,29 +136,29 @@ def running(
     settings: Settings, *, make_app: MakeApp = create_app, **sources: Unpack[Sources]
 ) -> Iterator[RunningServer]:
     """A server on a thread of its own, while entered. Raises CannotStart."""
-    started: list[RunningServer | BaseException] = []
-    known = threading.Event()
+    outcomes: list[RunningServer | BaseException] = []
+    started = threading.Event()
 
-    def tell(outcome: RunningServer | BaseException) -> None:
-        started.append(outcome)
-        known.set()
+    def report(outcome: RunningServer | BaseException) -> None:
+        outcomes.append(outcome)
+        started.set()
 
     def run() -> None:
         try:
-            serve(settings, tell, make_app=make_app, **sources)
+            serve(settings, report, make_app=make_app, **sources)
         except BaseException as error:
-            tell(error)
+            report(error)
 
-    # A daemon, so that a program that forgets to leave ends all the same; what was acknowledged is on the disk.
+    # A daemon: a program that never leaves this context still ends. Acknowledged writes are on disk.
     thread = threading.Thread(target=run, name="flowruns", daemon=True)
     thread.start()
-    known.wait()
+    started.wait()
     try:
-        if isinstance(started[0], BaseException):
-            raise started[0]
-        yield started[0]
+        if isinstance(outcomes[0], BaseException):
+            raise outcomes[0]
+        yield outcomes[0]
     finally:
-        if isinstance(started[0], RunningServer):
-            started[0].stop()
-        if not sys.is_finalizing():  # of a program that never left: it runs no more, and would be waited for for ever
+        if isinstance(outcomes[0], RunningServer):
+            outcomes[0].stop()
+        if not sys.is_finalizing():  # a program that never left: its daemon threads are frozen, join would not return
             thread.join()

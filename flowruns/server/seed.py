@@ -1,8 +1,7 @@
-"""What a server has when it begins to serve: runs from files, and a demonstration."""
+"""The runs that a server has from its start: those of files, and a demonstration."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import BinaryIO
 
 from flowruns.server.running import Setup
@@ -10,25 +9,26 @@ from flowruns.store.store import Store
 from flowruns.store.transfer import ImportObserver, ImportStopped, import_lines, read_lines
 
 
-def seeded(inputs: Sequence[tuple[str, BinaryIO]], fault: Callable[[str], None], *, demo: bool) -> Setup:
-    """What gives a store the runs of the named *inputs*, all or none, and those of the *demo*; *fault* is called with
-    each fault of a line, on another thread.
+def seeded(inputs: Sequence[tuple[str, BinaryIO]], report: Callable[[str], None], *, demo: bool) -> Setup:
+    """A setup that imports the runs of the named *inputs*, all or none, and runs the *demo*. It calls *report* with
+    each error in a line, from another thread.
     """
 
     @asynccontextmanager
-    async def setup(store: Store, stops: Callable[[], bool]) -> AsyncIterator[None]:
-        def at(runs: int, size: int) -> None:
-            if stops():
+    async def setup(store: Store, stopped: Callable[[], bool]) -> AsyncIterator[None]:
+        def progress(runs: int, size: int) -> None:
+            if stopped():
                 raise ImportStopped
 
         async with AsyncExitStack() as stack:
             if demo:
-                from flowruns.server.demo import playing
+                from flowruns.server.demo import demonstration
 
-                await stack.enter_async_context(playing(store))
+                await stack.enter_async_context(demonstration(store))
             if inputs:
+                observer = ImportObserver(report, progress)
                 await store.run_on_writer(
-                    partial(import_lines, lines=read_lines(inputs), observer=ImportObserver(fault, at))
+                    lambda connection: import_lines(connection, read_lines(inputs), observer=observer)
                 )
             yield
 

@@ -1,7 +1,6 @@
-"""The server: opens the socket and the store, serves, and closes them in reverse."""
+"""uvicorn's server with graceful shutdown of streams, deadlines for connections, and its own signal handling."""
 
 import asyncio
-import logging
 import signal
 import socket
 import threading
@@ -17,48 +16,46 @@ from flowruns.server.protocol import Protocol
 from flowruns.server.signals import termination_signals
 from flowruns.settings import Settings
 
-log = logging.getLogger("flowruns")
+_STOP_SECONDS = 3  # for requests to finish
 
-_LAST_WORD_SECONDS = 0.2
+_BYE_SECONDS = 0.5  # for streams to finish: their clients reconnect later, and lose nothing
 
-_STOP_SECONDS = 3  # that requests in flight have to finish
-
-_BYE_SECONDS = 0.5  # that streams have to: their clients go on elsewhere, and lose nothing
+_CANCEL_SECONDS = 0.2  # for cancelled requests to send their error response
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, less its habits with signals, and with an eye on stalled connections."""
+    """uvicorn's server, which calls *ready* when it serves, and closes stalled connections."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
-        self.end_subscriptions: Callable[[], None] = lambda: None  # `_serve` sets it, once there is a store
+        self.end_subscriptions: Callable[[], None] = lambda: None  # set once there is a store
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serves, and says so."""
+        """Starts to serve, and calls *ready*."""
         await super().startup(sockets)
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Ends the streams, and lets requests in flight finish for a while, then cuts what is left: clients that do not
-        read, say.
+        """Ends the streams, waits for requests to finish, and closes the remaining connections, for example those of
+        clients that do not read.
         """
         self.end_subscriptions()
-        cutting = asyncio.get_running_loop().call_later(_BYE_SECONDS, self._cut_streams)
+        timer = asyncio.get_running_loop().call_later(_BYE_SECONDS, self._abort_streams)
         await super().shutdown(sockets)
-        cutting.cancel()
-        if self.server_state.tasks:  # cancelled by now: they say so
-            await asyncio.wait(list(self.server_state.tasks), timeout=_LAST_WORD_SECONDS)
+        timer.cancel()
+        if self.server_state.tasks:  # uvicorn has cancelled them
+            await asyncio.wait(list(self.server_state.tasks), timeout=_CANCEL_SECONDS)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 
-    def _cut_streams(self) -> None:
+    def _abort_streams(self) -> None:
         for connection in list(self.server_state.connections):
             if connection.is_streaming:  # type: ignore[union-attr]  # as below
                 connection.transport.abort()
 
     async def on_tick(self, counter: int) -> bool:
-        """Called ten times a second; once a second the stalled are ended."""
+        """Called ten times a second; closes stalled connections once a second."""
         if counter % 10 == 0:
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
@@ -67,12 +64,14 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """`stopped_by_signals` does it, around the store as well; uvicorn's raises the signal again at the end."""
+        """Does nothing: uvicorn's raises the signal again at the end. `stop_on_signals` replaces it."""
         yield
 
     @contextmanager
-    def stopped_by_signals(self) -> Iterator[None]:
-        """While entered, what ends a program stops this server; a second signal shortens the wait."""
+    def stop_on_signals(self) -> Iterator[None]:
+        """While entered, in the main thread, a termination signal stops this server. A second one skips the wait for
+        requests.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -92,15 +91,15 @@ class Server(uvicorn.Server):
 def uvicorn_config(settings: Settings) -> uvicorn.Config:
     """The configuration of uvicorn for *settings*."""
     return uvicorn.Config(
-        None,  # type: ignore[arg-type]  # `_serve` sets it, once there is a store
-        http=partial(Protocol, settings),  # type: ignore[arg-type]  # called as a class is
+        None,  # type: ignore[arg-type]  # set once there is a store
+        http=partial(Protocol, settings),  # type: ignore[arg-type]  # uvicorn calls it like a class
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
-        proxy_headers=False,  # on loopback everybody would be a trusted proxy
+        proxy_headers=False,  # on loopback uvicorn would trust every client as a proxy
         server_header=False,
         backlog=BACKLOG,
-        timeout_keep_alive=settings.idle_timeout,  # type: ignore[arg-type]  # seconds to call_later
+        timeout_keep_alive=settings.idle_timeout,  # type: ignore[arg-type]  # seconds for call_later
         timeout_graceful_shutdown=_STOP_SECONDS,
     )

@@ -1,4 +1,4 @@
-"""The programs beside a server: they start it, find it, use it again, and end it."""
+"""For programs that share a server of one database: start or reuse it, read its status, and stop it."""
 
 import http.client
 import os
@@ -19,149 +19,149 @@ from flowruns.sqlite.datafile import real_path
 from flowruns.sqlite.lockfile import LockInfo, is_unreadable, lock_info
 from flowruns.version import __version__
 
-_ANSWER_SECONDS = 2.0  # that a server may take to say that it is well
+_HEALTH_SECONDS = 2.0  # for a server to respond to /health
 
-_REUSE_SECONDS = 10.0  # that one which is starting or ending may take to be there or gone
+_REUSE_SECONDS = 10.0  # for a server that is starting or stopping to finish that
 
-_STRANGER_SECONDS = 0.5  # that our own may need from its port to its file
+_PORT_SECONDS = 0.5  # for another flowruns from its port to its lock file; after that another program has the port
 
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 10.0  # for a server to stop
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 
 class Ready(Struct, kw_only=True):
-    """The line on stdout once requests are served."""
+    """The line on stdout when the server serves requests (page sidecar)."""
 
     event: str = "ready"
     url: str
     port: int
     pid: int
-    token: str | None  # that was made for `--token auto`
+    token: str | None  # generated for `--token auto`
     database: str
     version: str = __version__
     api: int = 1  # of /api/v1
-    instance: str  # which `/health` tells: else somebody else answers at this address
+    instance: str  # as in `/health`, so that a client recognizes another server at this address
     reused: bool
 
 
 def ready(server: RunningServer, database: str) -> str:
     """The line of a *server* that has just started."""
-    owner = LockInfo(os.getpid(), server.url, server.instance, server.secret)
-    return _line(owner, database, reused=False)
+    info = LockInfo(os.getpid(), server.url, server.instance, server.secret)
+    return _line(info, database, reused=False)
 
 
 def failed(code: int, message: str) -> str:
-    """The line of a start that ends with exit *code*."""
+    """The line of a start that fails with exit *code*."""
     return encode({"event": "failed", "code": code, "message": message}).decode()
 
 
 def start_or_reuse(start: Callable[[], None], reuse: Callable[[str], None], database: str) -> None:
-    """Does *start*, unless another flowruns serves *database*: then *reuse*, with its line, once it answers.
+    """Calls *start*, or *reuse* with the line of a server that is already running for *database*.
 
     Raises CannotStart.
     """
-    if database == MEMORY:  # everybody's own
+    if database == MEMORY:  # never shared
         start()
         return
     path, began = real_path(database), time.monotonic()
     while True:
-        owner = lock_info(path)
-        if owner is not None and answers(owner):
-            reuse(_line(owner, database, reused=True))
+        info = lock_info(path)
+        if info is not None and responds(info):
+            reuse(_line(info, database, reused=True))
             return
         try:
             start()
             return
-        except DatabaseInUse:  # by one that is starting or ending
+        except DatabaseInUse:  # by a server that is starting or stopping
             if time.monotonic() - began > _REUSE_SECONDS:
                 raise
-        except PortTaken:  # by it, or by a stranger
-            if time.monotonic() - began > (_REUSE_SECONDS if lock_info(path) else _STRANGER_SECONDS):
+        except PortTaken:  # by such a server, or by another program
+            if time.monotonic() - began > (_REUSE_SECONDS if lock_info(path) else _PORT_SECONDS):
                 raise
-        time.sleep(_LOOK_SECONDS)  # another process: nothing tells us
+        time.sleep(_POLL_SECONDS)  # another process cannot notify this one
 
 
-def answers(owner: LockInfo) -> bool:
-    """Whether the server of *owner* answers requests."""
-    health = _health(owner)
-    return health is not None and health.get("instance", owner.instance) == owner.instance
+def responds(info: LockInfo) -> bool:
+    """Whether the server of *info* responds."""
+    health = _health(info)
+    return health is not None and health.get("instance", info.instance) == info.instance
 
 
 def status(database: str) -> dict[str, object] | None:
-    """What is to be known of the server of *database*; None: nobody serves it. Raises DatabaseUnusable."""
-    owner = _owner(real_path(database))
-    if owner is None:
+    """The status of the server of *database*, None if none is running. Raises DatabaseUnusable."""
+    info = _lock_info(real_path(database))
+    if info is None:
         return None
-    health = _health(owner) or {}
+    health = _health(info) or {}
     return {
         "database": str(real_path(database)),
-        "url": owner.url,
-        "pid": owner.pid,
+        "url": info.url,
+        "pid": info.pid,
         "version": health.get("version"),
         "runs": health.get("runs"),
-        "instance": owner.instance,
+        "instance": info.instance,
         "answers": bool(health),
     }
 
 
 def stop(database: str) -> LockInfo | None:
-    """Ends the server of *database*, and says which it was, once it is gone; None: nobody serves it.
+    """Stops the server of *database* and returns its lock info when it has ended; None if none was running.
 
     Raises CannotStop and DatabaseUnusable.
     """
     path = real_path(database)
-    owner = _owner(path)
-    if owner is None:
+    info = _lock_info(path)
+    if info is None:
         return None
     try:
-        os.kill(owner.pid, signal.SIGTERM)
+        os.kill(info.pid, signal.SIGTERM)
     except ProcessLookupError:
         pass
     except OSError as error:
-        raise CannotStop(f"pid {owner.pid} cannot be stopped: {error.strerror}") from None
+        raise CannotStop(f"cannot stop pid {info.pid}: {error.strerror}") from None
     deadline = time.monotonic() + _STOP_SECONDS
-    while lock_info(path) == owner:
+    while lock_info(path) == info:
         if time.monotonic() > deadline:
-            raise CannotStop(f"pid {owner.pid} was told to stop, and has not within {_STOP_SECONDS:g} s")
-        time.sleep(_LOOK_SECONDS)  # another process: nothing tells us
-    return owner
+            raise CannotStop(f"pid {info.pid} did not stop within {_STOP_SECONDS:g} s; kill it, or try again")
+        time.sleep(_POLL_SECONDS)  # another process cannot notify this one
+    return info
 
 
-def _owner(path: Path) -> LockInfo | None:
-    owner = lock_info(path)
-    if owner is None and is_unreadable(path):
-        raise DatabaseUnusable(f"{path.name}.lock cannot be read: another user may serve {path}")
-    return owner
+def _lock_info(path: Path) -> LockInfo | None:
+    info = lock_info(path)
+    if info is None and is_unreadable(path):
+        raise DatabaseUnusable(f"cannot read {path.name}.lock: a server of another user may be running for {path}")
+    return info
 
 
-def _line(owner: LockInfo, database: str, *, reused: bool) -> str:
+def _line(info: LockInfo, database: str, *, reused: bool) -> str:
     return encode(
         Ready(
-            url=owner.url,
-            port=urlsplit(owner.url).port or 0,
-            pid=owner.pid,
-            token=owner.secret,
+            url=info.url,
+            port=urlsplit(info.url).port or 0,
+            pid=info.pid,
+            token=info.secret,
             database=database if database == MEMORY else str(real_path(database)),
-            instance=owner.instance,
+            instance=info.instance,
             reused=reused,
         )
     ).decode()
 
 
-def _health(owner: LockInfo) -> dict[str, object] | None:
-    """What /health says; nothing, if it wants a token that we do not know; None: nobody answers."""
-    address = urlsplit(owner.url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=_ANSWER_SECONDS)
-    headers = {"Authorization": f"Bearer {owner.secret}"} if owner.secret else {}
+def _health(info: LockInfo) -> dict[str, object] | None:
+    """The response of /health, only its status if the server requires another token, None if it does not respond."""
+    address = urlsplit(info.url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=_HEALTH_SECONDS)
+    headers = {"Authorization": f"Bearer {info.secret}"} if info.secret else {}
     with suppress(OSError, http.client.HTTPException, ValueError):
         try:
             connection.request("GET", "/health", headers=headers)
-            answer = connection.getresponse()
-            body = answer.read()
+            response = connection.getresponse()
+            body = response.read()
         finally:
             connection.close()
-        if answer.status == 401:
+        if response.status == 401:
             return {"status": "ok"}
         health: dict[str, object] = decode(body)
         return health

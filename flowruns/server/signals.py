@@ -1,4 +1,4 @@
-"""Ctrl+C, and what else ends a program, at the moments at which it leaves nothing half done."""
+"""Termination signals, deferred to the moments at which an interrupted command leaves nothing incomplete."""
 
 import signal
 import sys
@@ -10,26 +10,26 @@ from typing import Any, Self
 
 
 def termination_signals() -> list[signal.Signals]:
-    """The signals that end a program: also that its terminal was closed, unless that is ignored, as under `nohup`."""
+    """The signals that end a program. SIGHUP, for a closed terminal, is one unless it is ignored, as under `nohup`."""
     if sys.platform == "win32":
         return [signal.SIGINT, signal.SIGTERM, signal.SIGBREAK]
-    kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    return [signal.SIGINT, signal.SIGTERM] + [signal.SIGHUP] * (not kept)
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM] + [signal.SIGHUP] * (not ignored)
 
 
 class DeferredInterrupts:
-    """While entered, a signal that would end the program waits for a moment that is `allowed`, where it raises
-    KeyboardInterrupt. The second one does so anywhere: whoever sends it insists.
+    """While entered, a termination signal raises KeyboardInterrupt within `allowed`, or when that is entered next. A
+    second signal raises it anywhere.
     """
 
     def __init__(self) -> None:
-        self._came = False
+        self._pending = False
         self._allowed = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        if current_thread() is main_thread():  # which alone hears signals
-            self._before = {number: signal.signal(number, self._heard) for number in termination_signals()}
+        if current_thread() is main_thread():  # only this thread receives signals
+            self._before = {number: signal.signal(number, self._receive) for number in termination_signals()}
         return self
 
     def __exit__(
@@ -40,20 +40,20 @@ class DeferredInterrupts:
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
-        """While entered, what is done may be interrupted, since all around it puts things right."""
+        """While entered, a signal may interrupt: the code around it cleans up."""
         self._allowed = True
         try:
-            if self._came:
+            if self._pending:
                 raise KeyboardInterrupt
             yield
         finally:
             self._allowed = False
 
     def too_late(self) -> None:
-        """Ends what is allowed: what is being committed is done."""
+        """Disallows interrupts within the rest of `allowed`: the commit begins."""
         self._allowed = False
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:
-        insists, self._came = self._came, True
-        if self._allowed or insists:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        second, self._pending = self._pending, True
+        if self._allowed or second:
             raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Hosts, origins, tokens, and the errors that nobody else catches."""
+"""Hosts, origins, tokens, and the errors that nothing else catches."""
 
 import asyncio
 import logging
@@ -137,7 +137,7 @@ async def test_foreign_origins_are_403_and_change_nothing(
     assert await store.count() == 0
 
 
-async def test_preflight_gets_no_cors_headers_unless_asked_for(app: Starlette) -> None:
+async def test_preflight_gets_no_cors_headers_unless_an_origin_is_allowed(app: Starlette) -> None:
     asked = (b"access-control-request-method", b"PUT")
     for reply in (
         await call(app, "OPTIONS", A1, [HOST, asked]),
@@ -148,7 +148,7 @@ async def test_preflight_gets_no_cors_headers_unless_asked_for(app: Starlette) -
         assert cors(reply) == []
 
 
-# Cross-origin requests that were asked for
+# Cross-origin requests
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ async def test_preflight_of_an_allowed_origin_needs_no_token(shared: Starlette) 
         ("PATCH", A1, b"", [], 405), ("PUT", A1, b"", [], 415), ("PUT", A1, b"{}", [JSON], 422),
     ],
 )  # fmt: skip
-async def test_allowed_origin_may_read_every_answer(
+async def test_allowed_origin_may_read_every_response(
     shared: Starlette, method: str, target: str, body: bytes, headers: list[tuple[bytes, bytes]], status: int
 ) -> None:
     reply = await call(shared, method, target, [HOST, bearer("secret"), origin(PORTAL), *headers], body)
@@ -198,7 +198,7 @@ async def test_allowed_origin_may_read_401_and_500(shared: Starlette) -> None:
 
 @pytest.mark.parametrize("method", ["OPTIONS", "GET", "PUT"])
 @pytest.mark.parametrize("other", ["https://evil.example", "null", f"{PORTAL}:444", PORTAL.replace("https", "http")])
-async def test_origins_that_were_not_asked_for_stay_403(shared: Starlette, method: str, other: str) -> None:
+async def test_other_origins_stay_403(shared: Starlette, method: str, other: str) -> None:
     reply = await call(shared, method, A1, [HOST, JSON, bearer("secret"), origin(other)], RUN)
     assert reply.status == 403
     assert cors(reply) == []
@@ -280,10 +280,10 @@ async def test_without_tokens_callers_are_anonymous_whatever_they_send(app: Star
     assert (reply.json["createdBy"], reply.json["updatedBy"]) == (None, None)
 
 
-# Errors that nobody else catches
+# Errors that nothing else catches
 
 
-def guarded(app: ASGIApp) -> AccessMiddleware:
+def protected(app: ASGIApp) -> AccessMiddleware:
     return AccessMiddleware(app, Settings())
 
 
@@ -292,7 +292,7 @@ async def test_unexpected_exception_is_500_without_its_message(caplog: pytest.Lo
         raise ZeroDivisionError("what a client sent")
 
     caplog.set_level(logging.INFO)
-    reply = await call(guarded(failing), "GET", "/", [HOST])
+    reply = await call(protected(failing), "GET", "/", [HOST])
     assert reply.details(500) == [(("server",), "internal_error")]
     assert b"ZeroDivisionError" not in reply.body
     assert b"client" not in reply.body
@@ -313,19 +313,19 @@ async def test_client_that_left_gets_nothing_and_is_not_logged(caplog: pytest.Lo
     async def receive() -> Message:
         return {"type": "http.disconnect"}
 
-    await guarded(leaving)({"type": "http", "method": "PUT", "headers": [HOST]}, receive, send)
+    await protected(leaving)({"type": "http", "method": "PUT", "headers": [HOST]}, receive, send)
     assert sent == []
     assert caplog.records == []
 
 
-async def test_cancelled_handler_answers_503() -> None:
+async def test_cancelled_handler_responds_503() -> None:
     inside = asyncio.Event()
 
     async def waiting(scope: Scope, receive: Receive, send: Send) -> None:
         inside.set()
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(call(guarded(waiting), "GET", "/", [HOST]))
+    task = asyncio.create_task(call(protected(waiting), "GET", "/", [HOST]))
     async with asyncio.timeout(10):
         await inside.wait()
         task.cancel()
@@ -346,5 +346,5 @@ async def test_what_is_not_http_passes() -> None:
     async def send(message: Message) -> None:
         pass
 
-    await guarded(app)({"type": "lifespan"}, receive, send)
+    await protected(app)({"type": "lifespan"}, receive, send)
     assert seen == ["lifespan"]

@@ -1,4 +1,4 @@
-"""The stream of changes: its events, and followers of a real server over real sockets."""
+"""The stream of changes: its events, and clients of a real server over real sockets."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def delete(wire: Wire, id: str) -> None:
     assert wire.ask("DELETE", f"{RUNS}/{id}").status == 204
 
 
-def told(events: Sequence[Event]) -> list[tuple[str, str]]:
+def summary(events: Sequence[Event]) -> list[tuple[str, str]]:
     return [(event.kind, event.json.get("id", "")) for event in events]
 
 
@@ -93,22 +93,22 @@ def test_pieces_are_small_and_make_the_same_events(monkeypatch: pytest.MonkeyPat
     assert [event.data.encode() for event in parsed(b"".join(found))] == docs
 
 
-def test_what_is_no_event_still_says_where_to_resume() -> None:
+def test_a_comment_has_the_number_to_resume_from() -> None:
     events = Events()
     events.feed(comment(7))
     assert (events.events, events.last_id, events.comments) == ([], 7, 1)
-    events.feed(opening(8, lost=False))
+    events.feed(opening(8, resync=False))
     assert (events.events, events.last_id) == ([], 8)
 
 
-def test_a_client_whose_position_is_lost_is_told_at_once() -> None:
-    assert parsed(opening(8, lost=True)) == [Event(8, "resync", "{}")]
+def test_a_lost_position_is_an_immediate_resync() -> None:
+    assert parsed(opening(8, resync=True)) == [Event(8, "resync", "{}")]
 
 
-# The news
+# Changes
 
 
-def test_a_follower_sees_what_is_written_and_deleted(server: str, wire: Wire) -> None:
+def test_a_stream_has_what_is_written_and_deleted(server: str, wire: Wire) -> None:
     with Stream(server) as stream:
         first = put(wire, "a", phase="running")
         event = stream.event()
@@ -126,7 +126,7 @@ def test_a_stream_begins_at_once_and_now(server: str, wire: Wire) -> None:
     with Stream(server) as stream:
         assert stream.position == last
         put(wire, "b")
-        assert told([stream.event()]) == [("run", "b")]
+        assert summary([stream.event()]) == [("run", "b")]
 
 
 def test_headers_keep_proxies_from_gathering(server: str) -> None:
@@ -141,7 +141,7 @@ def test_headers_keep_proxies_from_gathering(server: str) -> None:
     }
 
 
-def test_silence_is_broken_by_comments_that_say_where_to_resume(
+def test_comments_with_the_position_keep_a_stream_without_events_alive(
     server: str, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "_SILENCE_SECONDS", 0.01)
@@ -152,7 +152,7 @@ def test_silence_is_broken_by_comments_that_say_where_to_resume(
         assert stream.parsed.comments > 1
         assert stream.parsed.events == []
         put(wire, "b", phase="failed")
-        assert told([stream.event()]) == [("run", "b")]
+        assert summary([stream.event()]) == [("run", "b")]
 
 
 def test_args_with_newlines_are_kept(server: str, wire: Wire) -> None:
@@ -182,7 +182,7 @@ def test_http_1_0_gets_the_stream_until_the_connection_closes(path: Path) -> Non
         put(wire, "a")
         old._until(b"event: run")
         ready.stop()
-        assert told(parsed(old.rest())) == [("run", "a"), ("bye", "")]
+        assert summary(parsed(old.rest())) == [("run", "a"), ("bye", "")]
 
 
 # Resuming
@@ -196,16 +196,16 @@ def test_last_event_id_brings_what_was_missed_each_run_once(server: str, wire: W
     delete(wire, "c")
     with Stream(server, after=first) as stream:
         assert stream.position == first
-        assert told(stream.events(2)) == [("run", "b"), ("deleted", "c")]
+        assert summary(stream.events(2)) == [("run", "b"), ("deleted", "c")]
         put(wire, "d")
-        assert told([stream.event()]) == [("run", "d")]
+        assert summary([stream.event()]) == [("run", "d")]
 
 
 def test_everything_comes_from_0_on(server: str, wire: Wire) -> None:
     for id in range(250):
         put(wire, f"{id}")
     with Stream(server, after=0) as stream:
-        assert told(stream.events(250)) == [("run", f"{id}") for id in range(250)]
+        assert summary(stream.events(250)) == [("run", f"{id}") for id in range(250)]
 
 
 def test_a_page_and_the_stream_from_its_etag_on_have_no_gap(server: str, wire: Wire) -> None:
@@ -213,16 +213,16 @@ def test_a_page_and_the_stream_from_its_etag_on_have_no_gap(server: str, wire: W
     page = wire.ask("GET", RUNS)
     put(wire, "b")
     with Stream(server, after=number(page)) as stream:
-        assert told([stream.event()]) == [("run", "b")]
+        assert summary([stream.event()]) == [("run", "b")]
 
 
-def test_a_client_that_left_before_any_news_loses_nothing(server: str, wire: Wire) -> None:
+def test_a_client_that_left_before_any_change_loses_nothing(server: str, wire: Wire) -> None:
     put(wire, "a")
     with Stream(server, "?phase=failed") as stream:
         position = stream.position
     put(wire, "b", phase="failed")
     with Stream(server, "?phase=failed", position) as stream:
-        assert told([stream.event()]) == [("run", "b")]
+        assert summary([stream.event()]) == [("run", "b")]
 
 
 def test_a_stream_resumes_after_a_restart_of_the_server(path: Path) -> None:
@@ -234,28 +234,28 @@ def test_a_stream_resumes_after_a_restart_of_the_server(path: Path) -> None:
         put(wire, "b")
         delete(wire, "a")
     with running(settings) as ready, Stream(ready.url, after=seen) as stream, Wire(ready.url) as wire:
-        assert told(stream.events(2)) == [("run", "b"), ("deleted", "a")]
+        assert summary(stream.events(2)) == [("run", "b"), ("deleted", "a")]
         put(wire, "c")
-        assert told([stream.event()]) == [("run", "c")]
+        assert summary([stream.event()]) == [("run", "c")]
 
 
 @pytest.mark.parametrize("after", [4, 10**17, 10**30, "-1", "1.0", "x", "1, 2", "\xb2"])
-def test_a_position_of_another_database_is_told_to_resync(server: str, wire: Wire, after: str) -> None:
+def test_a_position_of_another_database_gets_a_resync(server: str, wire: Wire, after: str) -> None:
     last = [put(wire, id) for id in "abc"][-1]
     with Stream(server, after=after) as stream:
         assert stream.event() == Event(last, "resync", "{}")
         put(wire, "d")
-        assert told([stream.event()]) == [("run", "d")]
+        assert summary([stream.event()]) == [("run", "d")]
 
 
 def test_an_empty_last_event_id_is_none(server: str, wire: Wire) -> None:
     put(wire, "a")
     with Stream(server, after="") as stream:
         put(wire, "b")
-        assert told([stream.event()]) == [("run", "b")]
+        assert summary([stream.event()]) == [("run", "b")]
 
 
-def test_a_store_that_is_cleared_has_its_followers_resync(path: Path) -> None:
+def test_a_store_that_is_cleared_sends_a_resync(path: Path) -> None:
     with running(Settings(database=str(path), port=0)) as ready, Wire(ready.url) as wire:
         for id in "abc":
             put(wire, id)
@@ -288,27 +288,27 @@ TAGS = [{"key": "env", "value": "test"}, {"key": "a b", "value": 'q"\\:\u0000ä\
         ("createdBefore=9000-01-01T00:00:00Z&phase=failed", {"phase": "failed"}, {}),
     ],
 )
-def test_a_filter_tells_of_runs_that_fit_and_of_their_end(
+def test_a_filter_sends_runs_that_match_and_their_deletion(
     server: str, wire: Wire, query: str, fits: dict[str, Any], other: dict[str, Any]
 ) -> None:
     with Stream(server, f"?{query}") as stream:
         put(wire, "other", **other)
         put(wire, "fits", **fits)
-        assert told([stream.event()]) == [("run", "fits")]
+        assert summary([stream.event()]) == [("run", "fits")]
         delete(wire, "other")
         delete(wire, "fits")
-        assert told([stream.event()]) == [("deleted", "fits")]
+        assert summary([stream.event()]) == [("deleted", "fits")]
         put(wire, "last", **fits)
-        assert told([stream.event()]) == [("run", "last")]
+        assert summary([stream.event()]) == [("run", "last")]
 
 
 @pytest.mark.parametrize("query", ["createdBefore=2020-01-01T00:00:00Z", "createdAfter=9000-01-01T00:00:00Z"])
-def test_runs_of_other_times_are_not_told(server: str, wire: Wire, query: str) -> None:
+def test_runs_of_other_times_are_not_sent(server: str, wire: Wire, query: str) -> None:
     put(wire, "a")
     delete(wire, "a")
     with Stream(server, f"?{query}", 0) as stream, Stream(server, after=0) as all_of_them:
         last = put(wire, "b")
-        assert told(all_of_them.events(2)) == [("deleted", "a"), ("run", "b")]
+        assert summary(all_of_them.events(2)) == [("deleted", "a"), ("run", "b")]
         with Stream(server, f"?{query}", last - 1) as another:
             put(wire, "c")
             all_of_them.event()
@@ -322,19 +322,19 @@ def test_a_filter_by_creator_knows_deleted_runs(path: Path) -> None:
         with Stream(ready.url, "?createdBy=2", None, one) as stream:
             wire.ask("PUT", f"{RUNS}/a", RUN, one)
             wire.ask("PUT", f"{RUNS}/b", RUN, two)
-            assert told([stream.event()]) == [("run", "b")]
+            assert summary([stream.event()]) == [("run", "b")]
             wire.ask("DELETE", f"{RUNS}/a", None, one)
             wire.ask("DELETE", f"{RUNS}/b", None, one)
-            assert told([stream.event()]) == [("deleted", "b")]
+            assert summary([stream.event()]) == [("deleted", "b")]
 
 
-def test_a_run_that_fits_no_more_is_not_told(server: str, wire: Wire) -> None:
+def test_a_run_that_matches_no_longer_is_not_sent(server: str, wire: Wire) -> None:
     with Stream(server, "?phase=running") as stream:
         put(wire, "a", phase="running")
         stream.event()
         put(wire, "a", phase="failed")
         put(wire, "b", phase="running")
-        assert told([stream.event()]) == [("run", "b")]
+        assert summary([stream.event()]) == [("run", "b")]
 
 
 @pytest.mark.parametrize("query", ["?size=1", "?order=asc", "?cursor=", "?size=1&order=desc&unknown=1"])
@@ -342,13 +342,13 @@ def test_what_only_pages_have_means_nothing(server: str, wire: Wire, query: str)
     for id in "abc":
         put(wire, id)
     with Stream(server, query, after=0) as stream:
-        assert told(stream.events(3)) == [("run", "a"), ("run", "b"), ("run", "c")]
+        assert summary(stream.events(3)) == [("run", "a"), ("run", "b"), ("run", "c")]
 
 
 # One run
 
 
-def test_a_run_tells_its_present_state_then_the_news(server: str, wire: Wire) -> None:
+def test_a_run_sends_its_current_state_then_the_changes(server: str, wire: Wire) -> None:
     first = put(wire, "a", phase="running")
     put(wire, "b")
     with Stream(server, "/a") as stream:
@@ -365,9 +365,9 @@ def test_a_run_that_is_deleted_may_be_made_again(server: str, wire: Wire) -> Non
     with Stream(server, "/a") as stream:
         stream.event()
         delete(wire, "a")
-        assert told([stream.event()]) == [("deleted", "a")]
+        assert summary([stream.event()]) == [("deleted", "a")]
         put(wire, "a")
-        assert told([stream.event()]) == [("run", "a")]
+        assert summary([stream.event()]) == [("run", "a")]
 
 
 def test_a_client_that_comes_back_learns_that_its_run_is_gone(server: str, wire: Wire) -> None:
@@ -375,19 +375,19 @@ def test_a_client_that_comes_back_learns_that_its_run_is_gone(server: str, wire:
     delete(wire, "a")
     with Stream(server, "/a", first) as stream:
         gone = stream.event()
-        assert told([gone]) == [("deleted", "a")]
+        assert summary([gone]) == [("deleted", "a")]
     with Stream(server, "/a", gone.id) as stream:
         put(wire, "a")
-        assert told([stream.event()]) == [("run", "a")]
+        assert summary([stream.event()]) == [("run", "a")]
 
 
-def test_a_run_of_another_database_is_told_to_resync(server: str, wire: Wire) -> None:
+def test_a_run_of_another_database_gets_a_resync(server: str, wire: Wire) -> None:
     put(wire, "a")
     last = put(wire, "b")
     with Stream(server, "/a", 77) as stream:
         assert stream.event() == Event(last, "resync", "{}")
         put(wire, "a")
-        assert told([stream.event()]) == [("run", "a")]
+        assert summary([stream.event()]) == [("run", "a")]
 
 
 @pytest.mark.parametrize(("id", "after"), [("never", ()), ("never", 1), ("gone", ()), ("gone", 77), ("A%0A", 0)])
@@ -433,7 +433,7 @@ def test_accept_chooses(server: str, wire: Wire, target: str, accept: str | None
     assert (head.header(b"content-type") == b"text/event-stream; charset=utf-8") == streams
 
 
-def test_head_answers_the_head_alone_and_the_connection_goes_on(server: str, wire: Wire) -> None:
+def test_head_gets_the_headers_alone_and_the_connection_goes_on(server: str, wire: Wire) -> None:
     for _ in range(2):
         head = wire.ask("HEAD", RUNS, None, ACCEPT)
         assert head.status == 200
@@ -443,18 +443,18 @@ def test_head_answers_the_head_alone_and_the_connection_goes_on(server: str, wir
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-def test_writes_are_answered_with_json_whatever_is_accepted(server: str, wire: Wire, method: str) -> None:
+def test_writes_respond_with_json_whatever_is_accepted(server: str, wire: Wire, method: str) -> None:
     put(wire, "a")
     target = RUNS if method == "POST" else f"{RUNS}/a"
     wire.send(request(method, target, None if method == "DELETE" else RUN, ACCEPT))
     assert wire.reply(method).header(b"content-type") in (b"application/json", None)
 
 
-# Refusals, before anything begins
+# Error responses
 
 
 @pytest.mark.parametrize(
-    ("query", "fault"),
+    ("query", "detail"),
     [
         ("?phase=1", (("query", "phase"), "string_pattern_mismatch")),
         ("?size=0", (("query", "size"), "greater_than_equal")),
@@ -462,8 +462,8 @@ def test_writes_are_answered_with_json_whatever_is_accepted(server: str, wire: W
         ("?createdAfter=2020", (("query", "createdAfter"), "datetime_parsing")),
     ],
 )
-def test_a_bad_filter_is_422(wire: Wire, query: str, fault: Any) -> None:
-    assert wire.ask("GET", f"{RUNS}{query}", None, ACCEPT).details(422) == [fault]
+def test_a_bad_filter_is_422(wire: Wire, query: str, detail: Any) -> None:
+    assert wire.ask("GET", f"{RUNS}{query}", None, ACCEPT).details(422) == [detail]
 
 
 def test_tokens_hosts_and_origins_are_checked(path: Path) -> None:
@@ -489,7 +489,7 @@ def test_too_many_streams_are_503_and_others_are_served(most: int, connections: 
         assert wire.ask("HEAD", RUNS, None, ACCEPT).status == 200
         put(wire, "a")
         for stream in streams:
-            assert told([stream.event()]) == [("run", "a")]
+            assert summary([stream.event()]) == [("run", "a")]
         if streams:
             streams[0].socket.close()
             eventually(lambda: wire.ask("GET", f"{RUNS}/never", None, ACCEPT).status == 404)
@@ -511,10 +511,10 @@ def eventually(holds: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-# Followers that are slow, or leave
+# Clients that are slow, or disconnect
 
 
-def test_a_follower_that_reads_nothing_holds_up_nobody(server: str) -> None:
+def test_a_client_that_reads_nothing_delays_no_other(server: str) -> None:
     body = json.dumps({"flowId": "deploy", "flowType": "automation", "args": {"text": "x" * 10_000}}).encode()
     with Stream(server) as slow, Stream(server) as quick, ExitStack() as stack:
         wires = [stack.enter_context(Wire(server)) for _ in range(10)]
@@ -541,7 +541,7 @@ LEAVING: list[Callable[[Wire], None]] = [
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="what a process holds is looked up in Linux's /proc")
 @pytest.mark.parametrize("leave", LEAVING, ids=["close", "reset", "end"])
 @pytest.mark.parametrize("busy", [False, True])
-def test_followers_that_leave_leave_nothing(tmp_path: Path, leave: Callable[[Wire], None], busy: bool) -> None:
+def test_clients_that_disconnect_leave_nothing(tmp_path: Path, leave: Callable[[Wire], None], busy: bool) -> None:
     big = json.dumps({"flowId": "deploy", "flowType": "automation", "args": {"text": "x" * 7_000_000}}).encode()
     with serving(tmp_path, "runs.db") as server, Wire(server.url) as wire:
         put(wire, "a")
@@ -564,14 +564,14 @@ def test_followers_that_leave_leave_nothing(tmp_path: Path, leave: Callable[[Wir
         assert ended(server.process) == (0, "")
 
 
-def test_a_follower_that_has_closed_its_half_before_is_served(server: str, wire: Wire) -> None:
+def test_a_client_that_has_closed_its_half_before_is_served(server: str, wire: Wire) -> None:
     with Wire(server) as other:
         other.send(request("GET", RUNS, None, ACCEPT, "Last-Event-ID: 0"))
         other.end()
         assert other.head().status == 200
 
 
-def test_an_answer_that_waits_for_its_client_is_no_stream(server: str, wire: Wire) -> None:
+def test_a_response_that_waits_for_its_client_is_no_stream(server: str, wire: Wire) -> None:
     put(wire, "big", args={"text": "x" * 7_000_000})
     with Wire(server) as slow:
         slow.send(request("GET", f"{RUNS}/big") * 2)
@@ -581,7 +581,7 @@ def test_an_answer_that_waits_for_its_client_is_no_stream(server: str, wire: Wir
         assert [len(slow.reply().body) > 7_000_000 for _ in range(2)] == [True, True]
 
 
-def test_a_stream_is_not_silent(path: Path) -> None:
+def test_a_stream_is_not_idle(path: Path) -> None:
     with (
         running(Settings(database=str(path), port=0, max_connections=4, head_timeout=0.01)) as ready,
         Stream(ready.url) as stream,
@@ -591,10 +591,10 @@ def test_a_stream_is_not_silent(path: Path) -> None:
             stack.enter_context(Wire(ready.url))
         with Wire(ready.url) as wire:
             put(wire, "a")
-        assert told([stream.event()]) == [("run", "a")]
+        assert summary([stream.event()]) == [("run", "a")]
 
 
-# The end
+# The stop
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -617,11 +617,11 @@ def test_streams_end_with_standard_input(tmp_path: Path) -> None:
     with serving(tmp_path, "runs.db", "--exit-with-stdin") as server, Stream(server.url) as stream:
         assert server.process.stdin
         server.process.stdin.close()
-        assert told(stream.until_end()) == [("bye", "")]
+        assert summary(stream.until_end()) == [("bye", "")]
         assert ended(server.process) == (0, "")
 
 
-def test_a_follower_that_reads_nothing_does_not_hold_up_the_end(tmp_path: Path) -> None:
+def test_a_client_that_reads_nothing_does_not_delay_the_stop(tmp_path: Path) -> None:
     big = json.dumps({"flowId": "deploy", "flowType": "automation", "args": {"text": "x" * 7_000_000}}).encode()
     with serving(tmp_path, "runs.db") as server, Stream(server.url), Stream(server.url) as quick:
         with Wire(server.url) as wire:
@@ -629,7 +629,7 @@ def test_a_follower_that_reads_nothing_does_not_hold_up_the_end(tmp_path: Path) 
         assert quick.event().json["id"] == "a"
         began = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
-        assert told(quick.until_end()) == [("bye", "")]
+        assert summary(quick.until_end()) == [("bye", "")]
         assert ended(server.process) == (0, "")
         assert time.monotonic() - began < 3  # less than it would take to cut whatever is left
 
@@ -651,5 +651,5 @@ def test_a_stream_that_cannot_be_read_on_ends(path: Path, caplog: pytest.LogCapt
         renamed(path, "away", "clock")
         with Stream(ready.url, after=seen) as again:
             put(wire, "b")
-            assert told([again.event()]) == [("run", "b")]
+            assert summary([again.event()]) == [("run", "b")]
     assert {record.getMessage().split(" at ")[0] for record in caplog.records} == {"OperationalError"}

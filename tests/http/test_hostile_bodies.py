@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from tests.conftest import RUNS
-from tests.test_contract import faults
+from tests.test_contract import details
 
 Run = dict[str, Any]
 Loc = tuple[str | int, ...]
@@ -109,7 +109,7 @@ async def test_each_broken_field_of_1000_random_bodies_is_named(
                 body = attempt
                 broken.add(loc)
         response = await client.put(f"{RUNS}/{id}", json=body)
-        named = set(faults(response))
+        named = set(details(response))
         assert named == broken, f"seed {seed}, trial {trial}: {named ^ broken}"
         assert (await client.get(f"{RUNS}/{id}")).status_code == 404
 
@@ -140,4 +140,4 @@ async def test_bodies_with_random_damage_are_never_a_5xx(client: httpx.AsyncClie
         response = await client.put(f"{RUNS}/{run['id']}", content=bytes(body), headers=headers)
         assert response.status_code in (200, 201, 422), f"seed {seed}, trial {trial}: {response.text}"
         if response.status_code == 422:
-            assert faults(response)
+            assert details(response)

@@ -1,4 +1,4 @@
-"""Lines on stderr that nobody can forge, and that nobody need read."""
+"""The log on stderr: one escaped line for each record, and no wait for its reader."""
 
 import logging
 import os
@@ -28,7 +28,7 @@ def stderr_to(handle: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("said", "written"),
+    ("message", "written"),
     [
         ("plain text, ü and 🙂", "plain text, ü and 🙂"),
         ("two\nlines", r"two\nlines"),
@@ -40,9 +40,9 @@ def stderr_to(handle: int) -> Iterator[None]:
         ("\t", r"\t"),
     ],
 )
-def test_record_is_one_line_whatever_it_says(capfd: pytest.CaptureFixture[str], said: str, written: str) -> None:
+def test_record_is_one_line_whatever_it_contains(capfd: pytest.CaptureFixture[str], message: str, written: str) -> None:
     with log_to_stderr("INFO"):
-        log.info("%s", said)
+        log.info("%s", message)
     out, err = capfd.readouterr()
     assert out == ""
     assert err.endswith(f" INFO {written}\n")
@@ -83,8 +83,8 @@ def test_loggers_are_as_before_in_the_end(capfd: pytest.CaptureFixture[str]) -> 
     threads, handlers = threading.enumerate(), [list(logger.handlers) for logger in (log, uvicorn)]
     with log_to_stderr("INFO"):
         pass
-    log.warning("nobody writes this")
-    assert "nobody writes this" not in capfd.readouterr().err
+    log.warning("not written")
+    assert "not written" not in capfd.readouterr().err
     assert threading.enumerate() == threads
     assert [list(logger.handlers) for logger in (log, uvicorn)] == handlers
     assert [logger.propagate for logger in (log, uvicorn)] == [True, True]
@@ -96,7 +96,7 @@ def test_closed_pipe_breaks_nothing() -> None:
     try:
         with stderr_to(writing), log_to_stderr("INFO"):
             for _ in range(10):
-                log.info("nobody listens")
+                log.info("not read")
     finally:
         os.close(writing)
 
@@ -113,7 +113,7 @@ async def test_request_is_logged_with_method_path_status_and_time(caplog: pytest
     assert line.endswith(" ms")
 
 
-async def test_request_without_an_answer_is_logged_as_left(caplog: pytest.LogCaptureFixture) -> None:
+async def test_request_without_a_response_is_logged_as_left(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         pass
 

@@ -21,7 +21,7 @@ from flowruns.store.filters import ALL, where
 from flowruns.store.pages import page_query
 from flowruns.store.store import Store
 from tests.conftest import RUNS
-from tests.test_contract import faults, put
+from tests.test_contract import details, put
 
 Page = dict[str, Any]
 CURSORS = ("current_page", "current_page_backwards", "previous_page", "next_page")
@@ -84,14 +84,14 @@ async def test_walking_next_then_previous_gives_each_run_once_both_ways(
     assert back[-1]["previous_page"] is None
 
 
-async def test_size_is_50_unless_asked_for_and_1_to_100(client: httpx.AsyncClient) -> None:
+async def test_size_is_50_by_default_and_1_to_100(client: httpx.AsyncClient) -> None:
     await fill(client, 101)
     assert len((await get_page(client))["items"]) == 50
     assert len((await get_page(client, size=100))["items"]) == 100
     for size, type in (("0", "greater_than_equal"), ("-1", "greater_than_equal"), ("101", "less_than_equal"),
                        ("x", "int_parsing"), ("", "int_parsing"), ("1.0", "int_parsing"), ("٣", "int_parsing"),
                        ("9" * 5000, "int_parsing"), ("9" * 500, "less_than_equal")):  # fmt: skip
-        assert faults(await client.get(RUNS, params={"size": size})) == {("query", "size"): type}
+        assert details(await client.get(RUNS, params={"size": size})) == {("query", "size"): type}
 
 
 async def test_current_page_gives_this_page_again(client: httpx.AsyncClient) -> None:
@@ -168,7 +168,7 @@ async def test_any_damaged_character_of_a_cursor_is_422(client: httpx.AsyncClien
     }
     damaged |= {cursor[:-1], cursor + "A", cursor + "=", cursor * 2, "x", "null", "0", "ü", " " + cursor, cursor + "\n"}
     for text in damaged - {cursor}:
-        assert faults(await client.get(RUNS, params={"cursor": text})) == {("query", "cursor"): "value_error"}
+        assert details(await client.get(RUNS, params={"cursor": text})) == {("query", "cursor"): "value_error"}
 
 
 async def test_a_cursor_belongs_to_its_filters_in_any_order(client: httpx.AsyncClient) -> None:
@@ -184,7 +184,7 @@ async def test_a_cursor_belongs_to_its_filters_in_any_order(client: httpx.AsyncC
         query + "&order=asc",
         query.replace("failed", "waiting"),
     ):
-        assert faults(await client.get(f"{RUNS}?{other}&cursor={cursor}")) == {("query", "cursor"): "value_error"}
+        assert details(await client.get(f"{RUNS}?{other}&cursor={cursor}")) == {("query", "cursor"): "value_error"}
 
 
 async def test_a_cursor_survives_a_restart(path: Path) -> None:
@@ -276,12 +276,12 @@ async def test_created_bounds_are_exclusive(client: httpx.AsyncClient) -> None:
     ],
 )
 async def test_a_filter_of_the_wrong_type_is_422(client: httpx.AsyncClient, query: str, place: str, type: str) -> None:
-    assert faults(await client.get(f"{RUNS}?{query}")) == {("query", place): type}
+    assert details(await client.get(f"{RUNS}?{query}")) == {("query", place): type}
 
 
 async def test_every_broken_query_value_is_named(client: httpx.AsyncClient) -> None:
     response = await client.get(f"{RUNS}?size=0&order=x&flowId=X&phase=1&createdBy=x")
-    assert set(faults(response)) == {("query", name) for name in ("size", "order", "flowId", "phase", "createdBy")}
+    assert set(details(response)) == {("query", name) for name in ("size", "order", "flowId", "phase", "createdBy")}
 
 
 async def test_a_hundred_values_of_a_filter_are_taken(client: httpx.AsyncClient) -> None:

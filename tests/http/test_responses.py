@@ -1,4 +1,4 @@
-"""Answers: their status, their shape, their headers."""
+"""Responses: their status, their shape, their headers."""
 
 import json
 from typing import Any
@@ -11,12 +11,12 @@ from flowruns.http import responses
 from flowruns.store.reads import StoredRun
 from tests.wire import Reply, call
 
-FAULT = ErrorDetail(("body", "logs", 3, "level"), "Something is wrong", "some_type")
+DETAIL = ErrorDetail(("body", "logs", 3, "level"), "Something is wrong", "some_type")
 
-REFUSALS: list[tuple[FlowrunsError, int, dict[bytes, bytes]]] = [
+ERRORS: list[tuple[FlowrunsError, int, dict[bytes, bytes]]] = [
     (errors.BadRequest(), 400, {}),
     (errors.Unauthorized(), 401, {b"www-authenticate": b"Bearer"}),
-    (errors.Forbidden(FAULT), 403, {}),
+    (errors.Forbidden(DETAIL), 403, {}),
     (errors.NotFound("a1"), 404, {}),
     (errors.PathNotFound(), 404, {}),
     (errors.MethodNotAllowed("PATCH", "GET, HEAD"), 405, {b"allow": b"GET, HEAD"}),
@@ -25,7 +25,7 @@ REFUSALS: list[tuple[FlowrunsError, int, dict[bytes, bytes]]] = [
     (errors.PreconditionFailed("If-Match"), 412, {}),
     (errors.BodyTooLarge(10), 413, {}),
     (errors.UnsupportedMediaType(), 415, {}),
-    (errors.Invalid(FAULT, FAULT), 422, {}),
+    (errors.Invalid(DETAIL, DETAIL), 422, {}),
     (errors.HeadersTooLarge(10, 3), 431, {}),
     (errors.Unavailable("The database is locked", retry_after=2), 503, {b"retry-after": b"2"}),
     (errors.Unavailable("The database is damaged"), 503, {}),
@@ -40,30 +40,30 @@ COMMON = {
 def test_every_error_has_a_status_and_a_row_here() -> None:
     kinds = set(FlowrunsError.__subclasses__())
     assert set(responses.STATUS) == kinds
-    assert {type(error) for error, *_ in REFUSALS} == kinds
+    assert {type(error) for error, *_ in ERRORS} == kinds
 
 
-@pytest.mark.parametrize(("error", "status", "headers"), REFUSALS, ids=lambda value: type(value).__name__)
-async def test_refusal_has_the_one_shape(error: FlowrunsError, status: int, headers: dict[bytes, bytes]) -> None:
+@pytest.mark.parametrize(("error", "status", "headers"), ERRORS, ids=lambda value: type(value).__name__)
+async def test_error_response_has_the_one_shape(error: FlowrunsError, status: int, headers: dict[bytes, bytes]) -> None:
     reply = await call(responses.error_response(error), "GET", "/")
-    assert reply.details(status) == [(fault.loc, fault.type) for fault in error.details]
+    assert reply.details(status) == [(detail.loc, detail.type) for detail in error.details]
     assert dict(reply.headers) == COMMON | headers | {b"content-length": b"%d" % len(reply.body)}
 
 
-async def test_fault_names_place_message_and_type() -> None:
-    reply = await call(responses.error_response(errors.Invalid(FAULT)), "GET", "/")
+async def test_detail_names_place_message_and_type() -> None:
+    reply = await call(responses.error_response(errors.Invalid(DETAIL)), "GET", "/")
     assert reply.json == {
         "detail": [{"loc": ["body", "logs", 3, "level"], "msg": "Something is wrong", "type": "some_type"}]
     }
 
 
-async def test_fault_of_ours_tells_nothing_of_the_inside() -> None:
+async def test_internal_error_does_not_show_the_exception() -> None:
     reply = await call(responses.internal_error(), "GET", "/")
     assert reply.details(500) == [(("server",), "internal_error")]
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "headers"),
+    ("response", "status", "headers"),
     [
         (responses.json(b"{}"), 200, COMMON | {b"content-length": b"2"}),
         (responses.json(b"{}", 201, (b"x", b"y")), 201, COMMON | {b"content-length": b"2", b"x": b"y"}),
@@ -73,13 +73,13 @@ async def test_fault_of_ours_tells_nothing_of_the_inside() -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_head_is_answered_as_get_without_the_body(
-    answer: responses.Response, status: int, headers: dict[bytes, bytes], method: str
+async def test_head_responds_as_get_without_the_body(
+    response: responses.Response, status: int, headers: dict[bytes, bytes], method: str
 ) -> None:
-    reply: Reply = await call(answer, method, "/")
+    reply: Reply = await call(response, method, "/")
     assert reply.status == status
     assert headers.items() <= dict(reply.headers).items()
-    assert reply.body == (answer.body if method == "GET" else b"")
+    assert reply.body == (response.body if method == "GET" else b"")
 
 
 @pytest.mark.parametrize("docs", [b"", b'{"id":"a"}', b'{"id":"a"},{"id":"b","args":{"x":1,"x":2}}'])

@@ -61,7 +61,7 @@ async def test_an_asset_may_be_kept_for_ever_under_its_version(client: httpx.Asy
 
 
 @pytest.mark.parametrize("target", [*PATHS, "/", asset("app.js")])
-async def test_browsers_are_told_to_trust_nothing_else(client: httpx.AsyncClient, target: str) -> None:
+async def test_the_policy_allows_nothing_else(client: httpx.AsyncClient, target: str) -> None:
     response = await client.get(target)
     assert policy(response) == {
         "default-src": "'none'", "script-src": "'self'", "style-src": "'self'", "img-src": "'self' data:",
@@ -131,7 +131,7 @@ def files_of(page: str) -> set[str]:
 @pytest.mark.parametrize(
     ("page", "shared", "files"), [("index.html", set(), 20), ("docs.html", files_of("index.html"), 5)]
 )
-def test_a_page_is_small_and_asks_nobody_else(page: str, shared: set[str], files: int) -> None:
+def test_a_page_is_small_and_loads_nothing_from_elsewhere(page: str, shared: set[str], files: int) -> None:
     bodies = {name: static.files()[name] for name in files_of(page) - shared}
     assert len(bodies) >= files
     assert sum(map(len, bodies.values())) < MOST_BYTES[page]

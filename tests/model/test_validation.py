@@ -174,9 +174,12 @@ def test_post_ignores_unknown_fields(field: str) -> None:
 def test_messages_show_patterns_and_choices_as_the_api_page_writes_them() -> None:
     messages = {detail.loc[-1]: detail.msg for detail in details(put(flowId="A", flowType="x", phase="1"))}
     assert messages == {
-        "flowId": "String should match pattern '^([a-z0-9_.-]+)$'",
+        "flowId": "String should match pattern '^([a-z0-9_.-]+)$': lower-case letters, digits, '_', '.' and '-'",
         "flowType": "Input should be 'automation', 'selfServiceAction', 'scorecard' or 'reference'",
-        "phase": "String should match pattern '^[A-Za-z][A-Za-z0-9_-]{0,63}$'",
+        "phase": (
+            "String should match pattern '^[A-Za-z][A-Za-z0-9_-]{0,63}$':"
+            " a letter, then up to 63 letters, digits, '_' and '-'"
+        ),
     }
 
 

@@ -1,4 +1,4 @@
-"""The demonstration: runs that could be, and that go on."""
+"""The demonstration: recent runs, and some that progress live."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from msgspec.json import decode
 
 from flowruns.model.runs import RunPut, encode
-from flowruns.server.demo import playing, sample, shifted, steps
+from flowruns.server.demo import demonstration, progress, recent, sample
 from flowruns.store.store import Store
 from tests.conftest import REAL_RUNS
 
@@ -25,7 +25,7 @@ def test_sample_is_of_the_real_runs_and_small() -> None:
 
 
 def test_sample_is_moved_to_the_last_days_in_order_and_ends_before_now() -> None:
-    runs = shifted(sample(), NOW)
+    runs = recent(sample(), NOW)
     created = [run.created_at for run in runs if run.created_at]
     assert created == sorted(created)
     assert len(created) == len(runs)
@@ -40,23 +40,23 @@ def test_sample_is_moved_to_the_last_days_in_order_and_ends_before_now() -> None
         assert run.updated_at >= run.created_at
 
 
-@pytest.mark.parametrize("scene", [run for run in sample() if run.actions], ids=lambda run: str(run.id))
-def test_scene_goes_from_pending_to_its_end_and_each_step_is_a_body_of_put(scene: RunPut) -> None:
-    bodies = list(steps(scene))
+@pytest.mark.parametrize("template", [run for run in sample() if run.actions], ids=lambda run: str(run.id))
+def test_progress_goes_from_pending_to_the_end_and_each_state_is_a_body_of_put(template: RunPut) -> None:
+    bodies = list(progress(template))
     assert [decode(encode(body), type=RunPut) == body for body in bodies]
     assert bodies[0].phase == "pending"
     assert all(body.phase == "running" for body in bodies[1:-1])
-    assert bodies[-1].phase == scene.phase
+    assert bodies[-1].phase == template.phase
     assert bodies[-1].end_time
     logs = [len(body.logs or []) for body in bodies]
     assert logs == sorted(logs)
     for body in bodies:
-        assert [action.id for action in body.actions or []] == [action.id for action in scene.actions or []]
+        assert [action.id for action in body.actions or []] == [action.id for action in template.actions or []]
     assert all(action.end_time for action in bodies[-1].actions or [])
 
 
 async def test_demo_goes_on_while_it_is_watched_and_ends_with_its_store(path: Path) -> None:
-    async with Store.open(path) as store, playing(store):
+    async with Store.open(path) as store, demonstration(store):
         begun = await store.position()
         assert begun >= len(sample())
         phases = set()

@@ -1,17 +1,22 @@
-"""HTTP as bytes on real sockets: limits, deadlines, and clients that do not behave."""
+"""HTTP as bytes on real sockets: limits, deadlines, and misbehaving clients."""
 
 import faulthandler
+import inspect
 import logging
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
 from msgspec.structs import force_setattr
+from uvicorn.protocols.http import httptools_impl
 
 from flowruns.server import protocol
 from flowruns.server.running import running
@@ -58,7 +63,7 @@ def wire(server: str) -> Iterator[Wire]:
 
 @pytest.fixture(autouse=True)
 def _nothing_breaks(server: str, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """No fault of ours is logged, and the server goes on."""
+    """No internal error is logged, and the server goes on."""
     yield
     ping(server)
     assert [record for record in caplog.records if record.levelno >= logging.ERROR or record.exc_info] == []
@@ -99,7 +104,7 @@ def status_of(server: str, target: str) -> int:
 # Connections
 
 
-def test_connection_that_is_silent_longest_makes_room(server: str) -> None:
+def test_longest_idle_connection_is_closed_over_the_limit(server: str) -> None:
     with limits(max_connections=3), Wire(server) as first, Wire(server) as second, Wire(server) as third:
         for wire in (first, third, second):
             assert wire.ask("GET", RUNS).status == 200
@@ -111,25 +116,25 @@ def test_connection_that_is_silent_longest_makes_room(server: str) -> None:
             assert third.ask("GET", RUNS).status == 200
 
 
-@pytest.mark.parametrize("said", [b"", LIST[:-1]], ids=["nothing", "half a head"])
-def test_connection_that_says_no_request_makes_room(server: str, said: bytes) -> None:
+@pytest.mark.parametrize("sent", [b"", LIST[:-1]], ids=["nothing", "half a head"])
+def test_connection_without_a_request_is_closed_over_the_limit(server: str, sent: bytes) -> None:
     with limits(max_connections=1), ExitStack() as stack:
-        silent = [stack.enter_context(Wire(server)) for _ in range(20)]
-        silent[-1].send(said)
+        idle = [stack.enter_context(Wire(server)) for _ in range(20)]
+        idle[-1].send(sent)
         with Wire(server) as wire:
             assert wire.ask("GET", RUNS).status == 200
-            assert [one.rest() for one in silent] == [b""] * 20
+            assert [one.rest() for one in idle] == [b""] * 20
 
 
 @pytest.mark.usefixtures("_bounded")
-def test_connection_that_asks_nothing_more_is_closed_after_the_idle_time() -> None:
+def test_idle_connection_is_closed_after_its_timeout() -> None:
     settings = Settings(database=":memory:", port=0, idle_timeout=0.1)
     with running(settings) as ready, Wire(ready.url) as wire:
         assert wire.ask("GET", RUNS).status == 200
         assert wire.rest() == b""
 
 
-def test_busy_connections_are_not_cut_and_others_are_told_to_wait(server: str) -> None:
+def test_busy_connections_stay_open_and_others_get_503(server: str) -> None:
     put = request("PUT", f"{RUNS}/busy", RUN)
     with Wire(server) as busy:
         busy.send(put[:-1])
@@ -182,7 +187,7 @@ def test_bytes_that_are_not_http_are_400(wire: Wire, data: bytes) -> None:
     assert wire.rest() == b""
 
 
-def test_bytes_that_are_not_http_after_an_answer_are_400(wire: Wire) -> None:
+def test_bytes_that_are_not_http_after_a_response_are_400(wire: Wire) -> None:
     assert wire.ask("GET", RUNS).status == 200
     wire.send(NOT_HTTP[0])
     assert wire.reply().status == 400
@@ -198,7 +203,7 @@ def test_broken_chunk_is_400_and_makes_no_run(wire: Wire, server: str) -> None:
 
 @pytest.mark.parametrize("target", ["*", "localhost:8000", "http://localhost", "/nothing"])
 @pytest.mark.parametrize("method", ["GET", "OPTIONS", "CONNECT", "TRACE"])
-def test_other_methods_and_targets_are_refused(wire: Wire, method: str, target: str) -> None:
+def test_other_methods_and_targets_are_4xx(wire: Wire, method: str, target: str) -> None:
     wire.send(request(method, target))
     reply = wire.reply(method)
     assert 400 <= reply.status < 500
@@ -222,7 +227,7 @@ def test_random_damage_is_never_a_5xx(server: str) -> None:
         assert b"HTTP/1.1 5" not in answers, bytes(data)
 
 
-# Heads
+# Headers
 
 LIMIT = SETTINGS.max_head
 LARGE_HEADS = {
@@ -255,13 +260,13 @@ def test_unfinished_head_over_64_kib_is_431_at_once(wire: Wire, server: str, nam
 
 
 @pytest.mark.parametrize("bad", NOT_HTTP)
-def test_refusal_behind_a_head_request_has_its_body(wire: Wire, bad: bytes) -> None:
+def test_error_response_after_a_head_request_has_its_body(wire: Wire, bad: bytes) -> None:
     assert wire.ask("HEAD", RUNS).status == 200
     wire.send(bad)
     assert wire.reply().details(400) == [(("request",), "bad_request")]
 
 
-def test_refused_head_has_no_body(wire: Wire) -> None:
+def test_rejected_head_request_has_no_body(wire: Wire) -> None:
     wire.send(request("HEAD", RUNS, None, *["X: 1"] * protocol.MAX_HEADERS))
     assert wire.reply("HEAD").status == 431
     assert wire.rest() == b""
@@ -287,7 +292,7 @@ def test_size_of_a_body_does_not_count_for_the_head_behind_it(wire: Wire, server
     assert wire.reply().status == 200
 
 
-def test_connection_that_says_nothing_is_closed(wire: Wire, soon: None) -> None:
+def test_connection_that_sends_nothing_is_closed(wire: Wire, soon: None) -> None:
     assert wire.rest() == b""
 
 
@@ -307,7 +312,7 @@ def test_slow_head_is_408(wire: Wire, soon: None, size: int) -> None:
     assert wire.rest() == b""
 
 
-def test_slow_head_behind_an_answer_is_408(wire: Wire, soon: None) -> None:
+def test_slow_headers_after_a_response_are_408(wire: Wire, soon: None) -> None:
     wire.send(LIST + LIST[:20])
     assert wire.reply().status == 200
     assert wire.reply().status == 408
@@ -335,8 +340,8 @@ def test_slow_and_steady_upload_succeeds(wire: Wire, server: str) -> None:
     with limits(head_timeout=0.0, body_timeout=1.9):
         for piece in pieces[:-1]:  # three looks, a second apart, take longer than one pause may
             wire.send(piece)
-            with Wire(server) as silent:
-                assert silent.rest() == b""  # the server has looked
+            with Wire(server) as idle:
+                assert idle.rest() == b""  # the server has looked
         wire.send(pieces[-1])
         assert wire.reply().status == 201
 
@@ -375,20 +380,20 @@ def test_chunked_body_over_the_limit_is_413(wire: Wire, server: str) -> None:
     assert status_of(server, f"{RUNS}/over") == 404
 
 
-def test_rest_of_a_body_that_was_refused_gets_no_answer_of_its_own(wire: Wire) -> None:
+def test_rest_of_a_rejected_body_gets_no_response_of_its_own(wire: Wire) -> None:
     wire.send(f"PUT {RUNS}/a HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n{CHUNKED}\r\n\r\n".encode())
     assert wire.reply().status == 415
     wire.send(b"+5\r\n")
     assert wire.rest() == b""
 
 
-def test_upload_goes_nowhere_once_it_is_refused(wire: Wire, soon: None) -> None:
+def test_upload_is_ignored_once_it_is_rejected(wire: Wire, soon: None) -> None:
     wire.send(request("PUT", f"{RUNS}/over", None, JSON, CHUNKED) + chunks(run_of(MAX_BODY + 1)))
     assert wire.reply().status == 413
     assert wire.trickle(chunks(b" " * 1000)) == b""  # no second answer, and an end
 
 
-def test_expect_100_continue_is_answered_before_the_body_is_sent(wire: Wire) -> None:
+def test_expect_100_continue_gets_100_before_the_body_is_sent(wire: Wire) -> None:
     put = request("PUT", f"{RUNS}/expected", RUN, "Expect: 100-continue")
     wire.send(put.removesuffix(RUN))
     assert wire.reply().status == 100
@@ -396,7 +401,7 @@ def test_expect_100_continue_is_answered_before_the_body_is_sent(wire: Wire) -> 
     assert wire.reply().status == 201
 
 
-def test_expect_100_continue_is_not_answered_where_no_body_is_wanted(wire: Wire) -> None:
+def test_expect_100_continue_gets_no_100_where_no_body_is_read(wire: Wire) -> None:
     wire.send(request("PUT", f"{RUNS}/expected", None, "Expect: 100-continue", f"Content-Length: {len(RUN)}"))
     assert wire.reply().status == 415
 
@@ -411,7 +416,7 @@ def test_trailers_are_not_taken_for_headers(wire: Wire) -> None:
     assert wire.ask("GET", put).status == 200
 
 
-def test_endless_trailer_is_refused(wire: Wire) -> None:
+def test_endless_trailer_is_4xx(wire: Wire) -> None:
     wire.send(request("PUT", f"{RUNS}/trailer", None, JSON, CHUNKED) + chunks(RUN) + b"0\r\nX: ")
     assert wire.trickle(b"x" * 70_000).startswith(b"HTTP/1.1 4")
 
@@ -423,7 +428,7 @@ def test_connection_serves_many_requests(wire: Wire) -> None:
     assert [wire.ask("GET", RUNS).status for _ in range(100)] == [200] * 100
 
 
-def test_pipelined_requests_are_answered_in_order(wire: Wire) -> None:
+def test_pipelined_requests_get_their_responses_in_order(wire: Wire) -> None:
     targets = [f"{RUNS}/pipelined-{number}" for number in range(50)]
     wire.send(b"".join(request("PUT", target, RUN) + request("GET", target) for target in targets))
     for target in targets:
@@ -448,7 +453,7 @@ BAD_SECOND = {
 
 
 @pytest.mark.parametrize("name", BAD_SECOND)
-def test_good_request_before_a_bad_one_gets_its_answer(wire: Wire, server: str, name: str) -> None:
+def test_good_request_before_a_bad_one_gets_its_response(wire: Wire, server: str, name: str) -> None:
     target = f"{RUNS}/good-before-{name.lower().replace(' ', '-')}"
     wire.send(request("PUT", target, RUN) + BAD_SECOND[name])
     reply = wire.reply()
@@ -458,7 +463,7 @@ def test_good_request_before_a_bad_one_gets_its_answer(wire: Wire, server: str, 
 
 
 @pytest.mark.parametrize("name", BAD_SECOND)
-def test_many_good_requests_before_a_bad_one_get_their_answers(wire: Wire, name: str) -> None:
+def test_many_good_requests_before_a_bad_one_get_their_responses(wire: Wire, name: str) -> None:
     targets = [f"{RUNS}/many-before-{number}" for number in range(5)]
     wire.send(b"".join(request("PUT", target, RUN) for target in targets) + BAD_SECOND[name])
     assert [wire.reply().status in (200, 201) for _ in targets] == [True] * 5
@@ -484,7 +489,7 @@ def test_head_has_no_body(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(("method", "status"), [("DELETE", 204), ("GET", 304)])
-def test_answers_without_a_body_leave_the_connection_usable(wire: Wire, method: str, status: int) -> None:
+def test_responses_without_a_body_leave_the_connection_usable(wire: Wire, method: str, status: int) -> None:
     wire.ask("PUT", f"{RUNS}/empty-{method.lower()}", RUN)
     reply = wire.ask(method, f"{RUNS}/empty-{method.lower()}", None, *["If-None-Match: *"] * (method == "GET"))
     assert reply.status == status
@@ -492,7 +497,7 @@ def test_answers_without_a_body_leave_the_connection_usable(wire: Wire, method: 
     assert wire.ask("GET", RUNS).status == 200
 
 
-def test_connection_is_closed_when_the_client_asks_for_it(wire: Wire) -> None:
+def test_connection_is_closed_when_the_client_requests_it(wire: Wire) -> None:
     reply = wire.ask("GET", RUNS, None, "Connection: close")
     assert (reply.status, reply.header(b"connection")) == (200, b"close")
     assert wire.rest() == b""
@@ -513,7 +518,7 @@ def test_http_1_0_without_a_host_is_403(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("data", [LIST, LIST * 3, request("PUT", f"{RUNS}/half-closed", RUN)])
-def test_client_that_closes_its_half_gets_its_answers(wire: Wire, data: bytes) -> None:
+def test_client_that_closes_its_half_gets_its_responses(wire: Wire, data: bytes) -> None:
     wire.send(data)
     wire.end()
     for _ in range(data.count(b"HTTP/1.1")):
@@ -530,7 +535,7 @@ HALF = {
 
 
 @pytest.mark.parametrize("rest", HALF.values(), ids=HALF)
-def test_whole_requests_before_a_half_one_are_answered(wire: Wire, server: str, rest: bytes) -> None:
+def test_complete_requests_before_an_incomplete_one_get_responses(wire: Wire, server: str, rest: bytes) -> None:
     wire.send(request("PUT", f"{RUNS}/whole", RUN) + LIST + rest)
     wire.end()
     assert [wire.reply().status in (200, 201), wire.reply().status] == [True, 200]
@@ -557,7 +562,7 @@ def test_client_that_leaves_midway_leaves_nothing(wire: Wire, server: str, data:
     assert status_of(server, f"{RUNS}/left") == 404
 
 
-def test_client_that_leaves_before_its_answer_is_no_fault(server: str) -> None:
+def test_client_that_disconnects_before_its_response_is_no_error(server: str) -> None:
     for number in range(20):
         with Wire(server) as wire:
             wire.send(request("PUT", f"{RUNS}/gone-{number}", RUN) + LIST * 3)
@@ -575,7 +580,7 @@ UPGRADES = {
 
 
 @pytest.mark.parametrize("upgrade", UPGRADES)
-def test_upgrade_is_answered_as_plain_http(wire: Wire, upgrade: str) -> None:
+def test_upgrade_is_ignored(wire: Wire, upgrade: str) -> None:
     lines = ["Connection: Upgrade, HTTP2-Settings", f"Upgrade: {upgrade}", *UPGRADES[upgrade]]
     for method, status in (("GET", 200), ("HEAD", 200), ("OPTIONS", 405)):
         assert wire.ask(method, RUNS, None, *lines).status == status
@@ -593,7 +598,7 @@ def test_upgrades_may_be_pipelined(wire: Wire) -> None:
     assert wire.reply().status == 200
 
 
-def test_upgrade_of_http_1_0_is_answered_and_closed(wire: Wire) -> None:
+def test_upgrade_of_http_1_0_gets_a_response_and_closes(wire: Wire) -> None:
     wire.send(request("GET", RUNS, None, "Connection: Upgrade", "Upgrade: h2c").replace(b"HTTP/1.1", b"HTTP/1.0"))
     assert wire.reply().status == 200
     assert wire.rest() == b""
@@ -621,7 +626,7 @@ def test_head_may_come_in_any_pieces(server: str) -> None:
 
 @pytest.mark.parametrize("upgrade", UPGRADES)
 @pytest.mark.parametrize("pieces", [1, 2])
-def test_upgrade_with_a_body_is_answered_as_plain_http(wire: Wire, server: str, upgrade: str, pieces: int) -> None:
+def test_upgrade_with_a_body_is_ignored(wire: Wire, server: str, upgrade: str, pieces: int) -> None:
     target = f"{RUNS}/upgrade-{upgrade}-{pieces}"
     lines = ["Connection: Upgrade, HTTP2-Settings", f"Upgrade: {upgrade}", *UPGRADES[upgrade]]
     put = request("PUT", target, RUN, *lines)
@@ -685,3 +690,16 @@ def test_location_escapes_what_a_path_may_not_hold(wire: Wire, server: str) -> N
     assert urlsplit(server).path == ""
     reply = wire.ask("PUT", f"{RUNS}/%61-b.c_d", RUN)
     assert reply.header(b"location") == f"{RUNS}/a-b.c_d".encode()
+
+
+# uvicorn
+
+
+def test_listed_names_of_uvicorn_exist_and_are_used() -> None:
+    table = protocol.__doc__ or ""
+    theirs = "".join(inspect.getsource(module) for module in (httptools_impl, uvicorn.server, uvicorn.config))
+    files = Path(protocol.__file__).parent.glob("*.py")
+    ours = "".join(file.read_text(encoding="utf-8") for file in files).replace(table, "")
+    for name in re.findall(r"`(\w+)`", table):
+        assert re.search(rf"\b{name}\b", theirs), name
+        assert re.search(rf"\b{name}\b", ours), name

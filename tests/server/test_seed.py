@@ -15,7 +15,7 @@ from tests.processes import ended, ran, serving, started
 from tests.wire import Wire
 
 
-def test_seeds_are_there_before_the_first_answer(tmp_path: Path) -> None:
+def test_seeds_are_there_before_the_first_response(tmp_path: Path) -> None:
     (tmp_path / "a b").write_text(lines(3))
     with serving(tmp_path, ":memory:", "--seed", str(REAL_RUNS), "--seed", "a b") as server, Wire(server.url) as wire:
         assert "(349 runs)" in server.banner[-1]
@@ -30,7 +30,7 @@ def test_seed_comes_from_standard_input_and_from_the_environment(tmp_path: Path)
         assert "(4 runs)" in server.banner[-1]
 
 
-def test_seed_with_faults_is_exit_6_and_the_file_is_as_it_was(tmp_path: Path) -> None:
+def test_seed_with_errors_is_exit_6_and_the_file_is_unchanged(tmp_path: Path) -> None:
     (tmp_path / "bad").write_text(lines(3) + "{}\n")
     code, said = ran(tmp_path, "a.db", "--port", "0", "--seed", "bad")
     assert code == 6

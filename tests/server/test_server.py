@@ -45,7 +45,7 @@ def test_listening_socket_names_its_protocol_as_asyncio_needs_for_tcp_nodelay() 
         assert listener.proto == socket.IPPROTO_TCP
 
 
-def test_taken_port_is_refused_by_a_line_that_names_it_and_the_cure() -> None:
+def test_taken_port_raises_a_line_that_names_it_and_the_cure() -> None:
     with listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(PortTaken, match=rf"^cannot listen on 127\.0\.0\.1:{port}: .*--port 0") as caught:
@@ -57,7 +57,7 @@ def test_taken_port_is_refused_by_a_line_that_names_it_and_the_cure() -> None:
     ("host", "shown"),
     [("nowhere.invalid", "nowhere.invalid:80"), ("2001:db8::1", "[2001:db8::1]:80"), ("192.0.2.1", "192.0.2.1:80")],
 )
-def test_host_that_is_not_ours_is_refused_by_a_line_that_names_it(host: str, shown: str) -> None:
+def test_foreign_host_raises_a_line_that_names_it(host: str, shown: str) -> None:
     with pytest.raises(PortTaken) as caught:
         listen(host, 80)
     assert str(caught.value).startswith(f"cannot listen on {shown}: ")
@@ -143,7 +143,7 @@ def test_taken_port_raises_before_the_database_is_touched(path: Path) -> None:
     assert os.listdir(path.parent) == []
 
 
-def test_second_server_on_a_file_is_refused_by_the_pid_and_the_url_of_the_first(path: Path) -> None:
+def test_second_server_on_a_file_raises_the_pid_and_the_url_of_the_first(path: Path) -> None:
     settings = Settings(database=str(path), port=0)
     with running(settings) as first, Wire(first.url) as wire:
         with pytest.raises(DatabaseInUse) as caught, running(settings):

@@ -116,7 +116,7 @@ def test_forms_may_come_from_the_environment(tmp_path: Path) -> None:
         assert json.loads(process.stdout.readline())["code"] == 2
 
 
-def test_json_log_says_where_it_serves(tmp_path: Path) -> None:
+def test_json_log_names_the_url(tmp_path: Path) -> None:
     with started(tmp_path, "runs.db", "--port", "0", "--log", "json") as process:
         assert process.stderr
         line = json.loads(process.stderr.readline())
@@ -171,7 +171,7 @@ def test_lock_of_a_killed_server_holds_up_nobody(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["runs.db"]
 
 
-def test_reuse_on_a_port_that_a_stranger_has_says_so(tmp_path: Path) -> None:
+def test_reuse_on_a_port_of_another_program_fails(tmp_path: Path) -> None:
     with running(Settings(database=":memory:", port=0)) as stranger:
         port = stranger.url.rpartition(":")[2]
         with sidecars(tmp_path, "runs.db", *READY, "--reuse", "--port", port) as one:
@@ -209,52 +209,52 @@ def test_killed_parent_leaves_no_orphan(tmp_path: Path, busy: str) -> None:
 
 
 def test_status_and_stop(tmp_path: Path) -> None:
-    assert _told(tmp_path, "status", "runs.db") == (1, "nobody serves runs.db\n", "")
-    assert _told(tmp_path, "stop", "runs.db") == (1, "nobody serves runs.db\n", "")
+    assert _output(tmp_path, "status", "runs.db") == (1, "nobody serves runs.db\n", "")
+    assert _output(tmp_path, "stop", "runs.db") == (1, "nobody serves runs.db\n", "")
     with sidecars(tmp_path, "runs.db", *SIDECAR) as one:
         url, pid = one.line["url"], one.line["pid"]
-        assert _told(tmp_path, "status", "runs.db") == (0, f"runs.db is served at {url} (pid {pid}, 0 runs)\n", "")
-        code, said, _ = _told(tmp_path, "status", "runs.db", "--json")
+        assert _output(tmp_path, "status", "runs.db") == (0, f"runs.db is served at {url} (pid {pid}, 0 runs)\n", "")
+        code, said, _ = _output(tmp_path, "status", "runs.db", "--json")
         assert code == 0
         assert json.loads(said) == {
             "served": True, "database": str(tmp_path / "runs.db"), "url": url, "pid": pid,
             "version": one.line["version"], "runs": 0, "instance": one.line["instance"], "answers": True,
         }  # fmt: skip
-        assert _told(tmp_path, "stop", "runs.db") == (0, f"stopped {url} (pid {pid})\n", "")
+        assert _output(tmp_path, "stop", "runs.db") == (0, f"stopped {url} (pid {pid})\n", "")
         assert one.process.wait() == 0
     assert os.listdir(tmp_path) == ["runs.db"]
-    assert json.loads(_told(tmp_path, "status", "runs.db", "--json")[1]) == {"served": False}
+    assert json.loads(_output(tmp_path, "status", "runs.db", "--json")[1]) == {"served": False}
 
 
-def test_status_of_a_server_with_a_token_of_its_own_says_that_it_answers(tmp_path: Path) -> None:
+def test_status_of_a_server_with_another_token_reports_a_response(tmp_path: Path) -> None:
     with sidecars(tmp_path, "runs.db", *READY, "--token", "secret=7") as one:
-        code, said, _ = _told(tmp_path, "status", "runs.db")
+        code, said, _ = _output(tmp_path, "status", "runs.db")
         assert (code, said) == (0, f"runs.db is served at {one.line['url']} (pid {one.line['pid']})\n")
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="only POSIX can stop a process for a while")
-def test_server_that_does_not_answer_is_said_to_be_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sidecar, "_ANSWER_SECONDS", 0.1)
+def test_status_of_a_server_that_does_not_respond(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sidecar, "_HEALTH_SECONDS", 0.1)
     monkeypatch.setattr(sidecar, "_STOP_SECONDS", 0.2)
     with sidecars(tmp_path, "runs.db", *READY) as one:
         one.process.send_signal(signal.SIGSTOP)
         found = sidecar.status(str(tmp_path / "runs.db"))
         assert found is not None
         assert found["answers"] is False
-        with pytest.raises(sidecar.CannotStop, match=f"pid {one.process.pid} was told to stop"):
+        with pytest.raises(sidecar.CannotStop, match=f"pid {one.process.pid} did not stop"):
             sidecar.stop(str(tmp_path / "runs.db"))
         one.process.send_signal(signal.SIGCONT)
         assert one.process.wait() == 0
 
 
-def _told(cwd: Path, *args: str) -> tuple[int, str, str]:
+def _output(cwd: Path, *args: str) -> tuple[int, str, str]:
     """The exit code, stdout and stderr of a command."""
     done = subprocess.run([*COMMAND, *args], cwd=cwd, capture_output=True, text=True, timeout=30)
     return done.returncode, done.stdout, done.stderr
 
 
 def test_help_of_the_command_line_names_its_commands(tmp_path: Path) -> None:
-    code, said, _ = _told(tmp_path, "--help")
+    code, said, _ = _output(tmp_path, "--help")
     assert code == 0
     assert {"serve", "status", "stop"} <= set(said.split())
     assert ran(tmp_path, "status", "a.db", "b.db")[0] == 2

@@ -33,7 +33,7 @@ def test_signal_interrupts_what_is_allowed_and_not_what_comes_after() -> None:
             pytest.fail("it came before")
 
 
-def test_second_signal_is_heard_anywhere() -> None:
+def test_second_signal_interrupts_anywhere() -> None:
     with DeferredInterrupts():
         sent()
         with pytest.raises(KeyboardInterrupt):
@@ -47,7 +47,7 @@ def test_handlers_are_those_of_before_in_the_end() -> None:
     assert signal.getsignal(signal.SIGINT) == before
 
 
-def test_other_thread_hears_nothing_and_goes_on() -> None:
+def test_other_thread_receives_no_signal_and_goes_on() -> None:
     done = []
 
     def work() -> None:

@@ -1,0 +1,67 @@
+"""Log lines, at level info, that name the parts of a request which had no effect. They contain no values."""
+
+import logging
+from typing import Any
+
+from msgspec import Raw, defstruct
+from msgspec.json import decode
+
+from flowruns.http.logs import log
+from flowruns.http.requests import RequestReader
+from flowruns.model.filters import FILTERS
+from flowruns.model.runs import RunPost, RunPut
+from flowruns.settings import RUNS
+
+PARAMETERS = ("cursor", "size", "order", *(filter.name for filter in FILTERS))
+
+# Each parameter, and names that other APIs have for it, in lower case without "_" and "-".
+ALIASES = {name.lower(): name for name in PARAMETERS} | {
+    "after": "createdAfter", "before": "createdBefore", "flow": "flowId", "label": "tag", "limit": "size",
+    "page": "cursor", "pagesize": "size", "perpage": "size", "since": "createdAfter", "sort": "order",
+    "state": "phase", "status": "phase", "type": "flowType", "until": "createdBefore", "user": "createdBy",
+}  # fmt: skip
+
+_MAX_NAMES = 5  # in one line
+
+_MAX_NAME = 40  # characters of a name
+
+_NULL = b"null"  # which has no effect in a PUT either
+
+_PUT_ONLY = [name for name in RunPut.__struct_encode_fields__ if name not in RunPost.__struct_encode_fields__]
+
+_PutOnly: Any = defstruct("_PutOnly", [(name, Raw, Raw(_NULL)) for name in _PUT_ONLY])
+
+
+def log_unknown_parameters(request: RequestReader) -> None:
+    """Logs the unknown query parameters of a page, each with the parameter that was probably meant."""
+    if not (log.isEnabledFor(logging.INFO) and request.scope["query_string"]):
+        return
+    unknown = list(dict.fromkeys(name for name, _ in request.query() if name not in PARAMETERS))
+    if unknown:
+        more = f" (and {len(unknown) - _MAX_NAMES} more)" if len(unknown) > _MAX_NAMES else ""
+        log.info("%s%s", " ".join(map(_hint, unknown[:_MAX_NAMES])), more)
+
+
+def log_ignored_fields(request: RequestReader) -> None:
+    """Logs the fields in the valid body of a POST that only a PUT would use."""
+    if not log.isEnabledFor(logging.INFO):
+        return
+    body = decode(request.raw_body, type=_PutOnly)
+    ignored = [repr(name) for name in _PUT_ONLY if bytes(getattr(body, name)) != _NULL]
+    if ignored:
+        log.info("POST ignores %s in the body; set them with PUT %s/{id}", ", ".join(ignored), RUNS)
+
+
+def _hint(name: str) -> str:
+    parameter = _parameter(name)
+    ending = f"; did you mean {parameter!r}?" if parameter else "."
+    return f"unknown query parameter {name[:_MAX_NAME]!r} is ignored{ending}"
+
+
+def _parameter(name: str) -> str | None:
+    """The parameter that *name* is an alias of, or similar to."""
+    from difflib import get_close_matches  # rarely needed
+
+    key = name[:_MAX_NAME].lower().replace("_", "").replace("-", "")
+    similar = get_close_matches(key, ALIASES, n=1, cutoff=0.75)
+    return ALIASES[similar[0]] if similar else None

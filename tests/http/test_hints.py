@@ -1,0 +1,122 @@
+"""Log lines about what a request contains without effect."""
+
+import json
+import logging
+from typing import Any
+
+import httpx
+import pytest
+
+from flowruns.http import hints
+from flowruns.http.hints import ALIASES, PARAMETERS
+from flowruns.model.filters import FILTERS
+from tests.conftest import RUNS
+
+
+@pytest.fixture(autouse=True)
+async def _info(client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+    """Sets the level after the application is created, which else logs each request too."""
+    caplog.set_level(logging.INFO, "flowruns")
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter"),
+    [
+        ("status", "phase"), ("limit", "size"), ("flow_id", "flowId"), ("Phase", "phase"), ("phse", "phase"),
+        ("page_size", "size"), ("per-page", "size"), ("created_after", "createdAfter"), ("tags", "tag"),
+    ],
+)  # fmt: skip
+async def test_unknown_parameter_is_logged_with_the_similar_one(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, name: str, parameter: str
+) -> None:
+    assert (await client.get(RUNS, params={name: "S3CRET"})).status_code == 200
+    assert caplog.messages == [f"unknown query parameter '{name}' is ignored; did you mean '{parameter}'?"]
+
+
+async def test_parameter_that_is_similar_to_none_is_logged_alone(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    await client.get(RUNS, params={"xyzzy": ""})
+    assert caplog.messages == ["unknown query parameter 'xyzzy' is ignored."]
+
+
+async def test_several_unknown_parameters_are_one_line(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    await client.get(f"{RUNS}?limit=10&status=failed&status=running&size=2")
+    assert caplog.messages == [
+        "unknown query parameter 'limit' is ignored; did you mean 'size'?"
+        " unknown query parameter 'status' is ignored; did you mean 'phase'?"
+    ]
+
+
+async def test_line_is_short_and_escaped_and_has_no_values(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ["x" * 10_000, "%0A%1B[31m", "%FF", *(f"{number}" for number in range(1000))]
+    await client.get(f"{RUNS}?" + "&".join(f"{name}=S3CRET" for name in names))
+    (line,) = caplog.messages
+    assert len(line) < 500
+    assert line.isprintable()
+    assert r"'\n\x1b[31m'" in line
+    assert line.endswith(" (and 998 more)")
+    assert "S3CRET" not in line
+
+
+async def test_known_parameters_are_not_logged(client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+    for query in ("", "?", "?&", "?size=1&order=asc&cursor=&phase=x&tag=a:b&createdBy=1", "?size=0"):
+        await client.get(f"{RUNS}{query}")
+    assert caplog.messages == []
+
+
+async def test_every_alias_leads_to_a_parameter() -> None:
+    assert set(ALIASES.values()) == set(PARAMETERS)
+    assert {filter.name for filter in FILTERS} < set(PARAMETERS)
+
+
+PUT_ONLY: dict[str, Any] = {
+    "phase": "S3CRET", "startTime": 1, "endTime": "x", "actions": {}, "outputs": {"S3CRET": 1}, "logs": [],
+}  # fmt: skip
+
+
+async def test_fields_that_only_put_accepts_are_one_line(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = await client.post(RUNS, json={"flowId": "deploy", **PUT_ONLY, "createdAt": "x", "unknown": 1})
+    assert (response.status_code, response.json()["phase"]) == (201, "pending")
+    (line,) = caplog.messages
+    assert line == (
+        "POST ignores 'phase', 'startTime', 'endTime', 'actions', 'outputs', 'logs' in the body;"
+        f" set them with PUT {RUNS}/{{id}}"
+    )
+
+
+@pytest.mark.parametrize("field", PUT_ONLY)
+async def test_each_of_these_fields_is_logged_unless_it_is_null(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, field: str
+) -> None:
+    await client.post(RUNS, json={"flowId": "deploy", field: None})
+    assert caplog.messages == []
+    await client.post(RUNS, json={"flowId": "deploy", field: PUT_ONLY[field]})
+    assert [line.partition(" in ")[0] for line in caplog.messages] == [f"POST ignores '{field}'"]
+
+
+async def test_other_bodies_are_not_logged(client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+    run = {"flowId": "deploy", "flowType": "selfServiceAction"}
+    await client.post(RUNS, json=run | {"id": "a", "args": {"phase": 1}, "tags": [{"key": "phase", "value": "x"}]})
+    await client.post(RUNS, json={"phase": "running"})  # 422
+    await client.post(RUNS, json=run | {"id": "a", "phase": "running"})  # 409
+    await client.put(f"{RUNS}/a", json=run | {"phase": "running"})
+    assert caplog.messages == []
+
+
+async def test_nothing_is_parsed_above_level_info(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.WARNING, "flowruns")
+    monkeypatch.delattr(hints, "decode")
+    monkeypatch.delattr(hints, "_hint")
+    body = json.dumps({"flowId": "deploy", "phase": "running"})
+    assert (await client.post(RUNS, content=body, headers={"content-type": "application/json"})).status_code == 201
+    assert (await client.get(f"{RUNS}?status=failed")).status_code == 200
+    assert caplog.messages == []
