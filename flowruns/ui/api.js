@@ -1,54 +1,54 @@
-// The public API, and nothing else: all that the page shows, `curl` can ask for.
+// The HTTP client: it uses only the public API.
 
-/** The page's folder, under whatever prefix it is mounted. */
+/** The page's folder: it may be below any prefix. */
 export const BASE = new URL(document.baseURI);
 export const RUNS = new URL("../api/v1/flow-runs", BASE);
 
-const TOKEN = `flowruns.token ${RUNS.pathname}`;
+const TOKEN_KEY = `flowruns.token ${RUNS.pathname}`;
 
-export const TOKENS = "\\s*[!-~]+\\s*"; // what a header can carry, as a field's pattern
+export const TOKEN_PATTERN = "\\s*[!-~]+\\s*"; // what a header can carry
 
-/** The server answered, but not with what was asked for. */
-export class Refused extends Error {
+/** An error response. */
+export class HttpError extends Error {
 	constructor(status, detail, retryAfter) {
-		super(detail.map((fault) => fault.msg).join("; ") || `status ${status}`);
+		super(detail.map(({ msg }) => msg).join("; ") || `status ${status}`);
 		Object.assign(this, { status, detail, retryAfter });
 	}
 }
 
-/** The server did not answer. */
+/** No complete response. */
 export class Unreachable extends Error {}
 
 let storage = null;
 try {
 	storage = sessionStorage;
 } catch {
-	// it is forbidden: the token lasts as long as the page
+	// blocked: the token lasts until the page is closed
 }
-let token = storage?.getItem(TOKEN) ?? null;
+let token = storage?.getItem(TOKEN_KEY) ?? null;
 
 export function hasToken() {
 	return token !== null;
 }
 
-/** Sends *value* from now on. */
-export function useToken(value) {
+export function setToken(value) {
 	token = value.trim();
-	storage?.setItem(TOKEN, token);
+	storage?.setItem(TOKEN_KEY, token);
 }
 
-/** Takes the token out of `#token=…`: the address bar and the history forget it. */
+/** Moves the token in `#token=…` out of the address bar and the history. Returns whether it is valid. */
 export function takeToken() {
-	const [, found] = /^#token=(.+)/.exec(location.hash) ?? [];
-	if (!found) return false;
+	const [, encoded] = /^#token=(.+)/.exec(location.hash) ?? [];
+	if (!encoded) return false;
 	history.replaceState(history.state, "", location.pathname + location.search);
-	const fits = new RegExp(`^${TOKENS}$`).test(decoded(found));
-	if (fits) useToken(decoded(found));
-	return fits;
+	const value = decode(encoded);
+	const isValid = new RegExp(`^${TOKEN_PATTERN}$`).test(value);
+	if (isValid) setToken(value);
+	return isValid;
 }
 
-/** *text* of a URL; as it stands where it is no URL's. */
-export function decoded(text) {
+/** *text* unchanged if it is malformed. */
+export function decode(text) {
 	try {
 		return decodeURIComponent(text);
 	} catch {
@@ -56,81 +56,78 @@ export function decoded(text) {
 	}
 }
 
-/** A response. Throws Unreachable, or AbortError by *signal*. */
-export function ask(url, { headers, ...options } = {}) {
+/** Any response. Throws Unreachable. */
+export function send(url, { headers, ...options } = {}) {
 	if (token !== null) headers = { ...headers, Authorization: `Bearer ${token}` };
-	return reached(fetch(url, { headers, ...options }));
+	return orUnreachable(fetch(url, { headers, ...options }));
 }
 
-/** One of 2xx. Throws Refused too. */
+/** A 2xx response. Throws HttpError or Unreachable. */
 export async function request(url, options) {
-	const response = await ask(url, options);
+	const response = await send(url, options);
 	if (response.ok) return response;
-	throw new Refused(response.status, await faults(response), Number(response.headers.get("retry-after")) || null);
+	throw new HttpError(response.status, await errorDetail(response), Number(response.headers.get("retry-after")) || null);
 }
 
-async function faults(response) {
+async function errorDetail(response) {
 	try {
 		return (await response.json()).detail ?? [];
 	} catch {
-		return []; // not ours: a proxy's
+		return []; // a proxy sent it
 	}
 }
 
-/** What *work* gives, unless the connection fails: that is an Unreachable. */
-export async function reached(work) {
+/** Throws Unreachable if the connection fails. */
+export async function orUnreachable(promise) {
 	try {
-		return await work;
+		return await promise;
 	} catch (error) {
 		throw error.name === "AbortError" ? error : new Unreachable(error.message);
 	}
 }
 
-/** The change number in an ETag, which is where a stream goes on from. */
+/** The change number in the ETag, where a stream starts. */
 function position(response) {
 	return /^"(.*)"$/.exec(response.headers.get("etag") ?? "")?.[1] ?? null;
 }
 
-/** One page of runs, as the contract has it, its *position*, and the second of the server's clock as *date*. */
-export async function page(query, signal) {
-	const response = await request(at(RUNS, query), { signal });
-	return { ...JSON.parse(await reached(response.text())), position: position(response), date: Date.parse(response.headers.get("date")) };
+/** A page of runs, its *position*, and the server's time (whole seconds) as *date*. */
+export async function fetchPage(query, signal) {
+	const response = await request(withQuery(RUNS, query), { signal });
+	const page = JSON.parse(await orUnreachable(response.text()));
+	return { ...page, position: position(response), date: Date.parse(response.headers.get("date")) };
 }
 
-/** How many runs *query* chooses. */
-export async function total(query) {
-	const small = new URLSearchParams(query);
-	small.set("size", "1");
-	return (await page(small)).total;
+export async function fetchTotal(query) {
+	const params = new URLSearchParams(query);
+	params.set("size", "1");
+	return (await fetchPage(params)).total;
 }
 
-/** The document of a run as text, since parsing would round its numbers, and its *position*. */
-export async function run(id, signal) {
-	const response = await request(runUrl(id), { signal });
-	return { doc: await reached(response.text()), position: position(response) };
+/** A run as text, because parsing rounds numbers, and its *position*. */
+export async function fetchRun(id, signal) {
+	const response = await request(apiUrl(id), { signal });
+	return { doc: await orUnreachable(response.text()), position: position(response) };
 }
 
-export async function remove(id) {
-	await request(runUrl(id), { method: "DELETE" });
+export async function deleteRun(id) {
+	await request(apiUrl(id), { method: "DELETE" });
 }
 
-export function runUrl(id) {
+export function apiUrl(id) {
 	return new URL(`${RUNS.pathname}/${encodeURIComponent(id)}`, RUNS);
 }
 
-/** *url* with *query*. */
-export function at(url, query) {
-	const found = new URL(url);
-	found.search = new URLSearchParams(query).toString();
-	return found;
+export function withQuery(url, query) {
+	const result = new URL(url);
+	result.search = new URLSearchParams(query).toString();
+	return result;
 }
 
-/** Where the page shows a run. */
-export function pageUrl(id, query = {}) {
-	return at(new URL(`runs/${encodeURIComponent(id)}`, BASE), query);
+export function runUrl(id, query = {}) {
+	return withQuery(new URL(`runs/${encodeURIComponent(id)}`, BASE), query);
 }
 
-/** Where the page shows two runs. */
 export function compareUrl(a, b) {
-	return at(new URL("compare", BASE), { a, b });
+	return withQuery(new URL("compare", BASE), { a, b });
 }

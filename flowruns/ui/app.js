@@ -1,83 +1,85 @@
-// The way in: which view shows what the address bar says.
+// The router: shows the view for the URL.
 
-import { BASE, decoded, hasToken, takeToken } from "./api.js";
+import { BASE, decode, hasToken, takeToken } from "./api.js";
 import { CompareView } from "./compare.js";
-import { fill, find, h } from "./dom.js";
+import { byId, fill, h } from "./dom.js";
 import { listUrl } from "./filters.js";
-import { showKeys, useKeys } from "./keys.js";
+import { setKeys, showKeys } from "./keys.js";
 import { ListView } from "./list.js";
 import { RunView } from "./run.js";
-import { askToken } from "./states.js";
+import { tokenState } from "./states.js";
 
 let view = null;
-let shown = null; // the path of the view
+let viewPath = null;
 
-/** What the address bar asks for, and the view for it. */
-function place() {
+function currentRoute() {
 	const path = location.pathname.slice(BASE.pathname.length);
 	const id = /^runs\/(.+)$/.exec(path)?.[1];
 	const View = id ? RunView : path === "compare" ? CompareView : ListView;
-	return { path, View, id: id && decoded(id), query: new URLSearchParams(location.search), state: history.state };
+	return { path, View, id: id && decode(id), query: new URLSearchParams(location.search), state: history.state };
 }
 
-/** Goes to *url*; *quiet*: it is shown, only the address bar has to know. */
-function go(url, { state, quiet } = {}) {
-	if (quiet) return history.replaceState(history.state, "", url);
+/** *silent*: only updates the address bar. */
+function navigate(url, { state, silent } = {}) {
+	if (silent) return history.replaceState(history.state, "", url);
 	history.replaceState({ ...history.state, ...view?.state?.() }, "");
-	// A tab is no step: "back" leaves the run.
-	if (view instanceof RunView && new URL(url).pathname === location.pathname) history.replaceState(history.state, "", url);
+	// Tabs are not history entries: "back" leaves the run.
+	const isTab = view instanceof RunView && new URL(url).pathname === location.pathname;
+	if (isTab) history.replaceState(history.state, "", url);
 	else history.pushState({ ...state, inside: true }, "", url);
 	return show();
 }
 
-/** Back to the list, as it was if it was left for this. */
-function leave() {
+/** Returns to the list, in its previous state if possible. */
+function back() {
 	if (history.state?.inside) history.back();
-	else go(listUrl());
+	else navigate(listUrl());
 }
 
-function arrive() {
+function load() {
 	takeToken();
 	show();
 }
 
 function show() {
-	const wanted = place();
-	const here = wanted.id ?? (wanted.View === CompareView && "Compare");
-	fill(find("crumbs"), here && [h("a", { href: listUrl() }, "Runs"), h("span", { ariaHidden: "true" }, "/"), h("span", { ariaCurrent: "page" }, here)]);
-	if (view && wanted.path === shown) return view.update(wanted);
+	const route = currentRoute();
+	const title = route.id ?? (route.View === CompareView && "Compare");
+	const separator = h("span", { ariaHidden: "true" }, "/");
+	fill(byId("crumbs"),
+		title && [h("a", { href: listUrl() }, "Runs"), separator, h("span", { ariaCurrent: "page" }, title)]);
+	if (view && route.path === viewPath) return view.update(route);
 	view?.close();
-	shown = wanted.path;
+	viewPath = route.path;
 	const root = h("div.view");
-	fill(find("main"), root);
+	fill(byId("main"), root);
 	scrollTo(0, 0);
-	view = new wanted.View(root, { go, leave, refused, place: wanted });
+	view = new route.View(root, { navigate, back, unauthorized, route });
 	return view;
 }
 
-/** Shows the field for a token if *error* asks for one; returns whether it does. */
-function refused(error) {
+/** Shows the token form if *error* is a 401; returns whether it is. */
+function unauthorized(error) {
 	if (error.status !== 401) return false;
 	view?.close();
 	view = null;
-	useKeys({});
-	fill(find("main"), askToken(hasToken(), show));
-	find("token").focus();
+	setKeys({});
+	fill(byId("main"), tokenState(hasToken(), show));
+	byId("token").focus();
 	return true;
 }
 
-/** Links within the page change the view; others, and those for a new tab, are the browser's. */
-function followLink(event) {
+/** Handles plain clicks on links within the page. */
+function onClick(event) {
 	const link = event.target.closest("a[href]");
-	const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
-	if (event.defaultPrevented || !plain || !link?.href.startsWith(BASE.href) || link.target) return;
+	const isPlain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
+	if (event.defaultPrevented || !isPlain || !link?.href.startsWith(BASE.href) || link.target) return;
 	event.preventDefault();
-	go(link.href, { state: link.state });
+	navigate(link.href, { state: link.state });
 }
 
-history.scrollRestoration = "manual"; // the list puts it back itself, once its rows are there
-addEventListener("popstate", arrive); // a new #token=… in the address bar is one too
-document.addEventListener("click", followLink);
-find("help").onclick = showKeys;
-find("skip").onclick = () => find("main").focus();
-arrive();
+history.scrollRestoration = "manual"; // the list restores it once its rows are drawn
+addEventListener("popstate", load); // also fired by a new #token=…
+document.addEventListener("click", onClick);
+byId("help").onclick = showKeys;
+byId("skip").onclick = () => byId("main").focus();
+load();

@@ -1,46 +1,45 @@
-// JSON that keeps what JSON.parse loses: numbers as they were written, and keys that stand twice.
+// A JSON parser that preserves the text of numbers and duplicate keys.
 
-const ATOM = /[^\s,\]}]+/y; // a number, true, false or null: the server has checked which
+const ATOM = /[^\s,\]}]+/y; // the server has validated it
 const SPACE = /[ \t\n\r]*/y;
 
-/** The value that *text* is: `{kind, start, end}`, with `entries` ([key, node]) if it is an object, `items` if a list. */
+/** The node `{kind, start, end}` of *text*, with `entries` ([key, node]) of an object, `items` of an array. */
 export function parse(text) {
-	return new Reader(text).value();
+	return new Parser(text).value();
 }
 
-/** The members of the object *text* by name, as `{start, end}`: quick even where logs are long. */
+/** The members of an object by name, as `{start, end}`. Fast even for long logs. */
 export function members(text) {
-	const reader = new Reader(text);
-	const found = {};
-	reader.each("{", "}", () => {
-		const key = reader.key();
-		reader.space();
-		const start = reader.place;
-		reader.skip();
-		found[key] = { start, end: reader.place };
+	const parser = new Parser(text);
+	const result = {};
+	parser.each("{", "}", () => {
+		const key = parser.key();
+		parser.space();
+		const start = parser.pos;
+		parser.skip();
+		result[key] = { start, end: parser.pos };
 	});
-	return found;
+	return result;
 }
 
-/** What stands in *node*, as [key, node]; a list's keys are numbers. */
+/** Children as [key, node]; keys of an array are numbers. */
 export function children(node) {
 	return node.entries ?? node.items?.map((item, at) => [at, item]) ?? [];
 }
 
-/** The text of *node*, as sent. */
 export function raw(text, node) {
 	return text.slice(node.start, node.end);
 }
 
-class Reader {
+class Parser {
 	constructor(text) {
 		this.text = text;
-		this.place = 0;
+		this.pos = 0;
 	}
 
 	value() {
 		this.space();
-		const start = this.place;
+		const start = this.pos;
 		const first = this.text[start];
 		const node = { start };
 		if (first === "{") {
@@ -51,16 +50,16 @@ class Reader {
 			this.each("[", "]", () => node.items.push(this.value()));
 		} else if (first === '"') this.string();
 		else this.match(ATOM);
-		node.kind = { '"': "string", t: "boolean", f: "boolean", n: "null", "{": "object", "[": "array" }[first] ?? "number";
-		node.end = this.place;
+		const kinds = { '"': "string", t: "boolean", f: "boolean", n: "null", "{": "object", "[": "array" };
+		node.kind = kinds[first] ?? "number";
+		node.end = this.pos;
 		return node;
 	}
 
-	/** Does *one* for each of what stands between *open* and *close*. */
-	each(open, close, one) {
+	each(open, close, item) {
 		this.expect(open);
 		while (!this.at(close)) {
-			one();
+			item();
 			if (this.at(",")) this.expect(",");
 		}
 		this.expect(close);
@@ -73,29 +72,28 @@ class Reader {
 		return key;
 	}
 
-	/** Goes past one value, by its brackets alone. */
 	skip() {
 		let depth = 0;
 		do {
 			this.space();
-			const char = this.text[this.place];
+			const char = this.text[this.pos];
 			if (char === '"') this.string();
 			else if (/[[\]{},:]/.test(char)) {
 				depth += { "{": 1, "[": 1, "}": -1, "]": -1 }[char] ?? 0;
-				this.place += 1;
+				this.pos += 1;
 			} else this.match(ATOM);
 		} while (depth > 0);
 	}
 
-	/** Goes past a string, however long: a pattern with a choice in it would overflow its stack. */
+	/** Reads a string. A regular expression would overflow its stack on a long one. */
 	string() {
-		const start = this.place;
-		for (let end = start, slashes = 1; slashes % 2; this.place = end + 1) {
+		const start = this.pos;
+		for (let end = start, slashes = 1; slashes % 2; this.pos = end + 1) {
 			end = this.text.indexOf('"', end + 1);
-			if (end < 0) throw new SyntaxError(`no end of the string at ${start}`);
+			if (end < 0) throw new SyntaxError(`unterminated string at ${start}`);
 			for (slashes = 0; this.text[end - 1 - slashes] === "\\"; ) slashes += 1;
 		}
-		return this.text.slice(start, this.place);
+		return this.text.slice(start, this.pos);
 	}
 
 	space() {
@@ -104,17 +102,17 @@ class Reader {
 
 	at(char) {
 		this.space();
-		return this.text[this.place] === char;
+		return this.text[this.pos] === char;
 	}
 
 	expect(char) {
-		if (!this.at(char)) throw new SyntaxError(`no ${char} at ${this.place}`);
-		this.place += 1;
+		if (!this.at(char)) throw new SyntaxError(`expected ${char} at ${this.pos}`);
+		this.pos += 1;
 	}
 
 	match(pattern) {
-		pattern.lastIndex = this.place;
-		if (!pattern.test(this.text)) throw new SyntaxError(`broken at ${this.place}`);
-		this.place = pattern.lastIndex;
+		pattern.lastIndex = this.pos;
+		if (!pattern.test(this.text)) throw new SyntaxError(`invalid JSON at ${this.pos}`);
+		this.pos = pattern.lastIndex;
 	}
 }

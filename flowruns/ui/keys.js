@@ -1,43 +1,44 @@
-// The keyboard: each view does those keys that it has a function for.
+// Keyboard shortcuts: each view has a table of keys.
 
 import { button, h } from "./dom.js";
 
-const TABLE = {
-	"/": "search or filter",
-	"j k": "next run, the one before",
-	Enter: "open the run",
-	Esc: "back",
-	"1 2 3 4": "timeline, logs, args, outputs",
-	"n N": "next error or match of the search, the one before",
-	"g G": "to the top, to the end",
-	"?": "these keys",
+const HELP = {
+	"/": "Focus the search box",
+	"j k": "Next or previous run",
+	Enter: "Open the run",
+	Esc: "Leave a field, close a menu or go back",
+	"1 2 3 4": "Show timeline, logs, args or outputs",
+	"n N": "Next or previous match or error in the log",
+	"g G": "First or last row",
+	"?": "Show this help",
 };
-const TYPED = new Set(["INPUT", "TEXTAREA", "SELECT"]);
+const FIELDS = new Set(["INPUT", "TEXTAREA", "SELECT"]);
 
-let view = {};
+let handlers = {};
 
-/** From now on each key that *table* has calls its function. */
-export function useKeys(table) {
-	view = table;
+/** *table*: from key to function. */
+export function setKeys(table) {
+	handlers = table;
 }
 
 document.addEventListener("keydown", (event) => {
-	if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || document.querySelector("dialog")) return;
-	if (TYPED.has(event.target.tagName) && event.key !== "Escape") return;
-	const does = { "?": showKeys, ...view, Escape: () => leave(event.target) }[event.key];
-	if (!does) return;
+	const { key, target } = event;
+	const isIgnored = event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented;
+	if (isIgnored || document.querySelector("dialog") || (FIELDS.has(target.tagName) && key !== "Escape")) return;
+	const handler = { "?": showKeys, ...handlers, Escape: () => onEscape(target) }[key];
+	if (!handler) return;
 	event.preventDefault();
-	does();
+	handler();
 });
 
-/** Esc leaves what is innermost: an open menu, a field, then the view. */
-function leave(target) {
+/** Esc closes an open menu, else leaves a field, else calls the view's handler. */
+function onEscape(target) {
 	const menu = document.querySelector("details.menu[open]");
 	if (menu) {
 		menu.open = false;
 		menu.querySelector("summary").focus();
-	} else if (TYPED.has(target.tagName)) target.blur();
-	else view.Escape?.();
+	} else if (FIELDS.has(target.tagName)) target.blur();
+	else handlers.Escape?.();
 }
 
 document.addEventListener("click", (event) => {
@@ -46,11 +47,11 @@ document.addEventListener("click", (event) => {
 	}
 });
 
-/** The keys, in a dialog. */
-export function showKeys(_, names = TABLE) {
-	const dialog = h("dialog", { "aria-labelledby": "keys", onclose: () => dialog.remove() }, h("h2", { id: "keys" }, "Keys"),
-		h("table", h("tbody", Object.entries(names).map(([keys, does]) =>
-			h("tr", h("th", { scope: "row" }, keys.split(" ").map((key) => h("kbd", key))), h("td", does))))),
+export function showKeys(_, help = HELP) {
+	const row = ([keys, text]) =>
+		h("tr", h("th", { scope: "row" }, keys.split(" ").map((key) => h("kbd", key))), h("td", text));
+	const dialog = h("dialog", { "aria-labelledby": "keys", onclose: () => dialog.remove() },
+		h("h2", { id: "keys" }, "Keyboard shortcuts"), h("table", h("tbody", Object.entries(help).map(row))),
 		button("Close", () => dialog.close()));
 	document.body.append(dialog);
 	dialog.showModal();

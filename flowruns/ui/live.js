@@ -1,110 +1,114 @@
-// What stays up to date, and what the page says of that: a badge, and a banner once the server is gone for a while.
+// Live updates, and a badge and a banner with the state of the connection.
 
-import { Refused, run, runUrl, Unreachable } from "./api.js";
-import { button, find, h, refill, say } from "./dom.js";
-import { failed, noRun } from "./states.js";
+import { apiUrl, fetchRun, HttpError, Unreachable } from "./api.js";
+import { announce, button, byId, h, refill } from "./dom.js";
+import { errorState, runNotFound } from "./states.js";
 import { backoff, Stream } from "./stream.js";
-import { clock, tick, ticking } from "./time.js";
+import { tick, timeOfDay, wholeSeconds } from "./time.js";
 
-const BRIEF = 1_500; // ms; a restart within them needs no banner
-const SAYS = {
-	live: "Changes are shown as they happen",
-	paused: "Paused while this tab is hidden",
-	reconnecting: "The server does not answer; trying again",
+const GRACE = 1_500; // ms without a banner: a restart is shorter
+const TITLES = { // from best to worst
+	live: "Changes appear as they happen",
+	paused: "Updates are paused while this tab is hidden",
+	reconnecting: "The server is not responding. Retrying.",
 };
 
-const states = new Map(); // from who has a connection to {name, since, retryAt, again, error}
-let worst = null; // of them
+const states = new Map(); // from connection to {name, since, retryAt, retry, error}
+let worst = null; // of all states
 let timer = null;
 
-/** A stream until *signal*, whose state is shown. *on* has `event(event)` and `refused(error)`. */
-export function follow(url, position, signal, on) {
+/** A stream until *signal* whose state is shown. *on*: `event(event)`, `failed(error)`. */
+export function subscribe(url, position, signal, on) {
 	const stream = new Stream(url, position, {
 		...on,
-		state: (name, more) => report(on, { name, ...more, again: () => (stream.stop(), stream.connect()) }),
-		closed: () => report(on, null),
+		state: (name, more) => setState(on, { name, ...more, retry: () => (stream.disconnect(), stream.connect()) }),
+		closed: () => setState(on, null),
 	});
 	signal.addEventListener("abort", () => stream.close());
 	stream.start();
 	return stream;
 }
 
-/** Follows the run *id* until *signal*. *on*: `show(doc)`, `replace(state)` if there is no run to show, `refused(error)`. */
-export function watch(id, signal, on) {
+/** Shows a run and its changes until *signal*. *on*: `show(doc)`, `replace(state)`, `unauthorized(error)`. */
+export function watchRun(id, signal, on) {
 	let stream = null;
 	const fail = (error) => {
-		if (!on.refused(error)) on.replace(error.status === 404 ? noRun(id) : failed(error, load));
+		if (!on.unauthorized(error)) on.replace(error.status === 404 ? runNotFound(id) : errorState(error, load));
 	};
 	const load = () => {
 		stream?.close();
-		persist(() => run(id, signal), signal, show, fail);
+		retry(() => fetchRun(id, signal), signal, show, fail);
 	};
-	const does = { run: on.show, deleted: () => on.replace(noRun(id, true)), resync: load };
+	const handlers = { run: on.show, deleted: () => on.replace(runNotFound(id, true)), resync: load };
 	const show = ({ doc, position }) => {
 		on.show(doc);
-		stream = follow(runUrl(id), position, signal, { event: ({ type, data }) => does[type]?.(data), refused: fail });
+		const event = ({ type, data }) => handlers[type]?.(data);
+		stream = subscribe(apiUrl(id), position, signal, { event, failed: fail });
 	};
 	load();
 }
 
-/** Does *work* until the server answers, then *show* with what it gave, or *fail* with an error; nothing after *signal*. */
-export async function persist(work, signal, show, fail) {
-	const who = {};
+/** Calls *send* until the server responds, then *show(result)* or *fail(error)*; neither after *signal*. */
+export async function retry(send, signal, show, fail) {
+	const connection = {};
 	const since = Date.now();
 	for (let failures = 1, done = false; !done && !signal.aborted; failures += 1) {
 		try {
-			const found = await work();
+			const result = await send();
 			done = true;
-			if (!signal.aborted) show(found);
+			if (!signal.aborted) show(result);
 		} catch (error) {
 			done ||= !(error instanceof Unreachable || error.status >= 500);
 			if (signal.aborted) break;
 			if (done) fail(error);
-			else await new Promise((again) => {
+			else await new Promise((resolve) => {
 				const wait = backoff(failures, error);
-				setTimeout(again, wait);
-				signal.addEventListener("abort", again);
-				report(who, { name: "reconnecting", since, retryAt: Date.now() + wait, again, error });
+				setTimeout(resolve, wait);
+				signal.addEventListener("abort", resolve);
+				setState(connection, { name: "reconnecting", since, retryAt: Date.now() + wait, retry: resolve, error });
 			});
 		}
 	}
-	report(who, null);
+	setState(connection, null);
 }
 
-function report(who, state) {
-	if (state) states.set(who, state);
-	else states.delete(who);
+function setState(connection, state) {
+	if (state) states.set(connection, state);
+	else states.delete(connection);
 	const all = [...states.values()];
-	worst = Object.keys(SAYS).reduce((found, name) => all.find((one) => one.name === name) ?? found, null);
+	worst = Object.keys(TITLES).reduce((last, name) => all.find((item) => item.name === name) ?? last, null);
 	showBadge(worst?.name);
 	if (worst?.name !== "reconnecting") hideBanner();
-	else if (find("banner").hidden) timer ??= setTimeout(showBanner, BRIEF);
+	else if (byId("banner").hidden) timer ??= setTimeout(showBanner, GRACE);
 	else showBanner();
 }
 
 function showBadge(name) {
-	const badge = find("badge");
+	const badge = byId("badge");
 	badge.hidden = !name;
-	if (!name || badge.textContent === name) return; // said once
+	if (!name || badge.textContent === name) return; // screen readers would repeat it
 	badge.dataset.state = badge.textContent = name;
-	badge.title = SAYS[name];
+	badge.title = TITLES[name];
 }
 
 function showBanner() {
-	const { since, retryAt, again, error } = worst;
-	const ago = () => ticking(Date.now() - since);
-	const left = () => (retryAt - Date.now() > 500 ? `Trying again in ${Math.ceil((retryAt - Date.now()) / 1_000)} s.` : "Trying again…");
-	const banner = find("banner");
-	if (banner.hidden) say("The server does not answer. What you see is from before.");
-	refill(banner, h("span", error instanceof Refused ? error.message : `The server has not answered since ${clock(since)}`, " (", tick(h("span"), ago), "). What you see is from then."),
-		tick(h("span"), left), button("Try now", again));
+	const { since, retryAt, retry, error } = worst;
+	const elapsed = () => wholeSeconds(Date.now() - since);
+	const left = () => Math.ceil((retryAt - Date.now()) / 1_000);
+	const next = () => (retryAt - Date.now() > 500 ? `Retrying in ${left()} s.` : "Retrying…");
+	const isResponse = error instanceof HttpError;
+	const problem = `The server has ${isResponse ? "returned errors" : "not responded"} since ${timeOfDay(since)} (`;
+	const banner = byId("banner");
+	if (banner.hidden) announce("The server is not responding. This page may be out of date.");
+	refill(banner, h("span", problem, tick(h("span"), elapsed), ")", isResponse && `: ${error.message}`,
+		". This page may be out of date."), tick(h("span"), next), button("Retry now", retry));
 	banner.hidden = false;
 }
 
 function hideBanner() {
 	clearTimeout(timer);
 	timer = null;
-	const banner = find("banner");
-	if (!banner.hidden && worst?.name === "live") say("The server answers again.");
+	const banner = byId("banner");
+	if (!banner.hidden && worst?.name === "live") announce("The server is responding again.");
 	banner.hidden = true;
 }

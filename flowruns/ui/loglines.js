@@ -1,65 +1,65 @@
-// What the log view shows: entries to lines, folds, filters and matches.
+// The lines of a log: groups, filters, search.
 
 import { plain } from "./ansi.js";
 import { severity } from "./phases.js";
 
-// The marks of GitHub's and Azure's runners at the start of a line.
+// Commands of GitHub's and Azure's runners.
 const MARK = /^(?:##\[(\w+)\]|::(\w+)(?: [^:]*)?::|\[(command)\])/;
 
-/** The lines of *logs*, one for each of a message, so that each can be linked to. What opens a group has the index of the
- * group's last line in *last*. */
+/** One line for each line of a message, so that each has a link. */
 export function linesOf(logs) {
 	const lines = [];
-	for (const log of logs) {
-		const worst = severity(log);
-		for (const text of log.message.split(/\r\n|\n/)) lines.push(lineOf(log, lines.length, worst, text));
+	for (const entry of logs) {
+		const worst = severity(entry);
+		for (const text of entry.message.split(/\r\n|\n/)) lines.push(lineOf(entry, lines.length, worst, text));
 	}
-	fold(lines);
+	findGroups(lines);
 	return lines;
 }
 
-function lineOf({ timestamp, level, action }, index, worst, message) {
-	// Of a progress bar, which goes back to the line's start, the last state is left.
+function lineOf({ timestamp, level, action }, index, entrySeverity, message) {
+	// The last state of a progress bar.
 	const text = message.slice(message.lastIndexOf("\r", message.length - 2) + 1);
-	const [whole, ...names] = MARK.exec(text) ?? [""];
+	const [prefix, ...names] = MARK.exec(text) ?? [""];
 	const mark = names.find(Boolean)?.toLowerCase() ?? null;
-	const shown = text.slice(whole.length);
+	const shown = text.slice(prefix.length);
 	return {
-		index, timestamp, level, action, mark, shown, text: plain(shown), depth: 0, last: null, opener: null,
-		worst: mark === "error" || mark === "warning" ? mark : worst,
-		key: `${timestamp} ${level} ${action} ${text}`, // two lines with one key look the same
+		index, timestamp, level, action, mark, shown, text: plain(shown), depth: 0,
+		last: null, // the index of the group's last line
+		parent: null, // the index of the line that opens the group
+		severity: mark === "error" || mark === "warning" ? mark : entrySeverity,
+		key: `${timestamp} ${level} ${action} ${text}`, // lines with the same key look the same
 	};
 }
 
-function fold(lines) {
+function findGroups(lines) {
 	const open = [];
 	for (const line of lines) {
 		if (line.mark === "endgroup" && open.length) open.pop().last = line.index;
 		line.depth = open.length;
-		line.opener = open.at(-1)?.index ?? null;
+		line.parent = open.at(-1)?.index ?? null;
 		if (line.mark === "group") open.push(line);
 	}
-	for (const line of open) line.last = lines.length - 1; // nobody closed it
+	for (const line of open) line.last = lines.length - 1; // unclosed groups
 }
 
-/** The indices of the lines to show. Where a level or an action is asked for, folds hide nothing. */
-export function visible(lines, { level, action, folded }) {
-	const found = [];
+/** Indices of the lines to show. Filters ignore collapsed groups. */
+export function visible(lines, { level, action, collapsed }) {
+	const indices = [];
 	for (let at = 0; at < lines.length; at += 1) {
 		const line = lines[at];
 		if (line.mark === "endgroup" || (level && levelOf(line) !== level) || (action && line.action !== action)) continue;
-		found.push(at);
-		if (line.last !== null && folded.has(at) && !level && !action) at = line.last;
+		indices.push(at);
+		if (line.last !== null && collapsed.has(at) && !level && !action) at = line.last;
 	}
-	return found;
+	return indices;
 }
 
-/** What a line counts as in the filter: as what it looks like, else its own word. */
 export function levelOf(line) {
-	return line.worst ?? line.level.toLowerCase();
+	return line.severity ?? line.level.toLowerCase();
 }
 
-/** How many lines each level has, worst first. */
+/** The number of lines of each level, worst first. */
 export function levels(lines) {
 	const counts = new Map([["error", 0], ["warning", 0]]);
 	for (const line of lines) {
@@ -68,14 +68,14 @@ export function levels(lines) {
 	return [...counts].filter(([, count]) => count > 0);
 }
 
-/** The indices of lines that have *needle* in them, in any case. */
+/** Indices of the lines that contain *needle*, in any case. */
 export function matches(lines, needle) {
-	const wanted = needle.toLowerCase();
-	const fits = (line) => line.mark !== "endgroup" && line.text.toLowerCase().includes(wanted);
-	return wanted ? lines.filter(fits).map((line) => line.index) : [];
+	const lower = needle.toLowerCase();
+	const isMatch = (line) => line.mark !== "endgroup" && line.text.toLowerCase().includes(lower);
+	return lower ? lines.filter(isMatch).map((line) => line.index) : [];
 }
 
-/** *lines* as plain text, for the clipboard and files. */
 export function textOf(lines) {
-	return lines.map(({ timestamp, level, action, text }) => `${timestamp} ${level.padEnd(5)} ${action ? `[${action}] ` : ""}${text}\n`).join("");
+	return lines.map(({ timestamp, level, action, text }) =>
+		`${timestamp} ${level.padEnd(5)} ${action ? `[${action}] ` : ""}${text}\n`).join("");
 }

@@ -1,32 +1,35 @@
 // The log of a run.
 
-import { pageUrl } from "./api.js";
-import { dress, pieces } from "./ansi.js";
-import { button, fill, h, plural, refill, say, toggle } from "./dom.js";
+import { applyStyle, segments } from "./ansi.js";
+import { runUrl } from "./api.js";
+import { announce, button, fill, h, plural, refill, toggle } from "./dom.js";
 import { levelOf, levels, linesOf, matches, textOf, visible } from "./loglines.js";
 import { isFinal } from "./phases.js";
 import { copy, download } from "./share.js";
-import { clock, instant } from "./time.js";
-import { place, Window } from "./window.js";
+import { timeOfDay, toMs } from "./time.js";
+import { lowerBound, VirtualList } from "./virtuallist.js";
 
-const LONGEST = 10_000; // characters of a line that are drawn; a copy has all of them
-const HEIGHT = 20; // px of a line, as the sheet has it
-const WIDTH = 11; // px of a character, about: this only guesses how high a line will be
+const MAX_LENGTH = 10_000; // characters of a line that are drawn; a copy has all
+const LINE_HEIGHT = 20; // px, as in page.css
+const CHAR_WIDTH = 11; // px, for estimates only
 
-let wraps = true; // for as long as the page is open
+let wraps = true; // until the page is closed
 
 export class LogView {
-	/** *line* (`17` or `17-25`) and *action* as the URL has them; *go(query)* changes it. */
-	constructor(root, run, { line, action }, go) {
-		Object.assign(this, { go, action: action ?? null, level: null, folded: new Set(), needle: "", found: [], at: -1, lines: [], shown: [], range: null });
+	/** *line* (`17` or `17-25`) and *action* come from the URL; *setQuery* changes them. */
+	constructor(root, run, { line, action }, setQuery) {
+		Object.assign(this, {
+			setQuery, action: action ?? null, level: null, collapsed: new Set(), lines: [], shown: [], range: null,
+			needle: "", hits: [], hit: -1,
+		});
 		this.build(root);
 		this.setRun(run);
 		this.select(line);
 		if (!line && !this.follow.hidden) this.setFollow(true);
 		this.print = new AbortController();
-		addEventListener("beforeprint", () => this.window.drawAll(), this.print);
-		addEventListener("afterprint", () => this.window.draw(), this.print);
-		this.resized = new ResizeObserver(() => this.resize());
+		addEventListener("beforeprint", () => this.list.drawAll(), this.print);
+		addEventListener("afterprint", () => this.list.draw(), this.print);
+		this.resized = new ResizeObserver(() => this.onResize());
 		this.resized.observe(this.box);
 	}
 
@@ -45,72 +48,80 @@ export class LogView {
 		};
 	}
 
-	// The parts
+	// Structure
 
 	build(root) {
-		this.search = h("input", { type: "search", ariaLabel: "Search the log", placeholder: "Search ( / )", spellcheck: false,
-			oninput: () => this.find(this.search.value), onkeydown: (event) => this.searchKey(event) });
+		this.search = h("input", {
+			type: "search", ariaLabel: "Search the log", placeholder: "Search ( / )", spellcheck: false,
+			oninput: () => this.find(this.search.value), onkeydown: (event) => this.onSearchKey(event),
+		});
 		this.count = h("span.count", { role: "status" });
 		this.chips = h("div.chips", { role: "group", ariaLabel: "Level" });
 		this.actions = h("select", { ariaLabel: "Action", onchange: () => this.setAction(this.actions.value || null) });
-		this.errors = button("Next error", () => this.nextError(1), { title: "n, N" });
-		this.folds = toggle("Fold all", false, (on) => this.foldAll(on));
+		const title = "Next error, or next warning if there are no errors (n, N)";
+		this.errors = button("Next error", () => this.nextError(1), { title });
+		this.collapse = toggle("Collapse groups", false, (on) => this.collapseAll(on));
 		this.follow = toggle("Follow", false, (on) => this.setFollow(on));
 		const save = h("div.panel.column");
-		this.box = h("div.log", { role: "region", ariaLabel: "Log lines", tabIndex: 0, onscroll: () => this.scrolled() });
-		this.window = new Window(this.box, (at) => this.row(this.lines[this.shown[at]]), (at) => this.height(this.lines[this.shown[at]]));
+		const onscroll = () => this.onScroll();
+		this.box = h("div.log", { role: "region", ariaLabel: "Log lines", tabIndex: 0, onscroll });
+		const line = (at) => this.lines[this.shown[at]];
+		this.list = new VirtualList(this.box, (at) => this.row(line(at)), (at) => this.height(line(at)));
 		this.empty = h("p.state");
-		fill(root, h("div.logbar", h("div.search", this.search, this.count), this.chips, this.actions, this.errors, h("span.spring"),
-			this.folds, toggle("Wrap", wraps, (on) => this.setWrap(on)), this.follow,
-			h("details.menu.right", { ontoggle: () => this.drawSave(save) }, h("summary", "Copy, save"), save)), this.box, this.empty);
+		fill(root,
+			h("div.logbar", h("div.search", this.search, this.count), this.chips, this.actions, this.errors,
+				h("span.spacer"), this.collapse, toggle("Wrap lines", wraps, (on) => this.setWrap(on)), this.follow,
+				h("details.menu.right", { ontoggle: () => this.drawSave(save) }, h("summary", "Copy or download"), save)),
+			this.box, this.empty);
 	}
 
-	/** Shows *run*'s log; what is added comes below, and what is read stays where it is. */
 	setRun(run) {
 		const old = this.lines;
 		this.run = run;
 		this.lines = linesOf(run.logs ?? []);
 		const grows = old.length > 0 && old.every((line, at) => this.lines[at]?.key === line.key);
 		this.drawTools();
-		if (this.needle) this.found = matches(this.lines, this.needle);
+		if (this.needle) this.hits = matches(this.lines, this.needle);
 		this.drawCount();
 		this.refilter(grows);
-		if (grows && this.lines.length > old.length) say(plural(this.lines.length - old.length, "new line"));
-		if (this.follow.hidden) this.setFollow(false); // the last lines are shown
+		if (grows && this.lines.length > old.length) announce(plural(this.lines.length - old.length, "new line"));
+		if (this.follow.hidden) this.setFollow(false); // after the last lines are in view
 	}
 
-	/** Shows the lines that are wanted; what is read stays at the top. */
 	refilter(grows = false) {
 		const { scrollTop } = this.box;
-		const at = this.window.at(scrollTop);
+		const at = this.list.at(scrollTop);
 		const top = this.shown[at] ?? 0;
-		const into = scrollTop - this.window.tops[at];
+		const offset = scrollTop - this.list.tops[at];
 		this.shown = visible(this.lines, this);
 		this.empty.hidden = this.shown.length > 0;
 		this.box.hidden = !this.empty.hidden;
-		this.empty.textContent = this.lines.length ? "No line has this level and this action." : "This run has no log.";
+		this.empty.textContent = this.lines.length ? "No lines match these filters." : "This run has no logs.";
 		this.box.classList.toggle("wraps", wraps);
-		this.columns = Math.max(8, this.box.clientWidth / WIDTH);
-		// Unwrapped rows are as wide as the longest, or the ground of what is chosen would end early.
+		this.columns = Math.max(8, this.box.clientWidth / CHAR_WIDTH);
+		// Unwrapped rows are as wide as the longest, or their background would end early.
 		const longest = this.shown.reduce((most, at) => Math.max(most, this.lines[at].text.length), 0);
-		this.window.inner.style.minWidth = wraps ? "" : `${Math.min(longest, LONGEST) + 50}ch`;
-		this.window[grows ? "grow" : "reset"](this.shown.length);
-		if (this.follows) this.window.toEnd();
-		else if (!grows && scrollTop > 0) this.window.scrollTo(place(this.shown, top), into);
+		this.list.inner.style.minWidth = wraps ? "" : `${Math.min(longest, MAX_LENGTH) + 50}ch`;
+		this.list[grows ? "grow" : "reset"](this.shown.length);
+		if (this.follows) this.list.scrollToEnd();
+		else if (!grows && scrollTop > 0) this.list.scrollTo(lowerBound(this.shown, top), offset);
 	}
 
 	drawTools() {
-		// Only these two are classes of the sheet: a level may be any word.
-		const chip = ([name, count]) => button([h(/^(error|warning)$/.test(name) ? `span.${name}` : "span", name ?? "All"), h("span.count", count.toLocaleString("en"))],
-			() => this.setLevel(name), { className: "chip", "data-value": name ?? "", ariaPressed: this.level === name });
+		const chip = ([name, count]) => {
+			const className = /^(error|warning)$/.test(name) ? `.${name}` : ""; // a level can be any word
+			return button([h(`span${className}`, name ?? "All"), h("span.count", count.toLocaleString("en"))],
+				() => this.setLevel(name), { className: "chip", "data-value": name ?? "", ariaPressed: this.level === name });
+		};
 		const counts = levels(this.lines);
 		const all = counts.reduce((sum, [, count]) => sum + count, 0);
 		refill(this.chips, [[null, all], ...(counts.length > 1 ? counts : [])].map(chip));
 		const names = [...new Set([...this.lines.map((line) => line.action), this.action])].filter(Boolean);
-		fill(this.actions, ["", ...names].map((value) => h("option", { value, selected: value === (this.action ?? "") }, value || "All actions")));
+		fill(this.actions, ["", ...names].map((value) =>
+			h("option", { value, selected: value === (this.action ?? "") }, value || "All actions")));
 		this.actions.hidden = names.length === 0;
-		this.errors.hidden = !this.lines.some((line) => line.worst);
-		this.folds.hidden = !this.lines.some((line) => line.last !== null);
+		this.errors.hidden = !this.lines.some((line) => line.severity);
+		this.collapse.hidden = !this.lines.some((line) => line.last !== null);
 		this.follow.hidden = this.run.endTime !== null || isFinal(this.run.phase);
 		this.box.classList.toggle("with-actions", names.length > 0);
 		this.box.style.setProperty("--digits", String(this.lines.length).length);
@@ -119,67 +130,71 @@ export class LogView {
 	// Rows
 
 	row(line) {
-		const number = line.index + 1;
-		const link = h("a.line-number", { href: this.url(number), tabIndex: -1, ariaLabel: `Line ${number}`,
-			onclick: (event) => this.clickNumber(event, number) }, String(number));
-		const level = line.worst ?? (line.level.toLowerCase() === "info" ? "" : line.level);
-		const classes = [line.worst, line.mark && `mark-${line.mark}`, this.isChosen(number) && "selected", this.found[this.at] === line.index && "current"];
+		const { index, timestamp, action, mark, severity } = line;
+		const number = index + 1;
+		const link = h("a.line-number", {
+			href: this.url(number), tabIndex: -1, ariaLabel: `Line ${number}`,
+			onclick: (event) => this.onNumberClick(event, number),
+		}, String(number));
+		const level = severity ?? (line.level.toLowerCase() === "info" ? "" : line.level);
+		const isCurrent = this.hits[this.hit] === index;
+		const classes = [severity, mark && `mark-${mark}`, this.isSelected(number) && "selected", isCurrent && "current"];
+		const ms = String(toMs(timestamp) % 1_000).padStart(3, "0");
 		return h(["div", "line", ...classes.filter(Boolean)].join("."), { "data-line": number }, link,
-			h("span.time", { title: line.timestamp }, `${clock(line.timestamp)}.${String(instant(line.timestamp) % 1_000).padStart(3, "0")}`),
-			h("span.action", { title: line.action ?? "" }, this.isNewAction(line) && line.action), h("span.level", level), this.text(line));
+			h("span.time", { title: timestamp }, `${timeOfDay(timestamp)}.${ms}`),
+			h("span.action", { title: action ?? "" }, this.isNewAction(line) && action),
+			h("span.level", level), this.text(line));
 	}
 
-	/** Whether the line before, as shown, is of another action. */
 	isNewAction(line) {
-		return this.lines[this.shown[place(this.shown, line.index) - 1]]?.action !== line.action;
+		return this.lines[this.shown[lowerBound(this.shown, line.index) - 1]]?.action !== line.action;
 	}
 
 	text(line) {
-		const rest = line.shown.length - LONGEST;
-		const spans = pieces(line.shown.slice(0, LONGEST)).flatMap((piece) => marked(piece, this.needle));
-		return h("span.text", { "data-depth": Math.min(line.depth, 3) }, line.mark === "group" && this.folder(line),
-			spans.map(({ text, style, hit }) => dress(h(hit ? "mark" : "span", null, text), style)), spans.length === 0 && " ",
-			rest > 0 && h("span.muted", ` … ${plural(rest, "more character")}`));
+		const rest = line.shown.length - MAX_LENGTH;
+		const parts = segments(line.shown.slice(0, MAX_LENGTH)).flatMap((segment) => highlight(segment, this.needle));
+		return h("span.text", { "data-depth": Math.min(line.depth, 3) }, line.mark === "group" && this.groupButton(line),
+			parts.map(({ text, style, hit }) => applyStyle(h(hit ? "mark" : "span", null, text), style)),
+			parts.length === 0 && " ", rest > 0 && h("span.muted", ` … ${plural(rest, "more character")}`));
 	}
 
-	folder(line) {
-		const open = !this.folded.has(line.index);
-		const click = () => {
-			if (!this.folded.delete(line.index)) this.folded.add(line.index);
+	groupButton({ index, text }) {
+		const toggle = () => {
+			if (!this.collapsed.delete(index)) this.collapsed.add(index);
 			this.refilter();
-			this.box.querySelector(`[data-line="${line.index + 1}"] .fold`)?.focus({ preventScroll: true });
+			this.box.querySelector(`[data-line="${index + 1}"] .fold`)?.focus({ preventScroll: true });
 		};
-		return button("", click, { className: "fold", ariaExpanded: open, ariaLabel: `Group ${line.text}` });
+		const ariaExpanded = !this.collapsed.has(index);
+		return button("", toggle, { className: "fold", ariaExpanded, ariaLabel: `Group ${text}` });
 	}
 
-	height(line) {
-		return wraps ? Math.max(1, Math.ceil(Math.min(line.text.length, LONGEST) / this.columns)) * HEIGHT : HEIGHT;
+	height({ text }) {
+		return wraps ? Math.max(1, Math.ceil(Math.min(text.length, MAX_LENGTH) / this.columns)) * LINE_HEIGHT : LINE_HEIGHT;
 	}
 
-	/** A new width wraps anew. */
-	resize() {
+	onResize() {
 		if (this.box.clientWidth === this.width) return;
 		this.width = this.box.clientWidth;
 		this.refilter();
 	}
 
-	// What one can do
+	// Toolbar
 
 	setLevel(name) {
 		this.level = name;
-		this.filtered();
+		this.applyFilters();
 	}
 
 	setAction(name) {
 		this.action = name;
-		this.go({ action: name });
-		this.filtered();
+		this.setQuery({ action: name });
+		this.applyFilters();
 	}
 
-	filtered() {
+	applyFilters() {
 		this.drawTools();
 		this.refilter();
-		say(plural(this.shown.length, "line"));
+		announce(plural(this.shown.length, "line"));
 	}
 
 	setWrap(on) {
@@ -191,32 +206,32 @@ export class LogView {
 		this.follows = on;
 		this.follow.ariaPressed = on;
 		if (!on) return;
-		this.window.toEnd();
+		this.list.scrollToEnd();
 		this.box.scrollIntoView({ block: "nearest" });
 	}
 
-	/** Whoever scrolls reads; at the end the log is followed again. */
-	scrolled() {
-		if (!this.follow.hidden && this.window.isAtEnd() !== Boolean(this.follows)) this.setFollow(!this.follows);
+	onScroll() {
+		if (!this.follow.hidden && this.list.isAtEnd() !== Boolean(this.follows)) this.setFollow(!this.follows);
 	}
 
-	foldAll(on) {
-		this.folded = new Set(on ? this.lines.filter((line) => line.last !== null).map((line) => line.index) : []);
+	collapseAll(on) {
+		const groups = this.lines.filter((line) => line.last !== null);
+		this.collapsed = new Set(on ? groups.map((line) => line.index) : []);
 		this.refilter();
 	}
 
-	// Search, and errors
+	// Search and errors
 
 	find(needle) {
 		this.needle = needle;
-		this.found = matches(this.lines, needle);
-		this.at = -1;
-		if (this.found.length) this.step(1);
-		else this.window.refresh();
+		this.hits = matches(this.lines, needle);
+		this.hit = -1;
+		if (this.hits.length) this.step(1);
+		else this.list.refresh();
 		this.drawCount();
 	}
 
-	searchKey(event) {
+	onSearchKey(event) {
 		if (event.key === "Escape" && this.needle) this.find(this.search.value = "");
 		else if (event.key === "Enter") this.step(event.shiftKey ? -1 : 1);
 		else return;
@@ -224,42 +239,44 @@ export class LogView {
 	}
 
 	step(by) {
-		if (this.found.length === 0) return;
-		this.at = (this.at + by + this.found.length) % this.found.length;
-		this.reveal(this.found[this.at]);
-		this.window.refresh();
+		if (this.hits.length === 0) return;
+		this.hit = (this.hit + by + this.hits.length) % this.hits.length;
+		this.reveal(this.hits[this.hit]);
+		this.list.refresh();
 		this.drawCount();
 	}
 
 	drawCount() {
-		const { needle, found } = this;
-		this.count.textContent = !needle ? "" : found.length ? `${this.at + 1} of ${found.length.toLocaleString("en")}` : "none";
+		const { needle, hits, hit } = this;
+		const text = hits.length ? `${hit + 1} of ${hits.length.toLocaleString("en")}` : "no matches";
+		this.count.textContent = needle ? text : "";
 	}
 
-	/** n and N: through what was searched for, else through the errors. */
+	/** The next match, or without a search the next error. */
 	next(by) {
 		if (this.needle) this.step(by);
 		else this.nextError(by);
 	}
 
-	/** Goes to the next error, or warning where there is none. */
 	nextError(by) {
-		const worst = this.lines.some((line) => line.worst === "error") ? "error" : "warning";
-		const places = this.lines.filter((line) => line.worst === worst).map((line) => line.index);
-		if (places.length === 0) return;
+		const worst = this.lines.some((line) => line.severity === "error") ? "error" : "warning";
+		const errors = this.lines.filter((line) => line.severity === worst).map((line) => line.index);
+		if (errors.length === 0) return;
 		const here = this.range ? this.range[0] - 1 : -1;
-		const next = by > 0 ? places.find((at) => at > here) ?? places[0] : places.findLast((at) => at < here) ?? places.at(-1);
+		const after = () => errors.find((at) => at > here) ?? errors[0];
+		const before = () => errors.findLast((at) => at < here) ?? errors.at(-1);
+		const next = by > 0 ? after() : before();
 		this.choose(`${next + 1}`);
-		say(`Line ${next + 1}: ${this.lines[next].text}`);
+		announce(`Line ${next + 1}: ${this.lines[next].text}`);
 	}
 
 	// Links to lines
 
 	url(line) {
-		return pageUrl(this.run.id, { tab: "logs", line });
+		return runUrl(this.run.id, { tab: "logs", line });
 	}
 
-	clickNumber(event, number) {
+	onNumberClick(event, number) {
 		if (event.ctrlKey || event.metaKey) return;
 		event.preventDefault();
 		const [from] = (event.shiftKey && this.range) || [number];
@@ -267,63 +284,68 @@ export class LogView {
 	}
 
 	choose(line) {
-		this.go({ line, action: this.action });
+		this.setQuery({ line, action: this.action });
 		this.select(line);
 	}
 
-	/** Marks the lines that *line* names, and goes there. */
 	select(line) {
 		const [, from, to] = /^(\d+)(?:-(\d+))?$/.exec(line ?? "") ?? [];
 		this.range = from ? [Number(from), Number(to ?? from)] : null;
 		this.reveal(from - 1);
-		this.window.refresh();
+		this.list.refresh();
 	}
 
-	isChosen(number) {
+	isSelected(number) {
 		return this.range !== null && number >= this.range[0] && number <= this.range[1];
 	}
 
-	/** Scrolls to the line at *index*, if there is one, and opens and drops what hides it. */
+	/** Scrolls to a line. Expands its groups; clears filters that hide it. */
 	reveal(index) {
 		const line = this.lines[index];
 		if (!line) return;
 		const hidden = (this.level && levelOf(line) !== this.level) || (this.action && line.action !== this.action);
-		let folded = false;
-		for (let at = line.opener; at !== null; at = this.lines[at].opener) folded = this.folded.delete(at) || folded;
+		let expanded = false;
+		for (let at = line.parent; at !== null; at = this.lines[at].parent) {
+			expanded = this.collapsed.delete(at) || expanded;
+		}
 		if (hidden) {
 			this.level = this.action = null;
 			this.drawTools();
 		}
-		if (hidden || folded) this.refilter();
-		this.window.show(place(this.shown, index));
+		if (hidden || expanded) this.refilter();
+		this.list.show(lowerBound(this.shown, index));
 		this.box.scrollIntoView({ block: "nearest" });
 	}
 
-	// Copies
+	// Copies and downloads
 
 	drawSave(panel) {
 		const all = this.lines.filter((line) => line.mark !== "endgroup").map((line) => line.index);
 		const name = `${this.run.id}.log`;
 		const [from, to] = this.range ?? [];
-		fill(panel,
-			from && button(`Copy line ${from === to ? from : `${from}–${to}`}`, () => copy(textOf(this.lines.slice(from - 1, to)), "Lines")),
-			[["what is shown", this.shown], ["all", all]].map(([what, places]) => {
-				const text = () => textOf(places.map((at) => this.lines[at]));
-				return [button(`Copy ${what} (${places.length})`, () => copy(text(), "The log")), button(`Download ${what}`, () => download(name, text()))];
-			}));
+		const range = from === to ? `line ${from}` : `lines ${from}–${to}`;
+		const buttons = ([what, indices]) => {
+			const text = () => textOf(indices.map((at) => this.lines[at]));
+			return [button(`Copy ${what} (${indices.length})`, () => copy(text(), what)),
+				button(`Download ${what}`, () => download(name, text()))];
+		};
+		fill(panel, from && button(`Copy ${range}`, () => copy(textOf(this.lines.slice(from - 1, to)), range)),
+			[["shown lines", this.shown], ["all lines", all]].map(buttons));
 	}
 }
 
-/** *piece* cut where *needle* is in it. */
-function marked({ text, style }, needle) {
+/** *segment* split at the matches of *needle*. */
+function highlight({ text, style }, needle) {
 	const lower = text.toLowerCase();
-	if (!needle || lower.length !== text.length) return [{ text, style }]; // a letter whose small form is longer: no place is sure
+	// The lower case of some letters is longer: then indices are wrong.
+	if (!needle || lower.length !== text.length) return [{ text, style }];
 	const wanted = needle.toLowerCase();
-	const found = [];
+	const parts = [];
 	let from = 0;
 	for (let at = lower.indexOf(wanted); at >= 0; at = lower.indexOf(wanted, from)) {
-		found.push({ text: text.slice(from, at), style }, { text: text.slice(at, at + wanted.length), style, hit: true });
-		from = at + wanted.length;
+		const end = at + wanted.length;
+		parts.push({ text: text.slice(from, at), style }, { text: text.slice(at, end), style, hit: true });
+		from = end;
 	}
-	return [...found, { text: text.slice(from), style }].filter((part) => part.text);
+	return [...parts, { text: text.slice(from), style }].filter((part) => part.text);
 }

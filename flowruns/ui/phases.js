@@ -1,7 +1,7 @@
-// What phases, levels and types mean to the page; a word that is not here is shown as it is.
+// Phases, levels and types: unknown words are shown unchanged.
 
 import { h, oneLine } from "./dom.js";
-import { duration, instant, tick, ticking } from "./time.js";
+import { duration, tick, toMs, wholeSeconds } from "./time.js";
 
 const TONES = {
 	good: /^(succe|pass|done|complete)/i,
@@ -14,7 +14,6 @@ const TONES = {
 const LEVELS = { error: /^(err|fatal|crit|alert|emerg|panic|severe)/i, warning: /^warn/i };
 const MARK = /^(?:##\[|::)(error|warning)\b/;
 
-/** good, bad, busy, held, off, or new: for colours. */
 export function tone(phase) {
 	return Object.keys(TONES).find((name) => TONES[name].test(phase)) ?? "new";
 }
@@ -23,36 +22,36 @@ export function isFinal(phase) {
 	return ["good", "bad", "off"].includes(tone(phase));
 }
 
-/** The coloured dot and the word: nobody needs to see the colour. */
+/** The word, and a dot in its colour. */
 export function phaseMark(phase) {
 	return h(`span.phase.${tone(phase)}`, h("i.dot", { ariaHidden: "true" }), phase ?? "no phase");
 }
 
-/** `error`, `warning` or null: by its level, or by the mark that its message begins with. */
+/** `error`, `warning` or null, by the level or by the mark at the start of the message. */
 export function severity({ level, message }) {
 	const mark = MARK.exec(message)?.[1];
 	return Object.keys(LEVELS).find((name) => name === mark || LEVELS[name].test(level)) ?? null;
 }
 
-/** What the list shows of a run; the rest, which may be long, is let go. */
+/** What the list shows; the rest can be large. */
 export function summary(run) {
 	const { id, flowId, flowType, phase, startTime, endTime, createdAt, tags, logs } = run;
-	const worst = (logs ?? []).map(severity);
-	const [errors, warnings] = ["error", "warning"].map((name) => worst.filter((one) => one === name).length);
+	const severities = (logs ?? []).map(severity);
+	const [errors, warnings] = ["error", "warning"].map((name) => severities.filter((item) => item === name).length);
 	return { id, flowId, flowType, phase, startTime, endTime, createdAt, tags: tags ?? [], errors, warnings };
 }
 
 export function typeName(type) {
-	return type === "selfServiceAction" ? "action" : type;
+	return type === "selfServiceAction" ? "self-service" : type;
 }
 
-/** How long a run or an action took, ticking while it has not ended. */
-export function took({ phase, startTime, endTime }) {
-	const [start, end] = [instant(startTime), instant(endTime)];
-	if (start === null) return h("span.muted", { title: "It never started" }, "–");
-	if (end !== null) return h("span", end < start ? { title: "It ends before it starts" } : null, duration(end - start));
-	if (isFinal(phase)) return h("span.muted", { title: "Nobody said when it ended" }, "–");
-	return tick(h("span.busy"), () => ticking(Date.now() - start));
+/** The duration of a run or action, which ticks until the end. */
+export function elapsed({ phase, startTime, endTime }) {
+	const [start, end] = [toMs(startTime), toMs(endTime)];
+	if (start === null) return h("span.muted", { title: "No start time" }, "–");
+	if (end !== null) return h("span", end < start ? { title: "Ended before it started" } : null, duration(end - start));
+	if (isFinal(phase)) return h("span.muted", { title: "No end time" }, "–");
+	return tick(h("span.busy"), () => wholeSeconds(Date.now() - start));
 }
 
 export function tagText({ key, value }) {

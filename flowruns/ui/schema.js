@@ -1,81 +1,86 @@
-// JSON Schema for people: what a value may be, in a line, and the fields of an object, as a table.
+// Shows JSON Schema: a value in one line, an object as a table of fields.
 
 import { h } from "./dom.js";
 
 let schemas = {};
 
-/** From now on references lead to *found*. */
-export function useSchemas(found) {
-	schemas = found;
+/** Resolves references in *components* from now on. */
+export function setSchemas(components) {
+	schemas = components;
 }
 
-/** *schema* without references and without its null: `{schema, name, nullable}`. */
-export function plain({ $ref, anyOf, ...own }) {
+/** *schema* with references resolved and null removed: `{schema, name, nullable}`. */
+export function resolve({ $ref, anyOf, ...own }) {
 	if ($ref) {
 		const name = $ref.split("/").at(-1);
 		return { schema: { ...schemas[name], ...own }, name, nullable: false };
 	}
-	const kinds = anyOf?.filter(({ type }) => type !== "null") ?? [].concat(own.type ?? []).filter((type) => type !== "null").map((type) => ({ type }));
-	const nullable = kinds.length < (anyOf ?? [].concat(own.type ?? [])).length;
+	const variants = anyOf ?? [].concat(own.type ?? []).map((type) => ({ type }));
+	const kinds = variants.filter(({ type }) => type !== "null");
+	const nullable = kinds.length < variants.length;
 	if (kinds.length > 1) return { schema: { ...own, type: kinds.map(typeText).join(" or ") }, nullable };
-	const one = kinds.length ? (anyOf ? plain(kinds[0]) : { schema: kinds[0] }) : { schema: {} };
-	return { ...one, schema: { ...one.schema, ...own, type: one.schema.type }, nullable };
+	const inner = kinds.length ? (anyOf ? resolve(kinds[0]) : { schema: kinds[0] }) : { schema: {} };
+	return { ...inner, schema: { ...inner.schema, ...own, type: inner.schema.type }, nullable };
 }
 
-/** What a value of *schema* is: `date-time or null`, `list of Action`. */
-function typeText(schema) {
-	const { schema: one, name, nullable } = plain(schema);
-	const text = one.enum ? "enum" : one.type === "array" ? `list of ${typeText(one.items)}` : one.properties ? name : one.format ?? one.type;
+/** The type of *schema*: `date-time or null`, `list of Action`. */
+function typeText(value) {
+	const { schema, name, nullable } = resolve(value);
+	const text = schema.enum ? "enum" : schema.type === "array" ? `list of ${typeText(schema.items)}`
+		: schema.properties ? name : schema.format ?? schema.type;
 	return nullable ? `${text} or null` : text;
 }
 
-/** Its rules, each as a list of texts and elements. */
-function rules(schema) {
-	const { schema: one } = plain(schema);
-	const code = (value) => h("code", value);
+/** The constraints of *schema*, each as a list of texts and elements. */
+function constraints(value) {
+	const { schema } = resolve(value);
+	const { enum: names, pattern, minimum, maximum, maxItems, default: initial, items } = schema;
+	const code = (text) => h("code", text);
 	return [
-		one.enum && one.enum.map((value, at) => [at > 0 && " ", code(value)]),
-		one.pattern && ["pattern ", code(one.pattern)],
-		one.minimum !== undefined && (one.maximum !== undefined ? `${one.minimum} to ${one.maximum}` : `at least ${one.minimum}`),
-		one.maxItems !== undefined && `at most ${one.maxItems}`,
-		one.default !== undefined && one.default !== null && ["default ", code(String(one.default))],
-		...(one.items ? rules(one.items) : []),
+		names && names.map((name, at) => [at > 0 && " ", code(name)]),
+		pattern && ["pattern ", code(pattern)],
+		minimum !== undefined && (maximum !== undefined ? `${minimum} to ${maximum}` : `at least ${minimum}`),
+		maxItems !== undefined && `at most ${maxItems}`,
+		initial !== undefined && initial !== null && ["default ", code(String(initial))],
+		...(items ? constraints(items) : []),
 	].filter(Boolean);
 }
 
-/** What *schema* is, means (*description*, if it does not say so itself) and asks for. */
-export function described(schema, description = plain(schema).schema.description) {
-	const found = rules(schema);
+/** The type, the *description* (default: the schema's own) and the constraints of *schema*. */
+export function described(schema, description = resolve(schema).schema.description) {
+	const texts = constraints(schema);
 	return [
 		h("span.type", typeText(schema)),
 		description && h("span", inline(description)),
-		found.length > 0 && h("span.rule", found.map((rule, at) => [at > 0 && " · ", rule])),
+		texts.length > 0 && h("span.constraint", texts.map((text, at) => [at > 0 && " · ", text])),
 	];
 }
 
-/** The fields of *schema*, and theirs; *marked*: those that a request needs. */
-export function fieldTable(schema, marked, caption) {
-	return h("table.fields", h("caption.unseen", caption), h("tbody", rows(plain(schema).schema, marked, [])));
+/** The fields of *schema* and of nested objects; *markRequired*: marks those that a request must have. */
+export function fieldTable(schema, markRequired, caption) {
+	const body = h("tbody", rows(resolve(schema).schema, markRequired, []));
+	return h("table.fields", h("caption.sr-only", caption), body);
 }
 
-function rows({ properties = {}, required = [] }, marked, path) {
+function rows({ properties = {}, required = [] }, markRequired, path) {
 	return Object.entries(properties).flatMap(([name, value]) => {
-		const { schema } = plain(value);
-		const inner = schema.items ? plain(schema.items).schema : schema;
+		const { schema } = resolve(value);
+		const inner = schema.items ? resolve(schema.items).schema : schema;
+		const prefix = path.length > 0 && [h("span.muted", path.join("")), h("wbr")];
+		const mark = markRequired && required.includes(name) && [" ", h("span.label", "required")];
 		return [
-			h("tr", h(`th.depth-${path.length}`, { scope: "row" }, h("code", path.length > 0 && [h("span.muted", path.join("")), h("wbr")], name),
-				marked && required.includes(name) && [" ", h("span.word", "required")]), h("td", described(value))),
-			...rows(inner, marked, [...path, schema.items ? `${name}[].` : `${name}.`]),
+			h("tr", h(`th.depth-${path.length}`, { scope: "row" }, h("code", prefix, name), mark), h("td", described(value))),
+			...rows(inner, markRequired, [...path, schema.items ? `${name}[].` : `${name}.`]),
 		];
 	});
 }
 
-/** Paragraphs out of *text*. */
-export function prose(text) {
+/** The paragraphs of *text*. */
+export function paragraphs(text) {
 	return text.split("\n\n").map((paragraph) => h("p", inline(paragraph)));
 }
 
-/** *text* with what stands between backquotes as code. */
+/** *text* with `backquoted` parts as code. */
 export function inline(text) {
 	return text.split("`").map((part, at) => (at % 2 ? h("code", part) : part));
 }

@@ -1,58 +1,59 @@
-// What leaves the page: copies, files, and commands that do the same.
+// Copies, downloads, and curl commands.
 
-import { hasToken, RUNS, runUrl } from "./api.js";
+import { apiUrl, hasToken, RUNS } from "./api.js";
 import { h } from "./dom.js";
 import { members, raw } from "./json.js";
 import { toast } from "./toasts.js";
 
-const PUT_FIELDS = ["id", "flowId", "flowType", "args", "phase", "startTime", "endTime", "actions", "outputs", "logs", "tags"];
+const PUT_FIELDS = [
+	"id", "flowId", "flowType", "args", "phase", "startTime", "endTime", "actions", "outputs", "logs", "tags",
+];
 
-/** Puts *text* on the clipboard, and says that *what* is there. */
+/** *what* names *text* in the notification. */
 export async function copy(text, what) {
-	let done = true;
+	let copied = true;
 	try {
 		await navigator.clipboard.writeText(text);
 	} catch {
-		// It is for secure pages only, which http://192.168.… is not.
+		// navigator.clipboard needs a secure context, which http://192.168.… is not.
 		const area = h("textarea", { value: text });
 		document.body.append(area);
 		area.select();
-		done = document.execCommand("copy");
+		copied = document.execCommand("copy");
 		area.remove();
 	}
-	toast(done ? `${what} copied` : "This browser does not let the page copy");
+	toast(copied ? `Copied: ${what}` : "The browser does not allow this page to copy");
 }
 
-/** Saves *text* as the file *name*. */
 export function download(name, text) {
 	const url = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
 	h("a", { href: url, download: name }).click();
-	setTimeout(() => URL.revokeObjectURL(url), 10_000); // the browser has begun by then
+	setTimeout(() => URL.revokeObjectURL(url), 10_000); // the download has started by then
 }
 
-/** The body that makes a run again, of the bytes of *doc*. */
+/** A PUT body that recreates a run, with the numbers of *doc* unchanged. */
 export function putBody(doc) {
-	const found = members(doc);
-	const kept = PUT_FIELDS.filter((name) => found[name]);
-	return `{${kept.map((name) => `"${name}":${raw(doc, found[name])}`).join(",")}}`;
+	const fields = members(doc);
+	const names = PUT_FIELDS.filter((name) => fields[name]);
+	return `{${names.map((name) => `"${name}":${raw(doc, fields[name])}`).join(",")}}`;
 }
 
-/** The command that makes a run again. The body goes by standard input: an argument may have 128 KiB. */
+/** A command that recreates a run. The body is stdin: an argument is limited to 128 KiB. */
 export function putCurl(id, doc) {
-	const head = `curl -s -X PUT ${quoted(runUrl(id).href)} ${headers()} --data-binary @- <<'JSON'`;
-	return `${head}\n${putBody(doc)}\nJSON\n`;
+	const command = `curl -s -X PUT ${shellQuote(apiUrl(id).href)} ${headerOptions()} --data-binary @- <<'JSON'`;
+	return `${command}\n${putBody(doc)}\nJSON\n`;
 }
 
-/** The command that makes a first run. */
 export function firstCurl() {
-	return `curl -s ${quoted(RUNS.href)} ${headers()} -d '{"flowId": "deploy-web", "args": {"ref": "main"}}'`;
+	return `curl -s ${shellQuote(RUNS.href)} ${headerOptions()} -d '{"flowId": "deploy-web", "args": {"ref": "main"}}'`;
 }
 
-function headers() {
-	const token = hasToken() ? `-H "Authorization: Bearer $FLOWRUNS_TOKEN" ` : ""; // not itself: screens are shared
+function headerOptions() {
+	// Not the token itself: users share screens.
+	const token = hasToken() ? `-H "Authorization: Bearer $FLOWRUNS_TOKEN" ` : "";
 	return `${token}-H 'Content-Type: application/json'`;
 }
 
-export function quoted(text) {
+export function shellQuote(text) {
 	return /^[\w:/.%-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }

@@ -1,6 +1,6 @@
-// What stands in the place of runs that are not there, and says what to do.
+// Empty states and errors, each with the next step.
 
-import { Refused, TOKENS, useToken } from "./api.js";
+import { HttpError, setToken, TOKEN_PATTERN } from "./api.js";
 import { button, form, h } from "./dom.js";
 import { FILTERS, listUrl } from "./filters.js";
 import { copy, firstCurl } from "./share.js";
@@ -9,50 +9,54 @@ function state(title, ...children) {
 	return h("section.state", h("h1", title), children);
 }
 
-function act(label, does) {
-	return button(label, does, { className: "primary" });
+function primaryButton(label, onclick) {
+	return button(label, onclick, { className: "primary" });
 }
 
-/** Asks for a token; *then* is called once there is one. *wrong*: the one that was sent does not fit. */
-export function askToken(wrong, then) {
-	const field = h("input", { type: "password", id: "token", autocomplete: "off", required: true, pattern: TOKENS, "aria-describedby": "token-help" });
-	const use = () => {
-		useToken(field.value);
-		then();
+/** *rejected*: the server rejected the last token. */
+export function tokenState(rejected, done) {
+	const field = h("input", { type: "password", id: "token", autocomplete: "off", required: true, pattern: TOKEN_PATTERN,
+		"aria-describedby": "token-help" });
+	const submit = () => {
+		setToken(field.value);
+		done();
 	};
-	return state(wrong ? "This token does not fit" : "This server asks for a token",
-		form(use, h("label", "Token ", field), h("button.primary", "Use it")),
-		h("p.muted", { id: "token-help" }, "It stands before the = in --token TOKEN=USER_ID. This tab keeps it until it is closed; a link that ends in ",
-			h("code", "#token=TOKEN"), " brings it along."));
+	return state(rejected ? "The server rejected this token" : "This server requires a token",
+		form(submit, h("label", "Token ", field), h("button.primary", "Use token")),
+		h("p.muted", { id: "token-help" }, "The server's operator sets tokens with ", h("code", "--token TOKEN=USER_ID"),
+			". Enter the part before “=”. This tab stores the token until you close it. A link can contain it: append ",
+			h("code", "#token=TOKEN"), " to the URL."));
 }
 
-/** There is no run at all. */
 export function noRuns() {
 	const command = firstCurl();
-	return state("No runs yet", h("p", "This makes the first one, and it appears here:"),
-		h("pre.command", { tabIndex: 0 }, command), act("Copy", () => copy(command, "The command")));
+	return state("No runs yet", h("p", "Create the first run with this command. It appears here automatically."),
+		h("pre.command", { tabIndex: 0 }, command), primaryButton("Copy", () => copy(command, "curl command")));
 }
 
-/** There are runs, but none that fits. */
-export function noneFits(clear) {
-	return state("No run fits these filters", h("p", "One that does is shown here as soon as there is one."), act("Clear the filters", clear));
+export function noMatches(clear) {
+	return state("No runs match these filters", h("p", "Matching runs appear here automatically."),
+		primaryButton("Clear filters", clear));
 }
 
-/** The server refuses a query; *drop* goes on without one of its parameters. */
-export function wrongQuery(error, drop) {
-	return state("The server does not take these filters", h("ul", error.detail.map(({ loc: [, name], msg }) =>
-		h("li", h("code", name), ": ", msg, " ", ["cursor", "size", "order", ...FILTERS].includes(name) && button(`Remove ${name}`, () => drop(name))))));
+/** For a 422 response; *drop(name)* removes a parameter. */
+export function invalidQuery(error, drop) {
+	const canDrop = (name) => ["cursor", "size", "order", ...FILTERS].includes(name);
+	return state("The filters in the URL are not valid", h("ul", error.detail.map(({ loc: [, name], msg }) =>
+		h("li", h("code", name), ": ", msg, " ", canDrop(name) && button(`Remove ${name}`, () => drop(name))))));
 }
 
-/** There is no such run; *deleted*: its stream has just said so, and goes on. */
-export function noRun(id, deleted) {
-	const why = deleted ? "If it is made again, it appears here." : "It was deleted, or never made, or its id is written in another way.";
-	return state(deleted ? `${id} was deleted` : `There is no run ${id}`, h("p", why), h("p", h("a", { href: listUrl() }, "To the list of runs")));
+/** *deleted*: the stream reported it, and would report a new run. */
+export function runNotFound(id, deleted) {
+	const hint = deleted ? "If a run with this ID is created again, it appears here."
+		: "It was deleted or never created. The search box needs a complete flow ID, run ID, phase or tag (key:value).";
+	return state(deleted ? `${id} was deleted` : `Run not found: ${id}`, h("p", hint),
+		h("p", h("a", { href: listUrl() }, "Show all runs")));
 }
 
-/** Anything else. */
-export function failed(error, again) {
-	const ours = !(error instanceof Refused);
-	if (ours) console.error(error);
-	return state(ours ? "This page has a fault" : "The server could not answer", h("p", error.message), act("Try again", again));
+export function errorState(error, retry) {
+	const isOurs = !(error instanceof HttpError);
+	if (isOurs) console.error(error);
+	return state(isOurs ? "This page has an internal error" : "The server returned an error", h("p", error.message),
+		primaryButton("Try again", retry));
 }

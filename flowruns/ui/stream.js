@@ -1,34 +1,34 @@
-// Server-sent events by fetch: EventSource cannot send a token, and gives up for good on any answer but 200.
+// Server-sent events by fetch: EventSource cannot send a token, and gives up at any status but 200.
 
-import { reached, Refused, request, Unreachable } from "./api.js";
+import { HttpError, orUnreachable, request, Unreachable } from "./api.js";
 
-const SILENCE = 40_000; // ms; the server speaks every 15 s: it was missed twice, and the connection is dead
-const WAITS = [0, 500, 1_000, 2_000, 4_000, 8_000, 15_000]; // ms before each attempt; the last one stays
-const SETTLED = 5_000; // ms that a connection has to last before the waits begin anew
+const IDLE_TIMEOUT = 40_000; // ms; the server sends a comment every 15 s: two are missing
+const BACKOFF = [0, 500, 1_000, 2_000, 4_000, 8_000, 15_000]; // ms before each attempt; the last one repeats
+const STABLE = 5_000; // ms until a connection resets the backoff
 
-/** How many ms to wait after so many *failures*: by chance some more, or many tabs come back in step. */
+/** The ms to wait, with jitter: tabs must not reconnect all at once. */
 export function backoff(failures, error) {
-	const wait = error?.retryAfter ? error.retryAfter * 1_000 : WAITS[Math.min(failures, WAITS.length - 1)];
+	const wait = error?.retryAfter ? error.retryAfter * 1_000 : BACKOFF[Math.min(failures, BACKOFF.length - 1)];
 	return wait * (1 + 0.2 * Math.random());
 }
 
-/** Bytes to events, as the HTML standard says ("Interpreting an event stream"). */
+/** HTML standard, "Interpreting an event stream". */
 export class EventParser {
 	constructor(lastId) {
-		this.lastId = this.id = lastId; // of the last event that is complete, and of the one that is not
-		this.rest = "";
+		this.lastId = this.id = lastId; // of the last complete event, and of the current one
+		this.buffer = "";
 		this.data = [];
 		this.type = "";
 	}
 
 	/** The events `{id, type, data}` that *text* completes. */
 	feed(text) {
-		const had = this.rest;
-		this.rest += text;
-		// Most pieces of a long document end no line: they are looked through once.
-		if (!/[\r\n]/.test(text) && !had.endsWith("\r")) return [];
-		const lines = this.rest.split(/\r\n|\n|\r(?!$)/);
-		this.rest = lines.pop(); // the start of a line, or one whose \r may yet be followed by \n
+		const before = this.buffer;
+		this.buffer += text;
+		// Most chunks of a long document have no line end: do not scan the buffer again.
+		if (!/[\r\n]/.test(text) && !before.endsWith("\r")) return [];
+		const lines = this.buffer.split(/\r\n|\n|\r(?!$)/);
+		this.buffer = lines.pop(); // an incomplete line, or one whose \r may be followed by \n
 		return lines.map((line) => this.line(line)).filter(Boolean);
 	}
 
@@ -50,81 +50,81 @@ export class EventParser {
 	}
 }
 
-/** Follows a URL from a position on until it is closed: through a server that ends and comes back, not while the tab is
- * hidden, as a browser has six connections for all its tabs.
- * *on*: `event({id, type, data})`, `state(name, {since, retryAt, error})`, `refused(error)`, `closed()`. */
+/** A subscription to a URL. It reconnects after failures, and disconnects while the tab is hidden: a browser has six
+ * connections per host for all tabs.
+ * *on*: `event({id, type, data})`, `state(name, {since, retryAt, error})`, `failed(error)`, `closed()`. */
 export class Stream {
 	constructor(url, position, on) {
 		Object.assign(this, { url, position, on, failures: 0, since: Date.now(), abort: null, timer: null });
-		this.ended = new AbortController();
+		this.lifetime = new AbortController();
 	}
 
 	start() {
-		const { signal } = this.ended;
-		const seen = () => {
+		const { signal } = this.lifetime;
+		const onVisibility = () => {
 			if (!document.hidden) return this.connect();
-			this.stop();
+			this.disconnect();
 			this.on.state("paused");
 		};
-		document.addEventListener("visibilitychange", seen, { signal });
+		document.addEventListener("visibilitychange", onVisibility, { signal });
 		addEventListener("online", () => this.connect(), { signal });
-		seen();
+		onVisibility();
 	}
 
 	close() {
-		this.ended.abort();
-		this.stop();
+		this.lifetime.abort();
+		this.disconnect();
 		this.on.closed();
 	}
 
-	stop() {
+	disconnect() {
 		clearTimeout(this.timer);
 		this.abort?.abort();
 		this.abort = null;
 	}
 
-	/** Tries at once, unless it is connected. */
 	async connect() {
-		if (this.abort || document.hidden || this.ended.signal.aborted) return;
+		if (this.abort || document.hidden || this.lifetime.signal.aborted) return;
 		const abort = (this.abort = new AbortController());
 		const error = await this.read(abort).catch((caught) => caught);
-		if (this.abort !== abort) return; // closed or paused meanwhile
-		this.stop();
-		if (error instanceof Refused && error.status < 500) {
+		if (this.abort !== abort) return; // closed or paused
+		this.disconnect();
+		if (error instanceof HttpError && error.status < 500) {
 			this.close();
-			this.on.refused(error);
+			this.on.failed(error);
 		} else this.retry(error);
 	}
 
 	async read(abort) {
-		const listen = () => {
+		const restartTimer = () => {
 			clearTimeout(this.timer);
-			this.timer = setTimeout(() => abort.abort(), SILENCE);
+			this.timer = setTimeout(() => abort.abort(), IDLE_TIMEOUT);
 		};
-		listen();
+		restartTimer();
 		const headers = { Accept: "text/event-stream", ...(this.position !== null && { "Last-Event-ID": this.position }) };
 		const response = await request(this.url, { headers, signal: abort.signal, cache: "no-store" });
-		if (!response.headers.get("content-type")?.startsWith("text/event-stream")) throw new Unreachable("no stream");
-		const began = Date.now();
+		const type = response.headers.get("content-type");
+		if (!type?.startsWith("text/event-stream")) throw new Unreachable("the response is not an event stream");
+		const start = Date.now();
 		this.on.state("live");
 		const parser = new EventParser(this.position);
 		const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
 		for (;;) {
-			const { done, value } = await reached(reader.read());
+			const { done, value } = await orUnreachable(reader.read());
 			if (done) return;
-			listen();
+			restartTimer();
 			this.since = Date.now();
-			if (this.since - began > SETTLED) this.failures = 0;
+			if (this.since - start > STABLE) this.failures = 0;
 			for (const event of parser.feed(value)) {
-				if (this.abort !== abort) return; // what came before has closed it
-				this.tell(event);
+				if (this.abort !== abort) return; // an earlier event closed the stream
+				this.dispatch(event);
 			}
 			this.position = parser.lastId;
 		}
 	}
 
-	/** A fault of the page is none of the connection: the console has it, and the stream goes on. */
-	tell(event) {
+	/** An error of the listener does not end the stream. */
+	dispatch(event) {
 		try {
 			this.on.event(event);
 		} catch (error) {

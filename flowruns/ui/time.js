@@ -1,4 +1,4 @@
-// Times and durations for people, and what ticks.
+// Times and durations as text, and texts that change every second.
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -7,9 +7,9 @@ const UNITS = [["d", DAY], ["h", 60 * MINUTE], ["min", MINUTE], ["s", SECOND]];
 const DATE = { day: "numeric", month: "short", year: "numeric" };
 const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
 
-/** *text* in ms, or null; ms stay what they are. */
-export function instant(text) {
-	return typeof text === "string" ? Date.parse(text) : text ?? null;
+/** A date-time, ms or null as ms or null. */
+export function toMs(time) {
+	return typeof time === "string" ? Date.parse(time) : time ?? null;
 }
 
 /** *ms* as `16 ms`, `4.2 s`, `42 s`, `3 min 05 s`, `2 h 03 min` or `3 d 04 h`. */
@@ -23,37 +23,34 @@ export function duration(ms) {
 	return `${Math.floor(ms / length)} ${unit}${rest}`;
 }
 
-/** *ms* in whole seconds, so that a figure that ticks does not flicker. */
-export function ticking(ms) {
+/** For a text that changes every second. */
+export function wholeSeconds(ms) {
 	return ms < SECOND ? "0 s" : duration(ms - (ms % SECOND)).replace(".0", "");
 }
 
-/** How long ago *text* was; after a month, the day. */
-export function ago(text) {
-	const past = Date.now() - instant(text);
-	if (past < -MINUTE || past > 30 * DAY) return format(text, DATE);
+export function ago(time) {
+	const past = Date.now() - toMs(time);
+	if (past < -MINUTE || past > 30 * DAY) return format(time, DATE);
 	return past < 10 * SECOND ? "just now" : `${/\d+ \w+/.exec(duration(past))} ago`;
 }
 
-/** *text* in full, in the zone of this machine. */
-export function full(text) {
-	return format(text, { weekday: "short", ...DATE, ...TIME, timeZoneName: "short" });
+export function dateTime(time) {
+	return format(time, { weekday: "short", ...DATE, ...TIME, timeZoneName: "short" });
 }
 
-/** The time of the day of *text*. */
-export function clock(text) {
-	return format(text, TIME);
+export function timeOfDay(time) {
+	return format(time, TIME);
 }
 
-const formats = new Map(); // making one takes longer than using it a hundred times
+const formats = new Map(); // creating one takes longer than using it a hundred times
 
-function format(text, options) {
+function format(time, options) {
 	const key = JSON.stringify(options);
 	if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat("en-GB", options));
-	return formats.get(key).format(instant(text));
+	return formats.get(key).format(toMs(time));
 }
 
-/** *element*, whose text is what *text* returns, now and each second. */
+/** Sets the text of *element* to *text()*, now and every second. */
 export function tick(element, text) {
 	element.classList.add("tick");
 	element.tick = text;

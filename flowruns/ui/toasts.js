@@ -1,50 +1,51 @@
-// Notices at the foot of the page, and what can be undone while one is there.
+// Notifications, and deletion with undo.
 
-import { remove } from "./api.js";
-import { button, find, h, say } from "./dom.js";
+import { deleteRun } from "./api.js";
+import { announce, button, byId, h } from "./dom.js";
 
 const SHOWN = 2_500; // ms
-const UNDO = 6; // seconds: to read a line and find its button
+const UNDO = 6; // seconds
 
-const leaving = new Set(); // the ids of runs that will be deleted
+const pending = new Set(); // ids
 
-/** Shows *text* for a while, or with *more* until its `remove` is called. */
+/** Shows *text* for a while, or with *more* until the caller removes it. */
 export function toast(text, ...more) {
 	const notice = h("div.toast", h("span", text), more);
-	find("toasts").append(notice);
+	byId("toasts").append(notice);
 	if (more.length === 0) setTimeout(() => notice.remove(), SHOWN);
-	say(text);
+	announce(text);
 	return notice;
 }
 
-/** Deletes a run once there was time to undo it; leaving the page undoes it too. */
-export function removeLater(id) {
-	if (leaving.has(id)) return; // a double click: "Undo" would end one timer of two
-	leaving.add(id);
+/** Deletes a run after a delay, unless undone. Leaving the page undoes it too. */
+export function deleteLater(id) {
+	if (pending.has(id)) return; // a double click would start a second timer
+	pending.add(id);
 	let left = UNDO;
 	const count = h("span.muted", { ariaHidden: "true" }, `${left} s`);
 	const timer = setInterval(() => {
 		left -= 1;
 		count.textContent = `${left} s`;
-		if (left === 0) end(() => removeNow(id));
+		if (left === 0) end(() => deleteNow(id));
 	}, 1_000);
 	const end = (then) => {
 		clearInterval(timer);
-		leaving.delete(id);
+		pending.delete(id);
 		notice.remove();
 		then();
 	};
-	const undo = button("Undo", () => end(() => say(`${id} stays`)));
-	const notice = toast(`Deleting ${id} in ${UNDO} seconds`, count, undo);
+	const undo = button("Undo", () => end(() => announce(`${id} was not deleted`)));
+	const notice = toast(`Deleting ${id} in`, count, undo);
+	announce(`Deleting ${id} in ${UNDO} seconds`);
 	undo.focus();
 }
 
-async function removeNow(id) {
+async function deleteNow(id) {
 	try {
-		await remove(id);
-		say(`${id} is deleted`);
+		await deleteRun(id);
+		announce(`${id} was deleted`);
 	} catch (error) {
-		if (error.status === 404) return; // somebody else was quicker
-		const notice = toast(`${id} was not deleted: ${error.message}`, button("Close", () => notice.remove()));
+		if (error.status === 404) return; // another client deleted it
+		const notice = toast(`Could not delete ${id}: ${error.message}`, button("Close", () => notice.remove()));
 	}
 }

@@ -1,100 +1,100 @@
-// args and outputs, as they were sent, as a tree that folds.
+// args and outputs as a tree.
 
 import { button, fill, h, plural, toggle } from "./dom.js";
 import { children, parse, raw } from "./json.js";
 import { copy } from "./share.js";
 
-const OPEN = 2; // levels that are open at first
-const MANY = 100; // members: beyond them they are shown by the hundred
-const LONG = 600; // characters of a string that are shown at first
+const OPEN_LEVELS = 2; // at first
+const MAX_CHILDREN = 100; // shown at a time
+const MAX_STRING = 600; // characters shown at first
 
-/** Shows the value that *text* is, or says that there is none, in *root*. */
-export function showTree(root, text, what) {
+export function showTree(root, text, name) {
 	if (text === "null") {
-		fill(root, h("p.state", `This run has no ${what}.`));
+		fill(root, h("p.state", `This run has no ${name}.`));
 		return;
 	}
 	const tree = h("div.tree");
-	const source = h("pre.command", { hidden: true, tabIndex: 0, ariaLabel: `${what}, raw` });
+	const source = h("pre.command", { hidden: true, tabIndex: 0, ariaLabel: `Raw ${name}` });
 	const draw = (levels) => () => fill(tree, branch({ text, node: parse(text), path: [], levels }));
 	const showRaw = (on) => {
 		tree.hidden = on;
 		source.hidden = !on;
 		source.textContent = text;
 	};
-	fill(root, h("div.logbar", toggle("Raw", false, showRaw), button("Open all", draw(Infinity)), button("Fold all", draw(1)),
-		button("Copy", () => copy(text, what))), tree, source);
-	draw(OPEN)();
+	fill(root, h("div.logbar", toggle("Raw", false, showRaw), button("Expand all", draw(Infinity)),
+		button("Collapse all", draw(1)), button("Copy", () => copy(text, name))), tree, source);
+	draw(OPEN_LEVELS)();
 }
 
-/** What *place* shows: `{text, node, path, levels, twice}`; so many *levels* are open. */
-function branch(place) {
-	const { node, levels } = place;
+/** *item*: `{text, node, path, levels, duplicate}`; *levels*: how many are open. */
+function branch(item) {
+	const { node, levels } = item;
 	const inner = children(node);
-	if (inner.length === 0) return h("div.leaf", label(place), value(place), tools(place));
+	if (inner.length === 0) return h("div.leaf", label(item), value(item), tools(item));
 	const list = h("div.children");
-	const draw = () => details.open && !list.hasChildNodes() && more(list, place, inner, 0);
-	const details = h("details", { ontoggle: draw, open: levels > 0 },
-		h("summary", label(place), h("span.muted", plural(inner.length, node.entries ? "key" : "item")), tools(place)), list);
+	const draw = () => details.open && !list.hasChildNodes() && appendChildren(list, item, inner, 0);
+	const size = h("span.muted", plural(inner.length, node.entries ? "key" : "item"));
+	const details = h("details", { ontoggle: draw, open: levels > 0 }, h("summary", label(item), size, tools(item)), list);
 	draw();
 	return details;
 }
 
-/** Appends to *list* the next children, and a button for those after them. */
-function more(list, place, inner, from) {
-	const { text, path, levels } = place;
+function appendChildren(list, item, inner, from) {
+	const { text, path, levels } = item;
 	const keys = new Set(inner.slice(0, from).map(([key]) => key));
-	for (const [key, node] of inner.slice(from, from + MANY)) {
-		list.append(branch({ text, node, path: [...path, key], levels: levels - 1, twice: keys.has(key) }));
+	for (const [key, node] of inner.slice(from, from + MAX_CHILDREN)) {
+		list.append(branch({ text, node, path: [...path, key], levels: levels - 1, duplicate: keys.has(key) }));
 		keys.add(key);
 	}
-	const left = inner.length - from - MANY;
+	const left = inner.length - from - MAX_CHILDREN;
 	if (left <= 0) return;
-	const next = button(`${left.toLocaleString("en")} more`, () => {
-		next.remove();
-		more(list, place, inner, from + MANY);
+	const more = button(`Show ${left.toLocaleString("en")} more`, () => {
+		more.remove();
+		appendChildren(list, item, inner, from + MAX_CHILDREN);
 	});
-	list.append(next);
+	list.append(more);
 }
 
-function label({ path, twice }) {
+function label({ path, duplicate }) {
 	const key = path.at(-1);
 	if (key === undefined) return null;
-	return [h(typeof key === "number" ? "span.muted" : "b", null, key),
-		twice && h("span.word", { title: "This key stands in the object more than once" }, "again"), h("span.muted", ": ")];
+	const mark = duplicate && h("span.label", { title: "The object contains this key more than once" }, "duplicate");
+	return [h(typeof key === "number" ? "span.muted" : "b", null, key), mark, h("span.muted", ": ")];
 }
 
-/** A scalar: numbers as sent, strings in quotes, links where they lead to the web. */
+/** A scalar or empty container: numbers as sent, URLs as links. */
 function value({ text, node }) {
 	const source = raw(text, node);
 	if (node.kind !== "string") return h(`span.v-${node.kind}`, node.entries ? "{}" : node.items ? "[]" : source);
 	const string = JSON.parse(source);
-	if (/^https?:\/\/\S+$/.test(string) && string.length < LONG) {
+	if (/^https?:\/\/\S+$/.test(string) && string.length < MAX_STRING) {
 		return h("a", { href: string, rel: "noreferrer noopener", target: "_blank" }, string);
 	}
-	if (string.length <= LONG) return h("span.v-string", `"${string}"`);
-	const span = h("span.v-string", `"${string.slice(0, LONG)}`);
-	const rest = button(`… ${plural(string.length - LONG, "more character")}`, () => {
+	if (string.length <= MAX_STRING) return h("span.v-string", `"${string}"`);
+	const span = h("span.v-string", `"${string.slice(0, MAX_STRING)}`);
+	const more = button(`… ${plural(string.length - MAX_STRING, "more character")}`, () => {
 		span.textContent = `"${string}"`;
-		rest.remove();
+		more.remove();
 	});
-	return [span, rest];
+	return [span, more];
 }
 
-/** What one can do with a value. */
 function tools({ text, node, path }) {
 	if (path.length === 0) return null;
 	const source = raw(text, node);
-	const tool = (name, what, get) => button(name, (event) => {
-		event.preventDefault(); // in a summary, a click would fold
+	const tool = (title, what, get) => button(title, (event) => {
+		event.preventDefault(); // a click would toggle the <details>
 		copy(get(), what);
 	}, { ariaLabel: `Copy ${what} of ${path.at(-1)}` });
-	return h("span.tools", tool("copy", "the value", () => (node.kind === "string" ? JSON.parse(source) : source)),
-		tool("path", "the path", () => pathText(path)));
+	return h("span.tools", tool("copy", "value", () => (node.kind === "string" ? JSON.parse(source) : source)),
+		tool("copy path", "path", () => pathText(path)));
 }
 
-/** *path* as JSONPath writes it. */
+/** *path* as JSONPath. */
 export function pathText(path) {
-	const step = (key) => (typeof key === "number" ? `[${key}]` : /^[A-Za-z_]\w*$/.test(key) ? `.${key}` : `["${key.replace(/["\\]/g, "\\$&")}"]`);
+	const step = (key) => {
+		if (typeof key === "number") return `[${key}]`;
+		return /^[A-Za-z_]\w*$/.test(key) ? `.${key}` : `["${key.replace(/["\\]/g, "\\$&")}"]`;
+	};
 	return `$${path.map(step).join("")}`;
 }

@@ -1,132 +1,152 @@
-// A request that one fills in, as a command and sent from here, and its answer.
+// A form that sends a request, its curl command, and the response.
 
-import { ask, BASE, hasToken, TOKENS, useToken } from "./api.js";
-import { button, fill, form, h, plural, say, toggle } from "./dom.js";
+import { BASE, hasToken, send, setToken, TOKEN_PATTERN } from "./api.js";
+import { announce, button, fill, form, h, plural, toggle } from "./dom.js";
 import { parse, raw } from "./json.js";
-import { plain } from "./schema.js";
-import { copy, quoted } from "./share.js";
+import { resolve } from "./schema.js";
+import { copy, shellQuote } from "./share.js";
 import { EventParser } from "./stream.js";
-import { clock, duration } from "./time.js";
+import { duration, timeOfDay } from "./time.js";
 
 const HEADERS = ["content-type", "etag", "location", "retry-after", "allow", "www-authenticate"];
-const MUCH = 100_000; // characters: beyond them a body is not made pretty, nor shown to its end
-const SHORT = 60; // characters: a list of scalars below them stays on its line
-const EVENTS = 200; // that are shown
+const MAX_BODY = 100_000; // characters: a longer body is truncated and not formatted
+const SHORT_LIST = 60; // characters: a shorter list of scalars stays on one line
+const MAX_EVENTS = 200;
 const STREAM = "text/event-stream";
 
-/** A place to name a token; *then* is called once there is one. */
-export function tokenForm(id, then) {
-	const field = h("input", { type: "password", id, autocomplete: "off", required: true, pattern: TOKENS, title: "Of ASCII characters" });
-	const use = () => {
-		useToken(field.value);
+/** A form for the token; calls *done* after it is set. */
+export function tokenForm(id, done) {
+	const field = h("input", {
+		type: "password", id, autocomplete: "off", required: true, pattern: TOKEN_PATTERN,
+		title: "ASCII characters without spaces",
+	});
+	const submit = () => {
+		setToken(field.value);
 		field.value = "";
-		then();
+		done();
 	};
-	return Object.assign(form(use, h("label", { htmlFor: id }, "Token"), field, h("button.primary", "Use it"),
-		h("p.muted", "What stands before the = in --token TOKEN=USER_ID. This tab keeps it until it is closed; commands name it as ",
-			h("code", "$FLOWRUNS_TOKEN"), ".")), { className: "token" });
+	const help = h("p.muted", "The server's operator sets tokens with ", h("code", "--token TOKEN=USER_ID"),
+		". Enter the part before “=”. This tab stores the token until you close it. Commands use the variable ",
+		h("code", "$FLOWRUNS_TOKEN"), " in its place.");
+	const element = form(submit, h("label", { htmlFor: id }, "Token"), field, h("button.primary", "Use token"), help);
+	element.className = "token";
+	return element;
 }
 
-/** The text of *body* as it was sent, but on lines of its own. */
+/** The JSON *text*, indented, with its numbers and duplicate keys unchanged. */
 function pretty(text, node = parse(text), line = "\n") {
 	const children = node.entries ?? node.items?.map((item) => [null, item]);
 	if (!children) return h(`span.v-${node.kind}`, raw(text, node));
 	const [open, close] = node.entries ? "{}" : "[]";
 	if (children.length === 0) return open + close;
-	if (node.items?.every(({ entries, items }) => !entries && !items) && node.end - node.start < SHORT) {
+	if (node.items?.every(({ entries, items }) => !entries && !items) && node.end - node.start < SHORT_LIST) {
 		return [open, node.items.map((item, at) => [at > 0 && ", ", pretty(text, item)]), close];
 	}
 	const inner = line + "  ";
-	return [open, children.map(([key, child], at) => [at > 0 && ",", inner, key !== null && `${JSON.stringify(key)}: `, pretty(text, child, inner)]), line, close];
+	const member = ([key, child], at) =>
+		[at > 0 && ",", inner, key !== null && `${JSON.stringify(key)}: `, pretty(text, child, inner)];
+	return [open, children.map(member), line, close];
 }
 
-/** *text*, as a body or an example, with a button that copies it. */
+/** *text* with a button that copies it; *shown* is displayed instead. */
 export function codeBlock(text, label, shown = text) {
-	return h("div.code", h("pre.command", { tabIndex: 0, ariaLabel: label }, shown), button("Copy", () => copy(text, label), { ariaLabel: `Copy: ${label}` }));
+	return h("div.code", h("pre.command", { tabIndex: 0, ariaLabel: label }, shown),
+		button("Copy", () => copy(text, label), { ariaLabel: `Copy: ${label}` }));
 }
 
-/** An example that is a value. */
+/** *value* as formatted JSON. */
 export function jsonBlock(value, label) {
 	const shown = h("span", pretty(JSON.stringify(value)));
 	return codeBlock(shown.textContent, label, shown);
 }
 
-/** A body that came, pretty or raw. */
+/** A JSON body, formatted or raw. */
 function bodyBlock(text, label) {
-	const cut = text.slice(0, MUCH);
+	const start = text.slice(0, MAX_BODY);
+	if (text.length > MAX_BODY) {
+		const [shown, all] = [MAX_BODY, text.length].map((count) => count.toLocaleString("en"));
+		const note = `Showing the first ${shown} of ${all} characters. “Copy” copies all of them.`;
+		return [h("p.muted", note), codeBlock(text, label, start)];
+	}
 	const block = h("div");
-	const draw = (asSent) => fill(block, codeBlock(text, label, asSent ? cut : pretty(text)));
-	if (text.length > MUCH) return [h("p.muted", `The first ${MUCH.toLocaleString("en")} of ${text.length.toLocaleString("en")} characters; Copy takes all.`), codeBlock(text, label, cut)];
+	const draw = (asSent) => fill(block, codeBlock(text, label, asSent ? start : pretty(text)));
 	draw(false);
 	return [toggle("Raw", false, draw), block];
 }
 
 /** An input for *parameter*: `{element, values()}`. */
-function input({ name, required, schema }, id) {
-	const { schema: one } = plain(schema);
-	const words = one.items && plain(one.items).schema.enum;
-	if (words) {
-		const buttons = words.map((word) => toggle(word, false, () => element.dispatchEvent(new Event("input", { bubbles: true }))));
+function input({ name, required, schema: value }, id) {
+	const { schema } = resolve(value);
+	const options = schema.items && resolve(schema.items).schema.enum;
+	if (options) {
+		const onChange = () => element.dispatchEvent(new Event("input", { bubbles: true }));
+		const buttons = options.map((option) => toggle(option, false, onChange));
 		const element = h("div.chips", { role: "group", id, ariaLabel: name }, buttons);
-		return { element, values: () => words.filter((_, at) => buttons[at].ariaPressed === "true") };
+		return { element, values: () => options.filter((_, at) => buttons[at].ariaPressed === "true") };
 	}
 	const props = { id, name, required, spellcheck: false, autocomplete: "off" };
-	const hint = one.examples?.[0] ?? (one.default !== undefined ? `default ${one.default}` : "");
-	const element = one.enum
-		? h("select", props, h("option", { value: "" }, hint), one.enum.map((word) => h("option", word)))
-		: one.items ? h("textarea", { ...props, rows: 1, placeholder: "one a line" })
+	const hint = schema.examples?.[0] ?? (schema.default !== undefined ? `default ${schema.default}` : "");
+	const element = schema.enum
+		? h("select", props, h("option", { value: "" }, hint), schema.enum.map((option) => h("option", option)))
+		: schema.items ? h("textarea", { ...props, rows: 1, placeholder: "one per line" })
 		: h("input", { ...props, placeholder: required ? "" : hint, value: required ? hint : "" });
-	return { element, values: () => element.value.split("\n").filter((value) => value !== "") };
+	return { element, values: () => element.value.split("\n").filter((line) => line !== "") };
 }
 
-/** The character of *text* at its byte *at*. */
+/** The character of *text* at the offset *at* in bytes. */
 function characterAt(text, at) {
 	const start = new TextDecoder().decode(new TextEncoder().encode(text).slice(0, at)).length;
 	return { start, end: start + 1 };
 }
 
-/** The characters of *text* that a fault is about: *steps* lead to its value. */
-function span(text, steps) {
+/** The characters of *text* for an error detail whose `loc` is *steps*. */
+function charactersOf(text, steps) {
 	try {
 		let node = parse(text);
 		for (const step of steps) {
 			const child = node.items?.[step] ?? node.entries?.findLast(([key]) => key === step)?.[1];
-			if (!child) break; // it is missing: its object is the place
+			if (!child) break; // a missing field: its object
 			node = child;
 		}
 		return node;
 	} catch {
-		return characterAt(text, 0); // somebody went on writing
+		return characterAt(text, 0); // the body was edited
 	}
 }
 
-export class Request {
-	/** A request of *operation*; *changed* is called when a token is named. */
-	constructor(operation, changed) {
-		Object.assign(this, { operation, changed, abort: null });
+export class RequestForm {
+	/** A request of *operation*; *tokenChanged* is called after a token is set. */
+	constructor(operation, tokenChanged) {
+		Object.assign(this, { operation, tokenChanged, abort: null });
 		const { id, method, parameters, body, streams } = operation;
-		this.inputs = parameters.map((parameter) => ({ ...parameter, ...input(parameter, `${id}-${parameter.in}-${parameter.name}`) }));
-		this.accept = streams && h("select", { id: `${id}-accept`, name: "accept" }, h("option", "application/json"), h("option", STREAM));
-		const example = body && JSON.stringify(plain(body).schema.examples[0], null, 2);
-		this.body = body && h("textarea.editor", { id: `${id}-body`, name: "body", value: example, rows: example.split("\n").length, spellcheck: false });
+		this.inputs = parameters.map((parameter) =>
+			({ ...parameter, ...input(parameter, `${id}-${parameter.in}-${parameter.name}`) }));
+		const types = ["application/json", STREAM].map((type) => h("option", type));
+		this.accept = streams && h("select", { id: `${id}-accept`, name: "accept" }, types);
+		const example = body && JSON.stringify(resolve(body).schema.examples[0], null, 2);
+		this.body = body && h("textarea.editor",
+			{ id: `${id}-body`, name: "body", value: example, rows: example.split("\n").length, spellcheck: false });
 		this.command = h("div");
-		this.answer = h("div.answer");
+		this.response = h("div.response");
+		const risk = method === "DELETE" ? ".risk" : "";
 		this.panel = h("div.try",
 			this.body && [h("label", { htmlFor: this.body.id }, "Body"), this.body],
-			h("div.buttons", h(`button.primary${method === "DELETE" ? ".risk" : ""}`, { title: "Ctrl+Enter" }, `Send ${method}`),
-				this.body && button("Example", () => this.setBody(example), { title: "The example, in place of the body" })),
-			this.answer, h("h4", "As a command"), this.command);
+			h("div.buttons", h(`button.primary${risk}`, { title: "Ctrl+Enter" }, `Send ${method}`),
+				this.body && button("Reset body", () => this.setBody(example), { title: "Replace the body with the example" })),
+			this.response, h("h4", "curl command"), this.command);
 		this.refresh();
 	}
 
-	/** *above*, the panel and *below*, as one form: the panel stands beside both where there is room. */
+	/** *above*, the panel and *below* as one form: the panel is beside both if there is room. */
 	form(above, below) {
-		const sending = (event) => {
+		const onsubmit = (event) => {
 			event.preventDefault();
 			this.send();
 		};
-		const key = (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.form?.requestSubmit();
-		return (this.element = h("form.columns", { onsubmit: sending, onkeydown: key, oninput: () => this.refresh() }, h("div", above), this.panel, h("div", below)));
+		const onkeydown = (event) =>
+			event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.form?.requestSubmit();
+		const listeners = { onsubmit, onkeydown, oninput: () => this.refresh() };
+		return (this.element = h("form.columns", listeners, h("div", above), this.panel, h("div", below)));
 	}
 
 	setBody(text) {
@@ -134,10 +154,12 @@ export class Request {
 		this.refresh();
 	}
 
-	/** What is filled in: `{url, headers, body}`. */
+	/** The request as filled in: `{url, headers, body}`. */
 	filled() {
-		const of = (place) => this.inputs.filter((one) => one.in === place).flatMap((one) => one.values().map((value) => [one.name, value]));
-		const path = of("path").reduce((path, [name, value]) => path.replace(`{${name}}`, encodeURIComponent(value)), this.operation.path);
+		const of = (place) => this.inputs.filter((item) => item.in === place)
+			.flatMap((item) => item.values().map((value) => [item.name, value]));
+		const path = of("path").reduce((path, [name, value]) => path.replace(`{${name}}`, encodeURIComponent(value)),
+			this.operation.path);
 		const url = new URL(`..${path}`, BASE);
 		url.search = new URLSearchParams(of("query"));
 		const headers = Object.fromEntries(of("header"));
@@ -150,12 +172,12 @@ export class Request {
 		const { url, headers, body } = this.filled();
 		const { method } = this.operation;
 		const command = [
-			`curl -s${headers.Accept ? "N" : ""}${method === "GET" ? "" : ` -X ${method}`} ${quoted(url)}`,
-			hasToken() && `-H "Authorization: Bearer $FLOWRUNS_TOKEN"`, // not itself: screens are shared
-			...Object.entries(headers).map(([name, value]) => `-H ${quoted(`${name}: ${value}`)}`),
-			body !== undefined && `--data-raw ${quoted(body)}`,
+			`curl -s${headers.Accept ? "N" : ""}${method === "GET" ? "" : ` -X ${method}`} ${shellQuote(url)}`,
+			hasToken() && `-H "Authorization: Bearer $FLOWRUNS_TOKEN"`, // not the token: users share screens
+			...Object.entries(headers).map(([name, value]) => `-H ${shellQuote(`${name}: ${value}`)}`),
+			body !== undefined && `--data-raw ${shellQuote(body)}`,
 		];
-		fill(this.command, codeBlock(command.filter(Boolean).join(" \\\n  "), `Command for ${this.operation.id}`));
+		fill(this.command, codeBlock(command.filter(Boolean).join(" \\\n  "), `curl command for ${this.operation.id}`));
 	}
 
 	async send() {
@@ -163,107 +185,114 @@ export class Request {
 		const abort = (this.abort = new AbortController());
 		const { signal } = abort;
 		for (const { element } of this.inputs) element.ariaInvalid = null;
-		const unreachable = this.inputs.find((one) => one.in === "path" && /^\.\.?$/.test(one.values()[0]));
-		if (unreachable) return this.failed("No browser can ask for this id: it is the name of a folder in a URL.");
-		fill(this.answer, h("p.muted", "Waiting for the answer …"));
-		const { url, ...sent } = this.filled();
-		const began = performance.now();
+		const dots = this.inputs.find((item) => item.in === "path" && /^\.\.?$/.test(item.values()[0]));
+		if (dots) return this.fail("A browser cannot request this ID: it removes “.” and “..” from a URL.");
+		fill(this.response, h("p.muted", "Waiting for the response…"));
+		const { url, ...options } = this.filled();
+		const start = performance.now();
 		try {
-			const response = await ask(url, { method: this.operation.method, ...sent, signal, cache: "no-store" });
-			if (response.headers.get("content-type")?.startsWith(STREAM)) await this.follow(response, began, abort);
-			else this.show(response, await response.text(), began);
+			const response = await send(url, { method: this.operation.method, ...options, signal, cache: "no-store" });
+			if (response.headers.get("content-type")?.startsWith(STREAM)) await this.showEvents(response, start, abort);
+			else this.show(response, await response.text(), start);
 		} catch (error) {
-			if (!signal.aborted) this.failed(`The server did not answer, or not to the end: ${error.message}`);
+			if (!signal.aborted) this.fail(`The server did not send a complete response: ${error.message}`);
 		}
 	}
 
-	failed(text) {
-		fill(this.answer, h("p.error", { role: "alert" }, text));
+	fail(text) {
+		fill(this.response, h("p.error", { role: "alert" }, text));
 	}
 
-	/** The first lines of an answer. */
-	head(response, took) {
-		const line = `${response.status} ${response.statusText}`.trim();
+	/** The status line and headers of a response. */
+	head(response, note) {
+		const status = `${response.status} ${response.statusText}`.trim();
 		const tone = response.status < 300 ? "good" : response.status < 400 ? "off" : "bad";
-		const found = HEADERS.filter((name) => response.headers.has(name));
-		say(`Answer: ${line}`);
+		const names = HEADERS.filter((name) => response.headers.has(name));
+		announce(`Response: ${status}`);
 		return [
-			h("h4.status-line", h(`b.${tone}.tone`, line), h("span.muted", took)),
-			h("dl.headers", found.map((name) => [h("dt", name), h("dd", response.headers.get(name))])),
+			h("h4.status-line", h(`b.${tone}.tone`, status), h("span.muted", note)),
+			h("dl.headers", names.map((name) => [h("dt", name), h("dd", response.headers.get(name))])),
 		];
 	}
 
-	show(response, text, began) {
-		const took = `${duration(performance.now() - began)} · ${new Blob([text]).size.toLocaleString("en")} bytes`;
+	show(response, text, start) {
+		const size = new Blob([text]).size.toLocaleString("en");
+		const note = `${duration(performance.now() - start)} · ${size} bytes`;
 		const json = response.headers.get("content-type")?.startsWith("application/json");
 		const detail = json && response.status >= 400 && JSON.parse(text).detail;
-		fill(this.answer, this.head(response, took),
-			response.status === 401 && tokenForm(`${this.operation.id}-token`, () => (this.changed(), this.send())),
-			detail && h("ul.faults", detail.map((fault) => this.fault(fault))),
-			text && (json ? bodyBlock(text, "The answer") : codeBlock(text, "The answer")));
-		if (response.status === 401) this.answer.querySelector("input").focus();
-		if (response.status === 201 && json) this.created(JSON.parse(text).id);
+		const onToken = () => (this.tokenChanged(), this.send());
+		fill(this.response, this.head(response, note),
+			response.status === 401 && tokenForm(`${this.operation.id}-token`, onToken),
+			detail && h("ul.details", detail.map((item) => this.errorDetail(item))),
+			text && (json ? bodyBlock(text, "Response body") : codeBlock(text, "Response body")));
+		if (response.status === 401) this.response.querySelector("input").focus();
+		if (response.status === 201 && json) this.setIds(JSON.parse(text).id);
 	}
 
-	/** Lets the other forms ask for what was made here. */
-	created(id) {
+	/** Fills in the ID of a created run in all forms. */
+	setIds(id) {
 		for (const field of document.querySelectorAll("input[name=id_]")) {
 			field.value = id;
 			field.dispatchEvent(new Event("input", { bubbles: true }));
 		}
 	}
 
-	/** What is wrong, with a button that leads to the place. */
-	fault({ loc, msg, type }) {
+	/** An error detail, with a button that focuses the input it is about. */
+	errorDetail({ loc, msg, type }) {
 		const path = loc.map((step) => (typeof step === "number" ? `[${step}]` : `.${step}`)).join("").slice(1);
 		const [place, name, ...rest] = loc;
-		const field = this.inputs.find((one) => one.in === place && one.name.toLowerCase() === String(name).toLowerCase())?.element ?? (place === "body" && this.body);
+		const isField = (item) => item.in === place && item.name.toLowerCase() === String(name).toLowerCase();
+		const field = this.inputs.find(isField)?.element ?? (place === "body" && this.body);
 		if (field && field !== this.body) field.ariaInvalid = "true";
-		const go = () => {
+		const focus = () => {
 			field.focus();
 			if (field !== this.body) return;
 			const { start, end } = type === "json_invalid" ? characterAt(field.value, name)
-				: span(field.value, [name, ...rest].filter((step) => step !== undefined));
+				: charactersOf(field.value, [name, ...rest].filter((step) => step !== undefined));
 			field.setSelectionRange(start, end);
 		};
-		return h("li", field ? button(path, go, { title: "Show the place" }) : h("code", path), ` ${msg} `, h("span.muted", type));
+		const label = field ? button(path, focus, { title: "Go to this value" }) : h("code", path);
+		return h("li", label, ` ${msg} `, h("span.muted", type));
 	}
 
-	/** Shows the events as they come. */
-	async follow(response, began, abort) {
+	/** Shows the events of a stream as they arrive. */
+	async showEvents(response, start, abort) {
 		const list = h("ol.events", { tabIndex: 0, ariaLabel: "Events" });
-		const state = h("span.muted", "no event yet");
+		const status = h("span.muted", "No events yet");
 		let count = 0;
 		const stop = button("Stop", () => {
 			abort.abort();
 			end("Stopped");
 		});
-		const end = (word) => {
+		const end = (reason) => {
 			stop.remove();
-			state.textContent = `${word} after ${plural(count, "event")}`;
-			say(state.textContent);
+			status.textContent = `${reason} after ${plural(count, "event")}`;
+			announce(status.textContent);
 		};
-		fill(this.answer, this.head(response, duration(performance.now() - began)), h("div.buttons", stop, state), list);
+		const head = this.head(response, duration(performance.now() - start));
+		fill(this.response, head, h("div.buttons", stop, status), list);
 		const parser = new EventParser(null);
 		const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
 		for (;;) {
 			const { done, value } = await reader.read();
 			if (done) return end("Ended by the server");
-			const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 30; // else somebody reads
+			const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 30; // else the user is reading
 			for (const event of parser.feed(value)) {
 				count += 1;
 				list.append(this.event(event));
-				if (count > EVENTS) list.firstChild.remove();
+				if (count > MAX_EVENTS) list.firstChild.remove();
 			}
-			state.textContent = `${plural(count, "event")}, at change ${parser.lastId}`;
-			if (atEnd) list.scrollTop = list.scrollHeight;
+			status.textContent = `${plural(count, "event")} · last event ID ${parser.lastId}`;
+			if (isAtEnd) list.scrollTop = list.scrollHeight;
 		}
 	}
 
 	event({ id, type, data }) {
-		const draw = () => details.open && details.children.length === 1 && details.append(...bodyBlock(data, `Event ${id}`));
+		const draw = () =>
+			details.open && details.children.length === 1 && details.append(...bodyBlock(data, `Event ${id}`));
+		const note = h("span.muted", ` ${id} · ${timeOfDay(Date.now())} `);
 		const details = h("details", { ontoggle: draw },
-			h("summary", h("b", type), h("span.muted", ` ${id} · ${clock(Date.now())} `), h("code", data.slice(0, 200))));
+			h("summary", h("b", type), note, h("code", data.slice(0, 200))));
 		return h("li", details);
 	}
 }

@@ -1,4 +1,4 @@
-"""The page of the API: all that /openapi.json says, and requests that are sent from it."""
+"""The API page: it shows /openapi.json and sends requests."""
 
 import shutil
 import subprocess
@@ -27,36 +27,36 @@ expect, Page, Locator = api.expect, api.Page, api.Locator
 MARKUP = "<img src=x onerror=alert(1)>"
 
 
-def open_exclusive(page: Page, server: Server, id: str = "") -> Locator:
-    """The section of the operation *id*."""
+def open_docs(page: Page, server: Server, id: str = "") -> Locator:
+    """Opens the page and returns the section of the operation *id*."""
     page.goto(f"{server.url}/docs#{id}")
     expect(page.locator("#Error")).to_be_attached()
     return page.locator(f"#{id}" if id else "main")
 
 
 def send(section: Locator) -> Locator:
-    """The first line of the answer to what *section* has filled in."""
+    """Sends the form of *section* and returns the status line of the response."""
     section.locator("button.primary", has_text="Send").first.click()
     return section.locator(".status-line")
 
 
-def test_all_of_the_description_is_shown(own: Server, page: Page) -> None:
-    open_exclusive(page, own)
-    described = httpx.get(f"{own.url}/openapi.json").json()
-    operations = [one for item in described["paths"].values() for one in item.values()]
-    shown = page.locator("section.operation").evaluate_all("all => all.map(one => one.id)")
-    assert sorted(shown) == sorted([*(one["operationId"] for one in operations), "Error"])
-    for one in operations:
-        section = page.locator(f"#{one['operationId']}")
-        expect(section).to_contain_text(one["summary"])
-        for parameter in one["parameters"]:
+def test_the_page_shows_the_whole_description(own: Server, page: Page) -> None:
+    open_docs(page, own)
+    description = httpx.get(f"{own.url}/openapi.json").json()
+    operations = [operation for item in description["paths"].values() for operation in item.values()]
+    shown = page.locator("section.operation").evaluate_all("all => all.map(section => section.id)")
+    assert sorted(shown) == sorted([*(operation["operationId"] for operation in operations), "Error"])
+    for operation in operations:
+        section = page.locator(f"#{operation['operationId']}")
+        expect(section).to_contain_text(operation["summary"])
+        for parameter in operation["parameters"]:
             expect(section.locator(".parameters th", has_text=parameter["name"]).first).to_be_visible()
-        statuses = section.locator(".answer-kind summary b").all_inner_texts()
-        assert statuses == list(one["responses"])
+        statuses = section.locator(".response-doc summary b").all_inner_texts()
+        assert statuses == list(operation["responses"])
 
 
-def test_fields_say_what_they_may_be(own: Server, page: Page) -> None:
-    section = open_exclusive(page, own, "upsertFlowRun")
+def test_fields_show_their_types_and_constraints(own: Server, page: Page) -> None:
+    section = open_docs(page, own, "upsertFlowRun")
     row = {name: section.locator("tr", has=page.get_by_role("rowheader", name=name, exact=True)).last for name in (
         "flowType required", "startTime", "actions[].id required", "phase", "tags[].key required")}  # fmt: skip
     expect(row["flowType required"]).to_contain_text("selfServiceAction")
@@ -70,23 +70,23 @@ def test_fields_say_what_they_may_be(own: Server, page: Page) -> None:
     expect(section.locator("pre", has_text='"createdAt": "2026-01-28T23:05:10.042Z"')).to_be_visible()
 
 
-def test_a_run_is_made_replaced_read_and_deleted(own: Server, page: Page) -> None:
-    put = open_exclusive(page, own, "upsertFlowRun")
+def test_a_run_is_created_replaced_read_and_deleted(own: Server, page: Page) -> None:
+    put = open_docs(page, own, "upsertFlowRun")
     expect(send(put)).to_contain_text("201 Created")
     expect(put.locator(".headers")).to_contain_text("/api/v1/flow-runs/example-run")
     assert own.status("example-run") == 200
     expect(send(put)).to_contain_text("200 OK")
     tag = put.locator(".headers dd").nth(1).inner_text()
 
-    get = open_exclusive(page, own, "getFlowRun")
+    get = open_docs(page, own, "getFlowRun")
     expect(send(get)).to_contain_text("200 OK")
-    expect(get.locator(".answer pre")).to_contain_text('"flowId": "biome.lint-pull-request-titles"')
+    expect(get.locator(".response pre")).to_contain_text('"flowId": "biome.lint-pull-request-titles"')
     get.get_by_role("button", name="Raw").click()
-    expect(get.locator(".answer pre")).to_contain_text('"flowId":"biome.lint-pull-request-titles"')
+    expect(get.locator(".response pre")).to_contain_text('"flowId":"biome.lint-pull-request-titles"')
     get.get_by_label("If-None-Match").fill(tag)
     expect(send(get)).to_contain_text("304 Not Modified")
 
-    delete = open_exclusive(page, own, "deleteFlowRun")
+    delete = open_docs(page, own, "deleteFlowRun")
     delete.get_by_label("If-Match").fill('"0"')
     expect(send(delete)).to_contain_text("412 Precondition Failed")
     delete.get_by_label("If-Match").fill(tag)
@@ -94,25 +94,25 @@ def test_a_run_is_made_replaced_read_and_deleted(own: Server, page: Page) -> Non
     assert own.status("example-run") == 404
 
 
-def test_what_was_created_is_what_the_other_forms_name(own: Server, page: Page) -> None:
-    post = open_exclusive(page, own, "createFlowRun")
+def test_all_forms_use_the_id_of_a_created_run(own: Server, page: Page) -> None:
+    post = open_docs(page, own, "createFlowRun")
     expect(send(post)).to_contain_text("201 Created")
     get = page.locator("#getFlowRun")
     expect(send(get)).to_contain_text("200 OK")
-    expect(get.locator(".answer pre")).to_contain_text("deploy-to-production")
+    expect(get.locator(".response pre")).to_contain_text("deploy-to-production")
 
 
-def test_numbers_are_shown_as_they_were_sent(own: Server, page: Page) -> None:
-    put = open_exclusive(page, own, "upsertFlowRun")
+def test_numbers_are_shown_as_sent(own: Server, page: Page) -> None:
+    put = open_docs(page, own, "upsertFlowRun")
     numbers = ['"b": 1e400', '"c": -0', '"d": [1.0, 12345678901234567890]']
     put.locator(".editor").fill(f'{{"flowId": "a", "flowType": "reference", "args": {{{", ".join(numbers)}}}}}')
     expect(send(put)).to_contain_text("201")
     for text in numbers:
-        expect(put.locator(".answer pre")).to_contain_text(text)
+        expect(put.locator(".response pre")).to_contain_text(text)
 
 
-def test_broken_rules_are_named_and_lead_to_their_places(own: Server, page: Page) -> None:
-    put = open_exclusive(page, own, "upsertFlowRun")
+def test_error_details_link_to_the_values(own: Server, page: Page) -> None:
+    put = open_docs(page, own, "upsertFlowRun")
     editor = put.locator(".editor")
     editor.fill('{"flowId": "Bad Flow", "flowType": "x", "tags": [{"key": "ü"}, {"key": 1, "value": ""}]}')
     expect(send(put)).to_contain_text("422")
@@ -126,7 +126,7 @@ def test_broken_rules_are_named_and_lead_to_their_places(own: Server, page: Page
     put.locator(".details").get_by_role("button", name="body[17]").click()
     assert editor.evaluate(selected) == "]"
 
-    pages = open_exclusive(page, own, "getFlowRuns")
+    pages = open_docs(page, own, "getFlowRuns")
     pages.get_by_label("size").fill("0")
     expect(send(pages)).to_contain_text("422")
     pages.get_by_role("button", name="query.size").click()
@@ -134,9 +134,9 @@ def test_broken_rules_are_named_and_lead_to_their_places(own: Server, page: Page
     expect(pages.get_by_label("size")).to_have_attribute("aria-invalid", "true")
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the commands are curl's")
-def test_the_command_does_what_the_form_does(own: Server, page: Page) -> None:
-    put = open_exclusive(page, own, "upsertFlowRun")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing")
+def test_the_command_sends_the_same_request(own: Server, page: Page) -> None:
+    put = open_docs(page, own, "upsertFlowRun")
     put.get_by_label("id_").fill("it-s-here")
     args = """{"a": "it's \\\\ $HOME `ls`"}"""
     fields = """"flowType": "automation", "phase": "running", "tags": [{"key": "a b", "value": "c&d'"}]"""
@@ -145,20 +145,20 @@ def test_the_command_does_what_the_form_does(own: Server, page: Page) -> None:
     pages.locator("[name=tag]").fill("a b:c&d'")
     pages.locator("[name=phase]").fill("running\nfailed")
     pages.get_by_role("button", name="automation").click()
-    answers = []
+    outputs = []
     for section in (put, pages):
         command = section.locator(".try pre").last.inner_text()
         run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=30)
-        answers.append(run.stdout)
-    assert f'"args":{args}' in answers[0]
-    assert '"total":1' in answers[1]
+        outputs.append(run.stdout)
+    assert f'"args":{args}' in outputs[0]
+    assert '"total":1' in outputs[1]
     expect(send(pages)).to_contain_text("200")
-    expect(pages.locator(".answer pre")).to_contain_text('"total": 1')
+    expect(pages.locator(".response pre")).to_contain_text('"total": 1')
 
 
-def test_a_stream_is_shown_as_it_comes_until_it_is_stopped(own: Server, page: Page) -> None:
+def test_events_are_shown_until_the_stream_is_stopped(own: Server, page: Page) -> None:
     own.put("a", phase="running")
-    pages = open_exclusive(page, own, "getFlowRuns")
+    pages = open_docs(page, own, "getFlowRuns")
     pages.get_by_label("Accept").select_option("text/event-stream")
     pages.get_by_label("Last-Event-ID").fill("0")
     pages.locator("[name=flowId]").fill("deploy-web")
@@ -172,32 +172,32 @@ def test_a_stream_is_shown_as_it_comes_until_it_is_stopped(own: Server, page: Pa
     events.last.locator("summary").click()
     expect(events.last.locator("pre")).to_contain_text('"id": "b"')
     pages.get_by_role("button", name="Stop").click()
-    expect(pages.locator(".answer")).to_contain_text("ImportStopped after")
+    expect(pages.locator(".response")).to_contain_text("Stopped after")
 
 
-def test_a_server_that_ends_is_told(tmp_path: Path, page: Page) -> None:
+def test_a_server_that_stops_is_reported(tmp_path: Path, page: Page) -> None:
     with serving(tmp_path, ":memory:", seconds=SECONDS) as served:
-        section = open_exclusive(page, Server(served.url), "getFlowRuns")
+        section = open_docs(page, Server(served.url), "getFlowRuns")
         section.get_by_label("Accept").select_option("text/event-stream")
         expect(send(section)).to_contain_text("200 OK")
-    expect(section.locator(".answer [role=alert]")).to_contain_text("did not answer, or not to the end")
+    expect(section.locator(".response [role=alert]")).to_contain_text("did not send a complete response")
     send(page.locator("#getHealth"))
-    expect(page.locator("#getHealth .answer")).to_contain_text("The server did not answer")
+    expect(page.locator("#getHealth .response")).to_contain_text("did not send a complete response")
 
 
-def test_a_token_is_asked_for_used_and_shared_with_the_runs_page(tmp_path: Path, page: Page) -> None:
+def test_the_page_asks_for_a_token_and_shares_it_with_the_runs_page(tmp_path: Path, page: Page) -> None:
     with serving(tmp_path, ":memory:", "--token", "s3cret=7", seconds=SECONDS) as served:
         page.goto(f"{served.url}/docs#upsertFlowRun")
-        expect(page.get_by_role("heading", name="This server asks for a token")).to_be_visible()
+        expect(page.get_by_role("heading", name="This server requires a token")).to_be_visible()
         page.keyboard.type("wrong")
         page.keyboard.press("Enter")
-        expect(page.get_by_role("heading", name="This token does not fit")).to_be_visible()
+        expect(page.get_by_role("heading", name="The server rejected this token")).to_be_visible()
         page.keyboard.type("s3cret")
         page.keyboard.press("Enter")
         put = page.locator("#upsertFlowRun")
         expect(put).to_be_in_viewport()
         expect(send(put)).to_contain_text("201")
-        expect(put.locator(".answer pre")).to_contain_text('"createdBy": 7')
+        expect(put.locator(".response pre")).to_contain_text('"createdBy": 7')
         expect(put.locator(".try pre").last).to_contain_text("Bearer $FLOWRUNS_TOKEN")
         assert "s3cret" not in page.locator("body").inner_text()
 
@@ -213,15 +213,15 @@ def test_a_token_is_asked_for_used_and_shared_with_the_runs_page(tmp_path: Path,
         expect(page.locator("[data-id=example-run]")).to_be_visible()
 
 
-def test_a_token_in_the_link_is_taken_out_of_the_address_bar(tmp_path: Path, page: Page) -> None:
+def test_a_token_in_the_url_is_removed_from_the_address_bar(tmp_path: Path, page: Page) -> None:
     with serving(tmp_path, ":memory:", "--token", "s3cret=7", seconds=SECONDS) as served:
         page.goto(f"{served.url}/docs#token=s3cret")
         expect(page.locator("#Error")).to_be_attached()
         expect(page).to_have_url(f"{served.url}/docs")
 
 
-def test_a_link_leads_to_its_operation(own: Server, page: Page) -> None:
-    put = open_exclusive(page, own, "upsertFlowRun")
+def test_a_link_scrolls_to_its_operation(own: Server, page: Page) -> None:
+    put = open_docs(page, own, "upsertFlowRun")
     expect(put).to_be_in_viewport()
     expect(put).to_be_focused()
     current = page.locator("#contents [aria-current]")
@@ -238,7 +238,7 @@ def test_a_link_leads_to_its_operation(own: Server, page: Page) -> None:
 
 
 def test_search_finds_operations_by_their_fields_and_texts(own: Server, page: Page) -> None:
-    open_exclusive(page, own)
+    open_docs(page, own)
     page.keyboard.press("/")
     page.keyboard.type("last-event-id stream")
     left = page.locator("section.operation:visible")
@@ -248,20 +248,20 @@ def test_search_finds_operations_by_their_fields_and_texts(own: Server, page: Pa
     expect(page).to_have_url(f"{own.url}/docs#getFlowRuns")
     page.keyboard.press("/")
     page.keyboard.type("zebra")
-    expect(page.get_by_text("Nothing here has these words.")).to_be_visible()
+    expect(page.get_by_text("No operation contains all of these words.")).to_be_visible()
     page.get_by_role("searchbox").fill("reviewedAt")
     expect(page.locator("#deleteFlowRun")).to_be_hidden()
     expect(page.locator("#upsertFlowRun")).to_be_visible()
 
 
-def test_keys_do_what_their_sheet_says(own: Server, page: Page) -> None:
-    open_exclusive(page, own, "createFlowRun")
+def test_keys_do_what_the_help_says(own: Server, page: Page) -> None:
+    open_docs(page, own, "createFlowRun")
     page.keyboard.press("j")
     expect(page.locator("#getFlowRun")).to_be_focused()
     page.keyboard.press("k")
     expect(page.locator("#createFlowRun")).to_be_focused()
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog")).to_contain_text("send what is filled in")
+    expect(page.get_by_role("dialog")).to_contain_text("Send the request")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
     page.locator("#createFlowRun .editor").press("Control+Enter")
@@ -273,54 +273,54 @@ def test_keys_do_what_their_sheet_says(own: Server, page: Page) -> None:
 
 def test_commands_examples_and_links_are_copied(own: Server, tab: "api.Callable[..., Page]") -> None:
     page = tab(permissions=["clipboard-read", "clipboard-write"])
-    section = open_exclusive(page, own, "getHealth")
+    section = open_docs(page, own, "getHealth")
     pasted = "navigator.clipboard.readText()"
     section.locator(".try").get_by_role("button", name="Copy").click()
-    expect(page.locator("#toasts")).to_contain_text("copied")
+    expect(page.locator("#toasts")).to_contain_text("Copied: curl command")
     assert page.evaluate(pasted) == f"curl -s {own.url}/health"
     section.locator("summary", has_text="200").click()
-    section.locator(".answer-kind").get_by_role("button", name="Copy").first.click()
+    section.locator(".response-doc").get_by_role("button", name="Copy").first.click()
     page.wait_for_function("async () => JSON.parse(await navigator.clipboard.readText()).status === 'ok'")
-    section.get_by_role("link", name="Link to this").click()
+    section.get_by_role("link", name="Copy link").click()
     page.wait_for_function(f"async () => await {pasted} === location.href")
 
 
-def test_answers_stay_text(own: Server, page: Page) -> None:
+def test_responses_stay_text(own: Server, page: Page) -> None:
     own.put("a", args={MARKUP: MARKUP}, logs=[{"message": MARKUP}])
-    get = open_exclusive(page, own, "getFlowRun")
+    get = open_docs(page, own, "getFlowRun")
     get.get_by_label("id_").fill("a")
     expect(send(get)).to_contain_text("200")
-    expect(get.locator(".answer pre")).to_contain_text(MARKUP)
+    expect(get.locator(".response pre")).to_contain_text(MARKUP)
     assert page.locator("main img").count() == 0
 
 
-def test_a_long_answer_is_cut_and_copied_whole(own: Server, page: Page) -> None:
+def test_a_long_response_is_truncated(own: Server, page: Page) -> None:
     own.put("a", logs=[{"message": "x" * 1000}] * 200)
-    get = open_exclusive(page, own, "getFlowRun")
+    get = open_docs(page, own, "getFlowRun")
     get.get_by_label("id_").fill("a")
     expect(send(get)).to_contain_text("200")
-    expect(get.locator(".answer")).to_contain_text("The first 100,000 of 2")
+    expect(get.locator(".response")).to_contain_text("Showing the first 100,000 of 2")
 
 
-def test_ids_that_no_browser_can_ask_for_are_refused(own: Server, page: Page) -> None:
-    get = open_exclusive(page, own, "getFlowRun")
+def test_ids_that_a_browser_cannot_request_are_rejected(own: Server, page: Page) -> None:
+    get = open_docs(page, own, "getFlowRun")
     get.get_by_label("id_").fill("..")
     get.get_by_role("button", name="Send GET").click()
-    expect(get.get_by_role("alert")).to_contain_text("No browser can ask for this id")
+    expect(get.get_by_role("alert")).to_contain_text("A browser cannot request this ID")
 
 
-def test_it_leads_to_the_runs_and_back(own: Server, page: Page) -> None:
-    open_exclusive(page, own)
+def test_it_links_to_the_runs_and_back(own: Server, page: Page) -> None:
+    open_docs(page, own)
     page.get_by_role("link", name="Runs", exact=True).click()
     expect(page).to_have_url(own.ui)
     page.get_by_role("link", name="API").click()
     expect(page).to_have_url(f"{own.url}/docs")
 
 
-def test_the_theme_is_that_of_the_runs_page(own: Server, page: Page) -> None:
+def test_the_theme_is_shared_with_the_runs_page(own: Server, page: Page) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     page.emulate_media(color_scheme="dark")
-    open_exclusive(page, own)
+    open_docs(page, own)
     dark = page.evaluate(ground)
     page.get_by_role("button", name="Theme: system").click()
     assert page.evaluate(ground) == "rgb(255, 255, 255)" != dark
@@ -329,17 +329,17 @@ def test_the_theme_is_that_of_the_runs_page(own: Server, page: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 700, 1000, 1280])
-def test_no_width_needs_a_sideways_scroll(own: Server, tab: "api.Callable[..., Page]", width: int) -> None:
+def test_no_width_scrolls_sideways(own: Server, tab: "api.Callable[..., Page]", width: int) -> None:
     page = tab(viewport={"width": width, "height": 740})
-    put = open_exclusive(page, own, "upsertFlowRun")
-    for summary in put.locator(".answer-kind > summary").all():
+    put = open_docs(page, own, "upsertFlowRun")
+    for summary in put.locator(".response-doc > summary").all():
         summary.click()
     expect(send(put)).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_paper_gets_the_text_without_the_forms(own: Server, page: Page) -> None:
-    open_exclusive(page, own)
+def test_the_print_has_no_forms(own: Server, page: Page) -> None:
+    open_docs(page, own)
     page.emulate_media(media="print")
     expect(page.locator("#upsertFlowRun .fields").last).to_be_visible()
     for hidden in ("#top", "#contents", ".try", ".parameters :is(input, textarea, select)"):
@@ -347,32 +347,32 @@ def test_paper_gets_the_text_without_the_forms(own: Server, page: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(own: Server, tab: "api.Callable[..., Page]", scheme: str) -> None:
+def test_axe_reports_no_serious_violation(own: Server, tab: "api.Callable[..., Page]", scheme: str) -> None:
     page = tab(color_scheme=scheme, viewport={"width": 1280, "height": 800})
-    put = open_exclusive(page, own, "upsertFlowRun")
+    put = open_docs(page, own, "upsertFlowRun")
     put.locator("summary", has_text="201").click()
     put.locator("summary", has_text="422").click()
     expect(send(put)).to_contain_text("201")
     put.locator(".editor").fill("{}")
     expect(send(put)).to_contain_text("422")
     page.locator("#top summary").click()
-    found = axe.Axe().run(page).response["violations"]
-    assert [one["nodes"] for one in found if one["impact"] in ("serious", "critical")] == []
+    violations = axe.Axe().run(page).response["violations"]
+    assert [item["nodes"] for item in violations if item["impact"] in ("serious", "critical")] == []
 
 
 @contextmanager
 def mounted(prefix: str) -> Iterator[Server]:
-    """A server of somebody else's, which has ours below *prefix*."""
-    ours: list[Any] = []
+    """A server of another application that mounts ours at *prefix*."""
+    apps: list[Any] = []
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with Store.open(":memory:") as store:
-            ours.append(create_app(store))
+            apps.append(create_app(store))
             yield
 
     async def child(*asgi: Any) -> None:
-        await ours[0](*asgi)
+        await apps[0](*asgi)
 
     app = Starlette(routes=[Mount(prefix, app=child)], lifespan=lifespan)
     host = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
@@ -388,23 +388,23 @@ def mounted(prefix: str) -> Iterator[Server]:
 
 def test_it_works_below_a_prefix(page: Page) -> None:
     with mounted("/deep/er") as server:
-        put = open_exclusive(page, server, "upsertFlowRun")
+        put = open_docs(page, server, "upsertFlowRun")
         expect(page.locator("#server")).to_have_text(server.url)
         expect(send(put)).to_contain_text("201")
         expect(put.locator(".headers")).to_contain_text("/deep/er/api/v1/flow-runs/example-run")
         assert server.url in put.locator(".try pre").last.inner_text()
         page.get_by_role("link", name="Runs", exact=True).click()
         expect(page.locator("[data-id=example-run]")).to_be_visible()
-        page.goto("about:blank")  # its stream would keep the host from ending
+        page.goto("about:blank")  # its stream would keep the host from stopping
 
 
-def test_a_link_that_is_no_text_leads_nowhere(own: Server, page: Page) -> None:
-    open_exclusive(page, own, "%")
+def test_a_malformed_fragment_is_ignored(own: Server, page: Page) -> None:
+    open_docs(page, own, "%")
     expect(page.get_by_role("heading", name="Errors")).to_be_visible()
 
 
-def test_json_that_only_this_page_would_read_leads_to_its_place(own: Server, page: Page) -> None:
-    put = open_exclusive(page, own, "upsertFlowRun")
+def test_invalid_json_links_to_the_position_of_the_error(own: Server, page: Page) -> None:
+    put = open_docs(page, own, "upsertFlowRun")
     editor = put.locator(".editor")
     editor.fill('{"flowId": "a",}')
     put.get_by_role("button", name="Send PUT").click()

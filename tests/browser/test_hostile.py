@@ -1,4 +1,4 @@
-"""What runs hold was written by anybody: it is text, and nothing else."""
+"""The content of runs is untrusted: the page shows it as text only."""
 
 import pytest
 
@@ -35,24 +35,24 @@ def hostile(own: Server) -> Server:
      "compare?a=%3Cscript%3E&b=.."],
 )  # fmt: skip
 def test_markup_stays_text(hostile: Server, page: Page, path: str) -> None:
-    said: list[str] = []
-    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     page.goto(hostile.ui + path)
     expect(page.locator("h1").last).to_be_attached()
     page.wait_for_load_state("networkidle" if "compare" in path and ".." in path else "load")
     assert page.locator("main img, main script, main svg, main iframe, main [onerror], main [onclick]").count() == 0
     assert page.locator("a[href^='javascript:']").count() == 0
-    assert said == []
+    assert dialogs == []
 
 
-def test_controls_and_reversed_text_are_dropped_from_logs(hostile: Server, page: Page) -> None:
+def test_control_and_bidi_characters_are_dropped_from_logs(hostile: Server, page: Page) -> None:
     page.goto(f"{hostile.ui}runs/id?tab=logs")
     expect(page.locator("[data-line='2'] .text")).to_have_text("gnp.exe ")
     expect(page.locator("[data-line='1'] .text")).to_contain_text(MARKUP)
     assert page.locator("[data-line='1'] .ansi-fg").all_inner_texts() == [MARKUP, "link"]
 
 
-def test_the_policy_stops_what_the_page_would_not_do(hostile: Server, browser: "api.Browser") -> None:
+def test_the_content_security_policy_blocks_other_hosts(hostile: Server, browser: "api.Browser") -> None:
     page = browser.new_page()
     page.goto(hostile.ui)
     blocked = page.evaluate("""async () => {

@@ -19,7 +19,7 @@ def chip(page: Page, phase: str) -> "api.Locator":
     return page.get_by_role("group", name="Phase").locator(f"[data-value={phase}]")
 
 
-def test_the_root_leads_to_the_first_page_of_runs(site: Server, page: Page) -> None:
+def test_the_root_redirects_to_the_first_page_of_runs(site: Server, page: Page) -> None:
     page.goto(site.url)
     expect(page).to_have_url(site.ui)
     expect(rows(page)).to_have_count(50)
@@ -31,7 +31,7 @@ def test_the_root_leads_to_the_first_page_of_runs(site: Server, page: Page) -> N
     expect(failed.locator("time")).to_have_attribute("title", re.compile(r"Wed, 28 Jan 2026, 23:04:\d\d UTC"))
 
 
-def test_a_chip_says_how_many_there_are_and_filters_by_its_phase(site: Server, page: Page) -> None:
+def test_a_chip_shows_a_count_and_filters_by_its_phase(site: Server, page: Page) -> None:
     page.goto(site.ui)
     expect(chip(page, "failed")).to_have_text("failed 92")
     chip(page, "failed").click()
@@ -46,17 +46,17 @@ def test_a_chip_says_how_many_there_are_and_filters_by_its_phase(site: Server, p
     expect(chip(page, "failed")).to_have_attribute("aria-pressed", "true")
 
 
-def test_filters_of_a_link_are_shown_and_can_be_taken_away(site: Server, page: Page) -> None:
+def test_filters_in_the_url_are_shown_and_can_be_removed(site: Server, page: Page) -> None:
     page.goto(f"{site.ui}?flowId=ants.codeql&tag=source:github-actions&createdAfter=2020-01-01T00:00:00Z")
     expect(rows(page)).to_have_count(19)
-    page.get_by_role("button", name="Remove the filter flow ants.codeql").click()
+    page.get_by_role("button", name="Remove filter: flow ants.codeql").click()
     expect(page.locator(".status")).to_contain_text("of 167 runs")
     page.get_by_role("button", name="Clear all").click()
     expect(page.locator(".status")).to_contain_text("of 346 runs")
     expect(page).to_have_url(f"{site.ui}")
 
 
-def test_menus_offer_what_was_seen_with_counts(site: Server, page: Page) -> None:
+def test_menus_offer_known_values_with_counts(site: Server, page: Page) -> None:
     page.goto(site.ui)
     page.locator("summary", has_text="Type").click()
     expect(page.locator("[data-value=scorecard]")).to_have_text("scorecard 18")
@@ -69,42 +69,42 @@ def test_menus_offer_what_was_seen_with_counts(site: Server, page: Page) -> None
     expect(page).to_have_url(re.compile(r"flowType=scorecard&tag=repository%3Agithub%2Fhello-world"))
 
 
-def test_the_time_menu_narrows_to_a_span(site: Server, page: Page) -> None:
+def test_the_created_menu_filters_by_time(site: Server, page: Page) -> None:
     page.goto(site.ui)
-    page.locator("summary", has_text="Time").click()
-    page.get_by_role("button", name="the last hour").click()
-    expect(page.get_by_role("button", name="Remove the filter after")).to_be_visible()
+    page.locator("summary", has_text="Created").click()
+    page.get_by_role("button", name="Last hour").click()
+    expect(page.get_by_role("button", name="Remove filter: created after")).to_be_visible()
     expect(page.locator(".status")).to_contain_text("of 346 runs")
-    page.locator("summary", has_text="Time").click()
-    page.get_by_label("Created before").fill("2020-01-01T00:00")
-    page.get_by_label("Created after").fill("")
+    page.locator("summary", has_text="Created").click()
+    page.get_by_role("textbox", name="Created before").fill("2020-01-01T00:00")
+    page.get_by_role("textbox", name="Created after").fill("")
     page.get_by_role("button", name="Apply").click()
-    expect(page.get_by_role("heading", name="No run fits these filters")).to_be_visible()
-    page.get_by_role("button", name="Clear the filters").click()
+    expect(page.get_by_role("heading", name="No runs match these filters")).to_be_visible()
+    page.get_by_role("button", name="Clear filters").click()
     expect(rows(page)).to_have_count(50)
 
 
 @pytest.mark.parametrize(
-    ("typed", "leads_to"),
+    ("text", "url"),
     [
         ("failed", "?phase=failed"),
         ("biome.lint-pull-request-titles", "?flowId=biome.lint-pull-request-titles"),
-        ("merico.pip_test", "?flowId=merico.pip_test"),  # not on the first page: the server knows it
+        ("merico.pip_test", "?flowId=merico.pip_test"),  # not on the first page: a request to the server finds it
         ("source:jenkins", "?tag=source%3Ajenkins"),
         ("gh-711446981", "runs/gh-711446981"),
         ("nothing-of-that-name", "runs/nothing-of-that-name"),
     ],
 )
-def test_the_field_leads_to_whatever_is_typed(site: Server, page: Page, typed: str, leads_to: str) -> None:
+def test_the_search_box_filters_or_opens_a_run(site: Server, page: Page, text: str, url: str) -> None:
     page.goto(site.ui)
     expect(rows(page)).to_have_count(50)
     page.keyboard.press("/")
-    page.keyboard.type(typed)
+    page.keyboard.type(text)
     page.keyboard.press("Enter")
-    expect(page).to_have_url(site.ui + leads_to)
+    expect(page).to_have_url(site.ui + url)
 
 
-def test_pages_go_on_and_back(site: Server, page: Page) -> None:
+def test_links_lead_to_the_next_and_previous_page(site: Server, page: Page) -> None:
     page.goto(site.ui)
     first = rows(page).first.get_attribute("data-id")
     page.get_by_role("link", name="Older").click()
@@ -129,7 +129,7 @@ def test_back_from_a_run_returns_to_its_row(site: Server, page: Page) -> None:
     expect(row).to_be_in_viewport()
 
 
-def test_new_runs_gather_and_changed_ones_change_in_place(own: Server, page: Page) -> None:
+def test_new_runs_are_counted_and_changed_runs_change_in_place(own: Server, page: Page) -> None:
     for number in range(3):
         own.put(f"old-{number}", phase="running", startTime="2026-01-01T00:00:00Z")
     page.goto(own.ui)
@@ -137,7 +137,7 @@ def test_new_runs_gather_and_changed_ones_change_in_place(own: Server, page: Pag
     before = rows(page).evaluate_all("rows => rows.map((row) => row.dataset.id)")
     for number in range(3):
         own.put(f"new-{number}")
-    expect(page.get_by_role("button", name="3 new")).to_be_visible()
+    expect(page.get_by_role("button", name="3 new runs")).to_be_visible()
     own.put("old-1", phase="failed", startTime="2026-01-01T00:00:00Z", endTime="2026-01-01T00:00:42Z",
             logs=[{"message": "no", "level": "error"}])  # fmt: skip
     expect(page.locator("[data-id=old-1]")).to_contain_text("42 s")
@@ -145,7 +145,7 @@ def test_new_runs_gather_and_changed_ones_change_in_place(own: Server, page: Pag
     assert rows(page).evaluate_all("rows => rows.map((row) => row.dataset.id)") == before
     own.delete("old-0")
     expect(page.locator("[data-id=old-0]")).to_contain_text("deleted")
-    page.get_by_role("button", name="3 new").click()
+    page.get_by_role("button", name="3 new runs").click()
     expect(rows(page).first).to_have_attribute("data-id", "new-2")
     expect(rows(page)).to_have_count(5)
     expect(page.get_by_role("button", name="new", exact=False)).to_have_count(0)
@@ -171,7 +171,7 @@ def test_a_running_duration_ticks(own: Server, page: Page) -> None:
     expect(page.locator("[data-id=a] .c-took")).to_have_text("2 d 04 h")
 
 
-def test_keys_move_open_and_help(site: Server, page: Page) -> None:
+def test_keys_move_the_focus_open_a_run_and_show_help(site: Server, page: Page) -> None:
     page.goto(site.ui)
     expect(rows(page)).to_have_count(50)
     for key in "jjk":
@@ -180,7 +180,7 @@ def test_keys_move_open_and_help(site: Server, page: Page) -> None:
     page.keyboard.press("G")
     expect(rows(page).last.locator(".run")).to_be_focused()
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     page.keyboard.press("g")
@@ -190,7 +190,7 @@ def test_keys_move_open_and_help(site: Server, page: Page) -> None:
     expect(page).to_have_url(site.ui)
 
 
-def test_a_page_of_the_oldest_first_says_so(site: Server, page: Page) -> None:
+def test_a_page_in_ascending_order_is_labelled(site: Server, page: Page) -> None:
     page.goto(f"{site.ui}?order=asc")
     expect(page.get_by_role("table", name="Runs, oldest first")).to_be_visible()
     page.get_by_role("link", name="Newer").click()
@@ -209,7 +209,7 @@ def test_a_deleted_run_does_not_tick(own: Server, page: Page) -> None:
     expect(page.locator("[data-id=a] .c-took .tick")).to_have_count(0)
 
 
-def test_only_what_is_new_is_called_new_on_a_later_page(own: Server, page: Page) -> None:
+def test_a_later_page_counts_only_new_runs(own: Server, page: Page) -> None:
     for number in range(4):
         own.put(f"old-{number}")
     own.wait_for_seconds(2)
@@ -219,13 +219,13 @@ def test_only_what_is_new_is_called_new_on_a_later_page(own: Server, page: Page)
     expect(page.locator("#badge")).to_have_text("live")
     own.put("old-3", phase="running")
     own.put("old-0", phase="failed")
-    expect(page.locator("[data-id=old-0]")).to_contain_text("failed")  # which is told after the one before it
+    expect(page.locator("[data-id=old-0]")).to_contain_text("failed")  # its event comes after that of old-3
     expect(page.get_by_role("button", name="new", exact=False)).to_have_count(0)
     own.put("fresh")
-    expect(page.get_by_role("button", name="1 new")).to_be_visible()
+    expect(page.get_by_role("button", name="1 new run")).to_be_visible()
 
 
-def test_a_list_that_was_left_counts_nothing(own: Server, page: Page) -> None:
+def test_a_closed_list_sends_no_requests(own: Server, page: Page) -> None:
     own.put("a")
     page.clock.install()
     page.goto(own.ui)
@@ -234,15 +234,15 @@ def test_a_list_that_was_left_counts_nothing(own: Server, page: Page) -> None:
     expect(page.locator("[data-id=a]")).to_contain_text("failed")
     page.locator("[data-id=a] .run").click()
     expect(page.locator("h1")).to_contain_text("failed")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if "flow-runs" in request.url else None)
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url) if "flow-runs" in request.url else None)
     page.clock.run_for(3_000)
     page.get_by_role("link", name="Args").click()
     expect(page).to_have_url(re.compile("tab=args"))
-    assert asked == []
+    assert requests == []
 
 
-def test_filters_that_are_chosen_quickly_all_count(site: Server, page: Page) -> None:
+def test_filters_that_are_chosen_quickly_all_apply(site: Server, page: Page) -> None:
     page.goto(site.ui)
     expect(chip(page, "failed")).to_have_text("failed 92")
     page.evaluate("""() => {
@@ -255,31 +255,31 @@ def test_filters_that_are_chosen_quickly_all_count(site: Server, page: Page) -> 
 def test_a_filter_that_is_typed_again_stays(site: Server, page: Page) -> None:
     page.goto(f"{site.ui}?phase=failed")
     expect(page.locator(".status")).to_contain_text("of 92 runs")
-    page.get_by_label("Flow, tag, phase or run id").fill("failed")
+    page.get_by_label("Flow, tag, phase or run ID").fill("failed")
     page.keyboard.press("Enter")
-    page.get_by_label("Flow, tag, phase or run id").fill("running")
+    page.get_by_label("Flow, tag, phase or run ID").fill("running")
     page.keyboard.press("Enter")
     expect(page).to_have_url(f"{site.ui}?phase=failed&phase=running")
 
 
-def test_what_is_found_late_moves_nobody_who_has_gone_on(site: Server, page: Page) -> None:
+def test_a_late_search_result_does_not_navigate_away(site: Server, page: Page) -> None:
     page.goto(site.ui)
     expect(chip(page, "failed")).to_have_text("failed 92")
-    held: list[api.Route] = []
-    page.route("**/flow-runs?flowId=merico.pip_test*", lambda route: held.append(route))
-    page.get_by_label("Flow, tag, phase or run id").fill("merico.pip_test")
+    routes: list[api.Route] = []
+    page.route("**/flow-runs?flowId=merico.pip_test*", lambda route: routes.append(route))
+    page.get_by_label("Flow, tag, phase or run ID").fill("merico.pip_test")
     with page.expect_request("**/flow-runs?flowId=merico.pip_test*"):
         page.keyboard.press("Enter")
     rows(page).first.locator(".run").click()
     expect(page.locator(".tabs")).to_be_visible()
     url = page.url
     with page.expect_response("**/flow-runs?flowId=merico.pip_test*"):
-        held[0].continue_()
+        routes[0].continue_()
     page.get_by_role("link", name="Outputs").click()
     expect(page).to_have_url(f"{url}?tab=outputs")
 
 
-def test_what_is_typed_in_a_menu_stays_while_runs_change(own: Server, page: Page) -> None:
+def test_text_in_a_menu_stays_while_runs_change(own: Server, page: Page) -> None:
     own.put("a", flowId="one")
     own.put("b", flowId="other")
     page.clock.install()
@@ -289,15 +289,15 @@ def test_what_is_typed_in_a_menu_stays_while_runs_change(own: Server, page: Page
     page.get_by_label("Flow", exact=True).fill("oth")
     expect(page.locator(".panel [data-value=one]")).to_have_count(0)
     own.put("c", flowId="another")
-    expect(page.get_by_role("button", name="1 new")).to_be_visible()
+    expect(page.get_by_role("button", name="1 new run")).to_be_visible()
     page.clock.run_for(3_000)
     expect(page.locator(".panel [data-value=another]")).to_be_visible()
     expect(page.locator(".panel [data-value=one]")).to_have_count(0)
 
 
-def test_the_focus_stays_among_the_filters_that_are_left(site: Server, page: Page) -> None:
+def test_the_focus_moves_to_a_remaining_filter(site: Server, page: Page) -> None:
     page.goto(f"{site.ui}?flowId=ants.codeql&tag=source:github-actions")
-    page.get_by_role("button", name="Remove the filter flow ants.codeql").click()
-    expect(page.get_by_role("button", name="Remove the filter tag")).to_be_focused()
+    page.get_by_role("button", name="Remove filter: flow ants.codeql").click()
+    expect(page.get_by_role("button", name="Remove filter: tag")).to_be_focused()
     page.get_by_role("button", name="Clear all").click()
     expect(page.get_by_role("group", name="Phase").get_by_role("button", name="All")).to_be_focused()

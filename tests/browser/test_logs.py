@@ -10,12 +10,12 @@ from tests.browser.conftest import Server
 api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
 expect, Page = api.expect, api.Page
 
-LOGS = "runs/gh-711446981?tab=logs"  # 125 lines, with folds and colours
+LOGS = "runs/gh-711446981?tab=logs"  # 125 lines, with groups and colours
 T0 = "2026-01-01T00:00:00Z"
 LINE = "[data-line='{}']"
 
 
-# Of the rows, from top to bottom, once the frame is drawn that a scrolling has asked for.
+# The boxes of the rows from top to bottom, after the frame that scrolling requested.
 BOXES = """async () => {
     for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
     const boxes = [...document.querySelectorAll(".line")].map((line) => line.getBoundingClientRect().toJSON());
@@ -39,22 +39,22 @@ def long(own: Server) -> Server:
     return own
 
 
-def test_a_log_is_shown_with_folds_and_colours(site: Server, page: Page) -> None:
+def test_a_log_is_shown_with_groups_and_colours(site: Server, page: Page) -> None:
     page.goto(site.ui + LOGS)
     expect(page.locator(LINE.format(2))).to_contain_text("Operating System")
     assert not any("##[" in line or "\x1b" in line for line in text(page))
     page.get_by_role("button", name="Group Operating System").click()
     expect(page.locator(LINE.format(3))).to_have_count(0)
-    page.get_by_role("button", name="Fold all").click()
+    page.get_by_role("button", name="Collapse groups").click()
     expect(page.locator(LINE.format(8))).to_have_count(0)
-    page.get_by_role("button", name="Fold all").click()
+    page.get_by_role("button", name="Collapse groups").click()
     page.get_by_label("Search the log").fill("Run echo Add other actions")
     coloured = page.locator(".ansi-fg.ansi-bold").first
     expect(coloured).to_be_visible()
     assert coloured.evaluate("(span) => getComputedStyle(span).color !== getComputedStyle(document.body).color")
 
 
-def test_levels_and_actions_filter_and_folds_hide_nothing_then(site: Server, page: Page) -> None:
+def test_filters_by_level_and_action_ignore_collapsed_groups(site: Server, page: Page) -> None:
     page.goto(site.ui + LOGS)
     page.get_by_role("button", name="debug 18").click()
     expect(lines(page)).to_have_count(18)
@@ -67,12 +67,12 @@ def test_levels_and_actions_filter_and_folds_hide_nothing_then(site: Server, pag
     expect(lines(page).first).to_contain_text("Post job cleanup")
 
 
-def test_search_counts_marks_and_opens_folds(site: Server, page: Page) -> None:
+def test_search_counts_and_highlights_matches_and_expands_groups(site: Server, page: Page) -> None:
     page.goto(site.ui + LOGS)
-    page.get_by_role("button", name="Fold all").click()
+    page.get_by_role("button", name="Collapse groups").click()
     page.keyboard.press("/")
     page.keyboard.type("SAFE.DIRECTORY or git version")
-    expect(page.get_by_role("status").filter(has_text="none")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="no matches")).to_be_visible()
     page.keyboard.press("Escape")
     page.keyboard.type("git version")
     expect(page.locator(".search .count")).to_have_text(re.compile(r"1 of \d"))
@@ -94,7 +94,7 @@ def test_a_line_has_a_link(site: Server, page: Page) -> None:
     expect(page.locator(LINE.format(100))).to_be_in_viewport()
 
 
-def test_twenty_thousand_lines_are_a_few_in_the_document(long: Server, page: Page) -> None:
+def test_few_of_twenty_thousand_lines_are_in_the_document(long: Server, page: Page) -> None:
     page.goto(f"{long.ui}runs/long?tab=logs&line=10000")
     expect(page.locator(LINE.format(10_000))).to_be_in_viewport()
     expect(page.locator(".line.selected")).to_contain_text("line 10000 does its work")
@@ -111,7 +111,7 @@ def test_twenty_thousand_lines_are_a_few_in_the_document(long: Server, page: Pag
     expect(lines(page)).to_have_count(4)
 
 
-def test_a_log_is_followed_until_somebody_reads(own: Server, page: Page) -> None:
+def test_a_log_is_followed_until_the_user_scrolls_up(own: Server, page: Page) -> None:
     logs = [{"message": f"line {n}", "level": "info"} for n in range(1, 301)]
     own.put("a", phase="running", startTime="2026-01-01T00:00:00Z", logs=logs[:200])
     page.goto(f"{own.ui}runs/a?tab=logs")
@@ -135,22 +135,22 @@ def test_long_lines_wrap_or_not_and_do_not_overlap(own: Server, page: Page) -> N
         page.locator(".log").evaluate("log => log.scrollTo(0, 400)")
         boxes = page.evaluate(BOXES)
         assert all(abs(a["bottom"] - b["top"]) < 1 for a, b in zip(boxes, boxes[1:], strict=False))
-        page.get_by_role("button", name="Wrap").click()
+        page.get_by_role("button", name="Wrap lines").click()
 
 
 def test_a_log_is_copied_and_downloaded(site: Server, page: Page, tmp_path: Path) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(f"{site.ui}{LOGS}&line=1-2")
     page.get_by_role("button", name="debug 18").click()
-    page.locator("summary", has_text="Copy, save").click()
-    page.get_by_role("button", name="Copy what is shown (18)").click()
-    expect(page.locator("#toasts")).to_contain_text("copied")
+    page.locator("summary", has_text="Copy or download").click()
+    page.get_by_role("button", name="Copy shown lines (18)").click()
+    expect(page.locator("#toasts")).to_contain_text("Copied: shown lines")
     assert len(str(page.evaluate("navigator.clipboard.readText()")).splitlines()) == 18
-    page.get_by_role("button", name="Copy line 1–2").click()
-    expect(page.locator("#toasts")).to_contain_text("Lines copied")
+    page.get_by_role("button", name="Copy lines 1–2").click()
+    expect(page.locator("#toasts")).to_contain_text("Copied: lines 1–2")
     assert len(str(page.evaluate("navigator.clipboard.readText()")).splitlines()) == 2
     with page.expect_download() as started:
-        page.get_by_role("button", name="Download all").click()
+        page.get_by_role("button", name="Download all lines").click()
     assert started.value.suggested_filename == "gh-711446981.log"
     started.value.save_as(tmp_path / "log")
     saved = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
@@ -183,28 +183,28 @@ def test_a_log_that_has_ended_is_not_followed(own: Server, page: Page) -> None:
     assert page.locator(".log").evaluate("log => log.scrollTop") == 500
 
 
-def test_a_run_that_is_over_opens_at_its_first_line(own: Server, page: Page) -> None:
+def test_a_run_that_has_ended_opens_at_its_first_line(own: Server, page: Page) -> None:
     own.put("a", phase="succeeded", startTime=T0, logs=[{"message": f"line {n}"} for n in range(200)])
     page.goto(f"{own.ui}runs/a?tab=logs")
     expect(page.locator(LINE.format(1))).to_be_in_viewport()
     expect(page.get_by_role("button", name="Follow")).to_have_count(0)
 
 
-def test_a_level_is_a_word_and_no_class(own: Server, page: Page) -> None:
-    own.put("a", endTime=T0, logs=[{"message": "x", "level": level} for level in ("tick", "unseen", "error")])
+def test_a_level_is_text_and_not_a_class(own: Server, page: Page) -> None:
+    own.put("a", endTime=T0, logs=[{"message": "x", "level": level} for level in ("tick", "sr-only", "error")])
     page.clock.install()
     page.goto(f"{own.ui}runs/a?tab=logs")
-    expect(page.get_by_role("button", name="unseen 1")).to_be_visible()
-    page.clock.run_for(2_000)  # a fault on the console fails each test
+    expect(page.get_by_role("button", name="sr-only 1")).to_be_visible()
+    page.clock.run_for(2_000)  # an error on the console fails the test
     page.get_by_role("button", name="tick 1").click()
     expect(lines(page)).to_have_count(1)
     expect(page.get_by_role("button", name="tick 1")).to_be_focused()
 
 
-def test_the_end_of_no_lines_is_no_fault(own: Server, page: Page) -> None:
+def test_going_to_the_end_of_an_empty_log_is_no_error(own: Server, page: Page) -> None:
     own.put("a", endTime=T0)
     page.goto(f"{own.ui}runs/a?tab=logs")
-    expect(page.get_by_text("This run has no log.")).to_be_visible()
+    expect(page.get_by_text("This run has no logs.")).to_be_visible()
     page.keyboard.press("G")
     page.keyboard.press("1")
     expect(page).to_have_url(re.compile("tab=timeline"))
@@ -213,7 +213,7 @@ def test_the_end_of_no_lines_is_no_fault(own: Server, page: Page) -> None:
 NUMBERS = "[...document.querySelectorAll('.line')].map((line) => Number(line.dataset.line))"
 
 
-def test_lines_are_in_order_for_those_who_select_or_listen(long: Server, page: Page) -> None:
+def test_lines_are_in_document_order(long: Server, page: Page) -> None:
     page.goto(f"{long.ui}runs/long?tab=logs&line=10000")
     expect(page.locator(LINE.format(10_000))).to_be_in_viewport()
     for by in (-300, 500, -100):
@@ -223,7 +223,7 @@ def test_lines_are_in_order_for_those_who_select_or_listen(long: Server, page: P
         assert numbers == sorted(numbers)
 
 
-def test_what_is_read_stays_where_it_is_while_the_log_changes(own: Server, page: Page) -> None:
+def test_the_line_in_view_stays_while_the_log_changes(own: Server, page: Page) -> None:
     logs = [{"message": f"{n} " + "字x" * (n * 37 % 400)} for n in range(200)] + [{"message": "##[group]open"}]
     own.put("a", phase="running", startTime=T0, logs=logs)
     page.goto(f"{own.ui}runs/a?tab=logs&line=150")
@@ -234,7 +234,7 @@ def test_what_is_read_stays_where_it_is_while_the_log_changes(own: Server, page:
     own.put("a", phase="running", startTime=T0, logs=[*logs, {"message": "more"}])
     expect(page.get_by_role("button", name=re.compile("^All"))).to_contain_text("202")
     assert page.locator(LINE.format(150)).evaluate("line => line.getBoundingClientRect().top") == top
-    page.get_by_role("button", name="Fold all").click()
+    page.get_by_role("button", name="Collapse groups").click()
     page.evaluate(BOXES)
     assert abs(page.locator(LINE.format(150)).evaluate("line => line.getBoundingClientRect().top") - top) < 1
 
@@ -247,7 +247,7 @@ def test_printed_lines_do_not_overlap(own: Server, page: Page) -> None:
     page.evaluate(BOXES)
     boxes = page.evaluate("""() => {
         dispatchEvent(new Event("beforeprint"));
-        document.body.style.width = "400px"; // as paper is: another width, and nobody to measure lines anew
+        document.body.style.width = "400px"; // as on paper: another width, and the lines are not measured again
         return [...document.querySelectorAll(".line")].map((line) => line.getBoundingClientRect().toJSON());
     }""")
     assert len(boxes) == 60

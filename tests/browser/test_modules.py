@@ -1,4 +1,4 @@
-"""The parts of the page that show nothing: what they make of what, in the browser's own JavaScript."""
+"""The modules of the page that draw nothing, called in the browser."""
 
 import json
 import random
@@ -14,11 +14,11 @@ Page = api.Page
 
 
 def call(site: Server, page: Page, module: str, code: str, *values: Any) -> Any:
-    """What *code* gives, with what *module* exports as `it` and *values* as `values`."""
+    """The result of *code*, where `it` is the module and `values` is *values*."""
     if not page.url.startswith(site.ui):
         page.goto(f"{site.ui}runs/gh-711446981?tab=args")
-    where = f"{site.ui}assets/{static.version()}/{module}.js"
-    return page.evaluate(f"async (values) => {{ const it = await import('{where}'); return {code} }}", list(values))
+    url = f"{site.ui}assets/{static.version()}/{module}.js"
+    return page.evaluate(f"async (values) => {{ const it = await import('{url}'); return {code} }}", list(values))
 
 
 DURATIONS = {
@@ -34,39 +34,39 @@ STYLES: dict[str, tuple[str | None, list[str]]] = {
 }  # fmt: skip
 
 
-def test_durations_read_well(site: Server, page: Page) -> None:
+def test_durations_are_formatted(site: Server, page: Page) -> None:
     assert call(site, page, "time", "values.map(it.duration)", *DURATIONS) == list(DURATIONS.values())
 
 
 def test_escapes_become_styles(site: Server, page: Page) -> None:
-    code = "values.map((text) => it.pieces(text).map(({ text, style }) => [text, style.fg, [...style.flags]]))"
+    code = "values.map((text) => it.segments(text).map(({ text, style }) => [text, style.fg, [...style.flags]]))"
     found = call(site, page, "ansi", code, *[f"\x1b[{escape}mx\x1b[2K" for escape in STYLES])
     assert found == [[["x", colour, flags]] for colour, flags in STYLES.values()]
 
 
-def test_events_do_not_depend_on_how_their_stream_is_cut(site: Server, page: Page) -> None:
+def test_events_do_not_depend_on_the_chunks_of_their_stream(site: Server, page: Page) -> None:
     seed = random.randrange(1 << 32)
     print(f"{seed=}")
     chance = random.Random(seed)
-    code = """values.map((pieces) => {
+    code = """values.map((chunks) => {
         const parser = new it.EventParser("1");
-        return [pieces.flatMap((piece) => parser.feed(piece)), parser.lastId];
+        return [chunks.flatMap((chunk) => parser.feed(chunk)), parser.lastId];
     })"""
-    told = ': hi\nid: 4\n\nid: 5\nevent: run\ndata: {\ndata:  "a": 1}\n\n:\n\nid: 7\nevent: deleted\ndata:x\n\n: \n'
-    cut = []
+    text = ': hi\nid: 4\n\nid: 5\nevent: run\ndata: {\ndata:  "a": 1}\n\n:\n\nid: 7\nevent: deleted\ndata:x\n\n: \n'
+    streams = []
     for _ in range(100):
-        stream = told.replace("\n", chance.choice(["\n", "\r\n", "\r"]))
+        stream = text.replace("\n", chance.choice(["\n", "\r\n", "\r"]))
         cuts = sorted(chance.randrange(len(stream) + 1) for _ in range(chance.randrange(12)))
-        cut.append([stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)])
-    for pieces, (events, position) in zip(cut, call(site, page, "stream", code, *cut), strict=True):
+        streams.append([stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)])
+    for chunks, (events, position) in zip(streams, call(site, page, "stream", code, *streams), strict=True):
         assert events == [
             {"id": "5", "type": "run", "data": '{\n "a": 1}'},
             {"id": "7", "type": "deleted", "data": "x"},
-        ], pieces
+        ], chunks
         assert position == "7"
 
 
-def test_an_event_that_is_cut_off_is_asked_for_again(site: Server, page: Page) -> None:
+def test_an_incomplete_event_does_not_move_the_position(site: Server, page: Page) -> None:
     code = """(() => {
         const parser = new it.EventParser("1");
         parser.feed("id: 4\\n\\nid: 9\\nevent: run\\ndata: {");
@@ -75,7 +75,7 @@ def test_an_event_that_is_cut_off_is_asked_for_again(site: Server, page: Page) -
     assert call(site, page, "stream", code) == "4"
 
 
-def test_any_json_is_read_as_it_is_written(site: Server, page: Page) -> None:
+def test_the_parser_preserves_any_json(site: Server, page: Page) -> None:
     seed = random.randrange(1 << 32)
     print(f"{seed=}")
     chance = random.Random(seed)
@@ -107,26 +107,26 @@ def test_any_json_is_read_as_it_is_written(site: Server, page: Page) -> None:
         assert json.loads(args) == json.loads(doc)["args"]
 
 
-def test_gaps_are_what_no_action_fills(site: Server, page: Page) -> None:
+def test_gaps_are_the_times_without_an_action(site: Server, page: Page) -> None:
     spans = [{"from": a, "to": b} for a, b in [(10, 20), (15, 30), (50, 60), (None, None), (70, 70)]]
     found = call(site, page, "gantt", "it.gaps(values[0], { from: 0, to: 100 })", spans)
     assert found == [{"from": a, "to": b} for a, b in [(0, 10), (30, 50), (60, 100)]]
 
 
-def test_a_fault_of_the_page_does_not_end_its_stream(site: Server, page: Page) -> None:
+def test_an_error_of_a_listener_does_not_end_the_stream(site: Server, page: Page) -> None:
     code = """await new Promise((done) => {
-        const told = [];
+        const messages = [];
         addEventListener("error", (event) => {
-            told.push(event.message);
+            messages.push(event.message);
             event.stopImmediatePropagation();
             event.preventDefault();
         });
         const stream = new it.Stream(new URL("../api/v1/flow-runs/gh-711446981", document.baseURI), null, {
-            event: () => { setTimeout(() => { stream.close(); done(told); }); throw new Error("a fault"); },
-            state: (name) => told.push(name),
-            refused: () => {},
+            event: () => { setTimeout(() => { stream.close(); done(messages); }); throw new Error("a bug"); },
+            state: (name) => messages.push(name),
+            failed: () => {},
             closed: () => {},
         });
         stream.start();
     })"""
-    assert call(site, page, "stream", code) == ["live", "Uncaught Error: a fault"]
+    assert call(site, page, "stream", code) == ["live", "Uncaught Error: a bug"]

@@ -1,4 +1,4 @@
-"""One run: its head, its actions, its args and outputs."""
+"""One run: its header, actions, args and outputs."""
 
 import json
 import re
@@ -21,13 +21,13 @@ def clipboard(page: Page) -> str:
 
 
 def shown(page: Page) -> "api.Locator":
-    """What is seen, without what is only read out."""
+    """The visible parts, without the announcements."""
     return page.locator("#main, #toasts")
 
 
 def width(page: Page) -> float:
-    """Of the first whole bar, in one step: it is drawn anew each second."""
-    return float(page.evaluate("document.querySelector('.beam.whole').getBoundingClientRect().width"))
+    """The width of the first complete bar, in one evaluation: the chart is redrawn every second."""
+    return float(page.evaluate("document.querySelector('.bar.complete').getBoundingClientRect().width"))
 
 
 @pytest.fixture
@@ -36,20 +36,20 @@ def page(page: Page) -> Page:
     return page
 
 
-def test_sixty_actions_are_on_one_scale_by_job(site: Server, page: Page) -> None:
+def test_sixty_actions_are_on_one_axis_by_job(site: Server, page: Page) -> None:
     page.goto(f"{site.ui}runs/{SIXTY}")
     expect(page.locator(".gantt .step")).to_have_count(60)
-    expect(shown(page).get_by_text("60 actions · over 2 min 05 s")).to_be_visible()
+    expect(shown(page).get_by_text("60 actions · time span 2 min 05 s")).to_be_visible()
     lane = page.locator(".lane").first.bounding_box()
     assert lane
-    for box in page.locator(".beam").evaluate_all("bars => bars.map((bar) => bar.getBoundingClientRect().toJSON())"):
+    for box in page.locator(".bar").evaluate_all("bars => bars.map((bar) => bar.getBoundingClientRect().toJSON())"):
         assert lane["x"] <= box["left"] <= box["right"] <= lane["x"] + lane["width"] + 1
         assert box["width"] >= 3
     page.get_by_role("button", name="deployubuntu").first.click()
     expect(page.locator(".gantt .step")).to_have_count(40)
 
 
-def test_odd_actions_are_told_in_words(own: Server, page: Page) -> None:
+def test_odd_actions_are_described_in_words(own: Server, page: Page) -> None:
     began = datetime.now(UTC) - timedelta(hours=4)
 
     def hours(count: float) -> str:
@@ -65,19 +65,19 @@ def test_odd_actions_are_told_in_words(own: Server, page: Page) -> None:
     ])  # fmt: skip
     page.clock.install()
     page.goto(f"{own.ui}runs/odd")
-    for note in ("6 actions", "1 not begun", "1 ended without a start", "1 ended before the start"):
+    for note in ("6 actions", "1 not started", "1 without a start time", "1 ended before the start"):
         expect(page.locator(".tabpanel > p")).to_contain_text(note)
-    for kind in ("whole", "reversed", "never", "running"):
-        expect(page.locator(f".beam.{kind}").first).to_be_visible()
-    expect(page.locator(".gap").first).to_have_attribute("title", "Nothing ran for 1 h 00 min")
+    for kind in ("complete", "reversed", "no-start", "running"):
+        expect(page.locator(f".bar.{kind}").first).to_be_visible()
+    expect(page.locator(".gap").first).to_have_attribute("title", "No action ran for 1 h 00 min")
     before = width(page)
     page.clock.fast_forward(timedelta(hours=3).seconds * 1_000)
-    expect(page.locator(".tabpanel > p")).to_contain_text("over 7 h 00 min")  # as far as the bar that runs to now
+    expect(page.locator(".tabpanel > p")).to_contain_text("time span 7 h 00 min")  # the running bar ends now
     after = width(page)
     assert 0 < after < before
 
 
-def test_a_run_grows_while_it_is_watched(own: Server, page: Page) -> None:
+def test_a_run_is_updated_while_it_is_shown(own: Server, page: Page) -> None:
     own.put("a", phase="running", startTime=T0, actions=[{"id": "build", "phase": "running", "startTime": T0}])
     page.goto(f"{own.ui}runs/a")
     expect(page.locator("#badge")).to_have_text("live")
@@ -87,11 +87,11 @@ def test_a_run_grows_while_it_is_watched(own: Server, page: Page) -> None:
         {"id": "ship", "phase": "succeeded", "startTime": "2026-01-01T00:00:07Z", "endTime": "2026-01-01T00:00:09Z"},
     ])  # fmt: skip
     expect(page.locator("h1")).to_contain_text("succeeded")
-    expect(shown(page).get_by_text("2 actions · over 9.0 s")).to_be_visible()
+    expect(shown(page).get_by_text("2 actions · time span 9.0 s")).to_be_visible()
     expect(page).to_have_title("succeeded deploy-web · flowruns")
 
 
-def test_numbers_and_double_keys_are_shown_as_they_were_sent(own: Server, page: Page) -> None:
+def test_numbers_and_duplicate_keys_are_shown_as_sent(own: Server, page: Page) -> None:
     args = (
         '{"big": 123456789012345678901234567890, "e": 1E5, "minus": -0, "huge": 1e400, '
         '"twice": 1, "twice": 2.50, "a":{"b":[{}, []]}}'
@@ -99,39 +99,39 @@ def test_numbers_and_double_keys_are_shown_as_they_were_sent(own: Server, page: 
     own.put_bytes("exact", b'{"flowId": "f", "flowType": "automation", "args": %b}' % args.encode())
     page.goto(f"{own.ui}runs/exact?tab=args")
     tree = page.locator(".tree")
-    for text in ("123456789012345678901234567890", "1E5", "-0", "1e400", "2.50", "again"):
+    for text in ("123456789012345678901234567890", "1E5", "-0", "1e400", "2.50", "duplicate"):
         expect(tree).to_contain_text(text)
     page.get_by_role("button", name="Raw").click()
     assert page.locator("pre").inner_text() == args
     page.get_by_role("button", name="Copy PUT body").click()
-    expect(shown(page).get_by_text("The body that makes this run again copied")).to_be_visible()
+    expect(shown(page).get_by_text("Copied: PUT body")).to_be_visible()
     assert f'"args":{args}' in clipboard(page)
 
 
-def test_the_curl_makes_the_run_again(own: Server, page: Page) -> None:
+def test_the_curl_command_recreates_the_run(own: Server, page: Page) -> None:
     own.put_bytes("again", b'{"flowId": "f", "flowType": "automation", "args": {"x": 1E5, "quote": "it\'s $HOME"}}')
     page.goto(f"{own.ui}runs/again")
     page.get_by_role("button", name="Copy as curl").click()
     expect(shown(page).get_by_text("copied")).to_be_visible()
     command = clipboard(page)
     own.delete("again")
-    made = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=True)
-    assert '"args":{"x": 1E5, "quote": "it\'s $HOME"}' in made.stdout
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=True)
+    assert '"args":{"x": 1E5, "quote": "it\'s $HOME"}' in result.stdout
     assert own.status("again") == 200
 
 
-def test_large_objects_are_shown_by_the_hundred_and_open_on_demand(own: Server, page: Page) -> None:
+def test_large_objects_are_shown_a_hundred_members_at_a_time(own: Server, page: Page) -> None:
     own.put("large", args={"many": [{"n": n} for n in range(250)], "long": "x" * 5_000})
     page.goto(f"{own.ui}runs/large?tab=args")
     expect(shown(page).get_by_text("4,400 more characters")).to_be_visible()
     page.locator("summary", has_text="many").get_by_text("250 items").click()
     page.locator("summary", has_text="many").get_by_text("250 items").click()
-    page.get_by_role("button", name="150 more", exact=True).click()
-    page.get_by_role("button", name="50 more", exact=True).click()
+    page.get_by_role("button", name="Show 150 more", exact=True).click()
+    page.get_by_role("button", name="Show 50 more", exact=True).click()
     expect(page.locator(".tree summary", has_text="249")).to_be_visible()
 
 
-def test_a_deleted_run_can_be_saved_for_six_seconds(own: Server, page: Page) -> None:
+def test_a_deletion_can_be_undone_for_six_seconds(own: Server, page: Page) -> None:
     own.put("saved", phase="failed")
     page.clock.install()
     page.goto(f"{own.ui}runs/saved")
@@ -177,18 +177,18 @@ def test_two_runs_of_a_flow_are_compared(own: Server, page: Page) -> None:
     page.get_by_role("link", name="good").click()
     expect(page).to_have_url(f"{own.ui}compare?a=good&b=bad")
     expect(page.locator(".both tbody tr")).to_contain_text("+15 s")
-    expect(page.locator(".both .beam")).to_have_count(2)
+    expect(page.locator(".both .bar")).to_have_count(2)
     expect(page.locator("h2", has_text="args")).to_contain_text("1 of 2 differ")
     assert page.locator("tr.changed").inner_text().split() == ["$.ref", "changed", '"main"', '"dev"']
     expect(page.locator("tr.removed")).to_contain_text("$.a")
     expect(page.locator("tr.added")).to_contain_text("$.b[0]")
-    page.get_by_role("button", name="Only what differs").click()
+    page.get_by_role("button", name="Only differences").click()
     expect(page.locator("tr.same")).to_contain_text("$.n")
     own.put("bad", phase="failed", startTime=T0, actions=[slower], args={"ref": "main", "n": 1})
-    expect(page.locator("h2", has_text="args")).to_contain_text("no difference")
+    expect(page.locator("h2", has_text="args")).to_contain_text("no differences")
 
 
-def test_the_put_body_is_a_body(site: Server, page: Page) -> None:
+def test_the_put_body_has_only_fields_of_a_put(site: Server, page: Page) -> None:
     page.goto(f"{site.ui}runs/gh-711446981")
     page.get_by_role("button", name="Copy PUT body").click()
     expect(shown(page).get_by_text("copied")).to_be_visible()
@@ -196,47 +196,47 @@ def test_the_put_body_is_a_body(site: Server, page: Page) -> None:
     assert (body["id"], len(body["logs"]), "createdAt" in body) == ("gh-711446981", 125, False)
 
 
-def test_what_is_not_copied_is_not_said_to_be(own: Server, page: Page) -> None:
+def test_a_failed_copy_is_reported(own: Server, page: Page) -> None:
     own.put("a")
     page.goto(f"{own.ui}runs/a")
     page.evaluate("navigator.clipboard.writeText = () => Promise.reject(); document.execCommand = () => false")
     page.get_by_role("button", name="Copy PUT body").click()
-    expect(page.locator("#toasts")).to_contain_text("does not let the page copy")
+    expect(page.locator("#toasts")).to_contain_text("does not allow this page to copy")
 
 
-def test_the_focus_stays_on_a_job_that_is_folded(site: Server, page: Page) -> None:
+def test_the_focus_stays_on_a_collapsed_job(site: Server, page: Page) -> None:
     page.goto(f"{site.ui}runs/{SIXTY}")
     page.get_by_role("button", name="deployubuntu").first.click()
     expect(page.locator(".gantt .step")).to_have_count(40)
     expect(page.get_by_role("button", name="deployubuntu").first).to_be_focused()
 
 
-def test_a_run_without_a_phase_is_told_as_that(own: Server, page: Page) -> None:
+def test_a_missing_phase_is_announced(own: Server, page: Page) -> None:
     own.put("a", phase="running")
     page.goto(f"{own.ui}runs/a")
     expect(page.locator("#badge")).to_have_text("live")
     own.put("a", phase=None)
-    expect(page.locator("#say")).to_have_text("The run is without a phase")
+    expect(page.locator("#announcer")).to_have_text("Phase: none")
 
 
-def test_thousands_of_equal_keys_are_compared_at_once(own: Server, page: Page) -> None:
+def test_thousands_of_duplicate_keys_are_compared_quickly(own: Server, page: Page) -> None:
     args = ",".join(['"a":1'] * 30_000)
     for id in ("one", "other"):
         own.put_bytes(id, b'{"flowId": "f", "flowType": "automation", "args": {%b}}' % args.encode())
     page.goto(f"{own.ui}compare?a=one&b=other")
-    expect(page.locator("h2", has_text="args")).to_contain_text("no difference")
+    expect(page.locator("h2", has_text="args")).to_contain_text("no differences")
 
 
-def test_the_focus_stays_on_the_switch_of_a_comparison(own: Server, page: Page) -> None:
+def test_the_focus_stays_on_the_toggle_of_a_comparison(own: Server, page: Page) -> None:
     for id in ("one", "other"):
         own.put(id, args={"n": 1})
     page.goto(f"{own.ui}compare?a=one&b=other")
-    page.get_by_role("button", name="Only what differs").click()
+    page.get_by_role("button", name="Only differences").click()
     expect(page.locator("tr.same")).to_contain_text("$.n")
-    expect(page.get_by_role("button", name="Only what differs")).to_be_focused()
+    expect(page.get_by_role("button", name="Only differences")).to_be_focused()
 
 
-def test_a_compared_run_that_is_deleted_appears_when_it_is_made_again(own: Server, page: Page) -> None:
+def test_a_compared_run_appears_again_when_it_is_recreated(own: Server, page: Page) -> None:
     for id in ("one", "other"):
         own.put(id, args={"n": 1})
     page.goto(f"{own.ui}compare?a=one&b=other")
@@ -247,7 +247,7 @@ def test_a_compared_run_that_is_deleted_appears_when_it_is_made_again(own: Serve
     expect(page.locator("tr.changed")).to_contain_text("$.n")
 
 
-def test_undo_saves_a_run_whose_delete_was_pressed_twice(own: Server, page: Page) -> None:
+def test_undo_works_after_a_double_click_on_delete(own: Server, page: Page) -> None:
     own.put("saved")
     page.clock.install()
     page.goto(f"{own.ui}runs/saved")

@@ -1,4 +1,4 @@
-"""What the page says where it has nothing to show, and what it does about it."""
+"""Empty states, errors, and reconnection."""
 
 import re
 import shlex
@@ -19,7 +19,7 @@ HIDE = """(hidden) => {
 }"""
 
 
-def test_an_empty_server_shows_the_command_that_makes_the_first_run(own: Server, page: Page) -> None:
+def test_an_empty_server_shows_the_command_that_creates_a_run(own: Server, page: Page) -> None:
     page.goto(own.ui)
     expect(page.get_by_role("heading", name="No runs yet")).to_be_visible()
     expect(page.locator("#badge")).to_have_text("live")
@@ -29,23 +29,23 @@ def test_an_empty_server_shows_the_command_that_makes_the_first_run(own: Server,
     expect(page.locator(".runs tbody tr")).to_contain_text("deploy-web")
 
 
-def test_a_token_is_asked_for_and_kept(tmp_path: Path, page: Page) -> None:
+def test_the_page_asks_for_a_token_and_stores_it(tmp_path: Path, page: Page) -> None:
     with serving(tmp_path, ":memory:", "--token", "s3cret=7", seconds=SECONDS) as served:
         page.goto(f"{served.url}/ui/?phase=failed")
-        expect(page.get_by_role("heading", name="This server asks for a token")).to_be_visible()
+        expect(page.get_by_role("heading", name="This server requires a token")).to_be_visible()
         page.keyboard.type("wrong")
         page.keyboard.press("Enter")
-        expect(page.get_by_role("heading", name="This token does not fit")).to_be_visible()
+        expect(page.get_by_role("heading", name="The server rejected this token")).to_be_visible()
         page.keyboard.type("s3cret")
         page.keyboard.press("Enter")
-        expect(page.get_by_role("heading", name="No run fits these filters")).to_be_visible()
+        expect(page.get_by_role("heading", name="No runs match these filters")).to_be_visible()
         page.reload()
-        expect(page.get_by_role("heading", name="No run fits these filters")).to_be_visible()
-        page.get_by_role("button", name="Clear the filters").click()
-        assert "s3cret" not in page.locator("pre.command").inner_text()  # screens are shared
+        expect(page.get_by_role("heading", name="No runs match these filters")).to_be_visible()
+        page.get_by_role("button", name="Clear filters").click()
+        assert "s3cret" not in page.locator("pre.command").inner_text()  # users share screens
 
 
-def test_a_token_in_the_link_is_taken_out_of_the_address_bar(tmp_path: Path, page: Page) -> None:
+def test_a_token_in_the_url_is_removed_from_the_address_bar(tmp_path: Path, page: Page) -> None:
     with serving(tmp_path, ":memory:", "--token", "s3cret=7", seconds=SECONDS) as served:
         page.goto(f"{served.url}/ui/#token=s3cret")
         expect(page.get_by_role("heading", name="No runs yet")).to_be_visible()
@@ -53,7 +53,7 @@ def test_a_token_in_the_link_is_taken_out_of_the_address_bar(tmp_path: Path, pag
         assert page.evaluate("history.length") <= 2
 
 
-def test_a_server_that_is_gone_and_back_loses_nothing(tmp_path: Path, page: Page) -> None:
+def test_a_restart_of_the_server_loses_no_change(tmp_path: Path, page: Page) -> None:
     with serving(tmp_path, "runs.db", seconds=SECONDS) as served:
         port = served.url.rpartition(":")[2]
         server = Server(served.url)
@@ -63,10 +63,10 @@ def test_a_server_that_is_gone_and_back_loses_nothing(tmp_path: Path, page: Page
         expect(page.locator("[data-id=before]")).to_be_visible()
         served.process.kill()
         served.process.wait()
-        expect(page.locator("#banner")).to_contain_text(re.compile(r"has not answered since \d\d:\d\d:\d\d"))
+        expect(page.locator("#banner")).to_contain_text(re.compile(r"has not responded since \d\d:\d\d:\d\d"))
         expect(page.locator("#badge")).to_have_text("reconnecting")
         expect(page.locator("[data-id=before]")).to_be_visible()
-        page.locator("[data-id=before] .run").click()  # a page that cannot be loaded waits for the server too
+        page.locator("[data-id=before] .run").click()  # a view that cannot load also waits for the server
         expect(page.locator("#banner")).to_be_visible()
     with serving(tmp_path, "runs.db", env={"FLOWRUNS_PORT": port}, seconds=SECONDS):
         server.put("before", phase="succeeded")
@@ -76,7 +76,7 @@ def test_a_server_that_is_gone_and_back_loses_nothing(tmp_path: Path, page: Page
         server.close()
 
 
-def test_what_happened_while_the_tab_was_hidden_is_shown_then(own: Server, page: Page) -> None:
+def test_changes_while_the_tab_was_hidden_are_shown_later(own: Server, page: Page) -> None:
     own.put("a", phase="running")
     page.goto(own.ui)
     expect(page.locator("#badge")).to_have_text("live")
@@ -88,10 +88,10 @@ def test_what_happened_while_the_tab_was_hidden_is_shown_then(own: Server, page:
     page.evaluate(HIDE, False)
     expect(page.locator("#badge")).to_have_text("live")
     expect(page.locator("[data-id=a]")).to_contain_text("failed")
-    expect(page.get_by_role("button", name="1 new")).to_be_visible()
+    expect(page.get_by_role("button", name="1 new run")).to_be_visible()
 
 
-def test_a_run_that_is_deleted_and_made_again(own: Server, page: Page) -> None:
+def test_a_run_that_is_deleted_and_recreated(own: Server, page: Page) -> None:
     own.put("a")
     page.goto(f"{own.ui}runs/a")
     expect(page.locator("#badge")).to_have_text("live")
@@ -101,19 +101,19 @@ def test_a_run_that_is_deleted_and_made_again(own: Server, page: Page) -> None:
     expect(page.locator("h1")).to_contain_text("running")
 
 
-def test_a_run_that_is_not_there(own: Server, page: Page) -> None:
+def test_a_run_that_does_not_exist(own: Server, page: Page) -> None:
     page.goto(f"{own.ui}runs/nowhere")
-    expect(page.get_by_role("heading", name="There is no run nowhere")).to_be_visible()
-    page.get_by_role("link", name="To the list of runs").click()
+    expect(page.get_by_role("heading", name="Run not found: nowhere")).to_be_visible()
+    page.get_by_role("link", name="Show all runs").click()
     expect(page).to_have_url(own.ui)
 
 
 @pytest.mark.parametrize("query", ["phase=not+a+phase", "cursor=damaged", "size=0", "createdAfter=yesterday"])
-def test_a_query_that_is_refused_is_explained_and_mended(own: Server, page: Page, query: str) -> None:
+def test_an_invalid_query_is_explained_and_can_be_fixed(own: Server, page: Page, query: str) -> None:
     own.put("a")
     name = query.partition("=")[0]
     page.goto(f"{own.ui}?{query}&flowId=deploy-web")
-    expect(page.get_by_role("heading", name="The server does not take these filters")).to_be_visible()
+    expect(page.get_by_role("heading", name="The filters in the URL are not valid")).to_be_visible()
     expect(page.locator(".state li")).to_contain_text(name)
     page.get_by_role("button", name=f"Remove {name}").click()
     expect(page.locator("[data-id=a]")).to_be_visible()
@@ -145,20 +145,20 @@ def test_360_px_are_enough(site: Server, tab: "api.Callable[..., Page]", path: s
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
-def test_nothing_moves_for_those_who_asked_for_that(site: Server, page: Page) -> None:
+def test_reduced_motion_stops_all_animations(site: Server, page: Page) -> None:
     page.emulate_media(reduced_motion="reduce")
     page.goto(f"{site.ui}?phase=running")
     expect(page.locator(".runs .busy").first).to_be_visible()
     assert page.evaluate("document.getAnimations().length") == 0
 
 
-def test_a_page_that_could_not_be_shown_comes_back(own: Server, page: Page) -> None:
+def test_a_view_can_be_loaded_again_after_an_error(own: Server, page: Page) -> None:
     own.put("a", phase="running")
     for path in ("", "runs/a"):
         page.route("**/api/v1/flow-runs*/**" if path else "**/api/v1/flow-runs?*", refuse_streams)
         page.route("**/api/v1/flow-runs", refuse_streams)
         page.goto(own.ui + path)
-        expect(page.get_by_role("heading", name="The server could not answer")).to_be_visible()
+        expect(page.get_by_role("heading", name="The server returned an error")).to_be_visible()
         page.unroute_all()
         page.get_by_role("button", name="Try again").click()
         expect(page.locator("#badge")).to_have_text("live")
@@ -172,7 +172,7 @@ def refuse_streams(route: "api.Route") -> None:
         route.continue_()
 
 
-def test_a_run_that_a_new_server_does_not_have_is_not_promised(tmp_path: Path, page: Page) -> None:
+def test_a_run_that_is_missing_after_a_restart_is_not_found(tmp_path: Path, page: Page) -> None:
     with serving(tmp_path, ":memory:", seconds=SECONDS) as served:
         port = served.url.rpartition(":")[2]
         server = Server(served.url)
@@ -180,7 +180,7 @@ def test_a_run_that_a_new_server_does_not_have_is_not_promised(tmp_path: Path, p
         page.goto(f"{server.ui}runs/a")
         expect(page.locator("#badge")).to_have_text("live")
     with serving(tmp_path, ":memory:", env={"FLOWRUNS_PORT": port}, seconds=SECONDS):
-        expect(page.get_by_role("heading", name="There is no run a")).to_be_visible(timeout=20_000)
+        expect(page.get_by_role("heading", name="Run not found: a")).to_be_visible(timeout=20_000)
         expect(page.locator("#main")).not_to_contain_text("it appears here")
         server.close()
 
@@ -188,40 +188,40 @@ def test_a_run_that_a_new_server_does_not_have_is_not_promised(tmp_path: Path, p
 def test_a_token_that_no_header_can_carry_is_not_sent(tmp_path: Path, page: Page) -> None:
     with serving(tmp_path, ":memory:", "--token", "s+cret=7", seconds=SECONDS) as served:
         page.goto(f"{served.url}/ui/#token=s%E2%82%ACcret")
-        expect(page.get_by_role("heading", name="This server asks for a token")).to_be_visible()
+        expect(page.get_by_role("heading", name="This server requires a token")).to_be_visible()
         page.keyboard.type("s€cret")
         page.keyboard.press("Enter")
         assert page.locator("#token:invalid").count() == 1
-        page.evaluate("location.hash = '#token=s+cret'")  # as if it were written into the address bar
+        page.evaluate("location.hash = '#token=s+cret'")  # as if the user typed it into the address bar
         expect(page.get_by_role("heading", name="No runs yet")).to_be_visible()
         expect(page).to_have_url(f"{served.url}/ui/")
 
 
-def test_a_token_in_the_address_bar_is_taken_where_a_wrong_one_was(tmp_path: Path, page: Page) -> None:
+def test_a_token_in_the_url_replaces_a_wrong_one(tmp_path: Path, page: Page) -> None:
     with serving(tmp_path, ":memory:", "--token", "s3cret=7", seconds=SECONDS) as served:
         page.goto(f"{served.url}/ui/runs/a#token=wrong")
-        expect(page.get_by_role("heading", name="This token does not fit")).to_be_visible()
+        expect(page.get_by_role("heading", name="The server rejected this token")).to_be_visible()
         page.evaluate("location.hash = '#token=s3cret'")
-        expect(page.get_by_role("heading", name="There is no run a")).to_be_visible()
+        expect(page.get_by_role("heading", name="Run not found: a")).to_be_visible()
 
 
-def test_an_address_that_is_no_text_is_an_id_that_is_not_there(own: Server, page: Page) -> None:
+def test_a_malformed_url_is_a_run_that_does_not_exist(own: Server, page: Page) -> None:
     page.goto(f"{own.ui}runs/%ff")
     expect(page.locator("#main h1")).to_be_visible()
 
 
-def test_a_server_that_is_silent_is_given_up(own: Server, page: Page) -> None:
+def test_an_idle_connection_is_closed(own: Server, page: Page) -> None:
     own.put("a")
     page.clock.install()
     page.goto(f"{own.ui}runs/a")
     expect(page.locator("#badge")).to_have_text("live")
     page.evaluate(HIDE, True)
-    silent: list[api.Route] = []  # a server that twice takes the connection, and says nothing
-    page.route("**/flow-runs/a", lambda route: silent.append(route) if len(silent) < 2 else route.fallback())
+    idle: list[api.Route] = []  # a server that twice accepts a request and sends nothing
+    page.route("**/flow-runs/a", lambda route: idle.append(route) if len(idle) < 2 else route.fallback())
     with page.expect_request("**/flow-runs/a"):
         page.evaluate(HIDE, False)
     page.clock.run_for(41_000)
     expect(page.locator("#badge")).to_have_text("reconnecting")
     page.clock.run_for(3_000)
-    page.get_by_role("button", name="Try now").click()
+    page.get_by_role("button", name="Retry now").click()
     expect(page.locator("#badge")).to_have_text("live")
