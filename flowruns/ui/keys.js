@@ -9,7 +9,7 @@ const HELP = {
 	Esc: "Leave a field, close a menu or go back",
 	"1 2 3 4": "Show timeline, logs, args or outputs",
 	"n N": "Next or previous match or error in the log",
-	"g G": "First or last row",
+	"g G": "Go to the start or the end",
 	"?": "Show this help",
 };
 const FIELDS = new Set(["INPUT", "TEXTAREA", "SELECT"]);

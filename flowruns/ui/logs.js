@@ -62,6 +62,7 @@ export class LogView {
 		this.errors = button("Next error", () => this.nextError(1), { title });
 		this.collapse = toggle("Collapse groups", false, (on) => this.collapseAll(on));
 		this.follow = toggle("Follow", false, (on) => this.setFollow(on));
+		this.follow.title = "Scroll to new lines as they arrive";
 		const save = h("div.panel.column");
 		const onscroll = () => this.onScroll();
 		this.box = h("div.log", { role: "region", ariaLabel: "Log lines", tabIndex: 0, onscroll });
@@ -248,7 +249,7 @@ export class LogView {
 
 	drawCount() {
 		const { needle, hits, hit } = this;
-		const text = hits.length ? `${hit + 1} of ${hits.length.toLocaleString("en")}` : "no matches";
+		const text = hits.length ? `${hit + 1} of ${hits.length.toLocaleString("en")}` : "0 found";
 		this.count.textContent = needle ? text : "";
 	}
 

@@ -92,7 +92,9 @@ export class RunView {
 			button("Copy as curl", () => copy(putCurl(this.id, this.doc), "curl command")),
 			button("Copy PUT body", () => copy(putBody(this.doc), "PUT body")),
 			h("details.menu", { ontoggle }, h("summary", "Compare with"), panel),
-			button("Delete", () => deleteLater(this.id), { className: "danger" }));
+			button("Delete", () => deleteLater(this.id), {
+				className: "danger", title: "Deletes the run after a few seconds, unless you undo it or leave the page",
+			}));
 	}
 
 	loadOthers(panel) {

@@ -72,7 +72,7 @@ def test_search_counts_and_highlights_matches_and_expands_groups(site: Server, p
     page.get_by_role("button", name="Collapse groups").click()
     page.keyboard.press("/")
     page.keyboard.type("SAFE.DIRECTORY or git version")
-    expect(page.get_by_role("status").filter(has_text="no matches")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="0 found")).to_be_visible()
     page.keyboard.press("Escape")
     page.keyboard.type("git version")
     expect(page.locator(".search .count")).to_have_text(re.compile(r"1 of \d"))
