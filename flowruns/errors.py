@@ -9,7 +9,7 @@ def one_line(text: str) -> str:
 
 
 class ErrorDetail(NamedTuple):
-    """One entry of an error response's `detail` (page api, "Errors")."""
+    """One entry of an error response's `detail` (`flowruns/docs/api.md`, "Errors")."""
 
     loc: tuple[str | int, ...]
     msg: str
@@ -123,7 +123,7 @@ class Unavailable(FlowrunsError):
         self.retry_after = retry_after
 
 
-BEGUN = "the write has begun, and may be committed"  # the argument of a CancelledError for which this is so
+WRITE_BEGUN = "the write has begun, and may be committed"  # the argument of a CancelledError for which this is so
 
 
 class Failure(Exception):

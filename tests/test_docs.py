@@ -19,7 +19,7 @@ import flowruns
 from flowruns import AsyncClient, Client, __version__
 from flowruns.cli.docs import page, title, topics
 from flowruns.cli.main import EXIT_CODES, LAZY_COMMANDS, cli
-from flowruns.http import openapi
+from flowruns.http.openapi import document as openapi
 from flowruns.http.responses import STATUS
 from flowruns.model.filters import FILTERS
 from flowruns.testing.server import Flowruns
@@ -360,7 +360,8 @@ def check_links(text: str, folder: str, file: str) -> None:
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_named_files_exist(name: str) -> None:
     named = re.findall(r"`((?:\.?[a-z_]+/)+[a-z_]+\.(?:py|sql|js|md))`", DOCUMENTS[name])
-    assert [file for file in named if not ((ROOT / file).exists() or (PACKAGE / file).exists())] == []
+    folders = (ROOT, PACKAGE, *(path for path in PACKAGE.iterdir() if path.is_dir()))  # architecture: within a section
+    assert [file for file in named if not any((folder / file).exists() for folder in folders)] == []
 
 
 # Completeness
@@ -388,7 +389,7 @@ def test_every_part_of_the_test_server_is_in_its_table(name: str) -> None:
 
 @pytest.mark.parametrize("option", cli.commands["serve"].params, ids=lambda option: str(option.name))
 def test_every_option_is_in_the_configuration_table(option: click.Parameter) -> None:
-    name = option.opts[0] if option.opts[0].startswith("--") else option.opts[0].upper()
+    name = next((opt for opt in option.opts if opt.startswith("--")), option.opts[0].upper())
     row = next(line for line in DOCUMENTS["configuration"].splitlines() if line.startswith(f"| `{name}"))
     assert f"`{option.envvar or 'FLOWRUNS_TOKENS'}`" in row
     if isinstance(option.default, str | int | float) and option.default is not False:  # a flag: no default
@@ -439,9 +440,11 @@ def test_every_folder_and_module_is_in_the_architecture() -> None:
     overview = DOCUMENTS["architecture"].partition("\n## ")[0]
     folders = {path.name: path for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     for name, path in {"Modules of the package": PACKAGE, **folders}.items():
-        files = {file.name for file in path.iterdir() if file.is_file()}
+        found = path.iterdir() if path == PACKAGE else path.rglob("*")
+        files = {file.relative_to(path).as_posix() for file in found if file.is_file() and file.suffix != ".pyc"}
         if name not in ("ui", "docs"):
-            files = {file for file in files if file.endswith(".py")} - ({"__init__.py"} if path != PACKAGE else set())
+            files = {file for file in files if file.endswith(".py")}
+            files -= set() if path == PACKAGE else {file for file in files if file.endswith("__init__.py")}
         if name != "docs":
             assert set(re.findall(r"`([^`]+)`", first_column(sections[name]))) == files, name
         assert path == PACKAGE or f"`{name}/`" in overview, name

@@ -8,8 +8,8 @@ import click
 from click.core import ParameterSource
 from msgspec.json import encode
 
-from flowruns.cli.command import Command
-from flowruns.cli.database_option import named_database
+from flowruns.cli.options.command import Command
+from flowruns.cli.options.database import named_database
 from flowruns.cli.serve import serve_command
 from flowruns.terminal.output import write_lines
 

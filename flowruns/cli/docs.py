@@ -5,7 +5,7 @@ from importlib import resources
 
 import click
 
-from flowruns.cli.command import Command
+from flowruns.cli.options.command import Command
 from flowruns.terminal.output import print_stderr, width, write_lines
 
 

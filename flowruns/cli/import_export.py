@@ -8,12 +8,12 @@ from typing import Any, BinaryIO
 
 import click
 
-from flowruns.cli.command import Command, Option
-from flowruns.cli.database_option import database_option
 from flowruns.cli.inputs import check_format, open_input
-from flowruns.cli.options import CAMEL_CASE, filter_options, filter_query, filter_values
+from flowruns.cli.options.command import Command, Option
+from flowruns.cli.options.database import database_option
+from flowruns.cli.options.runs import CAMEL_CASE, filter_options, filter_query, filter_values
+from flowruns.cli.options.types import Url
 from flowruns.cli.outputs import interruptible, output_file, write_all, write_errors
-from flowruns.cli.param_types import Url
 from flowruns.cli.sources import LocalSource, run_source
 from flowruns.client.source import RunSource
 from flowruns.model.lines import line_of

@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 
 import click
 
-from flowruns.cli.command import SQLITE_MAGIC
+from flowruns.cli.options.command import SQLITE_MAGIC
 from flowruns.errors import InputRefused, one_line
 from flowruns.settings import TOKEN
 

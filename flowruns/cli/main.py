@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from flowruns.cli.database_option import DEFAULT_COMMAND, check_database_name, complete_files
+from flowruns.cli.options.database import DEFAULT_COMMAND, check_database_name, complete_files
 from flowruns.cli.serve import serve_command
 from flowruns.errors import DatabaseInUse, DatabaseUnusable, Failure, InputRefused, PortTaken, Refused, Unreachable
 from flowruns.terminal.output import print_stderr, print_stdout, stdout_failed

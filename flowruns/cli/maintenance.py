@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from flowruns.cli.command import Command
-from flowruns.cli.database_option import database_option
+from flowruns.cli.options.command import Command
+from flowruns.cli.options.database import database_option
+from flowruns.cli.options.types import Age
 from flowruns.cli.outputs import interruptible, write_errors
-from flowruns.cli.param_types import Age
 from flowruns.errors import CannotWrite, DatabaseUnusable
 from flowruns.settings import MEMORY
 from flowruns.sqlite.atomic_files import atomic_write

@@ -4,9 +4,9 @@ import click
 from click.core import ParameterSource
 from msgspec.json import encode
 
-from flowruns.cli.command import Command
-from flowruns.cli.database_option import database_alias, database_argument
-from flowruns.cli.param_types import Url
+from flowruns.cli.options.command import Command
+from flowruns.cli.options.database import database_alias, database_argument
+from flowruns.cli.options.types import Url
 from flowruns.cli.sources import find_memory_server
 from flowruns.errors import Failure
 from flowruns.server import sidecar

@@ -8,8 +8,8 @@ import click
 from click.core import ParameterSource
 from msgspec.json import decode, encode
 
-from flowruns.cli.command import Command, is_sqlite_file
-from flowruns.cli.options import CAMEL_CASE, filter_options, filter_values, source_options
+from flowruns.cli.options.command import Command, is_sqlite_file
+from flowruns.cli.options.runs import CAMEL_CASE, filter_options, filter_values, source_options
 from flowruns.cli.sources import run_source
 from flowruns.client.source import RunSource
 from flowruns.client.streams import Event

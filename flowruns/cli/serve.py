@@ -10,10 +10,10 @@ from typing import Any
 import click
 from msgspec.json import decode
 
-from flowruns.cli.command import Command
-from flowruns.cli.database_option import named_database
 from flowruns.cli.inputs import check_format, open_input, read_tokens
-from flowruns.cli.serve_options import serve_options
+from flowruns.cli.options.command import Command
+from flowruns.cli.options.database import named_database
+from flowruns.cli.options.serve import serve_options
 from flowruns.settings import MEMORY, RUNS, Settings, is_loopback
 from flowruns.terminal.output import print_stderr, print_stdout
 from flowruns.terminal.text import plural
@@ -102,11 +102,11 @@ def serve_command(
             if not (seeds or demo):
                 serve(settings, ready, secret=made_token)
                 return
-            from flowruns.server.seed import seeded
+            from flowruns.server.seed import seed_setup
             from flowruns.store.transfer import ImportStopped
 
             with suppress(ImportStopped):  # a signal arrived before the server was ready
-                serve(settings, ready, secret=made_token, setup=seeded(inputs, print_error, demo=demo))
+                serve(settings, ready, secret=made_token, setup=seed_setup(inputs, print_error, demo=demo))
 
     def print_reused(line: str) -> None:
         if ready_format == "json":

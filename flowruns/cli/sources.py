@@ -10,8 +10,8 @@ from click.core import ParameterSource
 from msgspec import Raw
 from msgspec.json import decode, encode
 
-from flowruns.cli.database_option import is_named
 from flowruns.cli.inputs import token_lines
+from flowruns.cli.options.database import is_named
 from flowruns.client.source import Page, RunSource
 from flowruns.client.streams import Event, resume
 from flowruns.client.transport import Filters, Transport

@@ -6,7 +6,7 @@ from hmac import compare_digest
 
 from starlette.types import ASGIApp
 
-from flowruns.errors import BEGUN, ErrorDetail, FlowrunsError, Forbidden, PathNotFound, Unauthorized, Unavailable
+from flowruns.errors import WRITE_BEGUN, ErrorDetail, FlowrunsError, Forbidden, PathNotFound, Unauthorized, Unavailable
 from flowruns.http.logs import log
 from flowruns.http.not_found import path_not_found
 from flowruns.http.requests import CALLER, ClientDisconnected
@@ -36,7 +36,7 @@ _PREFLIGHT: tuple[Header, ...] = (
 
 
 class AccessMiddleware:
-    """Passes on a request if its host, origin and token are allowed (page api, "Errors", 401 and 403)."""
+    """Passes on a request if its host, origin and token are allowed (`flowruns/docs/api.md`, "Errors", 401 and 403)."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -71,7 +71,7 @@ class AccessMiddleware:
         except ClientDisconnected:
             pass
         except asyncio.CancelledError as error:  # the server stops, and its timeout for requests is over
-            if BEGUN in error.args and scope["method"] not in ("GET", "HEAD"):
+            if WRITE_BEGUN in error.args and scope["method"] not in ("GET", "HEAD"):
                 # Neither success nor failure would be true: wait until the server closes the connection.
                 while (await receive())["type"] != "http.disconnect":
                     pass

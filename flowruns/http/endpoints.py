@@ -1,4 +1,4 @@
-"""The operations of the API, each from a request to a response (page api, "Resources")."""
+"""The operations of the API, each from a request to a response (`flowruns/docs/api.md`, "Resources")."""
 
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote
@@ -129,7 +129,7 @@ class ServiceApi:
 
     async def openapi(self, request: RequestReader) -> Response:
         """GET /openapi.json: the description of this API."""
-        from flowruns.http.openapi import document  # here, so that a start does not wait for its import
+        from flowruns.http.openapi.document import document  # here, so that a start does not wait for its import
 
         return responses.json(document(request.scope.get("root_path", "")))
 

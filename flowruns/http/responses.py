@@ -1,4 +1,4 @@
-"""Responses, and the status, headers and body of each error (page api, "Errors")."""
+"""Responses, and the status, headers and body of each error (`flowruns/docs/api.md`, "Errors")."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple

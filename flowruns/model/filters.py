@@ -23,7 +23,7 @@ class Filter(NamedTuple):
     name: str
     type: Any
     several: Literal["any", "all"]
-    meaning: str
+    description: str
 
 
 # The most selective first, as a page scans the index of the first filter in its query.

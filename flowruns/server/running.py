@@ -126,7 +126,7 @@ async def _entered(setup: Setup, store: Store, stopped: Callable[[], bool]) -> A
         try:
             await stack.enter_async_context(setup(store, stopped))
         except BaseException:
-            store.discard()
+            store.remove_on_close()
             raise
         yield
 

@@ -9,7 +9,7 @@ from flowruns.store.store import Store
 from flowruns.store.transfer import ImportObserver, ImportStopped, import_lines, read_lines
 
 
-def seeded(inputs: Sequence[tuple[str, BinaryIO]], report: Callable[[str], None], *, demo: bool) -> Setup:
+def seed_setup(inputs: Sequence[tuple[str, BinaryIO]], report: Callable[[str], None], *, demo: bool) -> Setup:
     """A setup that imports the runs of the named *inputs*, all or none, and runs the *demo*. It calls *report* with
     each error in a line, from another thread.
     """

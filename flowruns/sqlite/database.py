@@ -30,7 +30,7 @@ class Database(NamedTuple):
     pages: Connection
     cursor_key: bytes
     check_file: Callable[[], None]  # raises Unavailable if the file was removed or replaced
-    discard: Callable[[], None]  # removes the file after closing, if `connect` has created it
+    remove_on_close: Callable[[], None]  # removes the file after closing, if `connect` has created it
     aclose: Callable[[], Awaitable[None]]  # leaves one file
 
 
@@ -48,7 +48,7 @@ async def connect(path: str, *, lock_timeout: float, holder: str, synchronous: S
         stack.enter_context(lockfile.locked(file, holder))
         discarded: list[Path] = []
         stack.callback(remove_files, discarded)
-        discard = _do_nothing if file.exists() else partial(discarded.append, file)
+        remove_on_close = _do_nothing if file.exists() else partial(discarded.append, file)
         with datafile.created(file), errors_as_unusable(file):
             datafile.check_header(file)
             writable = os.access(file, os.W_OK)
@@ -63,7 +63,7 @@ async def connect(path: str, *, lock_timeout: float, holder: str, synchronous: S
             cache = partial(pragmas.set_cache_size, kib=pragmas.PAGES_CACHE_KIB)
             runs = await _connection(stack, str(file), lock_timeout, pragmas.set_read_only)
             pages = await _connection(stack, str(file), lock_timeout, pragmas.set_read_only, cache)
-        return Database(writing, runs, pages, key, check_file, discard, stack.pop_all().aclose)
+        return Database(writing, runs, pages, key, check_file, remove_on_close, stack.pop_all().aclose)
 
 
 async def _connect_memory(lock_timeout: float) -> Database:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from flowruns.errors import BEGUN
+from flowruns.errors import WRITE_BEGUN
 from flowruns.sqlite.connection import Connection, Failed, call_soon, resolve
 from flowruns.sqlite.result_codes import translate
 
@@ -38,7 +38,7 @@ class JobQueue(Generic[J, T]):
 
     async def run(self, job: J) -> T:
         """The outcome of *job*. A job that has begun is completed even if its caller is cancelled; the argument of the
-        CancelledError is then `BEGUN`.
+        CancelledError is then `WRITE_BEGUN`.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -50,7 +50,7 @@ class JobQueue(Generic[J, T]):
         except asyncio.CancelledError:
             if any(waiting is future for _, waiting in list(self._waiting)):
                 raise  # it will never begin
-            raise asyncio.CancelledError(BEGUN) from None
+            raise asyncio.CancelledError(WRITE_BEGUN) from None
 
     async def drain(self) -> None:
         """Returns once no job of the running loop is waiting or being performed."""

@@ -176,9 +176,9 @@ class Store:
                 yield change
             after = changes.position
 
-    def discard(self) -> None:
+    def remove_on_close(self) -> None:
         """Removes the file after closing, if this store has created it."""
-        self._database.discard()
+        self._database.remove_on_close()
 
     def end_subscriptions(self) -> None:
         """Ends all subscriptions to changes, also those that begin later."""

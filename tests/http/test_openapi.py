@@ -10,10 +10,11 @@ from msgspec import Struct
 from msgspec.structs import fields
 from starlette.applications import Starlette
 
-from flowruns.http import descriptions, static
+from flowruns.http import static
 from flowruns.http.endpoints import Endpoint
-from flowruns.http.openapi import document
-from flowruns.http.schemas import Error, FlowRunPage, Health
+from flowruns.http.openapi import descriptions
+from flowruns.http.openapi.document import document
+from flowruns.http.openapi.schemas import Error, FlowRunPage, Health
 from flowruns.model.filters import FILTERS
 from flowruns.model.runs import FlowRun, RunPost, RunPut
 from flowruns.model.validation import decode

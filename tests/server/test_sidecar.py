@@ -209,8 +209,8 @@ def test_killed_parent_leaves_no_orphan(tmp_path: Path, busy: str) -> None:
 
 
 def test_status_and_stop(tmp_path: Path) -> None:
-    assert _output(tmp_path, "status", "runs.db") == (1, "nobody serves runs.db\n", "")
-    assert _output(tmp_path, "stop", "runs.db") == (1, "nobody serves runs.db\n", "")
+    assert _output(tmp_path, "status", "runs.db") == (1, "no server is running for runs.db\n", "")
+    assert _output(tmp_path, "stop", "runs.db") == (1, "no server is running for runs.db\n", "")
     with sidecars(tmp_path, "runs.db", *SIDECAR) as one:
         url, pid = one.line["url"], one.line["pid"]
         assert _output(tmp_path, "status", "runs.db") == (0, f"runs.db is served at {url} (pid {pid}, 0 runs)\n", "")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from flowruns.errors import BEGUN, Unavailable
+from flowruns.errors import WRITE_BEGUN, Unavailable
 from flowruns.sqlite.connection import Connection
 from flowruns.sqlite.job_queue import MAX_JOBS
 from flowruns.sqlite.writer import Writer
@@ -64,7 +64,7 @@ async def test_cancellation_distinguishes_begun_jobs(writer: Writer) -> None:
     await asyncio.sleep(0)  # it is in the queue now
     for caller in (begun, waiting):
         caller.cancel()
-    with pytest.raises(asyncio.CancelledError, match=BEGUN):
+    with pytest.raises(asyncio.CancelledError, match=WRITE_BEGUN):
         await begun
     with pytest.raises(asyncio.CancelledError) as never:
         await waiting

@@ -221,7 +221,7 @@ def test_every_error_of_every_line_is_reported_and_nothing_is_imported(connectio
     assert errors == [
         "x:2: body.flowId: Field required",
         "x:2: body.flowType: Field required",
-        "x:2: body.id: String should match pattern '^([a-z0-9_.-]+)$'",
+        "x:2: body.id: String should match pattern '^([a-z0-9_.-]+)$': lower-case letters, digits, '_', '.' and '-'",
         "x:2: body.tags.0.key: Input should be a valid string",
         "x:2: body.tags.0.value: Field required",
         "x:4: byte 5: JSON decode error: expected ':'",

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from flowruns.cli.command import Option
+from flowruns.cli.options.command import Option
 from flowruns.settings import MEMORY
 
 F = TypeVar("F", bound=Callable[..., Any])

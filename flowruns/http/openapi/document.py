@@ -6,8 +6,8 @@ from typing import Any
 from msgspec import Struct, to_builtins
 from msgspec.json import encode, schema_components
 
-from flowruns.http import descriptions
-from flowruns.http.schemas import (
+from flowruns.http.openapi import descriptions
+from flowruns.http.openapi.schemas import (
     ERROR_EXAMPLES,
     ERRORS,
     EVENTS_EXAMPLE,
@@ -222,7 +222,7 @@ def _page_parameters() -> list[dict[str, Any]]:
             "query",
             filter.name,
             {"type": "array", "items": _schema(filter.type), "maxItems": MAX_VALUES},
-            f"{filter.meaning}; if repeated, runs that match {filter.several} of the values",
+            f"{filter.description}; if repeated, runs that match {filter.several} of the values",
         )
         for filter in FILTERS
     ]

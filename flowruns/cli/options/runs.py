@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 import click
 
-from flowruns.cli.command import Option
-from flowruns.cli.database_option import database_option
-from flowruns.cli.param_types import OneOf, Url
+from flowruns.cli.options.command import Option
+from flowruns.cli.options.database import database_option
+from flowruns.cli.options.types import OneOf, Url
 from flowruns.errors import ErrorDetail
 from flowruns.model.filters import FILTERS, Filter, TagPair, parse_filters
 from flowruns.model.runs import DateTime, FlowType, Identifier, Slug
@@ -61,7 +61,7 @@ def filter_options(command: F) -> F:
             type=OneOf([flow_type.value for flow_type in FlowType]) if filter.type is FlowType else str,
             metavar=_METAVARS.get(filter.type),
             callback=_filter_callback(filter),
-            help=f"Only {filter.meaning}{_NOTES.get(filter.type, '. Repeatable: any of them.')}",
+            help=f"Only {filter.description}{_NOTES.get(filter.type, '. Repeatable: any of them.')}",
         )(command)
     return command
 

@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 import click
 
-from flowruns.cli.command import Option
-from flowruns.cli.database_option import database_alias, database_argument
-from flowruns.cli.param_types import Address, Bytes, Host, Number, Origin, Seconds
+from flowruns.cli.options.command import Option
+from flowruns.cli.options.database import database_alias, database_argument
+from flowruns.cli.options.types import Address, Bytes, Host, Number, Origin, Seconds
 from flowruns.settings import DEFAULTS, KIB, MIB
 
 F = TypeVar("F", bound=Callable[..., Any])

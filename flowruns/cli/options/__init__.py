@@ -1,0 +1,1 @@
+"""The options of commands: their types, their groups in the help, and what they share."""

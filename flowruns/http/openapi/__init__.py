@@ -1,0 +1,1 @@
+"""The document /openapi.json: what it has, and its schemas and texts."""
