@@ -1,7 +1,8 @@
 """Fixtures in a chain, `path → store → app → client`, and `server` for what needs a real port."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+import os
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from flowruns.http.app import create_app
 from flowruns.server.running import running
 from flowruns.settings import Settings
 from flowruns.store.store import Store
+from tests.waits import process_ended_if_hung
 
 RUNS = "/api/v1/flow-runs"
 REAL_RUNS = Path(__file__).parent / "data" / "real_runs.ndjson"
@@ -21,6 +23,24 @@ REAL_RUNS = Path(__file__).parent / "data" / "real_runs.ndjson"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # From its first test on, Playwright's event loop runs in this thread, where no other one can.
     items.sort(key=lambda item: "browser" in item.path.parts)
+
+
+_STDERR = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        config.stash[_STDERR] = os.dup(2)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    os.close(config.stash[_STDERR])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    with process_ended_if_hung(item.config.stash[_STDERR]):
+        return (yield)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from flowruns.http.responses import STATUS
 from flowruns.model.filters import FILTERS
 from flowruns.testing.server import Flowruns
 from tests.processes import serving, started
+from tests.waits import HANG
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -92,7 +93,7 @@ def test_the_conversation_goes_as_it_is_shown(server: str) -> None:
     assert len(CONVERSATION) >= 5
     for command, shown in map(commands, CONVERSATION):
         words = shlex.split(command.replace("localhost:8000", server.removeprefix("http://")))
-        answer = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30)
+        answer = subprocess.run(words, capture_output=True, text=True, check=True, timeout=HANG)
         assert masked(answer.stdout) == masked(shown.removesuffix("\n")), command
     assert STREAMS
     for command, shown in map(commands, STREAMS):
@@ -117,7 +118,7 @@ def test_the_commands_on_data_go_as_they_are_shown(tmp_path: Path) -> None:
     for command in re.findall(r"^\$ (.*)$", shown, re.MULTILINE):
         run = subprocess.run(
             f"({command}) 2>&1" if "2>" not in command else command,
-            shell=True, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True, timeout=30,
+            shell=True, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True, timeout=HANG,
         )  # fmt: skip
         said += f"$ {command}\n{run.stdout}\n"
     assert said == shown
@@ -147,7 +148,7 @@ def test_the_python_examples_run(tmp_path: Path) -> None:
     said = ""
     for example in PYTHON:
         run = subprocess.run(
-            [sys.executable, "-W", "error", "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=30
+            [sys.executable, "-W", "error", "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=HANG
         )
         assert run.returncode == 0, run.stderr
         said += run.stdout
@@ -171,7 +172,7 @@ def test_the_example_of_tests_passes_as_it_is_shown(tmp_path: Path) -> None:
     (tmp_path / "test_deploy.py").write_text(example)
     env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "flowruns", "-p", "anyio", "--rootdir=."]
-    run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=HANG)
     assert run.stdout.splitlines()[-1].startswith("4 passed"), run.stdout
 
 
@@ -202,7 +203,7 @@ def test_the_sidecar_of_a_program_in_node_goes_as_it_is_shown(tmp_path: Path) ->
     (example,) = NODE
     (tmp_path / "tool.mjs").write_text(example)
     env = beside("flowruns", tmp_path)
-    run = subprocess.run(["node", "tool.mjs"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=30)
+    run = subprocess.run(["node", "tool.mjs"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=HANG)
     assert (run.stdout, run.stderr) == ("201 pending\nended with 0\n", "")
 
 
@@ -211,7 +212,7 @@ def test_the_ready_line_of_the_sidecar_is_as_it_is_shown(tmp_path: Path) -> None
     (command,), (shown,) = SIDECAR, READY
     env = beside("flowruns", tmp_path)
     run = subprocess.run(
-        command, shell=True, cwd=tmp_path, env=env, input="", capture_output=True, text=True, timeout=30
+        command, shell=True, cwd=tmp_path, env=env, input="", capture_output=True, text=True, timeout=HANG
     )
     line = json.loads(run.stdout)
     assert {key: type(value) for key, value in line.items()} == {
@@ -236,7 +237,7 @@ def test_the_completion_is_set_up_as_it_is_shown(tmp_path: Path) -> None:
     (line,) = COMPLETION
     env = beside("flowruns", tmp_path)
     run = subprocess.run(
-        ["bash", "-euc", line + "complete -p flowruns"], env=env, capture_output=True, text=True, timeout=30
+        ["bash", "-euc", line + "complete -p flowruns"], env=env, capture_output=True, text=True, timeout=HANG
     )
     assert (run.returncode, run.stderr) == (0, "")
     assert "flowruns" in run.stdout
@@ -246,7 +247,7 @@ def test_the_benchmarks_have_the_options_that_are_named() -> None:
     for block in BENCHMARKS:
         command, _, named = block.partition("#")
         words = [sys.executable, *shlex.split(command)[1:], "--help"]
-        run = subprocess.run(words, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=30)
+        run = subprocess.run(words, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=HANG)
         assert run.returncode == 0, run.stderr
         assert [option for option in re.findall(r"--\w+", named) if option not in run.stdout] == []
 

@@ -27,8 +27,9 @@ from tests.faults.clients import Findings, Writer, crew, each
 from tests.faults.crashes import NAME, end, ended_by, kill, stop
 from tests.faults.databases import Small, full, held, leave_room, locked, mounted, size_limit, small_disk
 from tests.faults.streams import Follower, Place, Row
-from tests.processes import ended, serving
+from tests.processes import command_with, ended, serving
 from tests.streams import Event
+from tests.waits import HANG
 from tests.wire import RUN, Wire, ping, request
 
 
@@ -197,9 +198,12 @@ def test_file_in_place_of_the_one_that_is_served_is_not_touched(tmp_path: Path) 
         end(server.process, file)
 
 
+IMPATIENT = command_with("flowruns.server.server", _STOP_SECONDS=0.2)
+
+
 def test_write_that_is_refused_as_the_server_ends_is_not_done(tmp_path: Path) -> None:
     with (
-        serving(tmp_path, NAME, "--lock-timeout", "30") as server,
+        serving(tmp_path, NAME, "--lock-timeout", str(HANG), command=IMPATIENT) as server,
         Wire(server.url) as wire,
         held(tmp_path / NAME) as release,
     ):

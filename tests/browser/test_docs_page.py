@@ -17,8 +17,9 @@ from starlette.routing import Mount
 
 from flowruns.http.app import create_app
 from flowruns.store.store import Store
-from tests.browser.conftest import SECONDS, Server
+from tests.browser.conftest import Server
 from tests.processes import serving
+from tests.waits import HANG
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing: pip install -e '.[browser]'")
@@ -148,7 +149,7 @@ def test_the_command_does_what_the_form_does(own: Server, page: Page) -> None:
     answers = []
     for section in (put, pages):
         command = section.locator(".try pre").last.inner_text()
-        run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=30)
+        run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=HANG)
         answers.append(run.stdout)
     assert f'"args":{args}' in answers[0]
     assert '"total":1' in answers[1]
@@ -176,7 +177,7 @@ def test_a_stream_is_shown_as_it_comes_until_it_is_stopped(own: Server, page: Pa
 
 
 def test_a_server_that_ends_is_told(tmp_path: Path, page: Page) -> None:
-    with serving(tmp_path, ":memory:", seconds=SECONDS) as served:
+    with serving(tmp_path, ":memory:") as served:
         section = open_exclusive(page, Server(served.url), "getFlowRuns")
         section.get_by_label("Accept").select_option("text/event-stream")
         expect(send(section)).to_contain_text("200 OK")
@@ -186,7 +187,7 @@ def test_a_server_that_ends_is_told(tmp_path: Path, page: Page) -> None:
 
 
 def test_a_token_is_asked_for_used_and_shared_with_the_runs_page(tmp_path: Path, page: Page) -> None:
-    with serving(tmp_path, ":memory:", "--token", "s3cret=7", seconds=SECONDS) as served:
+    with serving(tmp_path, ":memory:", "--token", "s3cret=7") as served:
         page.goto(f"{served.url}/docs#upsertFlowRun")
         expect(page.get_by_role("heading", name="This server asks for a token")).to_be_visible()
         page.keyboard.type("wrong")
@@ -214,7 +215,7 @@ def test_a_token_is_asked_for_used_and_shared_with_the_runs_page(tmp_path: Path,
 
 
 def test_a_token_in_the_link_is_taken_out_of_the_address_bar(tmp_path: Path, page: Page) -> None:
-    with serving(tmp_path, ":memory:", "--token", "s3cret=7", seconds=SECONDS) as served:
+    with serving(tmp_path, ":memory:", "--token", "s3cret=7") as served:
         page.goto(f"{served.url}/docs#token=s3cret")
         expect(page.locator("#Error")).to_be_attached()
         expect(page).to_have_url(f"{served.url}/docs")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import SECONDS, Server
+from tests.browser.conftest import Server
 from tests.processes import serving
+from tests.waits import HANG
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
 expect, Page = api.expect, api.Page
@@ -25,12 +26,12 @@ def test_an_empty_server_shows_the_command_that_makes_the_first_run(own: Server,
     expect(page.locator("#badge")).to_have_text("live")
     command = page.locator("pre.command").inner_text()
     assert own.url in command
-    subprocess.run(shlex.split(command), check=True, capture_output=True, timeout=30)
+    subprocess.run(shlex.split(command), check=True, capture_output=True, timeout=HANG)
     expect(page.locator(".runs tbody tr")).to_contain_text("deploy-web")
 
 
 def test_a_token_is_asked_for_and_kept(tmp_path: Path, page: Page) -> None:
-    with serving(tmp_path, ":memory:", "--token", "s3cret=7", seconds=SECONDS) as served:
+    with serving(tmp_path, ":memory:", "--token", "s3cret=7") as served:
         page.goto(f"{served.url}/ui/?phase=failed")
         expect(page.get_by_role("heading", name="This server asks for a token")).to_be_visible()
         page.keyboard.type("wrong")
@@ -46,7 +47,7 @@ def test_a_token_is_asked_for_and_kept(tmp_path: Path, page: Page) -> None:
 
 
 def test_a_token_in_the_link_is_taken_out_of_the_address_bar(tmp_path: Path, page: Page) -> None:
-    with serving(tmp_path, ":memory:", "--token", "s3cret=7", seconds=SECONDS) as served:
+    with serving(tmp_path, ":memory:", "--token", "s3cret=7") as served:
         page.goto(f"{served.url}/ui/#token=s3cret")
         expect(page.get_by_role("heading", name="No runs yet")).to_be_visible()
         expect(page).to_have_url(f"{served.url}/ui/")
@@ -54,7 +55,7 @@ def test_a_token_in_the_link_is_taken_out_of_the_address_bar(tmp_path: Path, pag
 
 
 def test_a_server_that_is_gone_and_back_loses_nothing(tmp_path: Path, page: Page) -> None:
-    with serving(tmp_path, "runs.db", seconds=SECONDS) as served:
+    with serving(tmp_path, "runs.db") as served:
         port = served.url.rpartition(":")[2]
         server = Server(served.url)
         server.put("before", phase="running")
@@ -68,7 +69,7 @@ def test_a_server_that_is_gone_and_back_loses_nothing(tmp_path: Path, page: Page
         expect(page.locator("[data-id=before]")).to_be_visible()
         page.locator("[data-id=before] .run").click()  # a page that cannot be loaded waits for the server too
         expect(page.locator("#banner")).to_be_visible()
-    with serving(tmp_path, "runs.db", env={"FLOWRUNS_PORT": port}, seconds=SECONDS):
+    with serving(tmp_path, "runs.db", env={"FLOWRUNS_PORT": port}):
         server.put("before", phase="succeeded")
         expect(page.locator("h1")).to_contain_text("succeeded", timeout=20_000)
         expect(page.locator("#banner")).to_be_hidden()
@@ -173,20 +174,20 @@ def refuse_streams(route: "api.Route") -> None:
 
 
 def test_a_run_that_a_new_server_does_not_have_is_not_promised(tmp_path: Path, page: Page) -> None:
-    with serving(tmp_path, ":memory:", seconds=SECONDS) as served:
+    with serving(tmp_path, ":memory:") as served:
         port = served.url.rpartition(":")[2]
         server = Server(served.url)
         server.put("a")
         page.goto(f"{server.ui}runs/a")
         expect(page.locator("#badge")).to_have_text("live")
-    with serving(tmp_path, ":memory:", env={"FLOWRUNS_PORT": port}, seconds=SECONDS):
+    with serving(tmp_path, ":memory:", env={"FLOWRUNS_PORT": port}):
         expect(page.get_by_role("heading", name="There is no run a")).to_be_visible(timeout=20_000)
         expect(page.locator("#main")).not_to_contain_text("it appears here")
         server.close()
 
 
 def test_a_token_that_no_header_can_carry_is_not_sent(tmp_path: Path, page: Page) -> None:
-    with serving(tmp_path, ":memory:", "--token", "s+cret=7", seconds=SECONDS) as served:
+    with serving(tmp_path, ":memory:", "--token", "s+cret=7") as served:
         page.goto(f"{served.url}/ui/#token=s%E2%82%ACcret")
         expect(page.get_by_role("heading", name="This server asks for a token")).to_be_visible()
         page.keyboard.type("s€cret")
@@ -198,7 +199,7 @@ def test_a_token_that_no_header_can_carry_is_not_sent(tmp_path: Path, page: Page
 
 
 def test_a_token_in_the_address_bar_is_taken_where_a_wrong_one_was(tmp_path: Path, page: Page) -> None:
-    with serving(tmp_path, ":memory:", "--token", "s3cret=7", seconds=SECONDS) as served:
+    with serving(tmp_path, ":memory:", "--token", "s3cret=7") as served:
         page.goto(f"{served.url}/ui/runs/a#token=wrong")
         expect(page.get_by_role("heading", name="This token does not fit")).to_be_visible()
         page.evaluate("location.hash = '#token=s3cret'")

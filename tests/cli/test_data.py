@@ -17,8 +17,9 @@ import pytest
 
 from flowruns.cli.main import main
 from tests.conftest import REAL_RUNS, RUNS
-from tests.processes import COMMAND, SECONDS, serving, started
+from tests.processes import COMMAND, serving, started
 from tests.sqlite.test_datafile import contents, holder
+from tests.waits import HANG
 from tests.wire import RUN, Wire
 
 DATA_COMMANDS = ["import x", "export", "backup b.db", "check", "prune --older-than 1d", "vacuum"]
@@ -37,7 +38,7 @@ def clean(env: Mapping[str, str] | None = None) -> dict[str, str]:
 def done(cwd: Path, *args: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Done:
     """What a command that ends of itself has left."""
     run = subprocess.run(
-        [*COMMAND, *args], cwd=cwd, input=stdin, capture_output=True, encoding="utf-8", env=clean(env), timeout=SECONDS
+        [*COMMAND, *args], cwd=cwd, input=stdin, capture_output=True, encoding="utf-8", env=clean(env), timeout=HANG
     )
     return Done(run.returncode, run.stdout, run.stderr)
 
@@ -250,7 +251,7 @@ def test_backup_under_sixteen_writers_has_every_write_that_was_acknowledged_befo
                 assert wire.ask("PUT", f"{RUNS}/{id}", RUN).status == 201
                 acknowledged[number].append(id)
 
-    with serving(tmp_path, seconds=60) as server:
+    with serving(tmp_path) as server:
         writers = [threading.Thread(target=write, args=(number, server.url)) for number in range(16)]
         for writer in writers:
             writer.start()

@@ -19,8 +19,7 @@ from flowruns import AsyncClient, Client
 from flowruns.errors import Busy, NotFound, Refused, Unreachable
 from flowruns.testing import server
 from flowruns.testing.server import Flowruns
-
-SECONDS = 10.0  # that something may take on a busy machine; nothing waits for so long unless it fails
+from tests.waits import HANG
 
 
 class Blocking:
@@ -73,7 +72,7 @@ def make(request: pytest.FixtureRequest) -> Iterator[Make]:
         for client in made:
             portal.call(client.aclose) if isinstance(client, AsyncClient) else client.close()
     for thread in set(threading.enumerate()) - before:
-        thread.join(SECONDS)
+        thread.join(HANG)
     assert set(threading.enumerate()) <= before
 
 
@@ -224,7 +223,7 @@ def test_wait_gives_the_run_once_it_is_so(runs: Flowruns, client: Any) -> None:
     for phases, phase in ((("running", "failed"), "running"), (None, "succeeded")):
         later = threading.Thread(target=runs.advance, args=("a1", phase))
         later.start()
-        assert client.wait("a1", phases, timeout=SECONDS).phase == phase
+        assert client.wait("a1", phases, timeout=HANG).phase == phase
         later.join()
     assert client.wait("a1").end_time  # it has ended already
 
@@ -247,7 +246,7 @@ def test_wait_for_a_run_that_goes_says_so(runs: Flowruns, client: Any) -> None:
         assert next(changes).id == "a1"
         gone.start()
         with pytest.raises(NotFound):
-            client.wait("a1", "failed", timeout=SECONDS)
+            client.wait("a1", "failed", timeout=HANG)
         gone.join()
         assert next(changes)[::2] == ("deleted", "a1")
 
@@ -258,7 +257,7 @@ def test_wait_goes_on_over_a_restart(path: Path, make: Make) -> None:
         client = make(runs.url)
         runs.run("a1", phase="running")
         found: list[Any] = []
-        waiting = threading.Thread(target=lambda: found.append(client.wait("a1", "failed", timeout=SECONDS)))
+        waiting = threading.Thread(target=lambda: found.append(client.wait("a1", "failed", timeout=HANG)))
         waiting.start()
         while len(runs.requests.of("GET", id="a1")) < 2:  # it has the state, and waits for the next
             time.sleep(0.01)  # nothing tells us that the other thread has asked
@@ -276,7 +275,7 @@ def test_wait_sees_the_run_of_another_database_with_the_same_numbers(tmp_path: P
         runs.run("a1", phase="running")
         found: list[Any] = []
         client = make(runs.url)
-        waiting = threading.Thread(target=lambda: found.append(client.wait("a1", "failed", timeout=SECONDS)))
+        waiting = threading.Thread(target=lambda: found.append(client.wait("a1", "failed", timeout=HANG)))
         waiting.start()
         while len(runs.requests.of("GET", id="a1")) < 2:
             time.sleep(0.01)  # nothing tells us that the other thread has asked
@@ -411,7 +410,7 @@ def test_connection_that_the_server_has_closed_since_is_not_used_again(path: Pat
 
 async def test_many_questions_at_once_are_answered(runs: Flowruns) -> None:
     runs.delay(0.1)
-    async with AsyncClient(runs.url) as client, asyncio.timeout(SECONDS):
+    async with AsyncClient(runs.url) as client, asyncio.timeout(HANG):
         await asyncio.gather(*(put(client, f"run-{number}") for number in range(30)))
         assert {run.id async for run in client.runs()} == {f"run-{number}" for number in range(30)}
 
@@ -420,7 +419,7 @@ def end_of_threads() -> None:
     """Returns once no thread of a client is left."""
     for thread in threading.enumerate():
         if thread.name == "flowruns-client":
-            thread.join(SECONDS / 2)
+            thread.join(HANG / 2)
             assert not thread.is_alive()
 
 
@@ -430,7 +429,7 @@ def end_of_threads() -> None:
 )
 async def test_who_is_cancelled_ends_its_thread_and_its_connection(runs: Flowruns, ask: Callable[[Any], Any]) -> None:
     runs.run("a1", phase="running")
-    runs.delay(SECONDS, times=1)
+    runs.delay(HANG, times=1)
     async with AsyncClient(runs.url) as client:
         waiting = asyncio.ensure_future(ask(client))
         while not len(runs.requests):  # noqa: ASYNC110  # nothing tells us that the thread has asked
@@ -487,7 +486,7 @@ def test_abort_ends_what_another_thread_watches(runs: Flowruns) -> None:
     watching = threading.Thread(target=watch)
     watching.start()
     client.abort()
-    watching.join(SECONDS)
+    watching.join(HANG)
     assert len(ended) == 1
 
 
@@ -516,5 +515,5 @@ runs = []
 loop = asyncio.new_event_loop()
 loop.run_until_complete(main())
 """
-    ended = subprocess.run([sys.executable, "-c", code], timeout=SECONDS * 3, capture_output=True, text=True)
+    ended = subprocess.run([sys.executable, "-c", code], timeout=HANG * 3, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr

@@ -15,7 +15,8 @@ from urllib.parse import quote, urlencode
 
 from tests.conftest import REAL_RUNS, RUNS
 from tests.test_real_runs import in_utc
-from tests.wire import SECONDS, Reply, Wire, request
+from tests.waits import HANG, eventually
+from tests.wire import Reply, Wire, request
 
 Run = dict[str, Any]
 BODIES: list[Run] = [json.loads(line) for line in REAL_RUNS.read_bytes().splitlines()]
@@ -140,7 +141,7 @@ class Writer:
         try:
             return wire.reply()
         except TimeoutError:
-            raise AssertionError(f"{what} was not answered within {SECONDS} s") from None
+            raise AssertionError(f"{what} got no response within {HANG} s") from None
 
     def _keep(self, write: Write, reply: Reply) -> None:
         if write.fields is None:
@@ -259,8 +260,8 @@ def at_work(writers: Sequence[Writer], url: str) -> Iterator[None]:
             writer.begun.clear()
         working = [pool.submit(writer.work, url, over.is_set) for writer in writers]
         try:
-            for writer in writers:
-                writer.begun.wait(SECONDS)
+            for writer, one in zip(writers, working, strict=True):
+                eventually(lambda writer=writer, one=one: writer.begun.is_set() or one.done())
             yield
         finally:
             over.set()

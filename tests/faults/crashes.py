@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.conftest import RUNS
-from tests.faults import progress
+from tests.faults import check_duration, progress
 from tests.faults.clients import Findings, Writer, acknowledged, at_work, crew
 from tests.processes import Process, ended, serving, started
 from tests.wire import Wire
 
 NAME = "runs.db"
 WRITERS = 8
-START_SECONDS = 5  # that a start may take, as promised, and
-END_SECONDS = 5  # an end
+START_SECONDS = 5  # promised
+END_SECONDS = 5  # promised
 _WORK_SECONDS = 0.8  # until the end comes, at the most
 
 
@@ -75,7 +75,7 @@ def _rounds(name: str, rounds: int, seed: int, ending: Ending) -> Course:
                 with Wire(server.url) as wire:
                     assert wire.ask("GET", RUNS).status == 200, "the first answer after a start is not 200"
                 course.starts.append(time.perf_counter() - began)
-                assert course.starts[-1] < START_SECONDS, f"a start took {course.starts[-1]:.1f} s"
+                check_duration(course.starts[-1], START_SECONDS, "a start")
                 if number:
                     course.findings.check(server.url, file, course.writers)
                 if number < rounds:
@@ -122,5 +122,5 @@ def ended_by(process: Process, number: signal.Signals) -> tuple[float, str]:
     seconds = time.perf_counter() - began
     assert "Traceback" not in said, f"{number.name} ended it with a traceback: {said.splitlines()[-1]}"
     assert code == 0, f"{number.name} ended it with exit code {code}, and it said: {said}"
-    assert seconds < END_SECONDS, f"{number.name} ended it after {seconds:.1f} s"
+    check_duration(seconds, END_SECONDS, f"the end after {number.name}")
     return seconds, said

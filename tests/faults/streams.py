@@ -25,6 +25,7 @@ from tests.faults.clients import Findings, Run, Writer, acknowledged, at_work, c
 from tests.faults.crashes import NAME, WRITERS, ended_by
 from tests.processes import serving
 from tests.streams import ACCEPT, Event, Events
+from tests.waits import FOREVER, HANG
 from tests.wire import Wire, request
 
 FOLLOWERS = 50
@@ -32,8 +33,6 @@ ENDED = "ended"  # the phase of the last writes, after which followers leave
 _LAST_RUN = "last"
 _TAG = {"key": "source", "value": "github-actions"}
 _PHASES = ("failed", "running", ENDED)
-_SERVER_SECONDS = 3_600  # after which a server is killed, whatever happens
-_CATCH_UP_SECONDS = 120  # that followers have for all there is, once everything is written
 _LOOK_SECONDS = 0.01  # between two looks at what cannot be waited for
 _SLOW_SECONDS = 0.02  # that a slow follower takes for each piece
 
@@ -208,7 +207,7 @@ def _write(
     """
     findings = Findings()
     for number, share in enumerate((chance.uniform(0.2, 0.5), chance.uniform(0.6, 0.9), 1)):
-        with serving(file.parent, NAME, seconds=_SERVER_SECONDS) as server:
+        with serving(file.parent, NAME, seconds=FOREVER) as server:
             findings.check(server.url, file, writers)
             place.url = server.url
             with at_work(writers, server.url):
@@ -226,7 +225,7 @@ def _write(
             if number == 2:
                 _last_writes(server.url, place)
                 with suppress(TimeoutError):  # what is missed is told
-                    following.result(_CATCH_UP_SECONDS)
+                    following.result(HANG)
 
 
 def _last_writes(url: str, place: Place) -> None:

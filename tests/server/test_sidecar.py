@@ -20,6 +20,7 @@ from flowruns.sqlite.lockfile import LockInfo, lock_info, locked
 from tests.conftest import RUNS
 from tests.faults.sidecars import READY, SIDECAR, Sidecar, at_once, orphaned
 from tests.processes import COMMAND, ended, ran, started
+from tests.waits import HANG
 from tests.wire import RUN, Wire, request
 
 KEYS = ["event", "url", "port", "pid", "token", "database", "version", "api", "instance", "reused"]
@@ -249,7 +250,7 @@ def test_server_that_does_not_answer_is_said_to_be_so(tmp_path: Path, monkeypatc
 
 def _told(cwd: Path, *args: str) -> tuple[int, str, str]:
     """The exit code, stdout and stderr of a command."""
-    done = subprocess.run([*COMMAND, *args], cwd=cwd, capture_output=True, text=True, timeout=30)
+    done = subprocess.run([*COMMAND, *args], cwd=cwd, capture_output=True, text=True, timeout=HANG)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -21,7 +21,7 @@ from flowruns.store.filters import ALL, Where, by_id, where
 from flowruns.store.reads import Change, Changes
 from flowruns.store.store import Store
 from tests.store.test_filters import VALUES
-from tests.wire import SECONDS
+from tests.waits import HANG
 
 PUT = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
 
@@ -333,7 +333,7 @@ def test_what_one_event_loop_writes_another_one_is_told() -> None:
         following = pool.submit(asyncio.run, follow())
         begun.wait()
         asyncio.run(store.put("b", PUT))
-        assert following.result(SECONDS) == [(1, "a", True), (2, "b", True)]
+        assert following.result(HANG) == [(1, "a", True), (2, "b", True)]
     asyncio.run(store.aclose())
 
 
@@ -351,7 +351,7 @@ def test_followers_wait_in_one_event_loop_and_another_one_may_end_them() -> None
         with pytest.raises(RuntimeError, match="one event loop"):
             asyncio.run(store.changes(ALL, 0))
         asyncio.run(store.aclose())
-        assert following.result(SECONDS) == []
+        assert following.result(HANG) == []
 
 
 async def test_the_last_change_of_a_run_is_known_when_it_is_gone(store: Store) -> None:

@@ -25,6 +25,7 @@ from flowruns.model.runs import Action, FlowType, RunPost, RunPut, Tag
 from flowruns.settings import Synchronous
 from flowruns.store.filters import where
 from flowruns.store.store import Store
+from tests.waits import HANG
 
 PUT = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
 NOON = datetime(2025, 1, 20, 12, tzinfo=UTC)
@@ -374,7 +375,7 @@ warnings.simplefilter("ignore")
 store = asyncio.run(Store.connect({str(path)!r}))
 asyncio.run(store.create(RunPost(flow_id="deploy", id="a1")))
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=HANG)
     store = asyncio.run(Store.connect(path))
     assert asyncio.run(store.get("a1")).run.flow_id == "deploy"
     asyncio.run(store.aclose())
