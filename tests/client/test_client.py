@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from flowruns import AsyncClient, Client
 from flowruns.errors import Busy, NotFound, Refused, Unreachable
 from flowruns.testing import server
 from flowruns.testing.server import Flowruns
-from tests.waits import HANG
+from tests.waits import HANG, eventually
 
 
 class Blocking:
@@ -259,8 +260,7 @@ def test_wait_goes_on_over_a_restart(path: Path, make: Make) -> None:
         found: list[Any] = []
         waiting = threading.Thread(target=lambda: found.append(client.wait("a1", "failed", timeout=HANG)))
         waiting.start()
-        while len(runs.requests.of("GET", id="a1")) < 2:  # it has the state, and waits for the next
-            time.sleep(0.01)  # nothing tells us that the other thread has asked
+        eventually(lambda: len(runs.requests.of("GET", id="a1")) == 2)  # it has the state, and waits for the next
     with server.serve(path, port=port) as runs:
         runs.advance("a1", "failed")
         waiting.join()
@@ -277,8 +277,7 @@ def test_wait_sees_the_run_of_another_database_with_the_same_numbers(tmp_path: P
         client = make(runs.url)
         waiting = threading.Thread(target=lambda: found.append(client.wait("a1", "failed", timeout=HANG)))
         waiting.start()
-        while len(runs.requests.of("GET", id="a1")) < 2:
-            time.sleep(0.01)  # nothing tells us that the other thread has asked
+        eventually(lambda: len(runs.requests.of("GET", id="a1")) == 2)
     with server.serve(tmp_path / "b.db", port=port):
         waiting.join()
     assert [run.phase for run in found] == ["failed"]
@@ -314,9 +313,15 @@ def test_watch_tells_what_changes(runs: Flowruns, client: Any) -> None:
         assert next(changes) == ("resync", 4, None, None)
 
 
-def test_watch_ends_with_its_time(runs: Flowruns, client: Any) -> None:
+def test_watch_ends_with_its_time(runs: Flowruns, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    skipped = 0.0
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + skipped, sleep=time.sleep)
+    monkeypatch.setattr("flowruns.client.streams.time", clock)
     runs.run("a1")
-    assert [change.id for change in client.watch("a1", timeout=0.05)] == ["a1"]
+    with closing(client.watch("a1", timeout=HANG)) as changes:
+        assert next(changes).id == "a1"
+        skipped = HANG - 0.05
+        assert list(changes) == []
     assert list(client.watch(timeout=0)) == []
 
 

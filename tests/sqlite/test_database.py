@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from flowruns.sqlite.datafile import APPLICATION_ID, SCHEMA_VERSION
 from flowruns.sqlite.migrations import MIGRATIONS, prepare, schema
 from flowruns.sqlite.result_codes import translate
 from flowruns.sqlite.writer import Writer
+from tests.waits import HANG
 
 Job = Callable[[sqlite3.Connection], Any]
 
@@ -110,10 +112,10 @@ class Gate:
 
     def __call__(self, connection: sqlite3.Connection) -> None:
         self._reached.set()
-        assert self._opened.wait(60)
+        assert self._opened.wait(HANG)
 
     async def reached(self) -> None:
-        assert await asyncio.to_thread(self._reached.wait, 60)
+        assert await asyncio.to_thread(self._reached.wait, HANG)
 
 
 async def test_jobs_that_wait_together_share_journeys_in_their_order(connection: Connection) -> None:
@@ -393,7 +395,7 @@ async def test_write_waits_for_a_lock_that_goes_in_time(connection: Connection, 
     with closing(connect(path)) as other:
         other.execute("begin immediate")
         write = asyncio.create_task(writer.run(insert(1)))
-        assert await asyncio.to_thread(begun.wait, 60)
+        assert await asyncio.to_thread(begun.wait, HANG)
         other.rollback()
         assert await write == 1
 
@@ -418,16 +420,35 @@ async def test_write_that_waited_too_long_leaves_its_neighbours_alone(
     assert numbers(path) == [2]
 
 
-async def test_time_out_is_in_all_however_many_wait(connection: Connection, path: Path) -> None:
-    writer = await patient(connection, 0.5)
+async def test_time_out_is_in_all_however_many_wait(
+    connection: Connection, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that only waits for the lock move on."""
+    now, timeout = 0, 200  # ms
+    writer = await patient(connection, timeout / 1000)
+    monkeypatch.setattr("flowruns.sqlite.writer.time", SimpleNamespace(monotonic=lambda: now / 1000))
+
+    def measure(statement: str) -> None:
+        nonlocal now, timeout
+        if statement.startswith("pragma busy_timeout"):
+            timeout = int(statement.rpartition("=")[2])
+        now += timeout * (statement == "begin immediate")
+
+    await traced(connection, measure)
+    gate = Gate()
+    busy = asyncio.create_task(connection.call(gate))
+    await gate.reached()
     with closing(connect(path)) as other:
         other.execute("begin immediate")
-        began = time.monotonic()
-        outcomes = await together(writer, *map(insert, range(10 * MAX_JOBS)))
-        took = time.monotonic() - began
+        waiting = asyncio.create_task(together(writer, *map(insert, range(10 * MAX_JOBS))))
+        for _ in range(2):
+            await asyncio.sleep(0)  # all of them wait now
+        gate.open()
+        outcomes = await waiting
         other.rollback()
+    await busy
     assert {type(outcome) for outcome in outcomes} == {Unavailable}
-    assert 0.4 < took < 2.5  # each journey for itself would wait 5 seconds, each writer 320
+    assert now == 200  # each journey for itself would wait 2 seconds, each writer 128
     assert await writer.run(insert(1)) == 1
 
 
@@ -860,13 +881,13 @@ async def test_log_that_cannot_be_folded_in_stays_and_loses_nothing(
 
 
 async def test_end_does_not_wait_for_another_programs_lock(path: Path) -> None:
-    async with open_database(path, lock_timeout=60) as database:
+    async with open_database(path, lock_timeout=2 * HANG) as database:
         await database.writing.call(lambda writing: writing.execute("update clock set seq = 7"))
         other = connect(path)
         other.execute("begin immediate")
         began = time.monotonic()
     with closing(other):
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < HANG
 
 
 async def test_cancelled_caller_is_told_whether_its_job_has_begun(writer: Writer) -> None:

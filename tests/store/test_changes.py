@@ -331,10 +331,12 @@ def test_what_one_event_loop_writes_another_one_is_told() -> None:
     asyncio.run(store.put("a", PUT))
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(asyncio.run, follow())
-        begun.wait()
-        asyncio.run(store.put("b", PUT))
-        assert following.result(HANG) == [(1, "a", True), (2, "b", True)]
-    asyncio.run(store.aclose())
+        try:
+            assert begun.wait(HANG)
+            asyncio.run(store.put("b", PUT))
+            assert following.result(HANG) == [(1, "a", True), (2, "b", True)]
+        finally:
+            asyncio.run(store.aclose())  # which ends what still follows
 
 
 def test_followers_wait_in_one_event_loop_and_another_one_may_end_them() -> None:
@@ -347,10 +349,12 @@ def test_followers_wait_in_one_event_loop_and_another_one_may_end_them() -> None
     store = asyncio.run(Store.connect(":memory:"))
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(asyncio.run, follow())
-        asyncio.run(asked())
-        with pytest.raises(RuntimeError, match="one event loop"):
-            asyncio.run(store.changes(ALL, 0))
-        asyncio.run(store.aclose())
+        try:
+            asyncio.run(asked())
+            with pytest.raises(RuntimeError, match="one event loop"):
+                asyncio.run(store.changes(ALL, 0))
+        finally:
+            asyncio.run(store.aclose())
         assert following.result(HANG) == []
 
 
@@ -460,11 +464,17 @@ async def test_nobody_waits_and_nothing_is_read() -> None:
     assert reader.asked == []
 
 
-async def test_patience_ends_with_the_position_that_was_reached() -> None:
+async def test_patience_ends_with_the_position_that_was_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, skipped = asyncio.get_running_loop(), 0
+    now = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now() + skipped)
     reader = Reader()
     news = ChangeNotifier(reader)
     reader.write(7, fits=False)
-    assert await news.after(ALL, 3, max_wait=0.02) == Changes((), 7, 7)
+    waiting = asyncio.create_task(news.after(ALL, 3, max_wait=HANG))
+    await settled(news)
+    skipped = HANG
+    assert await waiting == Changes((), 7, 7)
     assert news._asked == {}
 
 

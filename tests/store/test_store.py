@@ -351,12 +351,12 @@ def test_it_outlives_an_event_loop_that_is_closed_while_a_write_is_under_way() -
 
     def held(connection: sqlite3.Connection) -> None:
         reached.set()
-        gate.wait()
+        gate.wait(HANG)
 
     async def leave() -> None:
         task = asyncio.create_task(store._database.writing.call(held))
         late = asyncio.create_task(store.put("a1", PUT))
-        await asyncio.to_thread(reached.wait)
+        await asyncio.to_thread(reached.wait, HANG)
         task.cancel()
         late.cancel()
 

@@ -283,7 +283,7 @@ def test_writers_under_way_do_not_reach_the_next_test(runs: Flowruns) -> None:
     writers = [threading.Thread(target=write) for _ in range(4)]
     for writer in writers:
         writer.start()
-    going.wait()
+    assert going.wait(HANG)
     while any(writer.is_alive() for writer in writers):
         runs.reset()
     runs.reset()
