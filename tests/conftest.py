@@ -11,7 +11,7 @@ import pytest
 from starlette.applications import Starlette
 
 from flowruns.http.app import create_app
-from flowruns.server.running import running
+from flowruns.server.running import RunningServer, running
 from flowruns.settings import Settings
 from flowruns.store.store import Store
 from tests.waits import process_ended_if_hung
@@ -35,6 +35,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     os.close(config.stash[_STDERR])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each processor, because tests wait more than they compute: a server takes 0.2 s to stop."""
+    return 2 * len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -77,8 +83,14 @@ async def client(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@pytest.fixture
-def server() -> Iterator[str]:
-    """The address of a server on a free port, with nothing in it."""
+@pytest.fixture(scope="session")
+def _shared_server() -> Iterator[RunningServer]:
     with running(Settings(database=":memory:", port=0)) as ready:
-        yield ready.url
+        yield ready
+
+
+@pytest.fixture
+def server(_shared_server: RunningServer) -> str:
+    """The address of a server on a free port, which has no runs."""
+    _shared_server.call(_shared_server.store.clear())
+    return _shared_server.url

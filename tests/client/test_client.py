@@ -49,10 +49,16 @@ class Blocking:
             self._portal.call(told.aclose)
 
 
-@pytest.fixture
-def runs() -> Iterator[Flowruns]:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Flowruns]:
     with server.serve() as runs:
         yield runs
+
+
+@pytest.fixture
+def runs(shared: Flowruns) -> Flowruns:
+    shared.reset()
+    return shared
 
 
 Make = Callable[..., Any]

@@ -23,6 +23,7 @@ from tests.faults import Impossible, check_duration, progress
 from tests.faults.clients import Connection, Findings, Writer, acknowledged, crew, each, refused, walked
 from tests.faults.crashes import NAME, end, ended_by
 from tests.processes import Process, ended, serving, started
+from tests.waits import HANG
 from tests.wire import Wire
 
 KIB = 1024
@@ -216,10 +217,10 @@ def _write(url: str, times: int, writer: Writer) -> None:
 
 # A lock
 
-LOCK_TIMEOUT = 0.5
+LOCK_TIMEOUT = 0.3
 _SLACK = 1.0  # seconds that an answer may take beside the wait
 _SLOWEST_READ = 0.5  # seconds, as promised
-_HELD = 1.0  # seconds that the lock is held while a server starts
+_HELD = 0.5  # seconds that the lock is held while a server starts
 
 HOLDER = """
 import sqlite3, sys
@@ -256,7 +257,7 @@ def locked(rounds: int, seed: int) -> str:
     writers = crew(20, seed)
     findings = Findings()
     waits: list[float] = []
-    reads: list[float] = []
+    read: list[float] = []
     starts: list[float] = []
     ends: list[float] = []
     with tempfile.TemporaryDirectory(prefix="flowruns-faults-") as folder:
@@ -269,7 +270,7 @@ def locked(rounds: int, seed: int) -> str:
                 with held(file), ThreadPoolExecutor(len(writers)) as pool:
                     refusals = [pool.submit(_refused, server.url, writer) for writer in writers]
                     while not all(refusal.done() for refusal in refusals):
-                        reads += _reads(server.url, one)
+                        read += reads(server.url, one)
                 waits += [refusal.result() for refusal in refusals]
                 each(writers, partial(_write, server.url, 1))
                 findings.check(server.url, file, writers)
@@ -277,7 +278,7 @@ def locked(rounds: int, seed: int) -> str:
             with held(file) as release:
                 threading.Timer(_HELD, release).start()
                 began = time.perf_counter()
-                with serving(file.parent, NAME) as server:
+                with serving(file.parent, NAME, "--lock-timeout", str(HANG)) as server:
                     starts.append(time.perf_counter() - began)
                     each(writers, partial(_write, server.url, 1))
                     findings.check(server.url, file, writers)
@@ -285,8 +286,8 @@ def locked(rounds: int, seed: int) -> str:
                         ends.append(ended_by(server.process, signal.SIGTERM)[0])
     return (
         f"locked: {rounds:,} rounds, {refused(writers):,} writes refused with 503, the last of {len(writers)} after"
-        f" {max(waits):.2f} s at a time-out of {LOCK_TIMEOUT} s, {len(reads):,} reads meanwhile took"
-        f" {max(reads) * 1000:.0f} ms at most, {acknowledged(writers):,} acknowledged writes, {findings.summary()},"
+        f" {max(waits):.2f} s at a time-out of {LOCK_TIMEOUT} s, {len(read):,} reads meanwhile took"
+        f" {max(read) * 1000:.0f} ms at most, {acknowledged(writers):,} acknowledged writes, {findings.summary()},"
         f" longest start {max(starts):.2f} s under a lock of {_HELD} s, longest end under a lock {max(ends):.2f} s"
     )
 
@@ -304,7 +305,7 @@ def _refused(url: str, writer: Writer) -> float:
     return seconds
 
 
-def _reads(url: str, id: str) -> Iterator[float]:
+def reads(url: str, id: str) -> Iterator[float]:
     """Seconds that a read of each kind takes, the run *id* among them."""
     with Wire(url) as wire:
         for target in (f"{RUNS}/{id}", RUNS, f"{RUNS}?phase=succeeded", "/health"):

@@ -358,7 +358,7 @@ async def test_nobody_is_told_what_is_not_so_in_random_trials(writer: Writer, pa
     rand = random.Random(seed)
     await writer.run(insert(0))
     told, doubtful, count = {0}, set[int](), 0
-    for _ in range(30):
+    for _ in range(15):
         tasks: dict[int, asyncio.Task[Any]] = {}
         for _ in range(rand.randrange(2 * MAX_JOBS)):
             count += 2
@@ -390,7 +390,7 @@ async def test_lock_past_the_time_out_is_unavailable_and_the_next_write_works(wr
 
 
 async def test_write_waits_for_a_lock_that_goes_in_time(connection: Connection, path: Path) -> None:
-    writer, begun = await patient(connection, 60), threading.Event()
+    writer, begun = await patient(connection, HANG), threading.Event()
     await traced(connection, lambda _: begun.set())
     with closing(connect(path)) as other:
         other.execute("begin immediate")
