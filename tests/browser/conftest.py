@@ -68,6 +68,9 @@ def fill(server: Server) -> None:
 def browser() -> "Iterator[Browser]":
     if reason := chromium.missing():
         pytest.skip(reason)
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=HANG * 1000)
     with chromium.launched() as browser:
         yield browser
 

@@ -71,7 +71,7 @@ def test_a_server_that_is_gone_and_back_loses_nothing(tmp_path: Path, page: Page
         expect(page.locator("#banner")).to_be_visible()
     with serving(tmp_path, "runs.db", env={"FLOWRUNS_PORT": port}):
         server.put("before", phase="succeeded")
-        expect(page.locator("h1")).to_contain_text("succeeded", timeout=20_000)
+        expect(page.locator("h1")).to_contain_text("succeeded")
         expect(page.locator("#banner")).to_be_hidden()
         expect(page.locator("#badge")).to_have_text("live")
         server.close()
