@@ -12,10 +12,12 @@ import pytest
 from tests.browser import chromium
 from tests.conftest import REAL_RUNS, RUNS
 from tests.processes import serving
-from tests.waits import FOREVER, HANG
+from tests.waits import FOREVER
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
+
+_WAIT_MS = 60_000  # for what the page is to show: a minute, because each failure takes as long
 
 
 class Server:
@@ -70,7 +72,7 @@ def browser() -> "Iterator[Browser]":
         pytest.skip(reason)
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=HANG * 1000)
+    expect.set_options(timeout=_WAIT_MS)
     with chromium.launched() as browser:
         yield browser
 
@@ -108,7 +110,7 @@ def tab(browser: "Browser") -> "Iterator[Callable[..., Page]]":
     def open(**options: Any) -> "Page":
         context = browser.new_context(**options)
         contexts.append(context)
-        context.set_default_timeout(HANG * 1000)
+        context.set_default_timeout(_WAIT_MS)
         page = context.new_page()
         # "Failed to load resource" is the browser's own word on a status of 400 or more, and on a server that is gone.
         page.on("console", lambda said: said.type in ("error", "warning") and "Failed to load" not in said.text
