@@ -124,7 +124,7 @@ def test_what_a_follower_missed_is_found() -> None:
         assert len(follower.missed({"a": Row(number, seen, "running", [])}, Place())) == 1
     assert len(follower.missed({"c": Row(4, None, "failed", [])}, Place())) == 1
     for event in (Event(3, "deleted", '{"id":"a"}'), Event(9, "resync", "{}")):
-        with pytest.raises(AssertionError, match="was told"):
+        with pytest.raises(AssertionError, match="received"):
             follower._take(event)
 
 

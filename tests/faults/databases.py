@@ -163,7 +163,7 @@ def full(rounds: int, seed: int, small: Small = small_disk) -> str:
     return (
         f"full: {rounds:,} rounds ({', '.join(f'{times} on {told}' for told, times in disks.items())}),"
         f" {done:,} acknowledged writes, {undone:,} refused with 503, {after:,} acknowledged once there was room,"
-        f" {findings.summary()}, {starts[True]} starts without room served and {starts[False]} said why not"
+        f" {findings.summary()}, {starts[True]} starts without room succeeded and {starts[False]} named the reason"
     )
 
 
@@ -178,14 +178,14 @@ def _started_without_room(file: Path, writers: Sequence[Writer], findings: Findi
             return True
         code, rest = ended(process)
         assert (code, rest) == (5, ""), f"a start on a full disk ended with exit code {code}: {said}{rest}"
-        assert "full" in said, f"a start on a full disk does not say so: {said}"
+        assert "full" in said, f"a failed start on a full disk does not name the reason: {said}"
         return False
 
 
 def _healthy(url: str) -> None:
     with Wire(url) as wire:
         status = wire.ask("GET", "/health").status
-        assert status == 200, f"GET /health was answered {status} while there was no room"
+        assert status == 200, f"GET /health returned {status} on a full disk"
 
 
 def _written(url: str, writers: Sequence[Writer]) -> int:
@@ -205,7 +205,7 @@ def _write_until_refused(url: str, writer: Writer) -> None:
                 writer.read(wire)
             if writer.refused == _REFUSALS:
                 return
-    raise AssertionError(f"{_MOST_WRITES} writes of {writer.name} have not met {_REFUSALS} times 503")
+    raise AssertionError(f"{_MOST_WRITES} writes of {writer.name} had fewer than {_REFUSALS} responses with 503")
 
 
 def _write(url: str, times: int, writer: Writer) -> None:
@@ -298,7 +298,7 @@ def _refused(url: str, writer: Writer) -> float:
         began = time.perf_counter()
         reply = writer.write(wire, refusable=True)
         seconds = time.perf_counter() - began
-    assert reply.status == 503, f"a write was answered {reply.status} while another process had the lock"
+    assert reply.status == 503, f"a write returned {reply.status} while another process had the lock"
     assert reply.header(b"retry-after"), f"503 without Retry-After: {reply.body!r}"
     assert seconds > LOCK_TIMEOUT - 0.1, f"a write was refused after {seconds:.2f} s"
     check_duration(seconds, LOCK_TIMEOUT + _SLACK, "a refused write")
@@ -312,6 +312,6 @@ def reads(url: str, id: str) -> Iterator[float]:
             began = time.perf_counter()
             status = wire.ask("GET", target).status
             seconds = time.perf_counter() - began
-            assert status == 200, f"GET {target} was answered {status} while another process had the lock"
+            assert status == 200, f"GET {target} returned {status} while another process had the lock"
             check_duration(seconds, _SLOWEST_READ, f"GET {target}, while another process had the lock,")
             yield seconds

@@ -55,7 +55,7 @@ def _run(rounds: int, seed: int) -> str:
             assert (wrong := damages(file)) == [], f"the database is damaged: {wrong}"
             server.process.send_signal(signal.SIGTERM)
             code, said = ended(server.process)
-            assert (code, said) == (0, ""), f"it ended with {code}, and on stderr was {said!r}"
+            assert (code, said) == (0, ""), f"it ended with {code}, and wrote to stderr: {said!r}"
         left = sorted(os.listdir(folder))
         assert left == [NAME], f"left were {left}"
     statuses = sum((worker.statuses for worker in workers), Counter[int]())
@@ -63,7 +63,7 @@ def _run(rounds: int, seed: int) -> str:
     refusals = sum(count for status, count in statuses.items() if status >= 400)
     return (
         f"hostile: {sum(worker.sent for worker in workers):,} requests in {seconds:.0f} s,"
-        f" {statuses.total():,} answers, {refusals:,} of them refusals, all in the one error shape,"
+        f" {statuses.total():,} responses, {refusals:,} of them errors, all in the one error shape,"
         f" {sum(count for status, count in statuses.items() if status >= 500)} of 5xx ({told});"
         f" {there:,} runs as they were acknowledged, 0 others; nothing on stderr; {memory:.0f} MB;"
         f" p99 of a GET {before:.1f} ms before, {after:.1f} ms after"

@@ -122,14 +122,14 @@ def _run(requests: int, seed: int) -> str:
             assert counted == load.runs + 1, f"there are {counted:,} runs, where {load.runs + 1:,} were acknowledged"
             server.process.send_signal(signal.SIGTERM)
             code, said = ended(server.process)
-        assert (code, said) == (0, ""), f"it ended with {code}, and on stderr was {said!r}"
+        assert (code, said) == (0, ""), f"it ended with {code}, and wrote to stderr: {said!r}"
         left = sorted(os.listdir(folder))
         assert left == [NAME], f"left were {left}"
         assert (wrong := damages(file)) == [], f"the database is damaged: {wrong}"
     return (
-        f"soak: {requests:,} requests in {seconds:.0f} s ({told(load.statuses)}), {load.left:,} clients left midway,"
-        f" {load.stalls_cut} stalled uploads cut; {judged(watch, at_rest)};"
-        f" {counted:,} runs in the end, exit code 0, integrity ok"
+        f"soak: {requests:,} requests in {seconds:.0f} s ({told(load.statuses)}),"
+        f" {load.left:,} clients disconnected midway, {load.stalls_cut} stalled uploads closed;"
+        f" {judged(watch, at_rest)}; {counted:,} runs in the end, exit code 0, integrity ok"
     )
 
 
@@ -157,13 +157,13 @@ def judged(watch: Watch, at_rest: tuple[int, int]) -> str:
     said = (
         f"memory {warm[0].memory:.1f} MiB after a quarter, then at most {grown:+.1f},"
         f" descriptors {at_rest[0]} at rest, at most {descriptors - at_rest[0]:+} beside the connections,"
-        f" threads {at_rest[1]}, at most {threads - at_rest[1]:+}, log at most {log:.1f} MiB,"
-        f" {len(waits):,} small reads waited {waits[len(waits) * 99 // 100]:.1f} ms (p99), at most {waits[-1]:.1f}"
+        f" threads {at_rest[1]}, at most {threads - at_rest[1]:+}, WAL at most {log:.1f} MiB,"
+        f" {len(waits):,} small reads took {waits[len(waits) * 99 // 100]:.1f} ms (p99), at most {waits[-1]:.1f}"
     )
     assert grown < MAX_GROWTH, f"memory grew by more than {MAX_GROWTH} MiB: {said}"
     assert descriptors - at_rest[0] < MAX_DESCRIPTORS, f"{MAX_DESCRIPTORS} more descriptors: {said}"
     assert threads - at_rest[1] < MAX_DESCRIPTORS, f"{MAX_DESCRIPTORS} more threads: {said}"
-    assert log < MAX_LOG, f"the log has more than {MAX_LOG} MiB: {said}"
+    assert log < MAX_LOG, f"the WAL has more than {MAX_LOG} MiB: {said}"
     check_duration(waits[-1] / 1000, MAX_WAIT, f"the longest small read ({said})")
     return said
 
