@@ -260,8 +260,8 @@ def at_work(writers: Sequence[Writer], url: str) -> Iterator[None]:
             writer.begun.clear()
         working = [pool.submit(writer.work, url, over.is_set) for writer in writers]
         try:
-            for writer, one in zip(writers, working, strict=True):
-                eventually(lambda writer=writer, one=one: writer.begun.is_set() or one.done())
+            started = list(zip(writers, working, strict=True))
+            eventually(lambda: all(writer.begun.is_set() or one.done() for writer, one in started))
             yield
         finally:
             over.set()
