@@ -120,11 +120,11 @@ def test_broken_rules_are_named_and_lead_to_their_places(own: Server, page: Page
     selected = "editor => editor.value.slice(editor.selectionStart, editor.selectionEnd)"
     places = {"body.flowId": '"Bad Flow"', "body.tags[1].key": "1", "body.tags[0].value": '{"key": "ü"}'}
     for place, text in places.items():
-        put.locator(".details").get_by_role("button", name=place, exact=True).click()
+        put.locator(".faults").get_by_role("button", name=place, exact=True).click()
         assert editor.evaluate(selected) == text
     editor.fill('{"flowId": "ü", ]}')
     put.get_by_role("button", name="Send PUT").click()
-    put.locator(".details").get_by_role("button", name="body[17]").click()
+    put.locator(".faults").get_by_role("button", name="body[17]").click()
     assert editor.evaluate(selected) == "]"
 
     pages = open_exclusive(page, own, "getFlowRuns")
@@ -173,7 +173,7 @@ def test_a_stream_is_shown_as_it_comes_until_it_is_stopped(own: Server, page: Pa
     events.last.locator("summary").click()
     expect(events.last.locator("pre")).to_contain_text('"id": "b"')
     pages.get_by_role("button", name="Stop").click()
-    expect(pages.locator(".answer")).to_contain_text("ImportStopped after")
+    expect(pages.locator(".answer")).to_contain_text("Stopped after")
 
 
 def test_a_server_that_ends_is_told(tmp_path: Path, page: Page) -> None:
@@ -409,5 +409,5 @@ def test_json_that_only_this_page_would_read_leads_to_its_place(own: Server, pag
     editor = put.locator(".editor")
     editor.fill('{"flowId": "a",}')
     put.get_by_role("button", name="Send PUT").click()
-    put.locator(".details").get_by_role("button").click()
+    put.locator(".faults").get_by_role("button").click()
     assert editor.evaluate("editor => editor.value.slice(editor.selectionStart, editor.selectionEnd)") == "}"
