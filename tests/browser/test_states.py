@@ -181,7 +181,7 @@ def test_a_run_that_is_missing_after_a_restart_is_not_found(tmp_path: Path, page
         page.goto(f"{server.ui}runs/a")
         expect(page.locator("#badge")).to_have_text("live")
     with serving(tmp_path, ":memory:", env={"FLOWRUNS_PORT": port}):
-        expect(page.get_by_role("heading", name="Run not found: a")).to_be_visible(timeout=20_000)
+        expect(page.get_by_role("heading", name="Run not found: a")).to_be_visible()
         expect(page.locator("#main")).not_to_contain_text("it appears here")
         server.close()
 

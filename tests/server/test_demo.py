@@ -59,7 +59,7 @@ def test_progress_goes_from_pending_to_the_end_and_each_state_is_a_body_of_put(t
 async def test_demo_goes_on_while_it_is_watched_and_ends_with_its_store(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("_REST_SECONDS", "_STEP_SECONDS"):
+    for name in ("_PAUSE_SECONDS", "_STEP_SECONDS"):
         monkeypatch.setattr(demo, name, (0.0, 0.01))
     async with Store.open(path) as store, demonstration(store):
         begun = await store.position()

@@ -77,7 +77,7 @@ def test_server_that_is_stopped_while_it_is_seeded_has_imported_nothing(tmp_path
 
 
 def test_demo_is_in_memory_and_runs_go_on(tmp_path: Path) -> None:
-    quick = command_with("flowruns.server.demo", _REST_SECONDS=(0.0, 0.01), _STEP_SECONDS=(0.0, 0.01))
+    quick = command_with("flowruns.server.demo", _PAUSE_SECONDS=(0.0, 0.01), _STEP_SECONDS=(0.0, 0.01))
     with serving(tmp_path, "--demo", command=quick) as server, Wire(server.url) as wire:
         assert "memory, gone at the end" in server.banner[-1]
         assert "runs, demo)" in server.banner[-1]

@@ -23,8 +23,8 @@ from tests.processes import command_with, ended, ran, started
 from tests.waits import HANG
 from tests.wire import RUN, Wire, request
 
-# Waits for other servers as long as it takes. For one that is not a flowruns, it keeps `_STRANGER_SECONDS`.
-PATIENT = command_with("flowruns.server.sidecar", _ANSWER_SECONDS=HANG, _REUSE_SECONDS=HANG, _STOP_SECONDS=HANG)
+# Waits for other servers as long as it takes. For one that is not a flowruns, it keeps `_PORT_SECONDS`.
+PATIENT = command_with("flowruns.server.sidecar", _HEALTH_SECONDS=HANG, _REUSE_SECONDS=HANG, _STOP_SECONDS=HANG)
 KEYS = ["event", "url", "port", "pid", "token", "database", "version", "api", "instance", "reused"]
 
 
