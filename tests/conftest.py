@@ -4,7 +4,8 @@
 """
 
 import json
-from collections.abc import AsyncIterator, Iterator
+import os
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 from starlette.applications import Starlette
 
 from flowruns.http.app import create_app
-from flowruns.server.running import running
+from flowruns.server.running import RunningServer, running
 from flowruns.settings import Settings
 from flowruns.store.store import Store
+from tests.waits import process_ended_if_hung
 
 RUNS = "/api/v1/flow-runs"
 REAL_RUNS = Path(__file__).parent / "data" / "real_runs.ndjson"
@@ -24,6 +26,30 @@ REAL_RUNS = Path(__file__).parent / "data" / "real_runs.ndjson"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Runs the browser tests last: from their first one on, Playwright's event loop occupies the main thread."""
     items.sort(key=lambda item: "browser" in item.path.parts)
+
+
+_STDERR = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        config.stash[_STDERR] = os.dup(2)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    os.close(config.stash[_STDERR])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each processor, because tests wait more than they compute: a server takes 0.2 s to stop."""
+    return 2 * len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    with process_ended_if_hung(item.config.stash[_STDERR]):
+        return (yield)
 
 
 @pytest.fixture
@@ -73,8 +99,14 @@ async def client(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+@pytest.fixture(scope="session")
+def _shared_server() -> Iterator[RunningServer]:
+    with running(Settings(database=":memory:", port=0)) as ready:
+        yield ready
+
+
 @pytest.fixture
-def server() -> Iterator[str]:
+def server(_shared_server: RunningServer) -> str:
     """The address of a server with an empty store, on a free port."""
-    with running(Settings(database=":memory:", port=0)) as running_server:
-        yield running_server.url
+    _shared_server.call(_shared_server.store.clear())
+    return _shared_server.url

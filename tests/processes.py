@@ -4,14 +4,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
 from typing import NamedTuple
 
+from tests.waits import HANG
+
 COMMAND = [sys.executable, "-W", "error", "-m", "flowruns"]
-SECONDS = 20  # after which a process that should have ended is killed, so that nothing waits for it for ever
 
 Process = subprocess.Popen[str]
 
@@ -19,16 +20,29 @@ Process = subprocess.Popen[str]
 class Served(NamedTuple):
     process: Process
     url: str
-    banner: list[str]  # what it said once it was ready
+    banner: list[str]  # the lines on stderr once it was ready
+
+
+def command_with(module: str, **constants: object) -> list[str]:
+    """`flowruns` in which *constants* of *module* have other values, for example the seconds it waits."""
+    lines = [f"import sys, {module} as module", "from flowruns.cli.main import main"]
+    lines += [f"assert hasattr(module, {name!r}); module.{name} = {value!r}" for name, value in constants.items()]
+    return [sys.executable, "-W", "error", "-c", "\n".join([*lines, "sys.exit(main())"])]
 
 
 @contextmanager
-def started(cwd: Path, *args: str, env: Mapping[str, str] | None = None, seconds: float = SECONDS) -> Iterator[Process]:
-    """`flowruns` with *args* in the folder *cwd*; killed at the end, and after so many *seconds*."""
+def started(
+    cwd: Path,
+    *args: str,
+    env: Mapping[str, str] | None = None,
+    seconds: float = HANG,
+    command: Sequence[str] = COMMAND,
+) -> Iterator[Process]:
+    """`flowruns` with *args* in the folder *cwd*; killed at the end, and after *seconds*."""
     pipe = subprocess.PIPE
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FLOWRUNS_")}
     with subprocess.Popen(
-        [*COMMAND, *args], cwd=cwd, env=clean | dict(env or {}), stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8"
+        [*command, *args], cwd=cwd, env=clean | dict(env or {}), stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8"
     ) as process:
         watchdog = Timer(seconds, process.kill)
         watchdog.start()
@@ -46,11 +60,12 @@ def serving(
     *args: str,
     env: Mapping[str, str] | None = None,
     stdin: str | None = None,
-    seconds: float = SECONDS,
+    seconds: float = HANG,
+    command: Sequence[str] = COMMAND,
 ) -> Iterator[Served]:
-    """A `flowruns` that is ready, on a free port unless *env* says which."""
+    """A `flowruns` that is ready, on a free port unless *env* sets one."""
     port = () if "FLOWRUNS_PORT" in (env or {}) else ("--port", "0")
-    with started(cwd, *args, *port, env=env, seconds=seconds) as process:
+    with started(cwd, *args, *port, env=env, seconds=seconds, command=command) as process:
         assert process.stdin
         assert process.stderr
         if stdin is not None:
@@ -63,7 +78,7 @@ def serving(
 
 
 def ended(process: Process) -> tuple[int, str]:
-    """The exit code, and what was said on stderr since; nothing was said on stdout."""
+    """The exit code, and what was written to stderr since; nothing was written to stdout."""
     assert process.stdout
     assert process.stderr
     said = process.stderr.read()
@@ -72,7 +87,7 @@ def ended(process: Process) -> tuple[int, str]:
 
 
 def ran(cwd: Path, *args: str, env: Mapping[str, str] | None = None, stdin: str = "") -> tuple[int, str]:
-    """The exit code and the stderr of a `flowruns` that ends of itself."""
+    """The exit code and the stderr of a `flowruns` that ends by itself."""
     with started(cwd, *args, env=env) as process:
         assert process.stdin
         process.stdin.write(stdin)

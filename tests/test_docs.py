@@ -24,12 +24,12 @@ from flowruns.http.responses import STATUS
 from flowruns.model.filters import FILTERS
 from flowruns.testing.server import Flowruns
 from tests.processes import COMMAND, serving, started
+from tests.waits import HANG
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(flowruns.__file__).parent
 IS_CHECKOUT = (ROOT / ".git").exists()  # else the tests run on an installed wheel, beside the README
 README = "README"
-SECONDS = 300  # after which a program hangs
 DOCUMENTS = {
     README: (ROOT / "README.md").read_text(encoding="utf-8"),
     **{topic: page(topic) for topic in topics()},
@@ -143,7 +143,7 @@ def test_quick_start(tmp_path: Path) -> None:
         assert len(QUICK_START) == 3
         for block in QUICK_START:
             words = shlex.split(block.command.replace("localhost:8000", server.url.removeprefix("http://")))
-            run = subprocess.run(words, capture_output=True, text=True, check=True, timeout=SECONDS)
+            run = subprocess.run(words, capture_output=True, text=True, check=True, timeout=HANG)
             shown = re.escape(block.output.removesuffix("\n")).replace("…", ".*")  # the README shortens responses
             assert re.fullmatch(shown, run.stdout), block.command
 
@@ -153,7 +153,7 @@ def test_requests_get_the_responses_that_are_shown(server: str) -> None:
     assert len(EXAMPLES) >= 5
     for block in EXAMPLES:
         words = shlex.split(block.command.replace("localhost:8000", server.removeprefix("http://")))
-        run = subprocess.run(words, capture_output=True, text=True, check=True, timeout=SECONDS)
+        run = subprocess.run(words, capture_output=True, text=True, check=True, timeout=HANG)
         assert masked(run.stdout) == masked(block.output.removesuffix("\n")), block.command
     assert STREAMS
     for block in STREAMS:
@@ -178,7 +178,7 @@ def test_commands_on_data_print_what_is_shown(tmp_path: Path) -> None:
     for command in re.findall(r"^\$ (.*)$", block.text, re.MULTILINE):
         run = subprocess.run(
             f"({command}) 2>&1" if "2>" not in command else command,
-            shell=True, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True, timeout=SECONDS,
+            shell=True, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True, timeout=HANG,
         )  # fmt: skip
         output += f"$ {command}\n{run.stdout}\n"
     assert output == block.text
@@ -192,7 +192,7 @@ def test_commands_on_runs_print_what_is_shown(tmp_path: Path) -> None:
         address = server.url.removeprefix("http://")
         for command in puts:
             words = shlex.split(command.replace("localhost:8000", address))
-            subprocess.run(words, check=True, stdout=subprocess.DEVNULL, timeout=SECONDS)
+            subprocess.run(words, check=True, stdout=subprocess.DEVNULL, timeout=HANG)
         for block in COMMANDS:
             shown = block.output.replace("127.0.0.1:8000", address)
             with started(tmp_path, *shlex.split(block.command)[1:], env={"TZ": "UTC"}) as process:
@@ -216,7 +216,7 @@ def test_python_examples_run(tmp_path: Path, document: str, output: str) -> None
     for block in PYTHON:
         if block.document == document:
             command = [sys.executable, "-W", "error", "-c", block.text]
-            run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS)
+            run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=HANG)
             assert run.returncode == 0, run.stderr
             printed += run.stdout
     assert printed == output
@@ -227,7 +227,7 @@ def test_examples_of_tests_pass(tmp_path: Path, block: Block, count: int) -> Non
     (tmp_path / "test_deploy.py").write_text(block.text)
     env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "flowruns", "-p", "anyio", "--rootdir=."]
-    run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=SECONDS)
+    run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=HANG)
     assert run.stdout.splitlines()[-1].startswith(f"{count} passed"), run.stdout
 
 
@@ -247,7 +247,7 @@ def test_tool_starts_its_sidecar_and_reuses_one_that_is_running(
 
     def output() -> tuple[str, str]:
         command = [interpreter, "tool.mjs"]
-        run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=SECONDS)
+        run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=HANG)
         return run.stdout, run.stderr
 
     assert output() == ("201 pending started\nexit code 0\n", "")
@@ -261,7 +261,7 @@ def test_ready_line_of_a_sidecar_is_as_shown(tmp_path: Path) -> None:
     (block,), (shown,) = SIDECAR, READY
     env = installed(tmp_path)
     run = subprocess.run(
-        block.text, shell=True, cwd=tmp_path, env=env, input="", capture_output=True, text=True, timeout=SECONDS
+        block.text, shell=True, cwd=tmp_path, env=env, input="", capture_output=True, text=True, timeout=HANG
     )
     line, example = json.loads(run.stdout), json.loads(shown.text)
     assert [(key, type(value)) for key, value in line.items()] == [(key, type(value)) for key, value in example.items()]
@@ -283,7 +283,7 @@ def test_sql_query_runs_while_the_file_is_served(tmp_path: Path) -> None:
 def test_completion_is_set_up_as_shown(tmp_path: Path) -> None:
     (block,) = COMPLETION
     command = ["bash", "-euc", block.text + "complete -p flowruns"]
-    run = subprocess.run(command, env=installed(tmp_path), capture_output=True, text=True, timeout=SECONDS)
+    run = subprocess.run(command, env=installed(tmp_path), capture_output=True, text=True, timeout=HANG)
     assert (run.returncode, run.stderr) == (0, "")
     assert "flowruns" in run.stdout
 
@@ -292,7 +292,7 @@ def test_benchmarks_have_the_options_that_are_named() -> None:
     for block in BENCHMARKS:
         command, _, named = block.text.partition("#")
         words = [sys.executable, *shlex.split(command)[1:], "--help"]
-        run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS)
+        run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=HANG)
         assert run.returncode == 0, run.stderr
         assert [option for option in re.findall(r"--\w+", named) if option not in run.stdout] == []
 
@@ -317,7 +317,7 @@ def test_readme_names_this_version() -> None:
 
 def test_readme_command_and_folder_have_the_same_pages() -> None:
     index = dict(re.findall(r"^\| \[(\w+)\]\(flowruns/docs/\1\.md\) \| (.+) \|$", DOCUMENTS[README], re.MULTILINE))
-    run = subprocess.run([*COMMAND, "docs"], capture_output=True, text=True, timeout=SECONDS)
+    run = subprocess.run([*COMMAND, "docs"], capture_output=True, text=True, timeout=HANG)
     assert dict(re.split(r"  +", line) for line in run.stdout.splitlines()) == index
     assert sorted(index) == sorted(file.stem for file in (PACKAGE / "docs").iterdir()) == topics()
     assert index == {topic: title(topic) for topic in topics()}

@@ -20,6 +20,7 @@ import flowruns
 from flowruns.embed import Embedded
 from flowruns.errors import DatabaseInUse, DatabaseUnusable
 from tests.conftest import RUNS
+from tests.waits import HANG
 from tests.wire import RUN, Wire
 
 BODY = {"flowId": "deploy", "flowType": "automation"}
@@ -249,7 +250,7 @@ async def main():
         assert (await client.put("{RUNS}/a1", json={BODY!r})).status_code == 201
 asyncio.run(main())
 """
-    subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=tmp_path, check=True, timeout=30)
+    subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=tmp_path, check=True, timeout=HANG)
     assert os.listdir(tmp_path) == ["a.db"]
 
 

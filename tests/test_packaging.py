@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waits import HANG
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -16,7 +18,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel of this checkout, built offline: hatchling is among the test requirements."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*build, "-w", str(folder), str(ROOT)], check=True, capture_output=True, timeout=120)
+    subprocess.run([*build, "-w", str(folder), str(ROOT)], check=True, capture_output=True, timeout=HANG)
     return next(folder.glob("*.whl"))
 
 
@@ -31,15 +33,15 @@ def test_the_wheel_has_the_schema_the_page_the_marker_for_types_and_nothing_else
 def test_the_installed_package_finds_its_schema_and_its_command(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site with space"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site)]
-    subprocess.run([*install, str(wheel)], check=True, capture_output=True, timeout=120)
+    subprocess.run([*install, str(wheel)], check=True, capture_output=True, timeout=HANG)
     code = (
         "import flowruns, flowruns.sqlite.migrations as d; print(flowruns.__file__); assert d.schema().startswith('--')"
     )
     environment = os.environ | {"PYTHONPATH": str(site)}
     run = subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=HANG
     )
     assert run.stdout.startswith(str(site)), run.stderr
     version = [sys.executable, "-m", "flowruns", "--version"]
-    run = subprocess.run(version, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    run = subprocess.run(version, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=HANG)
     assert run.stdout == "flowruns 0.1.0\n", run.stderr

@@ -3,14 +3,17 @@
 import json
 import socket
 import struct
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message
 
+from tests.waits import HANG
+
 RUN = b'{"flowId":"deploy","flowType":"automation"}'
-SECONDS = 10  # the timeout of a response
 Headers = Iterable[tuple[bytes, bytes]]
 
 
@@ -57,7 +60,7 @@ class Wire:
         address = urlsplit(url)
         assert address.hostname
         assert address.port
-        self.socket = socket.create_connection((address.hostname, address.port), timeout=SECONDS)
+        self.socket = socket.create_connection((address.hostname, address.port), timeout=HANG)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._read = b""
 
@@ -116,14 +119,13 @@ class Wire:
     def trickle(self, piece: bytes) -> bytes:
         """Everything received until the server closes, while *piece* is sent after each 50 ms without input."""
         self.socket.settimeout(0.05)
-        for _ in range(SECONDS * 20):
+        deadline = time.monotonic() + HANG
+        while time.monotonic() < deadline:
             try:
                 return self.rest()
             except TimeoutError:
-                try:
+                with suppress(ConnectionError, TimeoutError):
                     self.send(piece)
-                except ConnectionError:
-                    continue
         raise AssertionError(f"still open after {self._read!r}")
 
     def _until(self, mark: bytes) -> bytes:

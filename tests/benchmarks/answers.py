@@ -27,7 +27,7 @@ def record(server: Server, lines: Iterable[str], file: Path) -> None:
         response = connection.getresponse()
         text = response.read().decode()
         if response.status >= 300:
-            raise SystemExit(f"flowruns answers {response.status} to {method} {target}: {text}")
+            raise SystemExit(f"flowruns returned {response.status} to {method} {target}: {text}")
         kind = f"{method} run" if target.startswith(RUNS + "/") else f"{method} page"
         kept = [(name.lower(), value) for name, value in response.getheaders() if name.lower() not in _SERVERS_OWN]
         answers.setdefault(kind, []).append({"status": response.status, "headers": kept, "body": text})

@@ -152,7 +152,7 @@ def cursors(file: Path, runs: int) -> list[str]:
     codec = CursorCodec(connection.execute("select cursor_key from clock").fetchone()[0])
     connection.close()
     cuts = [random.randrange(PAGE + 1, runs) for _ in range(_CURSORS)]
-    return [codec.write(Cursor(cut, up=False), ALL.fingerprint + b"desc") for cut in cuts]
+    return [codec.write(Cursor(cut, toward_newer=False), ALL.fingerprint + b"desc") for cut in cuts]
 
 
 def walked(server: Server) -> list[str]:

@@ -66,5 +66,5 @@ def _generate(url: str, requests: Path, connections: int, seconds: float, done: 
     out, err = process.communicate(timeout=60)
     told: dict[str, float] = json.loads(out.strip().splitlines()[-1]) if process.returncode == 0 else {}
     if not told.get("requests"):
-        raise SystemExit(f"{command[0]} got no answer: {out}{err}")
+        raise SystemExit(f"{command[0]} got no response: {out}{err}")
     return told

@@ -14,11 +14,11 @@ from tests.benchmarks.contenders import fill
 from tests.benchmarks.runs import RUNS
 from tests.browser.chromium import launched, missing
 from tests.processes import serving
+from tests.waits import FOREVER
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-_SECONDS = 600  # that the server may live
 _LINES = 20_000
 _FRAMES = 300
 _STEP = 240  # px that each frame scrolls, 12 lines: a quick wheel
@@ -53,7 +53,7 @@ def main() -> None:
     weight()
     with tempfile.TemporaryDirectory() as folder:
         fill(Path(folder) / "runs.db", 0, options.runs)
-        with serving(Path(folder), "runs.db", seconds=_SECONDS) as served, launched() as browser:
+        with serving(Path(folder), "runs.db", seconds=FOREVER) as served, launched() as browser:
             first_paint(browser, served.url, options)
             changes(browser, served.url, options)
             frames(browser, served.url)

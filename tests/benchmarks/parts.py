@@ -1,6 +1,6 @@
-"""flowruns with parts taken out, to see what they cost: `python -m tests.benchmarks.parts PART DATABASE …`.
+"""flowruns without some of its parts, to measure their cost: `python -m tests.benchmarks.parts PART DATABASE …`.
 
-Nobody should use such a server: what it answers is made up, or not on the disk.
+Use such a server for nothing else: its responses are made up, or not on the disk.
 """
 
 import os
@@ -27,7 +27,7 @@ _durable, _get, _page = pragmas.set_durable, reads.get, pages.page
 
 
 def synchronous_normal() -> None:
-    """Commits wait for the disk when the log is folded in only, as with `--synchronous normal`."""
+    """Commits wait for the disk at checkpoints only, as with `--synchronous normal`."""
     os.environ["FLOWRUNS_SYNCHRONOUS"] = "normal"
 
 
@@ -37,11 +37,11 @@ def without_sync() -> None:
 
 
 def without_statements() -> None:
-    """The way to the thread and back, and a commit of one page; but no run is read twice, or written."""
+    """The round trip to the thread and a commit of one page, but no run is read twice or written."""
     reads.get, pages.page, store.apply_writes = _get_known, _page_known, _written_nowhere
 
 
-def without_journeys() -> None:
+def without_threads() -> None:
     """Neither statements nor threads: HTTP, checks and documents alone."""
     without_statements()
     writer.Writer.run = _write_here  # type: ignore[method-assign, assignment]  # that is the point
@@ -52,7 +52,7 @@ PARTS = {
     "synchronous normal": synchronous_normal,
     "no sync": without_sync,
     "no statements": without_statements,
-    "no journeys": without_journeys,
+    "no threads": without_threads,
 }
 
 
@@ -106,4 +106,4 @@ async def _read_here(self: Any, job: Any) -> Any:
 
 if __name__ == "__main__":
     PARTS[sys.argv.pop(1)]()
-    main.main()
+    raise SystemExit(main())

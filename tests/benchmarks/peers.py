@@ -140,12 +140,12 @@ def _first_answer(url: str, process: "subprocess.Popen[bytes]") -> None:
         try:
             urlopen(url, timeout=_START_SECONDS).close()
         except HTTPError as error:
-            raise SystemExit(f"{url} answers {error.code}") from None
+            raise SystemExit(f"{url} returned {error.code}") from None
         except (URLError, ConnectionError):
             time.sleep(0.002)  # nothing tells that a program listens
         else:
             return
-    raise SystemExit(f"no answer at {url}: {process.args!r} ended with {process.poll()}")
+    raise SystemExit(f"no response from {url}: {process.args!r} ended with {process.poll()}")
 
 
 def _run(command: list[str], folder: Path) -> str:

@@ -107,5 +107,5 @@ def _first_answer(host: str) -> None:
     connection = http.client.HTTPConnection(host, timeout=_START_SECONDS)
     connection.request("GET", f"{RUNS}?size=1")
     if (answer := connection.getresponse()).status != 200:
-        raise SystemExit(f"{host} answers {answer.status}: {answer.read()!r}")
+        raise SystemExit(f"{host} returned {answer.status}: {answer.read()!r}")
     connection.close()

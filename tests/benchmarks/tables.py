@@ -30,7 +30,7 @@ def transfers(found: Transferred, runs: int) -> str:
         f" {found.meanwhile.rate:,.0f} ({found.meanwhile.p99:.1f} ms) around and during a backup"
     )
     sizes = f"{found.line_bytes:,.0f} bytes a line, {found.file_bytes:,.0f} bytes a run in the file"
-    table = markdown([f"{runs:,} runs", "seconds", "runs a second", "MB in each quarter"], rows)
+    table = markdown([f"{runs:,} runs", "seconds", "runs a second", "maximum MB in each quarter"], rows)
     return f"{table}\n\n{sizes}; exported again: {same}; {writes}"
 
 
@@ -79,20 +79,20 @@ def growth(results: Results, names: Sequence[str], bytes_a_run: Mapping[str, flo
         rows += [_row(f"{operation}, p50 ms at {few}", p50, ".2f"), _row(f"{operation}, /s at {most}", rate, ",.0f")]
     found = [one for by_connections in results.values() for one in by_connections.values()]
     rss = [max(one[name].rss for one in found) for name in names]
-    rows.append(_row("RSS after load, MB, the most", rss, ".0f"))
+    rows.append(_row("maximum RSS after load, MB", rss, ".0f"))
     rows.append(_row("bytes a run on disk", [bytes_a_run[name] for name in names], ",.0f"))
     return markdown(["", *names, "last / first"], rows)
 
 
 def waits(found: Mapping[str, Waits]) -> str:
-    """What an answer that needs no database waits under a mixed load with deletes."""
-    head = ["waits for no database, mixed load and deletes", *(f"{name} ms" for name in Waits._fields)]
+    """The latency of a request that needs no database, under a mixed load with deletes."""
+    head = ["GET /health under mixed load and deletes", *(f"{name} ms" for name in Waits._fields)]
     return markdown(head, [[name, *(f"{value:.1f}" for value in one)] for name, one in found.items()])
 
 
 def starts(found: Mapping[str, Start], base: str) -> str:
     """Start and idle memory, and how they stand to those of *base*."""
-    head = ["", "first answer ms", f"/ {base}", "idle RSS MB", f"less {base}'s"]
+    head = ["", "first response ms", f"/ {base}", "idle RSS MB", f"minus {base}'s"]
     ms, rss = found[base]
     rows = [
         [name, f"{one.ms:.0f}", f"{one.ms / ms:.2f}", f"{one.rss:.1f}", f"{one.rss - rss:+.1f}"]
@@ -104,13 +104,13 @@ def starts(found: Mapping[str, Start], base: str) -> str:
 def imports(found: Mapping[str, Import]) -> str:
     """What imports take."""
     rows = [[name, f"{one.ms:.0f}", f"{one.own:.0f}", f"{one.modules:.0f}"] for name, one in found.items()]
-    return markdown(["import of", "ms", "of it flowruns' own", "modules"], rows)
+    return markdown(["import of", "ms", "ms in flowruns' own modules", "modules"], rows)
 
 
 def fixtures(costs: Mapping[str, float], aims: Mapping[str, float], suites: Mapping[str, float]) -> str:
     """What the fixtures' server takes in ms, and what many tests take."""
     rows = [[name, f"{ms:.1f} ms", f"{aims[name]} ms"] for name, ms in costs.items()]
-    return markdown(["fixtures", "took", "at most"], [*rows, *([name, f"{s:.1f} s", ""] for name, s in suites.items())])
+    return markdown(["fixtures", "duration", "aim"], [*rows, *([name, f"{s:.1f} s", ""] for name, s in suites.items())])
 
 
 def _cell(one: Measured) -> str:

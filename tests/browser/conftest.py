@@ -12,11 +12,12 @@ import pytest
 from tests.browser import chromium
 from tests.conftest import REAL_RUNS, RUNS
 from tests.processes import serving
+from tests.waits import FOREVER
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-SECONDS = 600  # that a server may live: as long as all these tests
+_WAIT_MS = 60_000  # for what the page is to show: a minute, because each failure takes as long
 
 
 class Server:
@@ -69,13 +70,16 @@ def fill(server: Server) -> None:
 def browser() -> "Iterator[Browser]":
     if reason := chromium.missing():
         pytest.skip(reason)
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=_WAIT_MS)
     with chromium.launched() as browser:
         yield browser
 
 
 @pytest.fixture(scope="session")
 def site(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("site"), ":memory:", seconds=SECONDS) as served:
+    with serving(tmp_path_factory.mktemp("site"), ":memory:", seconds=FOREVER) as served:
         server = Server(served.url)
         fill(server)
         yield server
@@ -84,7 +88,7 @@ def site(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="session")
 def changing(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("changing"), ":memory:", seconds=SECONDS) as served:
+    with serving(tmp_path_factory.mktemp("changing"), ":memory:", seconds=FOREVER) as served:
         server = Server(served.url)
         yield server
         server.close()
@@ -106,7 +110,7 @@ def tab(browser: "Browser") -> "Iterator[Callable[..., Page]]":
     def open(**options: Any) -> "Page":
         context = browser.new_context(**options)
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(_WAIT_MS)
         page = context.new_page()
         # "Failed to load resource" is the browser's own word on a status of 400 or more, and on a server that is gone.
         page.on("console", lambda said: said.type in ("error", "warning") and "Failed to load" not in said.text

@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.browser.chromium import launched, missing
 from tests.browser.conftest import Server, fill
 from tests.processes import serving
+from tests.waits import FOREVER
 
 FOLDER = Path(__file__).parents[2] / ".screenshots"
 VIEWS = {
@@ -21,7 +22,7 @@ def main(folder: Path) -> None:
     if reason := missing():
         raise SystemExit(reason)
     folder.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as data, serving(Path(data), ":memory:", seconds=300) as served:
+    with tempfile.TemporaryDirectory() as data, serving(Path(data), ":memory:", seconds=FOREVER) as served:
         server = Server(served.url)
         fill(server)
         with launched() as browser:

@@ -17,8 +17,9 @@ from starlette.routing import Mount
 
 from flowruns.http.app import create_app
 from flowruns.store.store import Store
-from tests.browser.conftest import SECONDS, Server
+from tests.browser.conftest import Server
 from tests.processes import serving
+from tests.waits import HANG
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing: pip install -e '.[browser]'")
@@ -119,11 +120,11 @@ def test_error_details_link_to_the_values(own: Server, page: Page) -> None:
     selected = "editor => editor.value.slice(editor.selectionStart, editor.selectionEnd)"
     places = {"body.flowId": '"Bad Flow"', "body.tags[1].key": "1", "body.tags[0].value": '{"key": "ü"}'}
     for place, text in places.items():
-        put.locator(".details").get_by_role("button", name=place, exact=True).click()
+        put.locator(".faults").get_by_role("button", name=place, exact=True).click()
         assert editor.evaluate(selected) == text
     editor.fill('{"flowId": "ü", ]}')
     put.get_by_role("button", name="Send PUT").click()
-    put.locator(".details").get_by_role("button", name="body[17]").click()
+    put.locator(".faults").get_by_role("button", name="body[17]").click()
     assert editor.evaluate(selected) == "]"
 
     pages = open_docs(page, own, "getFlowRuns")
@@ -148,7 +149,7 @@ def test_the_command_sends_the_same_request(own: Server, page: Page) -> None:
     outputs = []
     for section in (put, pages):
         command = section.locator(".try pre").last.inner_text()
-        run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=30)
+        run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=HANG)
         outputs.append(run.stdout)
     assert f'"args":{args}' in outputs[0]
     assert '"total":1' in outputs[1]
@@ -176,7 +177,7 @@ def test_events_are_shown_until_the_stream_is_stopped(own: Server, page: Page) -
 
 
 def test_a_server_that_stops_is_reported(tmp_path: Path, page: Page) -> None:
-    with serving(tmp_path, ":memory:", seconds=SECONDS) as served:
+    with serving(tmp_path, ":memory:") as served:
         section = open_docs(page, Server(served.url), "getFlowRuns")
         section.get_by_label("Accept").select_option("text/event-stream")
         expect(send(section)).to_contain_text("200 OK")
@@ -186,7 +187,7 @@ def test_a_server_that_stops_is_reported(tmp_path: Path, page: Page) -> None:
 
 
 def test_the_page_asks_for_a_token_and_shares_it_with_the_runs_page(tmp_path: Path, page: Page) -> None:
-    with serving(tmp_path, ":memory:", "--token", "s3cret=7", seconds=SECONDS) as served:
+    with serving(tmp_path, ":memory:", "--token", "s3cret=7") as served:
         page.goto(f"{served.url}/docs#upsertFlowRun")
         expect(page.get_by_role("heading", name="This server requires a token")).to_be_visible()
         page.keyboard.type("wrong")
@@ -214,7 +215,7 @@ def test_the_page_asks_for_a_token_and_shares_it_with_the_runs_page(tmp_path: Pa
 
 
 def test_a_token_in_the_url_is_removed_from_the_address_bar(tmp_path: Path, page: Page) -> None:
-    with serving(tmp_path, ":memory:", "--token", "s3cret=7", seconds=SECONDS) as served:
+    with serving(tmp_path, ":memory:", "--token", "s3cret=7") as served:
         page.goto(f"{served.url}/docs#token=s3cret")
         expect(page.locator("#Error")).to_be_attached()
         expect(page).to_have_url(f"{served.url}/docs")
@@ -408,5 +409,5 @@ def test_invalid_json_links_to_the_position_of_the_error(own: Server, page: Page
     editor = put.locator(".editor")
     editor.fill('{"flowId": "a",}')
     put.get_by_role("button", name="Send PUT").click()
-    put.locator(".details").get_by_role("button").click()
+    put.locator(".faults").get_by_role("button").click()
     assert editor.evaluate("editor => editor.value.slice(editor.selectionStart, editor.selectionEnd)") == "}"

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.browser.conftest import Server
+from tests.waits import HANG
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
 expect, Page = api.expect, api.Page
@@ -115,7 +116,7 @@ def test_the_curl_command_recreates_the_run(own: Server, page: Page) -> None:
     expect(shown(page).get_by_text("copied")).to_be_visible()
     command = clipboard(page)
     own.delete("again")
-    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=True)
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=HANG, check=True)
     assert '"args":{"x": 1E5, "quote": "it\'s $HOME"}' in result.stdout
     assert own.status("again") == 200
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import SECONDS, Server
+from tests.browser.conftest import Server
 from tests.processes import serving
+from tests.waits import HANG
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
 expect, Page = api.expect, api.Page
@@ -25,12 +26,12 @@ def test_an_empty_server_shows_the_command_that_creates_a_run(own: Server, page:
     expect(page.locator("#badge")).to_have_text("live")
     command = page.locator("pre.command").inner_text()
     assert own.url in command
-    subprocess.run(shlex.split(command), check=True, capture_output=True, timeout=30)
+    subprocess.run(shlex.split(command), check=True, capture_output=True, timeout=HANG)
     expect(page.locator(".runs tbody tr")).to_contain_text("deploy-web")
 
 
 def test_the_page_asks_for_a_token_and_stores_it(tmp_path: Path, page: Page) -> None:
-    with serving(tmp_path, ":memory:", "--token", "s3cret=7", seconds=SECONDS) as served:
+    with serving(tmp_path, ":memory:", "--token", "s3cret=7") as served:
         page.goto(f"{served.url}/ui/?phase=failed")
         expect(page.get_by_role("heading", name="This server requires a token")).to_be_visible()
         page.keyboard.type("wrong")
@@ -46,7 +47,7 @@ def test_the_page_asks_for_a_token_and_stores_it(tmp_path: Path, page: Page) -> 
 
 
 def test_a_token_in_the_url_is_removed_from_the_address_bar(tmp_path: Path, page: Page) -> None:
-    with serving(tmp_path, ":memory:", "--token", "s3cret=7", seconds=SECONDS) as served:
+    with serving(tmp_path, ":memory:", "--token", "s3cret=7") as served:
         page.goto(f"{served.url}/ui/#token=s3cret")
         expect(page.get_by_role("heading", name="No runs yet")).to_be_visible()
         expect(page).to_have_url(f"{served.url}/ui/")
@@ -54,7 +55,7 @@ def test_a_token_in_the_url_is_removed_from_the_address_bar(tmp_path: Path, page
 
 
 def test_a_restart_of_the_server_loses_no_change(tmp_path: Path, page: Page) -> None:
-    with serving(tmp_path, "runs.db", seconds=SECONDS) as served:
+    with serving(tmp_path, "runs.db") as served:
         port = served.url.rpartition(":")[2]
         server = Server(served.url)
         server.put("before", phase="running")
@@ -68,9 +69,9 @@ def test_a_restart_of_the_server_loses_no_change(tmp_path: Path, page: Page) -> 
         expect(page.locator("[data-id=before]")).to_be_visible()
         page.locator("[data-id=before] .run").click()  # a view that cannot load also waits for the server
         expect(page.locator("#banner")).to_be_visible()
-    with serving(tmp_path, "runs.db", env={"FLOWRUNS_PORT": port}, seconds=SECONDS):
+    with serving(tmp_path, "runs.db", env={"FLOWRUNS_PORT": port}):
         server.put("before", phase="succeeded")
-        expect(page.locator("h1")).to_contain_text("succeeded", timeout=20_000)
+        expect(page.locator("h1")).to_contain_text("succeeded")
         expect(page.locator("#banner")).to_be_hidden()
         expect(page.locator("#badge")).to_have_text("live")
         server.close()
@@ -173,20 +174,20 @@ def refuse_streams(route: "api.Route") -> None:
 
 
 def test_a_run_that_is_missing_after_a_restart_is_not_found(tmp_path: Path, page: Page) -> None:
-    with serving(tmp_path, ":memory:", seconds=SECONDS) as served:
+    with serving(tmp_path, ":memory:") as served:
         port = served.url.rpartition(":")[2]
         server = Server(served.url)
         server.put("a")
         page.goto(f"{server.ui}runs/a")
         expect(page.locator("#badge")).to_have_text("live")
-    with serving(tmp_path, ":memory:", env={"FLOWRUNS_PORT": port}, seconds=SECONDS):
-        expect(page.get_by_role("heading", name="Run not found: a")).to_be_visible(timeout=20_000)
+    with serving(tmp_path, ":memory:", env={"FLOWRUNS_PORT": port}):
+        expect(page.get_by_role("heading", name="Run not found: a")).to_be_visible()
         expect(page.locator("#main")).not_to_contain_text("it appears here")
         server.close()
 
 
 def test_a_token_that_no_header_can_carry_is_not_sent(tmp_path: Path, page: Page) -> None:
-    with serving(tmp_path, ":memory:", "--token", "s+cret=7", seconds=SECONDS) as served:
+    with serving(tmp_path, ":memory:", "--token", "s+cret=7") as served:
         page.goto(f"{served.url}/ui/#token=s%E2%82%ACcret")
         expect(page.get_by_role("heading", name="This server requires a token")).to_be_visible()
         page.keyboard.type("s€cret")
@@ -198,7 +199,7 @@ def test_a_token_that_no_header_can_carry_is_not_sent(tmp_path: Path, page: Page
 
 
 def test_a_token_in_the_url_replaces_a_wrong_one(tmp_path: Path, page: Page) -> None:
-    with serving(tmp_path, ":memory:", "--token", "s3cret=7", seconds=SECONDS) as served:
+    with serving(tmp_path, ":memory:", "--token", "s3cret=7") as served:
         page.goto(f"{served.url}/ui/runs/a#token=wrong")
         expect(page.get_by_role("heading", name="The server rejected this token")).to_be_visible()
         page.evaluate("location.hash = '#token=s3cret'")

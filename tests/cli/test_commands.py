@@ -15,6 +15,7 @@ from flowruns.settings import Settings
 from flowruns.testing import server
 from tests.cli.test_main import VARIABLES, files, one_line
 from tests.processes import COMMAND
+from tests.waits import HANG
 
 COMMANDS = ["serve", *LAZY_COMMANDS]
 
@@ -250,7 +251,7 @@ def completed(tmp_path: Path, *words: str) -> set[tuple[str, str]]:
     """The completions that bash gets for the last of *words* with: kind and text."""
     env = {"_FLOWRUNS_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(["flowruns", *words])}
     env["COMP_CWORD"] = str(len(words))
-    run = subprocess.run(COMMAND, cwd=tmp_path, env=env, capture_output=True, text=True, check=True, timeout=30)
+    run = subprocess.run(COMMAND, cwd=tmp_path, env=env, capture_output=True, text=True, check=True, timeout=HANG)
     assert run.stderr == ""
     return {(kind, text) for kind, _, text in (line.partition(",") for line in run.stdout.splitlines())}
 
@@ -278,7 +279,7 @@ def test_options_and_their_words_are_completed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_gets_its_script(tmp_path: Path, shell: str) -> None:
     env = {"_FLOWRUNS_COMPLETE": f"{shell}_source", "PATH": "/usr/bin:/bin"}
-    run = subprocess.run(COMMAND, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=30, check=True)
+    run = subprocess.run(COMMAND, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=HANG, check=True)
     assert "_FLOWRUNS_COMPLETE" in run.stdout
     assert files(tmp_path) == {}
 
@@ -343,7 +344,7 @@ def test_config_refuses_what_serve_does(capfd: pytest.CaptureFixture[str], args:
 
 def test_a_start_imports_no_other_command() -> None:
     code = "import sys, flowruns.cli.main; print(*(name for name in sys.modules if name.startswith('flowruns.')))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANG)
     loaded = {name.removeprefix("flowruns.") for name in run.stdout.split()}
     assert {
         name for name in loaded if name.partition(".")[0] in ("client", "http", "server", "store", "sqlite")
@@ -357,7 +358,7 @@ def test_commands_about_runs_import_no_server(name: str) -> None:
         "import sys; from flowruns.cli.main import main; main([sys.argv[1], '--help'])\n"
         "assert 'uvicorn' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code, name, "--help"], capture_output=True, check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", code, name, "--help"], capture_output=True, check=True, timeout=HANG)
 
 
 def test_every_command_is_one(capfd: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -18,8 +19,9 @@ import pytest
 
 from flowruns.cli.main import main
 from tests.conftest import REAL_RUNS, RUNS
-from tests.processes import COMMAND, SECONDS, serving, started
+from tests.processes import COMMAND, command_with, serving, started
 from tests.sqlite.files import contents, holder
+from tests.waits import HANG
 from tests.wire import RUN, Wire
 
 DATA_COMMANDS = ["import x", "export", "backup b.db", "check", "prune --older-than 1d", "vacuum"]
@@ -38,7 +40,7 @@ def clean(env: Mapping[str, str] | None = None) -> dict[str, str]:
 def done(cwd: Path, *args: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Done:
     """What a command that ends of itself has left."""
     run = subprocess.run(
-        [*COMMAND, *args], cwd=cwd, input=stdin, capture_output=True, encoding="utf-8", env=clean(env), timeout=SECONDS
+        [*COMMAND, *args], cwd=cwd, input=stdin, capture_output=True, encoding="utf-8", env=clean(env), timeout=HANG
     )
     return Done(run.returncode, run.stdout, run.stderr)
 
@@ -56,10 +58,18 @@ def dump(path: Path) -> list[str]:
         return list(connection.iterdump())
 
 
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of 346 real runs."""
+    folder = tmp_path_factory.mktemp("imported")
+    assert done(folder, "import", str(REAL_RUNS)) == (0, "flowruns.db: 346 created, 0 replaced\n", "")
+    return folder / "flowruns.db"
+
+
 @pytest.fixture
-def filled(tmp_path: Path) -> Path:
-    """The folder of a `flowruns.db` of 346 real runs."""
-    assert done(tmp_path, "import", str(REAL_RUNS)) == (0, "flowruns.db: 346 created, 0 replaced\n", "")
+def filled(imported: Path, tmp_path: Path) -> Path:
+    """The folder of a `flowruns.db` of those runs."""
+    shutil.copy(imported, tmp_path)
     return tmp_path
 
 
@@ -144,16 +154,14 @@ def test_export_is_written_into_a_pipe_that_has_a_name(filled: Path) -> None:
 
 
 def test_pipe_that_is_closed_ends_an_export_without_a_word(filled: Path) -> None:
-    (filled / "many").write_text(lines(20_000))
-    assert done(filled, "import", "many").code == 0
-    with started(filled, "export") as process:
+    with started(filled, "export") as process:  # of 300 KB, far more than a pipe holds
         assert process.stdout
         assert process.stderr
         assert process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait() == 0
-    assert names(filled) == ["flowruns.db", "many"]
+    assert names(filled) == ["flowruns.db"]
 
 
 def test_filters_have_the_names_of_the_api_and_those_of_options(filled: Path) -> None:
@@ -312,7 +320,7 @@ def test_backup_under_sixteen_writers_has_every_write_that_was_acknowledged_befo
                 assert wire.ask("PUT", f"{RUNS}/{id}", RUN).status == 201
                 acknowledged[number].append(id)
 
-    with serving(tmp_path, seconds=60) as server:
+    with serving(tmp_path) as server:
         writers = [threading.Thread(target=write, args=(number, server.url)) for number in range(16)]
         for writer in writers:
             writer.start()
@@ -394,7 +402,7 @@ def test_interrupted_import_leaves_the_database_as_it_was_and_no_half_file(
     with started(filled, "import", "-", "-d", database) as process:
         assert process.stdin
         assert process.stderr
-        process.stdin.write(lines(50_000))  # far more than a pipe holds: most of it has been read
+        process.stdin.write(lines(10_000))  # far more than a pipe holds: most of it has been read
         process.stdin.flush()
         process.send_signal(number)
         assert process.stderr.read() == "flowruns: interrupted; nothing was changed\n"
@@ -403,19 +411,25 @@ def test_interrupted_import_leaves_the_database_as_it_was_and_no_half_file(
     assert dump(filled / "flowruns.db") == before
 
 
+@pytest.fixture(scope="module")
+def large(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database on which commands take a while."""
+    folder = tmp_path_factory.mktemp("large")
+    shutil.copy(imported, folder)
+    assert done(folder, "import", "-", stdin=lines(20_000)).code == 0
+    return folder / "flowruns.db"
+
+
 @pytest.mark.parametrize(
     ("args", "begun"), [("export -o out", "part"), ("backup out", "part"), ("prune --older-than 0s", "lock"),
                         ("vacuum", "lock")]
 )  # fmt: skip
-def test_interrupted_command_has_done_all_or_nothing(filled: Path, args: str, begun: str) -> None:
-    (filled / "many").write_text(lines(20_000))
-    assert done(filled, "import", "many").code == 0
-    (filled / "many").unlink()
-    before = dump(filled / "flowruns.db")
-    with started(filled, *args.split()) as process:
+def test_interrupted_command_has_done_all_or_nothing(large: Path, tmp_path: Path, args: str, begun: str) -> None:
+    shutil.copy(large, tmp_path)
+    with started(tmp_path, *args.split()) as process:
         assert process.stdout
         assert process.stderr
-        while process.poll() is None and not any(name.endswith(begun) for name in names(filled)):
+        while process.poll() is None and not any(name.endswith(begun) for name in names(tmp_path)):
             pass
         process.send_signal(signal.SIGINT)
         err, output, code = process.stderr.read(), process.stdout.read(), process.wait()
@@ -423,8 +437,8 @@ def test_interrupted_command_has_done_all_or_nothing(filled: Path, args: str, be
         assert output
         return
     assert (code, err) == (130, "flowruns: interrupted; nothing was changed\n")
-    assert names(filled) == ["flowruns.db"]
-    assert dump(filled / "flowruns.db") == before
+    assert names(tmp_path) == ["flowruns.db"]
+    assert dump(tmp_path / "flowruns.db") == dump(large)
 
 
 # A terminal
@@ -441,11 +455,14 @@ def terminal() -> Iterator[tuple[int, int]]:
         os.close(ours)
 
 
+DRAWING = command_with("flowruns.terminal.progress", _REDRAW_SECONDS=0.0)  # each step, however quick it is
+
+
 def seen(folder: Path, args: list[str], env: Mapping[str, str]) -> bytes:
     """What a terminal got on stderr."""
     with terminal() as (ours, theirs):
         process = subprocess.Popen(
-            [*COMMAND, *args], cwd=folder, env=clean(env), stdout=subprocess.DEVNULL, stderr=theirs
+            [*DRAWING, *args], cwd=folder, env=clean(env), stdout=subprocess.DEVNULL, stderr=theirs
         )
         os.close(theirs)
         got = b""
@@ -460,7 +477,7 @@ def seen(folder: Path, args: list[str], env: Mapping[str, str]) -> bytes:
 
 @pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals")
 def test_progress_is_shown_on_a_terminal_and_gone_at_the_end(tmp_path: Path) -> None:
-    (tmp_path / "many").write_text(lines(20_000))
+    (tmp_path / "many").write_text(lines(3_000))
     shown = seen(tmp_path, ["import", "many"], {"TERM": "xterm"})
     assert re.search(rb"importing  \[.*\] +\d+%  [\d,]+ runs, [\d,]+/s, \d:\d\d left", shown)
     assert b"\x1b[32m" in shown

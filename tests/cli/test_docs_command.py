@@ -12,6 +12,7 @@ from flowruns.cli.docs import topics
 from flowruns.cli.main import main
 from tests.cli.test_main import one_line
 from tests.processes import COMMAND
+from tests.waits import HANG
 
 PACKAGE = Path(__file__).parents[2] / "flowruns"
 DOCS = PACKAGE / "docs"
@@ -78,7 +79,7 @@ def test_pages_can_be_read_from_an_archive(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(tmp_path / "flowruns.zip")}
     code = "import flowruns, runpy; print(flowruns.__file__); runpy.run_module('flowruns', run_name='__main__')"
     command = [sys.executable, "-c", code, "docs", "changes"]
-    run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, encoding="utf-8", timeout=300)
+    run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, encoding="utf-8", timeout=HANG)
     place, _, shown = run.stdout.partition("\n")
     assert place.startswith(str(tmp_path / "flowruns.zip")), run.stderr
     assert shown == (DOCS / "changes.md").read_text(encoding="utf-8")

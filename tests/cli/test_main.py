@@ -20,7 +20,7 @@ from flowruns.server.running import running
 from flowruns.server.signals import termination_signals
 from flowruns.settings import DEFAULTS, Settings
 from tests.conftest import RUNS
-from tests.processes import COMMAND, Served, ended, ran, serving
+from tests.processes import COMMAND, Served, command_with, ended, ran, serving
 from tests.wire import RUN, Wire, ping, request
 
 LIST = request("GET", RUNS)
@@ -532,6 +532,7 @@ def test_second_signal_only_shortens_the_wait(tmp_path: Path, number: signal.Sig
             assert "(1 run)" in server.banner[-1]
 
 
+IMPATIENT = command_with("flowruns.server.server", _STOP_SECONDS=0.2)
 STALLED = {
     "no request": b"",
     "within headers": LIST[:20],
@@ -541,7 +542,7 @@ STALLED = {
 
 
 def test_stalled_clients_are_cut_at_the_end(tmp_path: Path) -> None:
-    with serving(tmp_path, "runs.db") as server:
+    with serving(tmp_path, "runs.db", command=IMPATIENT) as server:
         wires = {name: Wire(server.url) for name in STALLED}
         try:
             for name, wire in wires.items():
@@ -563,7 +564,7 @@ def test_stalled_clients_are_cut_at_the_end(tmp_path: Path) -> None:
 
 def test_client_that_does_not_read_its_answers_does_not_hold_up_the_end(tmp_path: Path) -> None:
     large = b'{"flowId":"deploy","flowType":"automation","args":{"x":"%b"}}' % (b"x" * 4_000_000)
-    with serving(tmp_path, "runs.db") as server, Wire(server.url) as wire:
+    with serving(tmp_path, "runs.db", command=IMPATIENT) as server, Wire(server.url) as wire:
         assert wire.ask("PUT", f"{RUNS}/a1", large).status == 201
         wire.send(request("GET", f"{RUNS}/a1") * 10)
         ping(server.url)

@@ -16,7 +16,8 @@ from flowruns.cli.main import main
 from flowruns.testing import server
 from flowruns.testing.server import Flowruns
 from tests.cli.test_main import VARIABLES, files, one_line
-from tests.processes import COMMAND, SECONDS, Process, serving
+from tests.processes import COMMAND, Process, serving
+from tests.waits import HANG
 from tests.wire import Wire
 
 RUNS = "/api/v1/flow-runs"
@@ -236,7 +237,7 @@ def running(cwd: Path, *args: str, out: int = subprocess.PIPE, **env: str) -> It
     with subprocess.Popen(
         [*COMMAND, *args], cwd=cwd, env=clean | env, stdout=out, stderr=subprocess.PIPE, encoding="utf-8"
     ) as process:
-        watchdog = Timer(SECONDS, process.kill)
+        watchdog = Timer(HANG, process.kill)
         watchdog.start()
         try:
             yield process

@@ -19,6 +19,7 @@ from flowruns.testing import server
 from tests.cli.test_main import UNUSABLE, files
 from tests.processes import serving
 from tests.sqlite.test_migrations import restored
+from tests.waits import HANG
 from tests.wire import Wire, request
 
 
@@ -82,7 +83,7 @@ def test_other_programs_may_write_meanwhile(full: Path) -> None:
     done = threading.Event()
 
     def write() -> None:
-        with closing(sqlite3.connect(full, isolation_level=None, timeout=10)) as connection:
+        with closing(sqlite3.connect(full, isolation_level=None, timeout=HANG)) as connection:
             while not done.is_set():
                 connection.execute("update run set doc = doc where created_seq > 0")
                 connection.execute("pragma wal_checkpoint(truncate)").fetchall()

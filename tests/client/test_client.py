@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,8 +20,7 @@ from flowruns import AsyncClient, Client
 from flowruns.errors import Busy, NotFound, Refused, Unreachable
 from flowruns.testing import server
 from flowruns.testing.server import Flowruns
-
-SECONDS = 10.0  # timeout on a busy machine; only a test that fails waits this long
+from tests.waits import HANG, eventually
 
 
 class Blocking:
@@ -49,10 +49,16 @@ class Blocking:
             self._portal.call(items.aclose)
 
 
-@pytest.fixture
-def runs() -> Iterator[Flowruns]:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Flowruns]:
     with server.serve() as runs:
         yield runs
+
+
+@pytest.fixture
+def runs(shared: Flowruns) -> Flowruns:
+    shared.reset()
+    return shared
 
 
 Make = Callable[..., Any]
@@ -73,7 +79,7 @@ def make(request: pytest.FixtureRequest) -> Iterator[Make]:
         for client in clients:
             portal.call(client.aclose) if isinstance(client, AsyncClient) else client.close()
     for thread in set(threading.enumerate()) - before:
-        thread.join(SECONDS)
+        thread.join(HANG)
     assert set(threading.enumerate()) <= before
 
 
@@ -224,7 +230,7 @@ def test_wait_returns_the_run_once_it_is_in_the_phase(runs: Flowruns, client: An
     for phases, phase in ((("running", "failed"), "running"), (None, "succeeded")):
         later = threading.Thread(target=runs.advance, args=("a1", phase))
         later.start()
-        assert client.wait("a1", phases, timeout=SECONDS).phase == phase
+        assert client.wait("a1", phases, timeout=HANG).phase == phase
         later.join()
     assert client.wait("a1").end_time  # it has ended already
 
@@ -247,7 +253,7 @@ def test_wait_for_a_run_that_is_deleted_raises_not_found(runs: Flowruns, client:
         assert next(changes).id == "a1"
         deletion.start()
         with pytest.raises(NotFound):
-            client.wait("a1", "failed", timeout=SECONDS)
+            client.wait("a1", "failed", timeout=HANG)
         deletion.join()
         assert next(changes)[::2] == ("deleted", "a1")
 
@@ -258,10 +264,9 @@ def test_wait_continues_after_a_restart(path: Path, make: Make) -> None:
         client = make(runs.url)
         runs.run("a1", phase="running")
         results: list[Any] = []
-        waiting = threading.Thread(target=lambda: results.append(client.wait("a1", "failed", timeout=SECONDS)))
+        waiting = threading.Thread(target=lambda: results.append(client.wait("a1", "failed", timeout=HANG)))
         waiting.start()
-        while len(runs.requests.of("GET", id="a1")) < 2:  # it has read the current state, and waits for a change
-            time.sleep(0.01)  # no event reports that the other thread sent its request
+        eventually(lambda: len(runs.requests.of("GET", id="a1")) == 2)  # it has read the state, and waits for a change
     with server.serve(path, port=port) as runs:
         runs.advance("a1", "failed")
         waiting.join()
@@ -276,10 +281,9 @@ def test_wait_sees_the_run_of_another_database_with_the_same_numbers(tmp_path: P
         runs.run("a1", phase="running")
         results: list[Any] = []
         client = make(runs.url)
-        waiting = threading.Thread(target=lambda: results.append(client.wait("a1", "failed", timeout=SECONDS)))
+        waiting = threading.Thread(target=lambda: results.append(client.wait("a1", "failed", timeout=HANG)))
         waiting.start()
-        while len(runs.requests.of("GET", id="a1")) < 2:
-            time.sleep(0.01)  # no event reports that the other thread sent its request
+        eventually(lambda: len(runs.requests.of("GET", id="a1")) == 2)
     with server.serve(tmp_path / "b.db", port=port):
         waiting.join()
     assert [run.phase for run in results] == ["failed"]
@@ -315,9 +319,15 @@ def test_watch_returns_changes(runs: Flowruns, client: Any) -> None:
         assert next(changes) == ("resync", 4, None, None)
 
 
-def test_watch_ends_at_its_timeout(runs: Flowruns, client: Any) -> None:
+def test_watch_ends_at_its_timeout(runs: Flowruns, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    skipped = 0.0
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + skipped, sleep=time.sleep)
+    monkeypatch.setattr("flowruns.client.streams.time", clock)
     runs.run("a1")
-    assert [change.id for change in client.watch("a1", timeout=0.05)] == ["a1"]
+    with closing(client.watch("a1", timeout=HANG)) as changes:
+        assert next(changes).id == "a1"
+        skipped = HANG - 0.05
+        assert list(changes) == []
     assert list(client.watch(timeout=0)) == []
 
 
@@ -411,7 +421,7 @@ def test_connection_that_the_server_closed_is_not_reused(path: Path, make: Make)
 
 async def test_concurrent_calls_all_succeed(runs: Flowruns) -> None:
     runs.delay(0.1)
-    async with AsyncClient(runs.url) as client, asyncio.timeout(SECONDS):
+    async with AsyncClient(runs.url) as client, asyncio.timeout(HANG):
         await asyncio.gather(*(put(client, f"run-{number}") for number in range(30)))
         assert {run.id async for run in client.runs()} == {f"run-{number}" for number in range(30)}
 
@@ -420,7 +430,7 @@ def join_client_threads() -> None:
     """Returns once every thread of a client has ended."""
     for thread in threading.enumerate():
         if thread.name == "flowruns-client":
-            thread.join(SECONDS / 2)
+            thread.join(HANG / 2)
             assert not thread.is_alive()
 
 
@@ -430,7 +440,7 @@ def join_client_threads() -> None:
 )
 async def test_cancelled_call_ends_its_thread_and_its_connection(runs: Flowruns, call: Callable[[Any], Any]) -> None:
     runs.run("a1", phase="running")
-    runs.delay(SECONDS, times=1)
+    runs.delay(HANG, times=1)
     async with AsyncClient(runs.url) as client:
         waiting = asyncio.ensure_future(call(client))
         while not len(runs.requests):  # noqa: ASYNC110  # no event reports that the thread sent its request
@@ -487,7 +497,7 @@ def test_abort_ends_the_stream_of_another_thread(runs: Flowruns) -> None:
     watching = threading.Thread(target=watch)
     watching.start()
     client.abort()
-    watching.join(SECONDS)
+    watching.join(HANG)
     assert len(errors) == 1
 
 
@@ -516,5 +526,5 @@ runs = []
 loop = asyncio.new_event_loop()
 loop.run_until_complete(main())
 """
-    process = subprocess.run([sys.executable, "-c", code], timeout=SECONDS * 3, capture_output=True, text=True)
+    process = subprocess.run([sys.executable, "-c", code], timeout=HANG * 3, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr

@@ -16,10 +16,16 @@ from flowruns.testing.server import Flowruns
 from tests.streams import Events
 
 
-@pytest.fixture
-def runs() -> Iterator[Flowruns]:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Flowruns]:
     with server.serve() as runs:
         yield runs
+
+
+@pytest.fixture
+def runs(shared: Flowruns) -> Flowruns:
+    shared.reset()
+    return shared
 
 
 @pytest.fixture

@@ -2,6 +2,16 @@
 
 import sys
 
+durations_count = False  # whether `check_duration` checks; the command line sets it, tests never do
+
+
+def check_duration(seconds: float, limit: float, what: str) -> None:
+    """Raises AssertionError if *what* took *seconds*, more than the *limit* that is promised.
+
+    Only on the command line, which wants a machine that does nothing else. A test must pass on any.
+    """
+    assert not durations_count or seconds < limit, f"{what} took {seconds:.2f} s, {limit} s at most are promised"
+
 
 class Impossible(Exception):
     """This machine does not allow what is to be tried; the message says why."""

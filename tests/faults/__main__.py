@@ -1,4 +1,4 @@
-"""The command line: does one thing to real processes, and prints one line on what came of it."""
+"""The command line: runs one trial on real processes, and prints its result in one line."""
 
 import argparse
 import random
@@ -6,6 +6,7 @@ import traceback
 from importlib import import_module
 from typing import NamedTuple
 
+from tests import faults
 from tests.faults import Impossible, progress
 
 
@@ -25,9 +26,9 @@ TRIALS = {
     "stop": Trial("crashes", "stop", 10, "SIGTERM and SIGINT while clients write"),
     "full": Trial("databases", "full", 5, "the disk is full, then has room again"),
     "locked": Trial("databases", "locked", 5, "another process holds the lock of the database"),
-    "hostile": Trial("hostile", "run", 20_000, "requests that no honest client sends; a round is one"),
-    "sidecar": Trial("sidecars", "orphans", 20, "kill -9 of the program that has flowruns as a sidecar"),
-    "stream": Trial("streams", "run", 10_000, "followers of changes leave and come back; a round is one change"),
+    "hostile": Trial("hostile", "run", 20_000, "malformed requests among correct ones; a round is one request"),
+    "sidecar": Trial("sidecars", "orphans", 20, "kill -9 of a program whose sidecar is flowruns"),
+    "stream": Trial("streams", "run", 10_000, "subscribers disconnect and resume; a round is one change"),
     "soak": Trial("soak", "run", 200, "a long time under mixed load; a round is 1,000 requests"),
 }
 
@@ -39,12 +40,12 @@ def main() -> int:
     try:
         summary = function(trial.rounds if options.rounds is None else options.rounds, options.seed)
     except AssertionError as error:
-        said = " ".join(str(error).split()) or f"not so: {traceback.extract_tb(error.__traceback__)[-1].line}"
+        said = " ".join(str(error).split()) or f"failed: {traceback.extract_tb(error.__traceback__)[-1].line}"
         progress("")
         print(f"{options.trial}: BROKEN: {said} (--seed {options.seed})")
         return 1
     except Impossible as error:
-        print(f"{options.trial}: not tried: {error}")
+        print(f"{options.trial}: skipped: {error}")
         return 2
     progress("")
     print(summary)
@@ -53,15 +54,17 @@ def main() -> int:
 
 def arguments() -> argparse.Namespace:
     width = max(map(len, TRIALS))
-    told = "\n".join(f"  {name:{width}}  {one.help} (rounds: {one.rounds:,})" for name, one in TRIALS.items())
+    trials = "\n".join(
+        f"  {name:{width}}  {trial.help} (default rounds: {trial.rounds:,})" for name, trial in TRIALS.items()
+    )
     parser = argparse.ArgumentParser(
         prog="python -m tests.faults",
-        description=f"What flowruns promises under faults, tried on real processes:\n{told}",
+        description=f"Checks the promises of flowruns under faults, on real processes:\n{trials}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("trial", choices=TRIALS)
-    parser.add_argument("--rounds", type=int, help="how often; each has a usual number")
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="of what is left to chance")
+    parser.add_argument("--rounds", type=int, help="how often; each trial has a default")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="of the random choices")
     options = parser.parse_args()
     if options.rounds is not None and options.rounds < 1:
         parser.error("--rounds: at least 1")
@@ -69,4 +72,5 @@ def arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    faults.durations_count = True
     raise SystemExit(main())

@@ -15,7 +15,8 @@ from urllib.parse import quote, urlencode
 
 from tests.conftest import REAL_RUNS, RUNS
 from tests.test_real_runs import in_utc
-from tests.wire import SECONDS, Reply, Wire, request
+from tests.waits import HANG, eventually
+from tests.wire import Reply, Wire, request
 
 Run = dict[str, Any]
 BODIES: list[Run] = [json.loads(line) for line in REAL_RUNS.read_bytes().splitlines()]
@@ -103,7 +104,7 @@ class Writer:
             reply.details(503)
             self.refused += 1
         else:
-            said = f"{write} was answered {reply.status}, not {write.status}: {reply.body[:300]!r}"
+            said = f"the response to {write} is {reply.status}, not {write.status}: {reply.body[:300]!r}"
             assert reply.status == write.status, said
             if reply.status < 300:
                 self._keep(write, reply)
@@ -140,7 +141,7 @@ class Writer:
         try:
             return wire.reply()
         except TimeoutError:
-            raise AssertionError(f"{what} was not answered within {SECONDS} s") from None
+            raise AssertionError(f"{what} got no response within {HANG} s") from None
 
     def _keep(self, write: Write, reply: Reply) -> None:
         if write.fields is None:
@@ -148,8 +149,8 @@ class Writer:
             self.runs[write.id] = None
             return
         run = reply.json
-        assert has(run, write.fields), f"{write} was answered with {unlike(run, run | write.fields)}"
-        assert write.id in (None, run["id"]), f"{write} was answered with the run {run['id']}"
+        assert has(run, write.fields), f"the response to {write} has {unlike(run, run | write.fields)}"
+        assert write.id in (None, run["id"]), f"the response to {write} has the run {run['id']}"
         self.touched.add(run["id"])
         self.runs[run["id"]] = Kept(run, reply.header(b"etag"))
 
@@ -259,8 +260,8 @@ def at_work(writers: Sequence[Writer], url: str) -> Iterator[None]:
             writer.begun.clear()
         working = [pool.submit(writer.work, url, over.is_set) for writer in writers]
         try:
-            for writer in writers:
-                writer.begun.wait(SECONDS)
+            started = list(zip(writers, working, strict=True))
+            eventually(lambda: all(writer.begun.is_set() or one.done() for writer, one in started))
             yield
         finally:
             over.set()
@@ -291,7 +292,7 @@ class Findings:
             writer.settle(found)
         runs = {id: kept for writer in writers for id, kept in writer.runs.items()}
         wrong = {id for id, kept in runs.items() if not self._right(id, kept, found.get(id))}
-        self.torn += [f"{id} is a run that nobody wrote" for id in found if id not in runs]
+        self.torn += [f"{id} is a run that no client wrote" for id in found if id not in runs]
         touched = sorted(set().union(*(writer.touched for writer in writers)) - wrong)
         replies = zip(touched, asked(url, [f"{RUNS}/{id}" for id in touched]), strict=True)
         self.torn += filter(None, (difference(id, runs.get(id), reply) for id, reply in replies))
@@ -308,7 +309,7 @@ class Findings:
         if run == (kept and kept.document):
             return True
         if kept is None:
-            self.undone.append(f"{id} was deleted, and is there again")
+            self.undone.append(f"{id} was deleted, and exists again")
         elif run is None:
             self.lost.append(f"{id} is gone, with write {marks(kept.document)}")
         elif marks(run) != marks(kept.document):
@@ -326,14 +327,14 @@ def walked(url: str) -> dict[str, Run]:
     with Wire(url) as wire:
         while cursor is not None:
             reply = wire.ask("GET", f"{RUNS}?size=100" + (cursor and f"&cursor={cursor}"))
-            assert reply.status == 200, f"a page was answered {reply.status}: {reply.body[:300]!r}"
+            assert reply.status == 200, f"the response to a page request is {reply.status}: {reply.body[:300]!r}"
             page = reply.json
             for run in page["items"]:
                 assert run["id"] not in found, f"a walk through the pages gave {run['id']} twice"
                 found[run["id"]] = run
             totals.add(page["total"])
             cursor = page["next_page"]
-    assert totals == {len(found)}, f"a walk gave {len(found)} runs, where pages said {totals}"
+    assert totals == {len(found)}, f"a walk gave {len(found)} runs, but the totals of pages are {totals}"
     return found
 
 

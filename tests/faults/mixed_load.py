@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 from tests.benchmarks.runs import id_of, pairs_that_fill_a_page
 from tests.conftest import RUNS
 from tests.faults.clients import BODIES
+from tests.waits import HANG
 from tests.wire import RUN, request
 
 CLIENTS = 16
 STALLED = 4  # uploads at any time
-_ANSWER_SECONDS = 60  # that any answer may take here, as uploads that stall are cut after 30
 _READ_BYTES = 1024 * 1024  # that wait to be read, at the most
 _CURSORS = 400
 _LEFT_IDS = 16
@@ -53,7 +53,7 @@ class Connection:
 
     async def answer(self) -> Answer:
         """The next answer."""
-        async with asyncio.timeout(_ANSWER_SECONDS):
+        async with asyncio.timeout(HANG):
             head = await self.reader.readuntil(b"\r\n\r\n")
             status = int(head[9:12])
             size = 0 if status in (204, 304) else int(_found(_LENGTH, head))

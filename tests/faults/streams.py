@@ -25,6 +25,7 @@ from tests.faults.clients import Findings, Run, Writer, acknowledged, at_work, c
 from tests.faults.crashes import NAME, WRITERS, ended_by
 from tests.processes import serving
 from tests.streams import ACCEPT, Event, Events
+from tests.waits import FOREVER, HANG
 from tests.wire import Wire, request
 
 FOLLOWERS = 50
@@ -32,8 +33,6 @@ ENDED = "ended"  # the phase of the last writes, after which followers leave
 _LAST_RUN = "last"
 _TAG = {"key": "source", "value": "github-actions"}
 _PHASES = ("failed", "running", ENDED)
-_SERVER_SECONDS = 3_600  # after which a server is killed, whatever happens
-_CATCH_UP_SECONDS = 120  # that followers have for all there is, once everything is written
 _LOOK_SECONDS = 0.01  # between two looks at what cannot be waited for
 _SLOW_SECONDS = 0.02  # that a slow follower takes for each piece
 
@@ -88,7 +87,7 @@ class Follower:
         try:
             writer.write(request("GET", target, None, ACCEPT, f"Last-Event-ID: {self._resumes}"))
             head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200 "), f"a follower of {target} was answered {head!r}"
+            assert head.startswith(b"HTTP/1.1 200 "), f"the response to a subscriber of {target} is {head!r}"
             self.connections += 1
             await self._read(reader)
         finally:
@@ -112,8 +111,8 @@ class Follower:
         if event.kind == "bye":
             self.byes += 1
             return
-        assert event.kind in ("run", "deleted"), f"a follower of {self.kind} was told {event}"
-        assert event.id > self._number, f"a follower of {self.kind} was told {event.id} after {self._number}"
+        assert event.kind in ("run", "deleted"), f"a subscriber of {self.kind} received {event}"
+        assert event.id > self._number, f"a subscriber of {self.kind} received {event.id} after {self._number}"
         self._number = event.id
         self.events += 1
         id, run = event.json["id"], event.json if event.kind == "run" else None
@@ -123,7 +122,7 @@ class Follower:
     def missed(self, rows: dict[str, Row], place: Place) -> list[str]:
         """The runs that it should have seen as they are, and has not."""
         return [
-            f"a follower of {self.kind} has seen {id} as {self.seen.get(id, 'never')!r:.200}, not {row.number}"
+            f"a subscriber of {self.kind} last saw {id} as {self.seen.get(id, 'never')!r:.200}, not {row.number}"
             for id, row in rows.items()
             if fits(self.kind, id, row, place) and self.seen.get(id) != (row.number, row.run)
         ]
@@ -170,14 +169,15 @@ def run(rounds: int, seed: int) -> str:
     missed = [one for follower in followers for one in follower.missed(rows, place)]
     deleted = sum(row.run is None for row in rows.values())
     last = max(row.number for row in rows.values())
-    told = (
-        f"{last:,} changes by {WRITERS} writers, a kill -9 and an end in between, {FOLLOWERS} followers"
-        f" that connected {sum(follower.connections for follower in followers):,} times and heard"
-        f" {sum(follower.byes for follower in followers)} byes: {sum(follower.events for follower in followers):,}"
-        f" events, numbers rising; {len(missed)} missed of the last states of {len(rows):,} runs, {deleted:,} deleted"
+    summary = (
+        f"{last:,} changes by {WRITERS} writers, a kill -9 and an end in between, {FOLLOWERS} subscribers"
+        f" that connected {sum(follower.connections for follower in followers):,} times and received"
+        f" {sum(follower.byes for follower in followers)} byes and"
+        f" {sum(follower.events for follower in followers):,} events in rising order;"
+        f" {len(missed)} missed of the last states of {len(rows):,} runs, {deleted:,} deleted"
     )
-    assert not missed, f"{told}: {'; '.join(missed[:3])}"
-    return f"stream: {told}"
+    assert not missed, f"{summary}: {'; '.join(missed[:3])}"
+    return f"stream: {summary}"
 
 
 def _follow(followers: Sequence[Follower], place: Place) -> None:
@@ -208,7 +208,7 @@ def _write(
     """
     findings = Findings()
     for number, share in enumerate((chance.uniform(0.2, 0.5), chance.uniform(0.6, 0.9), 1)):
-        with serving(file.parent, NAME, seconds=_SERVER_SECONDS) as server:
+        with serving(file.parent, NAME, seconds=FOREVER) as server:
             findings.check(server.url, file, writers)
             place.url = server.url
             with at_work(writers, server.url):
@@ -226,7 +226,7 @@ def _write(
             if number == 2:
                 _last_writes(server.url, place)
                 with suppress(TimeoutError):  # what is missed is told
-                    following.result(_CATCH_UP_SECONDS)
+                    following.result(HANG)
 
 
 def _last_writes(url: str, place: Place) -> None:

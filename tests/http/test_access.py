@@ -14,6 +14,7 @@ from flowruns.http.requests import ClientDisconnected
 from flowruns.settings import Settings
 from flowruns.store.store import Store
 from tests.conftest import RUNS
+from tests.waits import HANG
 from tests.wire import RUN, Reply, call
 
 HOST = (b"host", b"localhost:8000")
@@ -326,7 +327,7 @@ async def test_cancelled_handler_responds_503() -> None:
         await asyncio.Event().wait()
 
     task = asyncio.create_task(call(protected(waiting), "GET", "/", [HOST]))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG):
         await inside.wait()
         task.cancel()
         reply = await task

@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -429,27 +430,35 @@ def filled(runs: int) -> sqlite3.Connection:
     return connection
 
 
+@pytest.fixture(scope="module")
+def small_and_large() -> Iterator[dict[int, sqlite3.Connection]]:
+    with closing(filled(1_000)) as small, closing(filled(8_000)) as large:
+        yield {1_000: small, 8_000: large}
+
+
 @pytest.mark.parametrize(
     "query", ["", "flowId=rare", "phase=rare", "createdBy=1", "tag=k:rare", "flowId=rare&phase=usual"]
 )
 @pytest.mark.parametrize("ascending", [False, True])
-def test_a_page_costs_the_same_however_many_runs_there_are(query: str, ascending: bool) -> None:
+def test_a_page_costs_the_same_however_many_runs_there_are(
+    small_and_large: dict[int, sqlite3.Connection], query: str, ascending: bool
+) -> None:
     steps = {}
-    for runs in (1_000, 8_000):
-        with closing(filled(runs)) as connection:
-            counted = 0
+    for runs, connection in small_and_large.items():
+        counted = 0
 
-            def count() -> None:
-                nonlocal counted
-                counted += 1
+        def count() -> None:
+            nonlocal counted
+            counted += 1
 
-            chosen = where(parse_qsl(query), []) if query else ALL
-            connection.set_progress_handler(count, 10)
-            for cut in (1, 50, 150, runs // 2, runs - 150, runs - 50, runs, 2 * runs):
-                for up in (False, True):
-                    counted = 0
-                    pages.page(connection, chosen, PageRequest(Cursor(cut, up), 20, ascending))
-                    steps[runs, runs - cut if cut >= runs // 2 else cut, up] = counted
+        chosen = where(parse_qsl(query), []) if query else ALL
+        connection.set_progress_handler(count, 10)
+        for cut in (1, 50, 150, runs // 2, runs - 150, runs - 50, runs, 2 * runs):
+            for up in (False, True):
+                counted = 0
+                pages.page(connection, chosen, PageRequest(Cursor(cut, up), 20, ascending))
+                steps[runs, runs - cut if cut >= runs // 2 else cut, up] = counted
+        connection.set_progress_handler(None, 0)
     # Walks that meet nothing but usual runs between the rare ones pass over none of them.
     for (runs, place, up), counted in steps.items():
         if runs == 8_000 and (1_000, place, up) in steps:

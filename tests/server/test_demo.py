@@ -7,6 +7,7 @@ import pytest
 from msgspec.json import decode
 
 from flowruns.model.runs import RunPut, encode
+from flowruns.server import demo
 from flowruns.server.demo import demonstration, progress, recent, sample
 from flowruns.store.store import Store
 from tests.conftest import REAL_RUNS
@@ -55,7 +56,11 @@ def test_progress_goes_from_pending_to_the_end_and_each_state_is_a_body_of_put(t
     assert all(action.end_time for action in bodies[-1].actions or [])
 
 
-async def test_demo_goes_on_while_it_is_watched_and_ends_with_its_store(path: Path) -> None:
+async def test_demo_goes_on_while_it_is_watched_and_ends_with_its_store(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_PAUSE_SECONDS", "_STEP_SECONDS"):
+        monkeypatch.setattr(demo, name, (0.0, 0.01))
     async with Store.open(path) as store, demonstration(store):
         begun = await store.position()
         assert begun >= len(sample())

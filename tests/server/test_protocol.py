@@ -1,16 +1,13 @@
 """HTTP as bytes on real sockets: limits, deadlines, and misbehaving clients."""
 
-import faulthandler
 import inspect
 import logging
-import os
 import random
 import re
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,40 +16,86 @@ from msgspec.structs import force_setattr
 from uvicorn.protocols.http import httptools_impl
 
 from flowruns.server import protocol
-from flowruns.server.running import running
+from flowruns.server.running import RunningServer, running
 from flowruns.settings import Settings
 from tests.conftest import RUNS
+from tests.streams import Stream
 from tests.wire import RUN, Wire, ping, request
 
 MAX_BODY = 200_000
 SETTINGS = Settings(database=":memory:", port=0, max_body=MAX_BODY)
+LATE_HEAD, LATE_BODY = SETTINGS.head_timeout + 1, SETTINGS.body_timeout + 1  # seconds
 JSON = "Content-Type: application/json"
 CHUNKED = "Transfer-Encoding: chunked"
 LIST = request("GET", RUNS)
 
 
+class Clock:
+    """The time that connections are measured by: only tests move it on."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.connections: set[Clocked] = set()
+        self.server: RunningServer
+
+    def advance(self, seconds: float) -> None:
+        """Moves the time on, and has the server close what has stalled by now."""
+        ping(self.server.url)  # so that it has read what was sent before
+        self.server.call(self._advance(seconds))
+
+    async def _advance(self, seconds: float) -> None:
+        self.now += seconds
+        for connection in list(self.connections):
+            connection.close_stalled(self.now)
+
+
+class ClockedLoop:
+    """An event loop with another time."""
+
+    def __init__(self, loop: Any, clock: Clock) -> None:
+        self._loop = loop
+        self._clock = clock
+
+    def time(self) -> float:
+        return self._clock.now
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+
+class Clocked(protocol.Protocol):
+    """A connection that is measured by a `Clock`."""
+
+    clock: Clock
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.loop = ClockedLoop(self.loop, self.clock)  # type: ignore[assignment]
+
+    def connection_made(self, transport: Any) -> None:
+        self.clock.connections.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.clock.connections.discard(self)
+        super().connection_lost(exc)
+
+    def close_stalled(self, now: float) -> None:  # the server calls it, too, by its own time
+        super().close_stalled(self.clock.now)
+
+
 @pytest.fixture(scope="module")
-def _bounded(pytestconfig: pytest.Config) -> Iterator[None]:
-    """Ends the process, and says where, if a server that never comes back holds up its thread for ever."""
-    with pytestconfig.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
-        stderr = os.dup(2)
-
-    def end() -> None:
-        faulthandler.dump_traceback(stderr)
-        os._exit(1)
-
-    watchdog = threading.Timer(120, end)  # faulthandler's own is called off by pytest when a test fails
-    watchdog.start()
-    yield
-    watchdog.cancel()
-    watchdog.join()
-    os.close(stderr)
+def clock() -> Iterator[Clock]:
+    clock = Clocked.clock = Clock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flowruns.server.server.Protocol", Clocked)
+        with running(SETTINGS) as clock.server:
+            yield clock
 
 
 @pytest.fixture(scope="module")
-def server(_bounded: None) -> Iterator[str]:
-    with running(SETTINGS) as ready:
-        yield ready.url
+def server(clock: Clock) -> str:
+    return clock.server.url
 
 
 @pytest.fixture
@@ -80,13 +123,6 @@ def limits(**seconds: float) -> Iterator[None]:
         force_setattr(SETTINGS, name, value)
 
 
-@pytest.fixture
-def soon() -> Iterator[None]:
-    """Heads and bodies have to come at once: within the second after which the server looks again."""
-    with limits(head_timeout=0.1, body_timeout=0.1):
-        yield
-
-
 def chunks(*bodies: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(body), body) for body in bodies)
 
@@ -104,11 +140,11 @@ def status_of(server: str, target: str) -> int:
 # Connections
 
 
-def test_longest_idle_connection_is_closed_over_the_limit(server: str) -> None:
+def test_longest_idle_connection_is_closed_over_the_limit(server: str, clock: Clock) -> None:
     with limits(max_connections=3), Wire(server) as first, Wire(server) as second, Wire(server) as third:
         for wire in (first, third, second):
             assert wire.ask("GET", RUNS).status == 200
-            time.sleep(0.005)  # the loop's clock counts milliseconds; of one, the oldest connection is taken
+            clock.now += 1
         with Wire(server) as fourth:
             assert fourth.ask("GET", RUNS).status == 200
             assert first.rest() == b""
@@ -126,7 +162,6 @@ def test_connection_without_a_request_is_closed_over_the_limit(server: str, sent
             assert [one.rest() for one in idle] == [b""] * 20
 
 
-@pytest.mark.usefixtures("_bounded")
 def test_idle_connection_is_closed_after_its_timeout() -> None:
     settings = Settings(database=":memory:", port=0, idle_timeout=0.1)
     with running(settings) as ready, Wire(ready.url) as wire:
@@ -292,58 +327,81 @@ def test_size_of_a_body_does_not_count_for_the_head_behind_it(wire: Wire, server
     assert wire.reply().status == 200
 
 
-def test_connection_that_sends_nothing_is_closed(wire: Wire, soon: None) -> None:
+def test_connection_that_sends_nothing_is_closed(wire: Wire, clock: Clock) -> None:
+    clock.advance(LATE_HEAD)
     assert wire.rest() == b""
 
 
+def test_server_looks_for_stalled_connections_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowruns.server.server.Protocol", protocol.Protocol)
+    with running(SETTINGS) as ready, Wire(ready.url) as wire, limits(head_timeout=0.0):
+        assert wire.rest() == b""
+
+
 @pytest.mark.parametrize("answered", [False, True])
-def test_blank_lines_do_not_keep_a_connection_open(wire: Wire, soon: None, answered: bool) -> None:
+def test_blank_lines_do_not_keep_a_connection_open(wire: Wire, clock: Clock, answered: bool) -> None:
     if answered:
         wire.ask("GET", RUNS)
-    assert wire.trickle(b"\r\n")[:12] in (b"", b"HTTP/1.1 408")
+    for _ in range(4):
+        wire.send(b"\r\n")
+        clock.advance(LATE_HEAD / 4)
+    assert wire.rest()[:12] in (b"", b"HTTP/1.1 408")
 
 
 @pytest.mark.parametrize("size", [1, 20, len(LIST) - 2])
-def test_slow_head_is_408(wire: Wire, soon: None, size: int) -> None:
+def test_slow_head_is_408(wire: Wire, clock: Clock, size: int) -> None:
     wire.send(LIST[:size])
+    clock.advance(LATE_HEAD)
     reply = wire.reply()
     assert reply.details(408) == [(("request",), "request_timeout")]
     assert reply.header(b"connection") == b"close"
     assert wire.rest() == b""
 
 
-def test_slow_headers_after_a_response_are_408(wire: Wire, soon: None) -> None:
+def test_slow_headers_after_a_response_are_408(wire: Wire, clock: Clock) -> None:
     wire.send(LIST + LIST[:20])
     assert wire.reply().status == 200
+    clock.advance(LATE_HEAD)
     assert wire.reply().status == 408
     assert wire.rest() == b""
 
 
-def test_time_of_a_head_is_for_all_of_it(wire: Wire, soon: None) -> None:
+def test_time_of_a_head_is_for_all_of_it(wire: Wire, clock: Clock) -> None:
     wire.send(b"GET / HTTP/1.1\r\nX: ")
-    assert wire.trickle(b"x").startswith(b"HTTP/1.1 408 ")
+    for _ in range(4):
+        clock.advance(LATE_HEAD / 4)
+        wire.send(b"x")
+    assert wire.rest().startswith(b"HTTP/1.1 408 ")
 
 
 # Bodies
 
 
-def test_slow_body_is_408_and_makes_no_run(wire: Wire, server: str, soon: None) -> None:
+def test_slow_body_is_408_and_makes_no_run(wire: Wire, server: str, clock: Clock) -> None:
     wire.send(request("PUT", f"{RUNS}/slow-body", RUN)[:-5])
+    clock.advance(LATE_BODY)
     assert wire.reply().details(408) == [(("request",), "request_timeout")]
     assert wire.rest() == b""
     assert status_of(server, f"{RUNS}/slow-body") == 404
 
 
-def test_slow_and_steady_upload_succeeds(wire: Wire, server: str) -> None:
+def test_slow_and_steady_upload_succeeds(wire: Wire, clock: Clock) -> None:
     put = request("PUT", f"{RUNS}/steady", RUN)
-    pieces = (put[:-20], put[-20:-15], put[-15:-10], put[-10:])
-    with limits(head_timeout=0.0, body_timeout=1.9):
-        for piece in pieces[:-1]:  # three looks, a second apart, take longer than one pause may
-            wire.send(piece)
-            with Wire(server) as idle:
-                assert idle.rest() == b""  # the server has looked
-        wire.send(pieces[-1])
-        assert wire.reply().status == 201
+    for piece in (put[:-20], put[-20:-15], put[-15:-10]):  # each pause is allowed, and all are longer than one may be
+        wire.send(piece)
+        clock.advance(SETTINGS.body_timeout * 0.9)
+    wire.send(put[-10:])
+    assert wire.reply().status == 201
+
+
+def test_stream_is_not_stalled(server: str, clock: Clock) -> None:
+    with Stream(server) as stream, Wire(server) as wire:
+        clock.advance(LATE_HEAD + LATE_BODY)
+        assert wire.rest() == b""
+        assert status_of(server, RUNS) == 200
+        with Wire(server) as other:
+            other.ask("PUT", f"{RUNS}/streamed", RUN)
+        assert stream.event().json["id"] == "streamed"
 
 
 @pytest.mark.parametrize(
@@ -387,10 +445,13 @@ def test_rest_of_a_rejected_body_gets_no_response_of_its_own(wire: Wire) -> None
     assert wire.rest() == b""
 
 
-def test_upload_is_ignored_once_it_is_rejected(wire: Wire, soon: None) -> None:
+def test_upload_is_ignored_once_it_is_rejected(wire: Wire, clock: Clock) -> None:
     wire.send(request("PUT", f"{RUNS}/over", None, JSON, CHUNKED) + chunks(run_of(MAX_BODY + 1)))
     assert wire.reply().status == 413
-    assert wire.trickle(chunks(b" " * 1000)) == b""  # no second answer, and an end
+    for _ in range(2):
+        wire.send(chunks(b" " * 1000))
+        clock.advance(LATE_BODY / 2)
+    assert wire.rest() == b""  # no second answer, and an end
 
 
 def test_expect_100_continue_gets_100_before_the_body_is_sent(wire: Wire) -> None:

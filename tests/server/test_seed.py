@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.test_data import done, lines, names
 from tests.conftest import REAL_RUNS, RUNS
-from tests.processes import ended, ran, serving, started
+from tests.processes import command_with, ended, ran, serving, started
 from tests.wire import Wire
 
 
@@ -77,7 +77,8 @@ def test_server_that_is_stopped_while_it_is_seeded_has_imported_nothing(tmp_path
 
 
 def test_demo_is_in_memory_and_runs_go_on(tmp_path: Path) -> None:
-    with serving(tmp_path, "--demo") as server, Wire(server.url) as wire:
+    quick = command_with("flowruns.server.demo", _PAUSE_SECONDS=(0.0, 0.01), _STEP_SECONDS=(0.0, 0.01))
+    with serving(tmp_path, "--demo", command=quick) as server, Wire(server.url) as wire:
         assert "memory, gone at the end" in server.banner[-1]
         assert "runs, demo)" in server.banner[-1]
         etag = wire.ask("GET", RUNS).header(b"etag")

@@ -15,6 +15,7 @@ from flowruns.server.listener import listen, url
 from flowruns.server.running import running
 from flowruns.settings import Settings
 from tests.conftest import RUNS
+from tests.waits import HANG
 from tests.wire import RUN, Wire
 
 MEMORY = Settings(database=":memory:", port=0)
@@ -36,7 +37,7 @@ def test_port_0_takes_a_free_port(host: str, family: socket.AddressFamily) -> No
     with listen(host, 0) as listener:
         assert listener.family == family
         assert listener.getsockname()[1] > 0
-        with socket.create_connection(listener.getsockname()[:2], timeout=10):
+        with socket.create_connection(listener.getsockname()[:2], timeout=HANG):
             pass  # clients may connect before anybody accepts them
 
 

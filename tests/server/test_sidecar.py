@@ -19,15 +19,18 @@ from flowruns.settings import Settings
 from flowruns.sqlite.lockfile import LockInfo, lock_info, locked
 from tests.conftest import RUNS
 from tests.faults.sidecars import READY, SIDECAR, Sidecar, at_once, orphaned
-from tests.processes import COMMAND, ended, ran, started
+from tests.processes import command_with, ended, ran, started
+from tests.waits import HANG
 from tests.wire import RUN, Wire, request
 
+# Waits for other servers as long as it takes. For one that is not a flowruns, it keeps `_PORT_SECONDS`.
+PATIENT = command_with("flowruns.server.sidecar", _HEALTH_SECONDS=HANG, _REUSE_SECONDS=HANG, _STOP_SECONDS=HANG)
 KEYS = ["event", "url", "port", "pid", "token", "database", "version", "api", "instance", "reused"]
 
 
 @contextmanager
 def sidecars(cwd: Path, *args: str, env: Mapping[str, str] | None = None) -> Iterator[Sidecar]:
-    with started(cwd, *args, env=env) as process:
+    with started(cwd, *args, env=env, command=PATIENT) as process:
         yield Sidecar(process)
 
 
@@ -72,7 +75,7 @@ def test_made_token_may_name_its_user(tmp_path: Path) -> None:
 
 
 def test_many_at_once_have_ports_and_tokens_of_their_own_and_true_lines(tmp_path: Path) -> None:
-    at_once(tmp_path, 8)
+    at_once(tmp_path, 4)
 
 
 @pytest.mark.parametrize(
@@ -148,11 +151,11 @@ def test_second_start_reuses_the_first_or_ends_with_4(tmp_path: Path) -> None:
 
 def test_of_many_that_start_at_once_one_serves_and_all_have_its_line(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        processes = [stack.enter_context(started(tmp_path, "runs.db", *SIDECAR)) for _ in range(8)]
-        with ThreadPoolExecutor(8) as pool:
+        processes = [stack.enter_context(started(tmp_path, "runs.db", *SIDECAR, command=PATIENT)) for _ in range(5)]
+        with ThreadPoolExecutor(5) as pool:
             lines = [one.line for one in pool.map(Sidecar, processes)]
         serving = next(line for line in lines if not line["reused"])
-        assert [line | {"reused": False} for line in lines] == [serving] * 8
+        assert [line | {"reused": False} for line in lines] == [serving] * 5
         assert [line["reused"] for line in lines].count(False) == 1
 
 
@@ -249,7 +252,7 @@ def test_status_of_a_server_that_does_not_respond(tmp_path: Path, monkeypatch: p
 
 def _output(cwd: Path, *args: str) -> tuple[int, str, str]:
     """The exit code, stdout and stderr of a command."""
-    done = subprocess.run([*COMMAND, *args], cwd=cwd, capture_output=True, text=True, timeout=30)
+    done = subprocess.run([*PATIENT, *args], cwd=cwd, capture_output=True, text=True, timeout=HANG)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from flowruns.sqlite.connection import Connection
 from flowruns.sqlite.writer import Writer
+from tests.waits import HANG
 
 Job = Callable[[sqlite3.Connection], Any]
 
@@ -76,7 +77,7 @@ class Gate:
 
     def __call__(self, connection: sqlite3.Connection) -> None:
         self._reached.set()
-        assert self._opened.wait(60)
+        assert self._opened.wait(HANG)
 
     async def reached(self) -> None:
-        assert await asyncio.to_thread(self._reached.wait, 60)
+        assert await asyncio.to_thread(self._reached.wait, HANG)

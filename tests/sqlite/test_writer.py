@@ -5,9 +5,9 @@ import os
 import random
 import sqlite3
 import threading
-import time
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from flowruns.sqlite.connection import Connection
 from flowruns.sqlite.job_queue import MAX_JOBS
 from flowruns.sqlite.writer import Writer
 from tests.sqlite.jobs import Gate, Job, connect, failing, insert, numbers, perform_each, run_sql, together, traced
+from tests.waits import HANG
 
 
 async def writer_with_timeout(connection: Connection, seconds: float) -> Writer:
@@ -156,7 +157,7 @@ async def test_no_lost_write_is_acknowledged_in_random_trials(writer: Writer, pa
     rand = random.Random(seed)
     await writer.run(insert(0))
     acknowledged, doubtful, count = {0}, set[int](), 0
-    for _ in range(30):
+    for _ in range(15):
         tasks: dict[int, asyncio.Task[Any]] = {}
         for _ in range(rand.randrange(2 * MAX_JOBS)):
             count += 2
@@ -188,12 +189,12 @@ async def test_lock_past_the_timeout_is_unavailable_and_the_next_write_works(wri
 
 
 async def test_write_waits_for_a_lock_that_is_released_in_time(connection: Connection, path: Path) -> None:
-    writer, begun = await writer_with_timeout(connection, 60), threading.Event()
+    writer, begun = await writer_with_timeout(connection, HANG), threading.Event()
     await traced(connection, lambda _: begun.set())
     with closing(connect(path)) as other:
         other.execute("begin immediate")
         write = asyncio.create_task(writer.run(insert(1)))
-        assert await asyncio.to_thread(begun.wait, 60)
+        assert await asyncio.to_thread(begun.wait, HANG)
         other.rollback()
         assert await write == 1
 
@@ -218,16 +219,35 @@ async def test_write_that_waited_too_long_leaves_its_neighbours_alone(
     assert numbers(path) == [2]
 
 
-async def test_timeout_is_the_same_for_any_number_of_writes(connection: Connection, path: Path) -> None:
-    writer = await writer_with_timeout(connection, 0.5)
+async def test_timeout_is_the_same_for_any_number_of_writes(
+    connection: Connection, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that only waits for the lock move on."""
+    now, timeout = 0, 200  # ms
+    writer = await writer_with_timeout(connection, timeout / 1000)
+    monkeypatch.setattr("flowruns.sqlite.writer.time", SimpleNamespace(monotonic=lambda: now / 1000))
+
+    def measure(statement: str) -> None:
+        nonlocal now, timeout
+        if statement.startswith("pragma busy_timeout"):
+            timeout = int(statement.rpartition("=")[2])
+        now += timeout * (statement == "begin immediate")
+
+    await traced(connection, measure)
+    gate = Gate()
+    busy = asyncio.create_task(connection.call(gate))
+    await gate.reached()
     with closing(connect(path)) as other:
         other.execute("begin immediate")
-        began = time.monotonic()
-        outcomes = await together(writer, *map(insert, range(10 * MAX_JOBS)))
-        took = time.monotonic() - began
+        waiting = asyncio.create_task(together(writer, *map(insert, range(10 * MAX_JOBS))))
+        for _ in range(2):
+            await asyncio.sleep(0)  # all of them wait now
+        gate.open()
+        outcomes = await waiting
         other.rollback()
+    await busy
     assert {type(outcome) for outcome in outcomes} == {Unavailable}
-    assert 0.4 < took < 2.5  # 5 seconds if each batch had its own timeout, 320 if each writer had
+    assert now == 200  # each batch for itself would wait 2 seconds, each writer 128
     assert await writer.run(insert(1)) == 1
 
 

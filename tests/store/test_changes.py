@@ -22,7 +22,7 @@ from flowruns.store.filters import ALL, Where, by_id, where
 from flowruns.store.reads import Change, Changes
 from flowruns.store.store import Store
 from tests.store.test_filters import VALUES
-from tests.wire import SECONDS
+from tests.waits import HANG
 
 PUT = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
 
@@ -33,7 +33,7 @@ def chosen(*query: tuple[str, str]) -> Where:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Returns once *holds* returns true, where no event signals it. Raises TimeoutError."""
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(HANG):
         while not holds():  # noqa: ASYNC110  # no event signals it
             await asyncio.sleep(0)
 
@@ -343,10 +343,12 @@ def test_writes_of_one_event_loop_reach_subscribers_in_another() -> None:
     asyncio.run(store.put("a", PUT))
     with ThreadPoolExecutor(1) as pool, ending(store):
         following = pool.submit(asyncio.run, follow())
-        assert begun.wait(SECONDS)
-        asyncio.run(store.put("b", PUT))
-        assert following.result(SECONDS) == [(1, "a", True), (2, "b", True)]
-    asyncio.run(store.aclose())
+        try:
+            assert begun.wait(HANG)
+            asyncio.run(store.put("b", PUT))
+            assert following.result(HANG) == [(1, "a", True), (2, "b", True)]
+        finally:
+            asyncio.run(store.aclose())  # which ends what still follows
 
 
 def test_subscribers_wait_in_one_event_loop_and_another_one_may_end_them() -> None:
@@ -359,11 +361,13 @@ def test_subscribers_wait_in_one_event_loop_and_another_one_may_end_them() -> No
     store = asyncio.run(Store.connect(":memory:"))
     with ThreadPoolExecutor(1) as pool, ending(store):
         following = pool.submit(asyncio.run, follow())
-        asyncio.run(subscribed())
-        with pytest.raises(RuntimeError, match="one event loop"):
-            asyncio.run(store.changes(ALL, 0))
-        asyncio.run(store.aclose())
-        assert following.result(SECONDS) == []
+        try:
+            asyncio.run(subscribed())
+            with pytest.raises(RuntimeError, match="one event loop"):
+                asyncio.run(store.changes(ALL, 0))
+        finally:
+            asyncio.run(store.aclose())
+        assert following.result(HANG) == []
 
 
 async def test_the_last_change_of_a_run_is_known_when_it_is_gone(store: Store) -> None:
@@ -472,11 +476,17 @@ async def test_without_subscribers_nothing_is_read() -> None:
     assert reader.reads == []
 
 
-async def test_timeout_returns_the_position_that_was_read_to() -> None:
+async def test_timeout_returns_the_position_that_was_read_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, skipped = asyncio.get_running_loop(), 0
+    now = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now() + skipped)
     reader = Reader()
     notifier = ChangeNotifier(reader)
     reader.write(7, matches=False)
-    assert await notifier.wait(ALL, 3, max_wait=0.02) == Changes((), 7, 7)
+    waiting = asyncio.create_task(notifier.wait(ALL, 3, max_wait=HANG))
+    await settled(notifier)
+    skipped = HANG
+    assert await waiting == Changes((), 7, 7)
     assert notifier._subscriptions == {}
 
 

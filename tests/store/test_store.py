@@ -25,7 +25,7 @@ from flowruns.model.runs import Action, FlowType, RunPost, RunPut, Tag
 from flowruns.settings import Synchronous
 from flowruns.store.filters import where
 from flowruns.store.store import Store
-from tests.wire import SECONDS
+from tests.waits import HANG
 
 PUT = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
 NOON = datetime(2025, 1, 20, 12, tzinfo=UTC)
@@ -351,12 +351,12 @@ def test_it_outlives_an_event_loop_that_is_closed_while_a_write_is_under_way() -
 
     def held(connection: sqlite3.Connection) -> None:
         reached.set()
-        assert gate.wait(SECONDS)
+        assert gate.wait(HANG)
 
     async def leave() -> None:
         task = asyncio.create_task(store._database.writing.call(held))
         late = asyncio.create_task(store.put("a1", PUT))
-        assert await asyncio.to_thread(reached.wait, SECONDS)
+        assert await asyncio.to_thread(reached.wait, HANG)
         task.cancel()
         late.cancel()
 
@@ -375,7 +375,7 @@ warnings.simplefilter("ignore")
 store = asyncio.run(Store.connect({str(path)!r}))
 asyncio.run(store.create(RunPost(flow_id="deploy", id="a1")))
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=HANG)
     store = asyncio.run(Store.connect(path))
     assert asyncio.run(store.get("a1")).run.flow_id == "deploy"
     asyncio.run(store.aclose())

@@ -12,6 +12,7 @@ from flowruns.testing.fault_injection import Injection, failure_response
 from flowruns.testing.requests import RecordedRequest, RecordedRequests, RequestMatcher, assert_requests, differences
 from flowruns.testing.server import Flowruns, serve
 from tests.conftest import RUNS
+from tests.waits import HANG
 from tests.wire import RUN, Wire, ping, request
 
 A1 = f"{RUNS}/a1"
@@ -268,7 +269,7 @@ def loop_time(runs: Flowruns) -> float:
 def test_request_whose_client_leaves_during_a_delay_is_void(runs: Flowruns, method: str, body: bytes | None) -> None:
     runs.run("a1")
     before = runs.dump()
-    runs.delay(60, path=A1, times=1)
+    runs.delay(HANG, path=A1, times=1)
     with Wire(runs.url) as wire:
         wire.send(request(method, A1, body))
         ping(runs.url)

@@ -5,6 +5,8 @@ import textwrap
 
 import pytest
 
+from tests.waits import HANG
+
 pytest_plugins = ["pytester"]
 
 HTTP = """
@@ -35,7 +37,7 @@ class Run:
         header = "import os, sys, threading, pytest\nfrom http_client import send\n"
         self.pytester.makepyfile(test_it=header + textwrap.dedent(source))
         options = [option for name in ("flowruns", *plugins) for option in ("-p", name)]
-        return self.pytester.runpytest_subprocess("-W", "error", "--strict-markers", *options, *args, timeout=60)
+        return self.pytester.runpytest_subprocess("-W", "error", "--strict-markers", *options, *args, timeout=HANG)
 
 
 @pytest.fixture
@@ -381,14 +383,14 @@ def test_installed_plugin_loads_nothing_heavy(pytester: pytest.Pytester) -> None
         """
     )
     pytester.makepyfile("def test_it(flowruns): pass")
-    result = pytester.runpytest_subprocess("--collect-only", timeout=60)
+    result = pytester.runpytest_subprocess("--collect-only", timeout=HANG)
     result.stdout.fnmatch_lines(["loaded: True []"])
-    result = pytester.runpytest_subprocess("--fixtures", "--markers", "-q", timeout=60)
+    result = pytester.runpytest_subprocess("--fixtures", "--markers", "-q", timeout=HANG)
     result.stdout.fnmatch_lines(["@pytest.mark.flowruns(seed=0, time=None, tokens=None): the runs *"])
 
 
 def test_plugin_can_be_disabled(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(): pass\ndef test_other(flowruns): pass")
-    result = pytester.runpytest_subprocess("-p", "no:flowruns", timeout=60)
+    result = pytester.runpytest_subprocess("-p", "no:flowruns", timeout=HANG)
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["E *fixture 'flowruns' not found"])
