@@ -11,10 +11,11 @@ from flowruns.errors import BodyTooLarge, ErrorDetail, Invalid, UnsupportedMedia
 from flowruns.http.accept import prefers_events
 from flowruns.http.responses import Receive, Scope
 from flowruns.model.cursors import MAX_PAGE_SIZE, CursorCodec, PageRequest
+from flowruns.model.error_details import choice_detail
 from flowruns.model.filters import integer
 from flowruns.model.preconditions import Precondition, parse_precondition
 from flowruns.model.runs import RunPut
-from flowruns.model.validation import check_text, choice_detail, decode, limit_details, text_field
+from flowruns.model.validation import check_text, decode, limit_details, text_field
 from flowruns.store.filters import Where, where
 
 T = TypeVar("T")

@@ -8,8 +8,9 @@ from msgspec import Meta
 
 from flowruns.errors import ErrorDetail
 from flowruns.model.datetimes import parse_datetime
+from flowruns.model.error_details import Loc
 from flowruns.model.runs import DateTime, FlowType, Identifier, Slug
-from flowruns.model.validation import Loc, check_text
+from flowruns.model.validation import check_text
 
 TagPair = Annotated[str, Meta(pattern=r"\A[^:]*:")]  # the key ends at the first colon
 Value = str | int | tuple[str, str]  # a tag is a key and a value

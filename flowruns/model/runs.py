@@ -2,6 +2,7 @@
 `datetimes.py`.
 """
 
+from copy import copy
 from enum import StrEnum
 from typing import Annotated, Literal, NamedTuple
 
@@ -73,8 +74,9 @@ class Log(Model, kw_only=True):
         """This line with *now* and `info` where it has no time or level."""
         if self.timestamp and self.level:
             return self
-        timestamp, level = self.timestamp or now, self.level or "info"
-        return Log(timestamp=timestamp, message=self.message, level=level, action=self.action)
+        log = copy(self)  # without checking it again: a body may have 500,000 lines
+        log.timestamp, log.level = self.timestamp or now, self.level or "info"
+        return log
 
 
 class Tag(Model, kw_only=True):

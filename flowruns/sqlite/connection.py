@@ -39,6 +39,10 @@ class Connection(aiosqlite.Connection):
         self._tx.put_nowait((None, perform))
         return await future
 
+    def interrupt_statement(self) -> None:
+        """Ends the statement that runs on the thread, if there is one, with SQLITE_INTERRUPT."""
+        self._conn.interrupt()
+
 
 class Failed(NamedTuple):
     """The outcome of a job that raised."""

@@ -23,11 +23,13 @@ _CLOSE_LOCK_TIMEOUT = 0.5  # seconds
 
 
 class Database(NamedTuple):
-    """An open database: one connection that writes, and two that read, so that slow pages do not delay other reads."""
+    """An open database: one connection that writes, and four that read, so that slow reads do not delay quick ones."""
 
     writing: Connection
     runs: Connection
     pages: Connection
+    counted_pages: Connection  # for pages whose total takes a scan
+    changes: Connection
     cursor_key: bytes
     check_file: Callable[[], None]  # raises Unavailable if the file was removed or replaced
     remove_on_close: Callable[[], None]  # removes the file after closing, if `connect` has created it
@@ -63,14 +65,16 @@ async def connect(path: str, *, lock_timeout: float, holder: str, synchronous: S
             cache = partial(pragmas.set_cache_size, kib=pragmas.PAGES_CACHE_KIB)
             runs = await _connection(stack, str(file), lock_timeout, pragmas.set_read_only)
             pages = await _connection(stack, str(file), lock_timeout, pragmas.set_read_only, cache)
-        return Database(writing, runs, pages, key, check_file, remove_on_close, stack.pop_all().aclose)
+            counted_pages = await _connection(stack, str(file), lock_timeout, pragmas.set_read_only)
+            changes = await _connection(stack, str(file), lock_timeout, pragmas.set_read_only)
+        return Database(writing, runs, pages, counted_pages, changes, key, check_file, remove_on_close, stack.pop_all().aclose)
 
 
 async def _connect_memory(lock_timeout: float) -> Database:
     async with AsyncExitStack() as stack:
         shared = await _connection(stack, MEMORY, lock_timeout, prepare)
         key = await shared.call(_cursor_key)
-        return Database(shared, shared, shared, key, _do_nothing, _do_nothing, stack.pop_all().aclose)
+        return Database(shared, shared, shared, shared, shared, key, _do_nothing, _do_nothing, stack.pop_all().aclose)
 
 
 def _do_nothing() -> None:

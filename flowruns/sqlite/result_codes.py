@@ -1,6 +1,7 @@
 """SQLite's result codes as errors of flowruns."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,10 @@ _BROKEN = {
     sqlite3.SQLITE_PERM: "The database cannot be used: permission denied",
     sqlite3.SQLITE_PROTOCOL: "The database is locked",
     sqlite3.SQLITE_NOMEM: "SQLite is out of memory",
+    sqlite3.SQLITE_INTERRUPT: "The database is being closed",
 }
+
+_OPCODES = 100_000  # of SQLite's virtual machine between two checks of the time: a millisecond
 
 
 def primary_code(error: sqlite3.Error) -> int:
@@ -38,6 +42,21 @@ def translate(error: sqlite3.Error) -> Exception:
     if code in _BROKEN:
         return Unavailable(_BROKEN[code])
     return error
+
+
+@contextmanager
+def time_limit(connection: sqlite3.Connection, seconds: float, message: str) -> Iterator[None]:
+    """Ends the statement in the block after *seconds*. Raises Unavailable with *message* then."""
+    deadline = time.monotonic() + seconds
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, _OPCODES)
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if primary_code(error) == sqlite3.SQLITE_INTERRUPT and time.monotonic() > deadline:
+            raise Unavailable(message) from None
+        raise
+    finally:
+        connection.set_progress_handler(None, 0)
 
 
 @contextmanager

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from operator import itemgetter
 
 from flowruns.sqlite.connection import Failed, call_soon
 from flowruns.store.filters import Where
 from flowruns.store.reads import Changes
 
 Subscription = tuple[Where, int]  # the changes of these runs after this number
+
+_MAX_PER_READ = 8  # distinct subscriptions: new streams wait for a read that has started
 
 _DEBOUNCE_SECONDS = 0.02  # between two reads after commits: unnoticeable, and many commits cost few reads
 
@@ -114,8 +117,9 @@ class ChangeNotifier:
         try:
             while self._unread:
                 began = loop.time()
-                futures, self._unread = self._unread, set()
-                subscriptions = list({self._subscriptions[future] for future in futures})
+                subscriptions = self._next_subscriptions()
+                futures = {future for future in self._unread if self._subscriptions[future] in subscriptions}
+                self._unread -= futures
                 outcomes = dict(zip(subscriptions, await self._outcomes(subscriptions), strict=True))
                 for future in futures & self._subscriptions.keys():
                     self._resolve(future, outcomes[self._subscriptions[future]])
@@ -124,6 +128,13 @@ class ChangeNotifier:
                 self._next_read = ended + min(debounce, _MAX_DEBOUNCE_SECONDS)
         finally:
             self._reader = None
+
+    def _next_subscriptions(self) -> list[Subscription]:
+        """The unread subscriptions of the next read. Those that are nearly up to date come first: a read of the past
+        scans thousands of numbers.
+        """
+        distinct = {self._subscriptions[future] for future in self._unread}
+        return sorted(distinct, key=itemgetter(1), reverse=True)[:_MAX_PER_READ]
 
     async def _outcomes(self, subscriptions: Sequence[Subscription]) -> Sequence[Changes | Failed]:
         try:

@@ -1,6 +1,6 @@
 """The SQL of each filter, and the `from` and `where` of a query with filters."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from flowruns.errors import ErrorDetail
@@ -17,6 +17,7 @@ class FilterSql(NamedTuple):
 
     sql: str
     in_tally: bool = False  # `tally` has the column, so totals need not count runs
+    strictest: Callable[[Iterable[Any]], Any] | None = None  # selects the one value that implies all others
     change_sql: str | None = None  # replaces *sql* for changes, which include deleted runs and scan no other index
 
 
@@ -34,11 +35,13 @@ SQL = {
     "createdAfter": FilterSql(
         "(+run.created_at > ? and run.created_seq >= (select min(created_seq) from run as timed indexed by run_by_time"
         " where created_seq > 0 and created_at > ?))",
+        strictest=max,
         change_sql="run.created_at > ?",
     ),
     "createdBefore": FilterSql(
         "(+run.created_at < ? and run.created_seq <= (select max(created_seq) from run as timed indexed by run_by_time"
         " where created_seq > 0 and created_at < ?))",
+        strictest=min,
         change_sql="run.created_at < ?",
     ),
 }
@@ -57,6 +60,11 @@ class Where(NamedTuple):
     change_clause: str = "true"  # replaces *clause* for changes; a deleted run matches as it did before its deletion
     change_args: tuple[Any, ...] = ()
     scan_limit: int = _SCAN_LIMIT
+
+    @property
+    def must_count(self) -> bool:
+        """Whether a total counts rows, as neither `clock` nor `tally` has it."""
+        return self is not ALL and self.tally_clause is None
 
 
 ALL = Where()
@@ -79,7 +87,8 @@ class _Condition(NamedTuple):
     name: str
     operator: str  # " or ", " and "
     sql: FilterSql
-    args: list[tuple[Any, ...]]
+    sent: list[tuple[Any, ...]]
+    args: list[tuple[Any, ...]]  # of *sent*, without those that others imply
 
     def clause(self, prefix: str = "", *, of_changes: bool = False) -> str:
         sql = (self.sql.change_sql if of_changes else None) or self.sql.sql
@@ -89,8 +98,9 @@ class _Condition(NamedTuple):
 def _condition(filter_values: FilterValues) -> _Condition:
     filter, values = filter_values
     sql = SQL[filter.name]
-    args = list(dict.fromkeys(_args(value, sql.sql.count("?")) for value in values))
-    return _Condition(filter.name, " or " if filter.several == "any" else " and ", sql, args)
+    sent = list(dict.fromkeys(_args(value, sql.sql.count("?")) for value in values))
+    args = [sql.strictest(sent)] if sql.strictest else sent  # each one costs an index scan
+    return _Condition(filter.name, " or " if filter.several == "any" else " and ", sql, sent, args)
 
 
 def _args(value: Value, count: int) -> tuple[Any, ...]:
@@ -120,7 +130,7 @@ def _where(selected: Sequence[FilterValues]) -> Where:
         clause=" and ".join(condition.clause("" if condition is leader else "+") for condition in conditions),
         args=tuple(arg for condition in conditions for args in condition.args for arg in args),
         tally_clause=_tally_clause(conditions),
-        fingerprint=repr([(condition.name, sorted(condition.args)) for condition in conditions]).encode(),
+        fingerprint=repr([(condition.name, sorted(condition.sent)) for condition in conditions]).encode(),
         change_clause=" and ".join(condition.clause(of_changes=True) for condition in conditions),
         change_args=tuple(
             arg for condition in conditions for args in condition.args for arg in _change_args(condition.name, args)

@@ -4,10 +4,13 @@ import sqlite3
 from typing import NamedTuple
 
 from flowruns.model.cursors import PageRequest
+from flowruns.sqlite.result_codes import time_limit
 from flowruns.store.filters import ALL, Where
 
 # Of a page: a larger one ends early, and its cursors lead to the rest.
 MAX_PAGE_BYTES = 16 * 1024 * 1024
+
+MAX_COUNT_SECONDS = 10.0  # for a page whose total counts rows: 0.6 s with two filters and 1,000,000 runs
 
 
 class PageRows(NamedTuple):
@@ -23,7 +26,15 @@ class PageRows(NamedTuple):
 
 
 def page(connection: sqlite3.Connection, where: Where, page_request: PageRequest) -> PageRows:
-    """The page of the runs of *where* that *page_request* describes."""
+    """The page of the runs of *where* that *page_request* describes. Raises Unavailable if counting takes too long."""
+    if where.must_count:
+        message = f"The query takes over {MAX_COUNT_SECONDS:g} s; narrow it, for example with flowId or createdAfter"
+        with time_limit(connection, MAX_COUNT_SECONDS, message):
+            return _page(connection, where, page_request)
+    return _page(connection, where, page_request)
+
+
+def _page(connection: sqlite3.Connection, where: Where, page_request: PageRequest) -> PageRows:
     limit = sqlite3.SQLITE_LIMIT_LENGTH
     default = connection.setlimit(limit, MAX_PAGE_BYTES)
     try:

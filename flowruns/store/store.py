@@ -83,13 +83,16 @@ class Store:
         self._database = database
         self._clock = clock
         self._ids = ids
-        self._changes: JobQueue[Sequence[Subscription], Sequence[Changes | Failed]] = JobQueue(database.pages, _changes)
+        self._changes: JobQueue[Sequence[Subscription], Sequence[Changes | Failed]] = JobQueue(
+            database.changes, _changes
+        )
         self._notifier = ChangeNotifier(self._changes.run)
         self._writer: Writer[Write, Any] = Writer(
             database.writing, self._write, lock_timeout, database.check_file, self._notifier.notify
         )
         self._runs: JobQueue[str, StoredRun | None] = JobQueue(database.runs, _get)
         self._pages: JobQueue[tuple[Where, PageRequest], PageRows] = JobQueue(database.pages, _pages)
+        self._counted_pages: JobQueue[tuple[Where, PageRequest], PageRows] = JobQueue(database.counted_pages, _pages)
 
     @classmethod
     @asynccontextmanager
@@ -125,8 +128,9 @@ class Store:
     async def aclose(self) -> None:
         """Completes all pending jobs and closes the database, which leaves one file. May run in any event loop."""
         self.end_subscriptions()
+        self._database.counted_pages.interrupt_statement()  # it may take seconds
         try:
-            for queue in (self._notifier, self._changes, self._writer, self._runs, self._pages):
+            for queue in (self._notifier, self._changes, self._writer, self._runs, self._pages, self._counted_pages):
                 await queue.drain()
         finally:
             await self._database.aclose()
@@ -140,7 +144,8 @@ class Store:
 
     async def page(self, where: Where = ALL, page_request: PageRequest = FIRST_PAGE) -> Page:
         """The page of the runs of *where* that *page_request* describes."""
-        rows = await self._pages.run((where, page_request))
+        queue = self._counted_pages if where.must_count else self._pages
+        rows = await queue.run((where, page_request))
         links = page_links(page_request, rows.lowest, rows.highest, older=bool(rows.older), newer=bool(rows.newer))
         return Page(rows.docs, rows.total, links, str(rows.seq))
 
@@ -155,7 +160,7 @@ class Store:
     async def last_change(self, id: str) -> Change | None:
         """The last write to the run, even if that deleted it; None: the run never existed."""
         try:
-            return await self._database.pages.call(partial(reads.last_change, id=id))
+            return await self._database.changes.call(partial(reads.last_change, id=id))
         except sqlite3.Error as error:
             raise translate(error) from error
 

@@ -175,3 +175,9 @@ def test_total_is_in_tally_if_every_filter_is(names: tuple[str, ...], in_tally: 
     assert (found.tally_clause is not None) is in_tally
     if found.tally_clause is not None:
         assert found.tally_clause.count("?") == len(found.args)
+
+
+def test_of_several_times_only_the_strictest_is_queried() -> None:
+    later = "2026-01-20T18:53:03.558Z"
+    assert chosen(*[("createdAfter", time) for time in (TIME, later, TIME)]).args == (later, later)
+    assert chosen(*[("createdBefore", time) for time in (later, TIME, later)]).args == (TIME, TIME)

@@ -21,9 +21,9 @@ from flowruns.http.openapi.schemas import (
     Health,
     PageSize,
 )
+from flowruns.model.error_details import published
 from flowruns.model.filters import FILTERS, MAX_VALUES
 from flowruns.model.runs import FlowRun, RunPost, RunPut, Slug
-from flowruns.model.validation import published
 from flowruns.settings import RUNS
 from flowruns.version import __version__
 

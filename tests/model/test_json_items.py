@@ -1,0 +1,55 @@
+"""JSON lists and objects, taken apart without an object for each value at once."""
+
+import json
+import random
+
+import pytest
+from msgspec import Raw, ValidationError
+from msgspec.json import decode
+
+from flowruns.model import json_items
+from flowruns.model.json_items import list_items, object_fields
+
+ITEMS = [
+    "0",
+    "{}",
+    "[]",
+    '""',
+    '"a,b]}"',
+    '"\\""',
+    '"\\\\"',
+    '{"a":[1,{"b":"],"}]}',
+    "[[],[{}]]",
+    "null",
+    "-1.5e9",
+    " true ",
+]
+
+
+@pytest.mark.parametrize("text", ["[]", " [ ] ", "[0]", "[\n0 ,\t1]", f"[{','.join(ITEMS)}]"])
+@pytest.mark.parametrize("at_once", [0, 1_000])
+def test_items_are_those_of_the_list(monkeypatch: pytest.MonkeyPatch, text: str, at_once: int) -> None:
+    monkeypatch.setattr(json_items, "_AT_ONCE", at_once)
+    assert [json.loads(bytes(item)) for item in list_items(Raw(text.encode()))] == json.loads(text)
+
+
+def test_items_of_lists_by_chance_are_those_of_msgspec(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_items, "_AT_ONCE", 0)
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    for _ in range(300):
+        text = f"[{','.join(chance.choices(ITEMS, k=chance.randrange(20)))}]".encode()
+        assert list(map(bytes, list_items(Raw(text)))) == [bytes(item) for item in decode(text, type=list[Raw])]
+
+
+def test_only_named_fields_are_kept_and_the_last_of_equal_ones() -> None:
+    raw = Raw(b'{"other": 1, "a": 1, "b": null, "a": {"x": [2]}, "": 3}')
+    found = object_fields(raw, ["a", "b", "c"])
+    assert {name: bytes(value) for name, value in found.items()} == {"a": b'{"x": [2]}', "b": b"null"}
+
+
+@pytest.mark.parametrize("text", ["[]", "0", '"a"', "null"])
+def test_what_is_no_object_has_no_fields(text: str) -> None:
+    with pytest.raises(ValidationError):
+        object_fields(Raw(text.encode()), ["a"])
