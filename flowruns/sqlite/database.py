@@ -31,7 +31,7 @@ class Database(NamedTuple):
     counted_pages: Connection  # for pages whose total takes a scan
     changes: Connection
     cursor_key: bytes
-    check_file: Callable[[], None]  # raises Unavailable if the file was removed or replaced
+    check_file: Callable[[], None]  # raises Unavailable if the file or its lock file was removed or replaced
     remove_on_close: Callable[[], None]  # removes the file after closing, if `connect` has created it
     aclose: Callable[[], Awaitable[None]]  # leaves one file
 
@@ -47,7 +47,7 @@ async def connect(path: str, *, lock_timeout: float, holder: str, synchronous: S
     async with AsyncExitStack() as stack:
         file = datafile.real_path(path)
         datafile.check_path(file)
-        stack.enter_context(lockfile.locked(file, holder))
+        check_lock = stack.enter_context(lockfile.locked(file, holder))
         discarded: list[Path] = []
         stack.callback(remove_files, discarded)
         remove_on_close = _do_nothing if file.exists() else partial(discarded.append, file)
@@ -59,7 +59,12 @@ async def connect(path: str, *, lock_timeout: float, holder: str, synchronous: S
             durable = partial(pragmas.set_durable, synchronous=synchronous)
             writing = await _connection(stack, str(file), lock_timeout, prepare, durable)
             key = await writing.call(_cursor_key)
-            check_file = partial(_check_identity, file, datafile.file_identity(file))
+            opened = datafile.file_identity(file)
+
+            def check_file() -> None:
+                _check_identity(file, opened)
+                check_lock()
+
             if writable:
                 stack.push_async_callback(_checkpoint, writing, file)
             cache = partial(pragmas.set_cache_size, kib=pragmas.PAGES_CACHE_KIB)
@@ -67,7 +72,8 @@ async def connect(path: str, *, lock_timeout: float, holder: str, synchronous: S
             pages = await _connection(stack, str(file), lock_timeout, pragmas.set_read_only, cache)
             counted_pages = await _connection(stack, str(file), lock_timeout, pragmas.set_read_only)
             changes = await _connection(stack, str(file), lock_timeout, pragmas.set_read_only)
-        return Database(writing, runs, pages, counted_pages, changes, key, check_file, remove_on_close, stack.pop_all().aclose)
+        aclose = stack.pop_all().aclose
+        return Database(writing, runs, pages, counted_pages, changes, key, check_file, remove_on_close, aclose)
 
 
 async def _connect_memory(lock_timeout: float) -> Database:

@@ -1,47 +1,57 @@
 """The lock file beside a database: at most one flowruns writes to it."""
 
+import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from msgspec import DecodeError, Struct
 from msgspec.json import decode, encode
 
-from flowruns.errors import DatabaseInUse, DatabaseUnusable
+from flowruns.errors import DatabaseInUse, DatabaseUnusable, Unavailable
 from flowruns.sqlite.datafile import FileIdentity, file_identity
 
 _MAX_TEXT = 10_000  # bytes of a lock file that are read
 
 _ATTEMPTS, _ATTEMPT_SECONDS = 5, 0.01
 
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_USER = os.geteuid() if os.name != "nt" else 0
+
 
 @contextmanager
-def locked(path: Path, holder: str) -> Iterator[None]:
+def locked(path: Path, holder: str) -> Iterator[Callable[[], None]]:
     """Locks *path* against other flowruns. *holder* is the text of the lock file; its first line is in the error that
-    others raise. Raises DatabaseInUse or DatabaseUnusable.
+    others raise. The block gets a function that raises Unavailable once the lock file was removed or replaced, as
+    another server may then have the lock of a new one. Raises DatabaseInUse or DatabaseUnusable.
 
     The kernel releases the lock when the process ends, even if it is killed. It is a lock on a separate file, as
     on some systems a lock on the database file would block SQLite.
     """
     lock_path = _lock_path(path)
     handle = _acquire(lock_path, path)
+
+    def check() -> None:
+        if not _is_at(lock_path, handle):
+            raise Unavailable(f"The lock file {lock_path.name} was removed or replaced; restart flowruns")
+
     try:
         try:
             os.truncate(handle, 0)
             os.write(handle, holder.encode())
         except OSError as error:  # a full disk
             raise DatabaseUnusable(f"{path} cannot be used: {lock_path.name}: {error.strerror}") from None
-        yield
+        yield check
     finally:
+        ours = _is_at(lock_path, handle)  # else it is the lock file of another server
         if os.name == "nt":  # untested: an open file cannot be removed there
             os.close(handle)
-            with suppress(OSError):
+        with suppress(OSError):
+            if ours:
                 os.unlink(lock_path)
-        else:
-            with suppress(OSError):
-                os.unlink(lock_path)
+        if os.name != "nt":
             os.close(handle)
 
 
@@ -61,10 +71,12 @@ class LockInfo(Struct, frozen=True):
 def lock_info(path: Path) -> LockInfo | None:
     """The server that holds the lock of *path*; None if there is none, or it has not written its lock file yet."""
     try:
-        handle = os.open(_lock_path(path), os.O_RDWR)
+        handle = os.open(_lock_path(path), os.O_RDWR | _NO_FOLLOW)
     except OSError:
         return None
     try:
+        if not _is_private(handle):
+            return None  # anybody may have written it
         with suppress(OSError):
             _lock(handle)
             return None  # the holder was killed
@@ -78,7 +90,9 @@ def lock_info(path: Path) -> LockInfo | None:
 def is_unreadable(path: Path) -> bool:
     """Whether the lock file of *path* belongs to another user, so that it is unknown who holds the lock."""
     lock_path = _lock_path(path)
-    return lock_path.exists() and not os.access(lock_path, os.R_OK | os.W_OK)
+    with suppress(OSError):
+        return os.lstat(lock_path).st_uid != _USER or not os.access(lock_path, os.R_OK | os.W_OK)
+    return False
 
 
 def _lock_path(path: Path) -> Path:
@@ -89,8 +103,12 @@ def _acquire(lock_path: Path, path: Path) -> int:
     """The handle of the open and locked file *lock_path*. Raises DatabaseInUse or DatabaseUnusable."""
     while True:
         try:
-            handle = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+            handle = os.open(lock_path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise DatabaseUnusable(
+                    f"{path} cannot be used: {lock_path.name} is a symbolic link; remove it"
+                ) from None
             raise DatabaseUnusable(f"{path} cannot be used: {lock_path.name}: {error.strerror}") from None
         try:
             _lock_with_retries(handle)
@@ -101,10 +119,35 @@ def _acquire(lock_path: Path, path: Path) -> int:
                 f"{path} is in use by another flowruns ({holder}); stop it, or name another file"
             ) from None
         # The previous holder may have removed the file between our open and our lock.
-        opened = os.fstat(handle)
-        if file_identity(lock_path) == FileIdentity(opened.st_dev, opened.st_ino):
-            return handle
+        if _is_at(lock_path, handle):
+            if _is_private(handle):
+                return handle
+            _remove_untrusted(lock_path, path)
         os.close(handle)
+
+
+def _remove_untrusted(lock_path: Path, path: Path) -> None:
+    """Removes a lock file without a holder that others may have open: they could read the token in it."""
+    try:
+        os.unlink(lock_path)
+    except OSError as error:
+        raise DatabaseUnusable(
+            f"{path} cannot be used: {lock_path.name} belongs to another user, and cannot be removed: {error.strerror}"
+        ) from None
+
+
+def _is_at(lock_path: Path, handle: int) -> bool:
+    """Whether *lock_path* still names the open file *handle*."""
+    opened = os.fstat(handle)
+    return file_identity(lock_path) == FileIdentity(opened.st_dev, opened.st_ino)
+
+
+def _is_private(handle: int) -> bool:
+    """Whether the file is ours, only we may open it, and it has no second name."""
+    opened = os.fstat(handle)
+    if os.name == "nt":  # without POSIX modes
+        return True
+    return opened.st_uid == _USER and not opened.st_mode & 0o077 and opened.st_nlink == 1
 
 
 def _lock_with_retries(handle: int) -> None:

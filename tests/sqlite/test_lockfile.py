@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from flowruns.errors import DatabaseInUse, DatabaseUnusable
-from flowruns.sqlite.lockfile import locked
+from flowruns.errors import DatabaseInUse, DatabaseUnusable, Unavailable
+from flowruns.model.runs import RunPost
+from flowruns.sqlite.lockfile import LockInfo, lock_info, locked
+from flowruns.store.store import Store
 from tests.sqlite.files import holder
+
+INFO = LockInfo(pid=1, url="http://127.0.0.1:1", instance="x")
 
 
 def test_lock_is_a_file_that_names_its_holder_and_is_removed(path: Path) -> None:
@@ -98,3 +102,65 @@ def test_lock_file_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.db.lock").mkdir()
     with pytest.raises(DatabaseUnusable, match=r"x\.db\.lock"), locked(tmp_path / "x.db", "me"):
         pass
+
+
+def test_lock_file_that_is_a_link_is_refused_and_its_target_untouched(path: Path) -> None:
+    target = path.with_name("precious")
+    target.write_text("precious")
+    path.with_name("flowruns.db.lock").symlink_to(target)
+    with pytest.raises(DatabaseUnusable, match="symbolic link; remove it"), locked(path, "token"):
+        pass
+    assert target.read_text() == "precious"
+    assert lock_info(path) is None
+
+
+def test_lock_file_that_is_a_second_name_of_a_file_is_replaced(path: Path) -> None:
+    target = path.with_name("precious")
+    target.write_text("precious")
+    os.link(target, path.with_name("flowruns.db.lock"))
+    with locked(path, "token"):
+        assert path.with_name("flowruns.db.lock").read_text() == "token"
+    assert target.read_text() == "precious"
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o644, 0o620])
+def test_lock_file_that_others_may_have_open_gets_no_token(path: Path, mode: int) -> None:
+    lock = path.with_name("flowruns.db.lock")
+    lock.touch()
+    lock.chmod(mode)
+    with lock.open() as open_before, locked(path, "token"):
+        assert lock.stat().st_mode & 0o777 == 0o600
+        assert (lock.read_text(), open_before.read()) == ("token", "")
+
+
+def test_lock_file_that_others_may_write_is_not_believed(path: Path) -> None:
+    with locked(path, INFO.text()):
+        assert lock_info(path) == INFO
+        path.with_name("flowruns.db.lock").chmod(0o666)
+        assert lock_info(path) is None
+
+
+def test_lock_that_was_removed_is_noticed_and_a_new_one_left_alone(path: Path) -> None:
+    lock = path.with_name("flowruns.db.lock")
+    with locked(path, "first") as check:
+        check()
+        lock.unlink()
+        with pytest.raises(Unavailable, match=r"flowruns\.db\.lock was removed or replaced; restart"):
+            check()
+        second = locked(path, "second")
+        with pytest.raises(Unavailable), second:
+            check()
+        entered = locked(path, "third")
+        entered.__enter__()
+    assert lock.read_text() == "third"
+    entered.__exit__(None, None, None)
+    assert not lock.exists()
+
+
+async def test_writes_are_refused_once_the_lock_file_is_gone(path: Path) -> None:
+    async with Store.open(path) as store:
+        await store.create(RunPost(flow_id="a"))
+        path.with_name("flowruns.db.lock").unlink()
+        with pytest.raises(Unavailable, match="lock file"):
+            await store.create(RunPost(flow_id="a"))
+        assert (await store.page()).total == 1
