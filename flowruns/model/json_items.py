@@ -39,6 +39,27 @@ def list_items(raw: Raw) -> Iterator[Raw]:
                 start = token.end()
 
 
+def is_nested_beyond(raw: Raw, levels: int) -> bool:
+    """Whether the JSON value *raw* has objects and lists within each other in more than *levels* levels."""
+    text = bytes(raw)
+    if text.count(b"[") + text.count(b"{") <= levels:
+        return False
+    depth, in_string = 0, False
+    for token in _TOKEN.finditer(text):
+        match token[0]:
+            case b'"':
+                in_string = not in_string
+            case _ if in_string:
+                pass
+            case b"[" | b"{":
+                depth += 1
+                if depth > levels:
+                    return True
+            case b"]" | b"}":
+                depth -= 1
+    return False
+
+
 def object_fields(raw: Raw, names: Sequence[str]) -> dict[str, Raw]:
     """The fields of *raw*, a JSON object, that have one of *names*. Raises msgspec.ValidationError if it is none."""
     found = _decoder(tuple(names)).decode(raw)

@@ -10,6 +10,7 @@ from msgspec import Meta, Raw, Struct, field
 from msgspec.json import Encoder
 
 from flowruns.model.datetimes import RuleViolation, parse_datetime
+from flowruns.model.json_items import is_nested_beyond
 
 # \A and \Z, as $ also matches before a newline at the end.
 Slug = Annotated[str, Meta(pattern=r"\A([a-z0-9_.-]+)\Z")]
@@ -17,10 +18,15 @@ Slug = Annotated[str, Meta(pattern=r"\A([a-z0-9_.-]+)\Z")]
 Identifier = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_-]{0,63}\Z")]
 
 
+MAX_LEVELS = 512  # of `args` and `outputs`: Python's parsers raise from some 1,000 on, less those of their callers
+
+
 def require_object(value: Raw) -> Raw:
-    """*value* if it is an object or null. Raises RuleViolation."""
+    """*value* if it is an object or null, and nested at most `MAX_LEVELS` deep. Raises RuleViolation."""
     if memoryview(value)[0] not in b"{n":
         raise RuleViolation("dict_type", "Input should be a valid dictionary")
+    if is_nested_beyond(value, MAX_LEVELS):
+        raise RuleViolation("too_deep", f"Input should be nested at most {MAX_LEVELS} levels deep")
     return value
 
 

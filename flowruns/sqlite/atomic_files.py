@@ -1,15 +1,17 @@
 """Atomic replacement of files: a file is complete, or unchanged."""
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 
 
 @contextmanager
 def atomic_write(file: Path, *, force: bool) -> Iterator[Path]:
-    """A new file beside *file*, private to the user; it replaces *file* if the block succeeds, and is removed if not.
+    """A new file beside *file*, with its mode, or private to the user; it replaces *file* if the block succeeds, and is
+    removed if not.
 
     Raises FileExistsError if *file* exists, unless *force*.
     """
@@ -18,6 +20,8 @@ def atomic_write(file: Path, *, force: bool) -> Iterator[Path]:
     part = file.with_name(f".{file.name}.{token_hex(4)}.part")
     os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     try:
+        with suppress(OSError):  # there is no *file*, or its file system has no modes
+            os.chmod(part, stat.S_IMODE(os.stat(file).st_mode))
         yield part
         with part.open("r+b") as written:  # on Windows, fsync needs a writable handle
             os.fsync(written.fileno())

@@ -64,7 +64,7 @@ def flowruns_server(flowruns_options: dict[str, Any], request: pytest.FixtureReq
     request.config.stash[_server_options] = flowruns_options
     with ExitStack() as stack:
         try:
-            server = stack.enter_context(serve(**flowruns_options))
+            server = stack.enter_context(serve(**_of_worker(flowruns_options)))
         except (CannotStart, TypeError, ValueError) as error:
             _fail(f"the server cannot start with these flowruns_options: {error}")
         yield server
@@ -85,6 +85,8 @@ def flowruns(
         request.node.stash.setdefault(_requests, []).append(flowruns_server.requests)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("FLOWRUNS_URL", flowruns_server.url)
+            for name in ("NO_PROXY", "no_proxy"):  # else HTTP_PROXY would get the requests of most clients
+                patch.setenv(name, ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost,::1"])))
             yield flowruns_server
     finally:
         flowruns_server.reset()
@@ -115,6 +117,15 @@ def make_flowruns(flowruns_options: dict[str, Any], request: pytest.FixtureReque
             return server
 
         yield make
+
+
+def _of_worker(options: dict[str, Any]) -> dict[str, Any]:
+    """*options* with a database file for this xdist worker alone: two servers cannot share one."""
+    database, worker = options.get("database", ":memory:"), os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None or database == ":memory:":
+        return options
+    path = Path(database)
+    return {**options, "database": path.with_name(f"{path.stem}-{worker}{path.suffix}")}
 
 
 def _reset(server: "Flowruns", node: pytest.Item) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 
 from flowruns.errors import one_line
 from flowruns.http.responses import Scope
+from flowruns.model.plain import parse
 
 __tracebackhide__ = True  # pytest shows the line of the test instead
 
@@ -64,7 +65,7 @@ class RecordedRequest:
         if not self.body_complete:
             cause = f"it returned {self.status} first" if self.status else "there is no response yet"
             raise ValueError(f"the server did not read the {'whole ' if self.body else ''}body: {cause}")
-        return json.loads(self.body)
+        return parse(self.body)
 
     def record_body(self, piece: bytes, *, complete: bool) -> None:
         """Appends a *piece* of the body, the last one if *complete*."""

@@ -1,13 +1,12 @@
 """Request bodies of plausible runs."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from flowruns.errors import Invalid
-from flowruns.model.plain import as_tags
+from flowruns.model.plain import as_tags, parse
 from flowruns.model.runs import RunPut, encode
 from flowruns.model.validation import decode
 from flowruns.store.reads import StoredRun
@@ -58,7 +57,7 @@ def plausible(fields: Json, now: str) -> Json:
 def advanced(stored: StoredRun, phase: str, fields: Json, now: str) -> Json:
     """A PUT body that moves the *stored* run to *phase*, with its actions of the old phase, and sets *fields*."""
     run = stored.run
-    body = _without_nulls(json.loads(stored.doc))
+    body = _without_nulls(parse(stored.doc))
     body |= {"args": run.args, "outputs": run.outputs, "phase": phase}  # args and outputs stay raw, byte for byte
     if run.actions:
         body["actions"] = [

@@ -1,7 +1,6 @@
 """A flowruns server for tests: its runs, its clock and ids, and `reset` between tests."""
 
 import asyncio
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
@@ -14,7 +13,7 @@ from flowruns.errors import AlreadyExists, ErrorDetail, Invalid, PreconditionFai
 from flowruns.http.app import create_app
 from flowruns.model.cursors import CursorCodec, PageRequest
 from flowruns.model.datetimes import format_datetime
-from flowruns.model.plain import Run, check_fields, plain, query
+from flowruns.model.plain import Run, check_fields, parse, plain, query
 from flowruns.model.preconditions import parse_precondition
 from flowruns.model.runs import RunPut
 from flowruns.server.running import RunningServer, running
@@ -97,7 +96,7 @@ class Flowruns(Traffic):
 
     def dump(self) -> list[Json]:
         """Every run as the API returns it, in order of creation: for snapshots."""
-        return [run for page in self._call(self._pages(ALL)) for run in json.loads(b"[%b]" % page.docs)]
+        return [run for page in self._call(self._pages(ALL)) for run in parse(b"[%b]" % page.docs)]
 
     def wait(self, *, id: str | None = None, timeout: float = 5.0, **filters: Any) -> Run:
         """The first run with *id* that matches *filters*, the query parameters of the list, as soon as there is one.

@@ -323,6 +323,18 @@ def test_pairs_and_what_only_looks_like_a_surrogate_are_taken(text: str) -> None
     assert bytes(decode(body, RunPut).args) == b'{"a":' + text.encode() + b"}"
 
 
+@pytest.mark.parametrize("pair", [(b"[", b"]"), (b'{"a":', b"}"), (b'["]",', b"]")])
+@pytest.mark.parametrize("field", ["args", "outputs"])
+def test_512_levels_are_taken_and_no_more(field: str, pair: tuple[bytes, bytes]) -> None:
+    def nested(levels: int) -> bytes:
+        opening, closing = pair
+        return START + b'"%b":{"a":%b1%b}}' % (field.encode(), opening * (levels - 1), closing * (levels - 1))
+
+    assert decode(nested(512), RunPut)
+    [detail] = details(nested(513))
+    assert (detail.loc, detail.type) == (("body", field), "too_deep")
+
+
 @pytest.mark.parametrize("field", [b'"args":', b'"x":', b'"args":{"a":', b'"flowId":5,"x":'])
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
 def test_nesting_without_end_is_refused(field: bytes, opening: bytes) -> None:

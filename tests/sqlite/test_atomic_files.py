@@ -27,6 +27,16 @@ def test_file_is_whole_or_not_there(tmp_path: Path, force: bool) -> None:
     assert list(contents(tmp_path)) == ["a"]
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o660])
+def test_replaced_file_keeps_its_mode(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "a"
+    file.touch()
+    file.chmod(mode)
+    with atomic_write(file, force=True):
+        pass
+    assert file.stat().st_mode & 0o777 == mode
+
+
 @pytest.mark.parametrize("meanwhile", [False, True])
 def test_existing_file_stays_unless_forced(tmp_path: Path, meanwhile: bool) -> None:
     file = tmp_path / "a"

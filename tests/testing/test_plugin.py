@@ -44,6 +44,7 @@ class Run:
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTHONPATH", str(pytester.path))
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # of the process that runs this test
     return Run(pytester)
 
 
@@ -195,6 +196,51 @@ def test_options_apply_to_every_server(run: Run) -> None:
         def test_others(make_flowruns):
             assert send(make_flowruns().url) == 401
             assert send(make_flowruns(tokens={}).url) == 200
+        """
+    )
+    result.assert_outcomes(passed=2)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("xdist"), reason="pytest-xdist is not installed")
+def test_each_xdist_worker_has_a_database_file_of_its_own(run: Run) -> None:
+    run.pytester.makeconftest(
+        f"""
+        import pytest
+        @pytest.fixture(scope="session")
+        def flowruns_options():
+            return {{"database": {str(run.pytester.path / "runs.db")!r}}}
+        """
+    )
+    result = run(
+        """
+        @pytest.mark.parametrize("number", range(8))
+        def test_one(flowruns, number, worker_id):
+            assert [run["id"] for run in flowruns.dump()] == []
+            flowruns.run("a")
+            assert os.path.exists(f"runs-{worker_id}.db")
+        """,
+        "-n",
+        "2",
+        plugins=("xdist",),
+    )
+    result.assert_outcomes(passed=8)
+
+
+def test_proxies_of_the_environment_do_not_get_requests_to_the_server(run: Run) -> None:
+    result = run(
+        """
+        @pytest.fixture
+        def proxy(monkeypatch):
+            monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+            monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+            monkeypatch.setenv("NO_PROXY", "other.example")
+
+        def test_one(proxy, flowruns):
+            assert send(flowruns.url) == 200
+            assert os.environ["NO_PROXY"].startswith("other.example,")
+
+        def test_two(proxy):
+            assert os.environ["NO_PROXY"] == "other.example"
         """
     )
     result.assert_outcomes(passed=2)

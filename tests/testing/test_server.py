@@ -193,6 +193,16 @@ def test_dump_is_every_run_in_order_of_creation(runs: Flowruns) -> None:
     assert [run["id"] for run in runs.dump()] == ids
 
 
+def test_integers_that_python_does_not_parse_are_kept(runs: Flowruns) -> None:
+    digits = "9" * 5000
+    body = b'{"flowId":"a","flowType":"automation","args":{"n":%b}}' % digits.encode()
+    with Wire(runs.url) as wire:
+        assert wire.ask("PUT", f"{RUNS}/a1", body).status == 201
+    runs.advance("a1", "running")
+    assert str(runs.dump()[0]["args"]["n"]) == digits
+    runs.assert_called("PUT", json={"flowId": "a"})
+
+
 # wait
 
 
