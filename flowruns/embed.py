@@ -88,9 +88,13 @@ class Embedded:
 
     async def open(self) -> None:
         """Opens the database, if it is not open. Raises CannotStart."""
-        store = await asyncio.shield(asyncio.wrap_future(self._store_future()))
-        if self._app is None:
-            self._app = create_app_on(store, self._settings)
+        while True:
+            opening = self._store_future()
+            store = await asyncio.shield(asyncio.wrap_future(opening))
+            with self._lock:
+                if self._opening is opening:  # else it was closed meanwhile
+                    self._app = self._app or create_app_on(store, self._settings)
+                    return
 
     async def aclose(self) -> None:
         """Finishes the requested writes, and closes the database. The next request opens it again."""

@@ -15,13 +15,14 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from starlette.types import Message
 
 import flowruns
 from flowruns.embed import Embedded
 from flowruns.errors import DatabaseInUse, DatabaseUnusable
 from tests.conftest import RUNS
 from tests.waits import HANG
-from tests.wire import RUN, Wire
+from tests.wire import RUN, Wire, call
 
 BODY = {"flowId": "deploy", "flowType": "automation"}
 
@@ -261,3 +262,37 @@ def test_import_of_flowruns_imports_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         flowruns.nothing  # noqa: B018  # asked for on purpose
+
+
+async def test_an_application_that_is_closed_while_it_opens_opens_again(path: Path) -> None:
+    app = flowruns.create_app(path)
+    opening = asyncio.create_task(app.open())
+    await asyncio.sleep(0)
+    await app.aclose()
+    await opening
+    assert (await call(app, "GET", "/health")).status == 200
+    await app.aclose()
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+async def test_a_request_ends_with_the_timeout_of_its_caller(path: Path) -> None:
+    app = flowruns.create_app(path)
+
+    async def never() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    scope = {
+        "type": "http", "http_version": "1.1", "scheme": "http", "method": "PUT", "path": f"{RUNS}/a1",
+        "raw_path": b"", "query_string": b"", "root_path": "",
+        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
+    }  # fmt: skip
+    await app.open()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await app(scope, never, discard)
+    await app.aclose()
+
+
+async def discard(message: Message) -> None:
+    raise AssertionError(message)

@@ -146,12 +146,15 @@ def ping(url: str) -> None:
             wire.ask("GET", "/health")
 
 
-async def call(app: ASGIApp, method: str, path: str, headers: Headers = (), body: bytes = b"") -> Reply:
+async def call(
+    app: ASGIApp, method: str, path: str, headers: Headers = (), body: bytes = b"", **scope_items: Any
+) -> Reply:
     """The response of *app*, without a server, to a request with only these *headers*."""
     sent: list[Message] = []
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "method": method,
         "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": list(headers),
+        **scope_items,
     }  # fmt: skip
 
     async def receive() -> Message:

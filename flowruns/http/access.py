@@ -11,6 +11,8 @@ from flowruns.http.logs import log
 from flowruns.http.not_found import path_not_found
 from flowruns.http.requests import CALLER, ClientDisconnected
 from flowruns.http.responses import (
+    OWN_SERVER,
+    SENDING,
     STREAMING,
     Header,
     Message,
@@ -70,9 +72,13 @@ class AccessMiddleware:
             await _respond(error_response(error), scope, receive, send)
         except ClientDisconnected:
             pass
-        except asyncio.CancelledError as error:  # the server stops, and its timeout for requests is over
-            if WRITE_BEGUN in error.args and scope["method"] not in ("GET", "HEAD"):
-                # Neither success nor failure would be true: wait until the server closes the connection.
+        except asyncio.CancelledError as error:
+            if OWN_SERVER not in scope:  # whoever cancelled the request waits for it to end
+                raise
+            # Our server stops, and its timeout for requests is over.
+            if SENDING in scope or (WRITE_BEGUN in error.args and scope["method"] not in ("GET", "HEAD")):
+                # Half a response cannot be completed, and of a write neither success nor failure would be true: wait
+                # until the server closes the connection.
                 while (await receive())["type"] != "http.disconnect":
                     pass
                 return

@@ -1,5 +1,6 @@
 """Reads a request into typed values, and collects every error detail on the way."""
 
+import asyncio
 import re
 from types import TracebackType
 from typing import Self, TypeVar
@@ -23,6 +24,8 @@ T = TypeVar("T")
 CALLER = "flowruns.caller"  # the key in an ASGI scope under which AccessMiddleware puts the caller's user id
 
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
+
+_THREAD_BYTES = 64 * 1024  # of a body that the event loop decodes: 8 MiB of log lines would hold it up for a second
 
 
 class ClientDisconnected(Exception):
@@ -86,7 +89,9 @@ class RequestReader:
             raise UnsupportedMediaType("content-encoding")
         self.raw_body = await self._read_body()
         try:
-            return decode(self.raw_body, type)
+            if len(self.raw_body) <= _THREAD_BYTES:
+                return decode(self.raw_body, type)
+            return await asyncio.to_thread(decode, self.raw_body, type)
         except Invalid as error:
             self.details += error.details
             return None

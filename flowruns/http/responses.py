@@ -21,6 +21,10 @@ Header = tuple[bytes, bytes]
 
 DROP = "flowruns.drop"  # a message type besides those of ASGI: close the connection without a response
 
+OWN_SERVER = "flowruns.own_server"  # a key in an ASGI scope: the server is that of `flowruns.server`
+
+SENDING = "flowruns.sending"  # a key in an ASGI scope: a part of a large response was sent
+
 STREAMING = "flowruns.streaming"  # a key in an ASGI scope: a stream has sent its headers
 
 STATUS: dict[type[FlowrunsError], int] = {
@@ -54,18 +58,32 @@ _EVENTS: tuple[Header, ...] = (
 
 _JSON: tuple[Header, ...] = ((b"content-type", b"application/json"), *_COMMON)
 
+_PIECE_BYTES = 256 * 1024  # of a large body that are sent at once, and held for a client that does not read
+
 
 class Response(NamedTuple):
-    """A complete response; an ASGI application."""
+    """A complete response; an ASGI application. The body is *body*, or *parts* that are too large to be copied."""
 
     status: int
     headers: tuple[Header, ...]
     body: bytes = b""
+    parts: tuple[bytes, ...] = ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends it, without the body if the method is HEAD."""
+        """Sends it, without the body if the method is HEAD; a large one piece by piece, as the client reads."""
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self.body})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b""})
+            return
+        if not self.parts and len(self.body) <= _PIECE_BYTES:
+            await send({"type": "http.response.body", "body": self.body})
+            return
+        scope[SENDING] = True
+        for part in self.parts or (self.body,):
+            for start in range(0, len(part), _PIECE_BYTES):
+                piece = part[start : start + _PIECE_BYTES]
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 def json(body: bytes, status: int = 200, *headers: Header) -> Response:
@@ -81,7 +99,11 @@ def stored(run: StoredRun, status: int = 200, *headers: Header) -> Response:
 def page(docs: bytes, etag_: str, total: int, **cursors: str | None) -> Response:
     """A FlowRunPage. *docs* are documents joined by commas."""
     links = encode({"total": total, **cursors})
-    return json(b'{"items":[%b],%b' % (docs, links[1:]), 200, etag(etag_))
+    if len(docs) <= _PIECE_BYTES:
+        return json(b'{"items":[%b],%b' % (docs, links[1:]), 200, etag(etag_))
+    parts = (b'{"items":[', docs, b"],", links[1:])
+    size = (b"content-length", b"%d" % sum(map(len, parts)))
+    return Response(200, (*_JSON, size, etag(etag_)), parts=parts)
 
 
 def not_modified(etag_: str) -> Response:

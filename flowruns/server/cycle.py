@@ -4,7 +4,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from flowruns.http.responses import DROP
+from flowruns.http.responses import DROP, STREAMING
 
 
 class Cycle(RequestResponseCycle):
@@ -14,7 +14,7 @@ class Cycle(RequestResponseCycle):
     characters. Here all headers come from `responses`, which builds them from numbers, constants and quoted paths.
     """
 
-    is_stream = False  # whether the body is sent in pieces
+    is_stream = False  # whether the body has no end
     _start: Any = None
 
     async def send(self, message: Any) -> None:
@@ -27,7 +27,7 @@ class Cycle(RequestResponseCycle):
             self.transport.abort()
             return
         start, self._start = self._start, None
-        self.is_stream = self.is_stream or message.get("more_body", False)
+        self.is_stream = STREAMING in self.scope
         if self.scope["http_version"] == "1.0":  # without chunked encoding a stream ends with its connection
             self.chunked_encoding, self.expected_content_length = False, len(message["body"])
         if start is None or message.get("more_body") or self.flow.write_paused or self.disconnected:

@@ -12,14 +12,17 @@ package overrides or reads these names of uvicorn, which it does not document:
 - `STATUS_LINE` of the same module
 """
 
+import sys
 from itertools import count
+from socket import SO_LINGER, SOL_SOCKET
+from struct import pack
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from flowruns.errors import BadRequest, FlowrunsError, HeadersTooLarge, RequestTimeout, Unavailable
-from flowruns.http.responses import error_response
+from flowruns.http.responses import OWN_SERVER, error_response
 from flowruns.server.cycle import Cycle
 from flowruns.settings import Settings
 
@@ -27,7 +30,24 @@ MAX_HEADERS = 256  # in one request
 
 _DRAIN_SECONDS = 2  # after an error response, before it closes: closing with unread input resets the connection
 
+_NO_LINGER = pack("hh" if sys.platform == "win32" else "ii", 1, 0)  # on, for 0 seconds
+
 _numbers = count()  # orders connections within one millisecond, the resolution of the loop's clock
+
+
+class WriteProgress:
+    """Whether a client reads: the bytes that wait to be sent to it, as sampled."""
+
+    def __init__(self) -> None:
+        self._buffered = 0
+        self._since = 0.0
+
+    def stalled_seconds(self, buffered: int, now: float) -> float:
+        """The seconds since the number of *buffered* bytes last fell; 0 while there are none."""
+        if buffered < self._buffered or not self._buffered or not buffered:
+            self._since = now
+        self._buffered = buffered
+        return now - self._since
 
 
 class Protocol(HttpToolsProtocol):
@@ -48,6 +68,7 @@ class Protocol(HttpToolsProtocol):
         self._state_since = self._last_read = self.loop.time()
         self._number = next(_numbers)
         self._over_limit = False
+        self._progress = WriteProgress()
         if len(self.connections) > self._settings.max_connections:
             others = [other for other in self.connections if isinstance(other, Protocol) and other is not self]
             idle = [other for other in others if other.is_idle]
@@ -61,6 +82,7 @@ class Protocol(HttpToolsProtocol):
             self._current.disconnected = True
             self._current.message_event.set()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # after a reset uvicorn keeps the timer, which refers to this object
 
     def data_received(self, data: bytes) -> None:
         """Parses *data*, unless a request was rejected."""
@@ -148,6 +170,7 @@ class Protocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Called by uvicorn when the request is first in the queue."""
         self._current = cycle
+        cycle.scope[OWN_SERVER] = True  # type: ignore[literal-required]  # an extension
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
@@ -178,7 +201,13 @@ class Protocol(HttpToolsProtocol):
             super().shutdown()
 
     def close_stalled(self, now: float) -> None:
-        """Ends the connection if headers or a body have not arrived by *now*, in the loop's seconds."""
+        """Ends the connection if headers or a body have not arrived, or the client has not read, by *now*, in the
+        loop's seconds.
+        """
+        buffered = self.transport.get_write_buffer_size()
+        if self._progress.stalled_seconds(buffered, now) > self._settings.body_timeout:
+            self._reset()
+            return
         if self._draining and now - self._state_since > _DRAIN_SECONDS:
             self.transport.close()
         if self._rejected or self.transport.is_closing():
@@ -194,6 +223,11 @@ class Protocol(HttpToolsProtocol):
                 self._reject(RequestTimeout())
             elif self.timeout_keep_alive_task is None:  # only blank lines arrived; otherwise uvicorn's timer is running
                 self.transport.close()
+
+    def _reset(self) -> None:
+        """Closes the connection with a reset: otherwise the data in its buffers would wait for the client to read."""
+        self.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, _NO_LINGER)
+        self.transport.abort()
 
     @property
     def is_idle(self) -> bool:

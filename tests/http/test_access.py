@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from flowruns.http.access import AccessMiddleware
 from flowruns.http.app import create_app
 from flowruns.http.requests import ClientDisconnected
+from flowruns.http.responses import OWN_SERVER
 from flowruns.settings import Settings
 from flowruns.store.store import Store
 from tests.conftest import RUNS
@@ -326,13 +327,22 @@ async def test_cancelled_handler_responds_503() -> None:
         inside.set()
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(call(protected(waiting), "GET", "/", [HOST]))
+    task = asyncio.create_task(call(protected(waiting), "GET", "/", [HOST], **{OWN_SERVER: True}))
     async with asyncio.timeout(HANG):
         await inside.wait()
         task.cancel()
         reply = await task
     assert [type for _, type in reply.details(503)] == ["unavailable"]
     assert reply.header(b"retry-after") == b"1"
+
+
+async def test_a_cancelled_request_of_another_server_ends() -> None:
+    async def waiting(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await call(protected(waiting), "PUT", "/", [HOST])
 
 
 async def test_what_is_not_http_passes() -> None:

@@ -541,6 +541,7 @@ def test_clients_that_disconnect_leave_nothing(tmp_path: Path, leave: Callable[[
         def held() -> tuple[int, int]:
             return tuple(len(os.listdir(f"/proc/{server.process.pid}/{kind}")) for kind in ("fd", "task"))
 
+        assert wire.ask("PUT", f"{RUNS}/a", big).status == 200  # starts the thread that decodes large bodies
         at_rest = held()
         for query in ("", "?phase=failed", "/a"):
             streams = [Stream(server.url, query) for _ in range(10)]
@@ -638,6 +639,7 @@ def test_a_stream_that_cannot_be_read_on_ends(path: Path, caplog: pytest.LogCapt
         seen = stream.event().id
         renamed(path, "clock", "away")
         assert wire.ask("PUT", f"{RUNS}/b", RUN).status == 500
+        ready.store._notifier.notify()  # as a commit would
         assert stream.until_end() == []
         assert wire.ask("GET", RUNS, None, ACCEPT).details(500)
         renamed(path, "away", "clock")
