@@ -94,7 +94,7 @@ def serve_command(
             if exit_with_stdin:
                 Thread(target=stop_at_end_of_stdin, args=(server.stop, server.stop_now), daemon=True).start()
             if settings.database == MEMORY:
-                info = LockInfo(os.getpid(), server.url, server.instance, server.secret)
+                info = LockInfo(os.getpid(), server.url, server.instance, server.stop_key, server.secret)
                 stack.enter_context(registered(info))
             print_ready(server)
 

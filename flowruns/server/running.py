@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar, Unpack
 from flowruns.http.app import MakeApp, create_app
 from flowruns.server.listener import LOCAL_ADDRESS, listen, url
 from flowruns.server.server import Server, uvicorn_config
+from flowruns.server.shutdown import Shutdown
 from flowruns.settings import Settings
 from flowruns.sqlite.lockfile import LockInfo
 from flowruns.store.store import Sources, Store
@@ -32,6 +33,7 @@ class RunningServer(NamedTuple):
     instance: str  # as in `/health`
     store: Store
     loop: asyncio.AbstractEventLoop  # of the server
+    stop_key: str  # which `flowruns stop` sends
     secret: str | None  # a token, in the lock file for other programs of this user
     stop: Callable[[], None]  # from any thread
     stop_now: Callable[[], None]  # after `stop`: does not wait for requests any longer
@@ -86,13 +88,14 @@ async def _serve(
     setup: Setup | None = None,
     **sources: Unpack[Sources],
 ) -> None:
+    stop_key = token_hex(16)
     address = url(LOCAL_ADDRESS.get(settings.host, settings.host), listener.getsockname()[1])
     instance = token_hex(8)
     config = uvicorn_config(settings)
 
     def started() -> None:
         loop = asyncio.get_running_loop()
-        ready(RunningServer(address, runs, instance, store, loop, secret, stop, stop_now))
+        ready(RunningServer(address, runs, instance, store, loop, stop_key, secret, stop, stop_now))
 
     def stop() -> None:
         server.should_exit = True
@@ -107,14 +110,14 @@ async def _serve(
                 settings.database,
                 lock_timeout=settings.lock_timeout,
                 synchronous=settings.synchronous,
-                holder=LockInfo(os.getpid(), address, instance, secret).text(),
+                holder=LockInfo(os.getpid(), address, instance, stop_key, secret).text(),
                 instance=instance,
                 **sources,
             ) as store,
             _entered(setup, store, lambda: server.should_exit) if setup else nullcontext(),
         ):
             runs = await store.count()
-            config.app = make_app(store, settings)
+            config.app = Shutdown(make_app(store, settings), stop_key, stop)
             server.end_subscriptions = store.end_subscriptions
             await server.serve(sockets=[listener])
 

@@ -93,6 +93,7 @@ def uvicorn_config(settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         None,  # type: ignore[arg-type]  # set once there is a store
         http=partial(Protocol, settings),  # type: ignore[arg-type]  # uvicorn calls it like a class
+        interface="asgi3",  # else uvicorn guesses, wrongly for an application that is not a coroutine function
         ws="none",
         lifespan="off",
         log_config=None,

@@ -2,10 +2,10 @@
 
 import http.client
 import os
-import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +14,7 @@ from msgspec.json import decode, encode
 
 from flowruns.errors import CannotStop, DatabaseInUse, DatabaseUnusable, PortTaken
 from flowruns.server.running import RunningServer
+from flowruns.server.shutdown import PATH
 from flowruns.settings import MEMORY
 from flowruns.sqlite.datafile import real_path
 from flowruns.sqlite.lockfile import LockInfo, is_unreadable, lock_info
@@ -47,7 +48,7 @@ class Ready(Struct, kw_only=True):
 
 def ready(server: RunningServer, database: str) -> str:
     """The line of a *server* that has just started."""
-    info = LockInfo(os.getpid(), server.url, server.instance, server.secret)
+    info = LockInfo(os.getpid(), server.url, server.instance, server.stop_key, server.secret)
     return _line(info, database, reused=False)
 
 
@@ -115,17 +116,34 @@ def stop(database: str) -> LockInfo | None:
     if info is None:
         return None
     try:
-        os.kill(info.pid, signal.SIGTERM)
-    except ProcessLookupError:
-        pass
-    except OSError as error:
-        raise CannotStop(f"cannot stop pid {info.pid}: {error.strerror}") from None
+        _request_shutdown(info)
+    except CannotStop:
+        if lock_info(path) == info:  # else it has just ended
+            raise
     deadline = time.monotonic() + _STOP_SECONDS
     while lock_info(path) == info:
         if time.monotonic() > deadline:
             raise CannotStop(f"pid {info.pid} did not stop within {_STOP_SECONDS:g} s; kill it, or try again")
         time.sleep(_POLL_SECONDS)  # another process cannot notify this one
     return info
+
+
+def _request_shutdown(info: LockInfo) -> None:
+    """Asks the server to end. Raises CannotStop if it does not respond, or is not the one that holds the lock."""
+    with suppress(OSError, http.client.HTTPException):
+        with closing(_connection(info)) as connection:
+            connection.request("POST", PATH, headers={"Authorization": f"Bearer {info.stop_key}"})
+            response = connection.getresponse()
+            response.read()
+        if response.status != HTTPStatus.ACCEPTED:
+            raise CannotStop(f"{info.url} is not the server of pid {info.pid}, or an older one; end that yourself")
+        return
+    raise CannotStop(f"{info.url} (pid {info.pid}) does not respond; kill it, or try again")
+
+
+def _connection(info: LockInfo) -> http.client.HTTPConnection:
+    address = urlsplit(info.url)
+    return http.client.HTTPConnection(address.hostname or "", address.port, timeout=_HEALTH_SECONDS)
 
 
 def _lock_info(path: Path) -> LockInfo | None:
@@ -151,16 +169,12 @@ def _line(info: LockInfo, database: str, *, reused: bool) -> str:
 
 def _health(info: LockInfo) -> dict[str, object] | None:
     """The response of /health, only its status if the server requires another token, None if it does not respond."""
-    address = urlsplit(info.url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=_HEALTH_SECONDS)
     headers = {"Authorization": f"Bearer {info.secret}"} if info.secret else {}
     with suppress(OSError, http.client.HTTPException, ValueError):
-        try:
+        with closing(_connection(info)) as connection:
             connection.request("GET", "/health", headers=headers)
             response = connection.getresponse()
             body = response.read()
-        finally:
-            connection.close()
         if response.status == 401:
             return {"status": "ok"}
         health: dict[str, object] = decode(body)

@@ -61,6 +61,7 @@ class LockInfo(Struct, frozen=True):
     pid: int
     url: str
     instance: str  # as in `/health`, where another one means that another server has the address by now
+    stop_key: str = ""  # which ends it (`server.shutdown`)
     secret: str | None = None  # a token for programs of the same user; others cannot read the lock file
 
     def text(self) -> str:

@@ -235,6 +235,30 @@ def test_status_of_a_server_with_another_token_reports_a_response(tmp_path: Path
         assert (code, said) == (0, f"runs.db is served at {one.line['url']} (pid {one.line['pid']})\n")
 
 
+def test_stop_ends_no_process_that_a_stranger_names(tmp_path: Path) -> None:
+    bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with sidecars(tmp_path, "other.db", *SIDECAR) as other:
+        path = tmp_path / "runs.db"
+        info = LockInfo(bystander.pid, other.line["url"], "x", "wrong key")
+        with locked(path, info.text()), pytest.raises(sidecar.CannotStop, match="is not the server of pid"):
+            sidecar.stop(str(path))
+        silent = LockInfo(bystander.pid, "http://127.0.0.1:9", "x")
+        with locked(path, silent.text()), pytest.raises(sidecar.CannotStop, match="does not respond"):
+            sidecar.stop(str(path))
+        assert other.process.poll() is None
+        assert _output(tmp_path, "stop", "other.db")[0] == 0
+    assert bystander.poll() is None
+    bystander.communicate(b"\n")
+
+
+@pytest.mark.parametrize("authorization", [None, "Bearer", "Bearer wrong", "Basic x"])
+def test_shutdown_is_an_unknown_path_without_the_key(tmp_path: Path, authorization: str | None) -> None:
+    with sidecars(tmp_path, "runs.db", *READY) as one, Wire(one.line["url"]) as wire:
+        headers = [f"Authorization: {authorization}"] if authorization else []
+        assert wire.ask("POST", "/_flowruns/shutdown", b"", *headers).status == 404
+        assert wire.ask("GET", "/health").status == 200
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="only POSIX can stop a process for a while")
 def test_status_of_a_server_that_does_not_respond(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sidecar, "_HEALTH_SECONDS", 0.1)
@@ -244,7 +268,7 @@ def test_status_of_a_server_that_does_not_respond(tmp_path: Path, monkeypatch: p
         found = sidecar.status(str(tmp_path / "runs.db"))
         assert found is not None
         assert found["answers"] is False
-        with pytest.raises(sidecar.CannotStop, match=f"pid {one.process.pid} did not stop"):
+        with pytest.raises(sidecar.CannotStop, match=rf"\(pid {one.process.pid}\) does not respond"):
             sidecar.stop(str(tmp_path / "runs.db"))
         one.process.send_signal(signal.SIGCONT)
         assert one.process.wait() == 0
