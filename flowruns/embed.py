@@ -13,7 +13,7 @@ from weakref import WeakSet
 from flowruns.errors import CannotStart, Unavailable
 from flowruns.http.app import create_app as create_app_on
 from flowruns.http.responses import Receive, Scope, Send, error_response
-from flowruns.server.running import RunningServer, running, serving
+from flowruns.server.starting import RunningServer, running, serving
 from flowruns.settings import ANY_HOST, MEMORY, Settings
 from flowruns.store.store import Store
 

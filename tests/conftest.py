@@ -14,7 +14,7 @@ import pytest
 from starlette.applications import Starlette
 
 from flowruns.http.app import create_app
-from flowruns.server.running import RunningServer, running
+from flowruns.server.starting import RunningServer, running
 from flowruns.settings import Settings
 from flowruns.store.store import Store
 from tests.waits import process_ended_if_hung

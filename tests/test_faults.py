@@ -16,7 +16,7 @@ import pytest
 
 from flowruns.errors import NotFound, Unavailable
 from flowruns.model.runs import FlowType, Log, RunPut
-from flowruns.server.running import running
+from flowruns.server.starting import running
 from flowruns.settings import Settings
 from flowruns.store.store import Store
 from tests.cli.test_data import done

@@ -17,7 +17,7 @@ from flowruns.cli.outputs import interruptible, output_file, write_all, write_er
 from flowruns.cli.sources import LocalSource, run_source
 from flowruns.client.source import RunSource
 from flowruns.model.lines import line_of
-from flowruns.sqlite.blocking import open_exclusive, open_readonly
+from flowruns.sqlite.open_file import open_exclusive, open_readonly
 from flowruns.store import pages, transfer, writes
 from flowruns.store.filters import where
 from flowruns.store.transfer import ImportObserver, ImportRules

@@ -12,10 +12,10 @@ from flowruns.cli.outputs import interruptible, write_errors
 from flowruns.errors import CannotWrite, DatabaseUnusable
 from flowruns.settings import MEMORY
 from flowruns.sqlite.atomic_files import atomic_write
-from flowruns.sqlite.blocking import open_exclusive, open_readonly
 from flowruns.sqlite.datafile import SCHEMA_VERSION, check_path, database_files, real_path
 from flowruns.sqlite.lockfile import locked
-from flowruns.store import checks, maintenance
+from flowruns.sqlite.open_file import open_exclusive, open_readonly
+from flowruns.store import integrity, maintenance
 from flowruns.terminal.output import write_lines
 from flowruns.terminal.progress import Progress
 from flowruns.terminal.text import plural
@@ -69,7 +69,7 @@ def check_command(database: str) -> None:
         Progress("checking") as progress,
         interrupts.allowed(),
     ):
-        result = checks.check(connection, progress.update)
+        result = integrity.check(connection, progress.update)
     for finding in result.findings:
         write_lines([finding])
     if result.findings:

@@ -15,7 +15,7 @@ from flowruns.client.source import RunSource
 from flowruns.client.streams import Event
 from flowruns.errors import NotFound
 from flowruns.terminal.output import has_colour, print_stderr, width, write_lines
-from flowruns.terminal.runs import describe_run, line_of_json, run_of
+from flowruns.terminal.run import describe_run, line_of_json, run_of
 from flowruns.terminal.tables import Table
 from flowruns.terminal.tail import Tail
 from flowruns.terminal.text import Style

@@ -64,7 +64,7 @@ def serve_command(
     from flowruns.http.logs import json_line, log_to_stderr
     from flowruns.server import sidecar
     from flowruns.server.registry import registered
-    from flowruns.server.running import RunningServer, serve
+    from flowruns.server.starting import RunningServer, serve
     from flowruns.sqlite.lockfile import LockInfo
 
     data = "memory, gone at the end" if settings.database == MEMORY else os.path.expanduser(settings.database)

@@ -19,9 +19,9 @@ from flowruns.errors import DatabaseUnusable, ErrorDetail, Invalid, NotFound, Re
 from flowruns.model.cursors import MAX_PAGE_SIZE, PageRequest, page_links
 from flowruns.server.registry import MemoryServer, memory_servers
 from flowruns.settings import MEMORY, TOKEN
-from flowruns.sqlite.blocking import open_readonly
 from flowruns.sqlite.datafile import real_path
 from flowruns.sqlite.lockfile import LockInfo, lock_info
+from flowruns.sqlite.open_file import open_readonly
 from flowruns.store import pages, reads
 from flowruns.store.filters import Where, by_id, where
 from flowruns.store.reads import Changes

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from flowruns.client.client import Change, Client, Order, Page, T
 from flowruns.client.transport import Transport
-from flowruns.model.plain import Run
+from flowruns.model.python_values import Run
 
 
 class AsyncClient:

@@ -11,7 +11,7 @@ from msgspec.json import decode, encode
 from flowruns.client.streams import Event
 from flowruns.client.transport import Transport
 from flowruns.errors import NotFound, Refused
-from flowruns.model.plain import Run, body, plain, query
+from flowruns.model.python_values import Run, body, plain, query
 from flowruns.model.runs import FlowRun, RunPost, RunPut
 
 T = TypeVar("T")

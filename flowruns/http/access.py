@@ -8,7 +8,6 @@ from starlette.types import ASGIApp
 
 from flowruns.errors import WRITE_BEGUN, ErrorDetail, FlowrunsError, Forbidden, PathNotFound, Unauthorized, Unavailable
 from flowruns.http.logs import log
-from flowruns.http.not_found import path_not_found
 from flowruns.http.requests import CALLER, ClientDisconnected
 from flowruns.http.responses import (
     OWN_SERVER,
@@ -24,6 +23,7 @@ from flowruns.http.responses import (
     internal_error,
 )
 from flowruns.http.static import is_public
+from flowruns.http.unknown_path import path_not_found
 from flowruns.settings import ANY_HOST, Settings
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})

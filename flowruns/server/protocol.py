@@ -23,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from flowruns.errors import BadRequest, FlowrunsError, HeadersTooLarge, RequestTimeout, Unavailable
 from flowruns.http.responses import OWN_SERVER, error_response
-from flowruns.server.cycle import Cycle
+from flowruns.server.request_cycle import Cycle
 from flowruns.settings import Settings
 
 MAX_HEADERS = 256  # in one request

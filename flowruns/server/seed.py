@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import BinaryIO
 
-from flowruns.server.running import Setup
+from flowruns.server.starting import Setup
 from flowruns.store.store import Store
 from flowruns.store.transfer import ImportObserver, ImportStopped, import_lines, read_lines
 

@@ -13,8 +13,8 @@ from msgspec import Struct
 from msgspec.json import decode, encode
 
 from flowruns.errors import CannotStop, DatabaseInUse, DatabaseUnusable, PortTaken
-from flowruns.server.running import RunningServer
 from flowruns.server.shutdown import PATH
+from flowruns.server.starting import RunningServer
 from flowruns.settings import MEMORY
 from flowruns.sqlite.datafile import real_path
 from flowruns.sqlite.lockfile import LockInfo, is_unreadable, lock_info

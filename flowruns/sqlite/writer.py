@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Generic, NamedTuple
 
 from flowruns.errors import Unavailable
+from flowruns.sqlite import pragmas
 from flowruns.sqlite.connection import Connection, Failed
 from flowruns.sqlite.job_queue import J, JobQueue, T, perform_all
 from flowruns.sqlite.result_codes import primary_code
@@ -97,7 +98,7 @@ class Writer(Generic[J, T]):
     def _set_busy_timeout(self, connection: sqlite3.Connection, seconds: float) -> None:
         seconds = max(0.0, round(seconds, 1))  # coarse, so that it rarely changes
         if seconds != self._busy_timeout:
-            connection.execute(f"pragma busy_timeout = {int(seconds * 1000)}")
+            pragmas.set_busy_timeout(connection, seconds)
             self._busy_timeout = seconds
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from flowruns.errors import one_line
-from flowruns.terminal.runs import Run
+from flowruns.terminal.run import Run
 from flowruns.terminal.text import HUES_BY_WORD, NOTHING, Style, columns, cut, local_time, padded, time_taken
 
 

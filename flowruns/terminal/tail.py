@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from flowruns.errors import one_line
-from flowruns.terminal.runs import Action, Log, Run, log_text
+from flowruns.terminal.run import Action, Log, Run, log_text
 from flowruns.terminal.text import NOTHING, Style, local_clock, time_taken
 
 _MAX_RUNS = 10_000  # whose last state is remembered

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from flowruns.errors import one_line
 from flowruns.http.responses import Scope
-from flowruns.model.plain import parse
+from flowruns.model.python_values import parse
 
 __tracebackhide__ = True  # pytest shows the line of the test instead
 

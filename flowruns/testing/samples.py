@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flowruns.errors import Invalid
-from flowruns.model.plain import as_tags, parse
+from flowruns.model.python_values import as_tags, parse
 from flowruns.model.runs import RunPut, encode
 from flowruns.model.validation import decode
 from flowruns.store.reads import StoredRun

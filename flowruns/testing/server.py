@@ -13,10 +13,10 @@ from flowruns.errors import AlreadyExists, ErrorDetail, Invalid, PreconditionFai
 from flowruns.http.app import create_app
 from flowruns.model.cursors import CursorCodec, PageRequest
 from flowruns.model.datetimes import format_datetime
-from flowruns.model.plain import Run, check_fields, parse, plain, query
 from flowruns.model.preconditions import parse_precondition
+from flowruns.model.python_values import Run, check_fields, parse, plain, query
 from flowruns.model.runs import RunPut
-from flowruns.server.running import RunningServer, running
+from flowruns.server.starting import RunningServer, running
 from flowruns.settings import MEMORY, Settings
 from flowruns.store.filters import ALL, Where, where
 from flowruns.store.store import Page, Store

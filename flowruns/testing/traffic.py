@@ -4,7 +4,7 @@ import os
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from flowruns.server.running import RunningServer
+from flowruns.server.starting import RunningServer
 from flowruns.testing.fault_injection import FaultInjector, Injection, failure_response
 from flowruns.testing.requests import RecordedRequest, RecordedRequests, RequestMatcher, assert_requests
 

@@ -12,7 +12,7 @@ from tests.benchmarks.processes import CHECKOUT, inherited, python
 
 IMPORTS = {
     "flowruns.cli": "flowruns.cli.main",
-    "flowruns.server": "flowruns.cli.main, flowruns.server.running",
+    "flowruns.server": "flowruns.cli.main, flowruns.server.starting",
     "uvicorn": "uvicorn.main, uvicorn.loops.auto, uvicorn.protocols.http.httptools_impl, uvloop",
 }
 

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from flowruns.cli.main import COMMAND_GROUPS, LAZY_COMMANDS, cli, main
-from flowruns.server import running as server_running
+from flowruns.server import starting
 from flowruns.settings import Settings
 from flowruns.testing import server
 from tests.cli.test_main import VARIABLES, files, one_line
@@ -127,7 +127,7 @@ def test_word_is_a_database_if_it_is_clearly_meant(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], args: list[str]
 ) -> None:
     served: list[Settings] = []
-    monkeypatch.setattr(server_running, "serve", lambda settings, ready, **more: served.append(settings))
+    monkeypatch.setattr(starting, "serve", lambda settings, ready, **more: served.append(settings))
     assert main(args) == 0
     assert [settings.database for settings in served] == ["runs"]
 

@@ -15,9 +15,9 @@ import pytest
 
 from flowruns import __version__
 from flowruns.cli.main import main
-from flowruns.server import running as server_running
-from flowruns.server.running import running
+from flowruns.server import starting
 from flowruns.server.signals import termination_signals
+from flowruns.server.starting import running
 from flowruns.settings import DEFAULTS, Settings
 from tests.conftest import RUNS
 from tests.processes import COMMAND, Served, command_with, ended, ran, serving
@@ -312,7 +312,7 @@ def test_help_shows_an_example_a_line(capfd: pytest.CaptureFixture[str]) -> None
 
 def test_options_are_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[Settings] = []
-    monkeypatch.setattr(server_running, "serve", lambda settings, ready, **more: served.append(settings))
+    monkeypatch.setattr(starting, "serve", lambda settings, ready, **more: served.append(settings))
     assert main([]) == 0
     args = "runs.db --host ::1 --port 9 --token secret=7 --max-body 1KiB --lock-timeout 0.5 --synchronous normal"
     args += (

@@ -14,7 +14,7 @@ import pytest
 
 from flowruns.http import events
 from flowruns.http.events import chunks, comment, opening
-from flowruns.server.running import running
+from flowruns.server.starting import running
 from flowruns.settings import Settings
 from flowruns.store.reads import Change
 from tests.conftest import RUNS

@@ -16,7 +16,7 @@ from msgspec.structs import force_setattr
 from uvicorn.protocols.http import httptools_impl
 
 from flowruns.server import protocol
-from flowruns.server.running import RunningServer, running
+from flowruns.server.starting import RunningServer, running
 from flowruns.settings import Settings
 from tests.conftest import RUNS
 from tests.streams import Stream

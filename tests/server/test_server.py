@@ -12,7 +12,7 @@ import pytest
 
 from flowruns.errors import DatabaseInUse, DatabaseUnusable, PortTaken
 from flowruns.server.listener import listen, url
-from flowruns.server.running import running
+from flowruns.server.starting import running
 from flowruns.settings import Settings
 from tests.conftest import RUNS
 from tests.waits import HANG

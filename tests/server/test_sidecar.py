@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from flowruns.server import sidecar
-from flowruns.server.running import running
+from flowruns.server.starting import running
 from flowruns.settings import Settings
 from flowruns.sqlite.lockfile import LockInfo, lock_info, locked
 from tests.conftest import RUNS

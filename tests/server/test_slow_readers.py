@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from flowruns.server.protocol import Protocol, WriteProgress
-from flowruns.server.running import RunningServer, running
+from flowruns.server.starting import RunningServer, running
 from flowruns.settings import Settings
 from tests.conftest import RUNS
 from tests.wire import Wire, ping, request

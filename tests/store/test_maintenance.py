@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from flowruns.sqlite.blocking import open_exclusive, open_readonly
 from flowruns.sqlite.datafile import APPLICATION_ID
-from flowruns.store.checks import Checked, check
+from flowruns.sqlite.open_file import open_exclusive, open_readonly
 from flowruns.store.filters import ALL
+from flowruns.store.integrity import Checked, check
 from flowruns.store.maintenance import FAILED, Pruned, backup, count_prunable, progress_handler, prune, vacuum
 from flowruns.store.reads import changes, last_number
 from flowruns.store.transfer import import_lines, read_lines

@@ -17,8 +17,8 @@ from flowruns.model.lines import RunLine, line_of
 from flowruns.model.preconditions import ALWAYS
 from flowruns.model.runs import RunPut, encode
 from flowruns.model.validation import decode
-from flowruns.sqlite.blocking import open_exclusive, open_readonly
 from flowruns.sqlite.migrations import prepare
+from flowruns.sqlite.open_file import open_exclusive, open_readonly
 from flowruns.store.filters import where
 from flowruns.store.reads import get as stored_runs
 from flowruns.store.transfer import (

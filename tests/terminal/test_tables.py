@@ -11,7 +11,7 @@ import pytest
 
 from flowruns.model.runs import RunPut, encode
 from flowruns.model.validation import decode
-from flowruns.terminal.runs import Log, Run, describe_run, line_of_json, run_of
+from flowruns.terminal.run import Log, Run, describe_run, line_of_json, run_of
 from flowruns.terminal.tables import Table
 from flowruns.terminal.tail import Tail
 from flowruns.terminal.text import PLAIN, Style, columns, cut, duration, local_clock, local_time, time_taken

@@ -20,16 +20,16 @@ _LISTEN, _DATA, _LIMITS, _ACCESS, _LOGS = (
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _LISTEN(
-        "--host", default="127.0.0.1", show_default=True, type=Address(), envvar="FLOWRUNS_HOST",
+        "--host", default=DEFAULTS.host, show_default=True, type=Address(), envvar="FLOWRUNS_HOST",
         help="Address to listen on.",
     ),
     _LISTEN(
-        "--port", default=8000, show_default=True, type=Number(0, 65535), envvar="FLOWRUNS_PORT",
+        "--port", default=DEFAULTS.port, show_default=True, type=Number(0, 65535), envvar="FLOWRUNS_PORT",
         help="Port to listen on; 0 takes a free one.",
     ),
     database_alias(group="Data"),
     _DATA(
-        "--lock-timeout", default=5.0, show_default=True, type=Seconds(), metavar="SECONDS",
+        "--lock-timeout", default=DEFAULTS.lock_timeout, show_default=True, type=Seconds(), metavar="SECONDS",
         envvar="FLOWRUNS_LOCK_TIMEOUT", help="Seconds that a write waits for another program's lock on the file.",
     ),
     _DATA(

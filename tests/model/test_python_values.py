@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec.json import decode, encode
 
-from flowruns.model.plain import as_tags, body, plain, query
+from flowruns.model.python_values import as_tags, body, plain, query
 from flowruns.model.runs import Action, FlowRun, Log, RunPost, RunPut, Tag
 
 NOON = datetime(2025, 1, 20, 12, tzinfo=timezone(timedelta(hours=2)))
