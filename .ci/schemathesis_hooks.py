@@ -1,4 +1,4 @@
-"""What a JSON Schema cannot say of requests that are right, and schemathesis so cannot know."""
+"""The rules of valid requests that a JSON Schema cannot express, for schemathesis."""
 
 import re
 from typing import Any
@@ -8,9 +8,7 @@ import schemathesis
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """Gives the *case* a cursor that belongs to its filters (none), one id in path and body, and date-times that
-    stay within the years 1 to 9999 in UTC.
-    """
+    """Gives *case* an empty cursor, the same id in path and body, and date-times from year 1 to 9999 in UTC."""
     case.body, case.query = _within_the_years(case.body), _within_the_years(case.query)
     if isinstance(case.query, dict) and isinstance(case.query.get("cursor"), str):
         case.query["cursor"] = ""

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""The same test for everything that is released: `smoke.py NAME DOWNLOAD DISK COMMAND…` starts COMMAND as its users do,
-and prints a row: how large the file DOWNLOAD is, and DISK (bytes, once installed), how long a start takes and what
-memory the processes hold. It ends with a trace at the first thing that is not so. Only the standard library.
+"""The same test for every way to install flowruns: `smoke.py NAME DOWNLOAD DISK COMMAND…` runs COMMAND as its users do.
+
+Prints a row of a table: the size of the file DOWNLOAD, DISK (bytes, once installed), the duration of starts and the
+memory of the processes. Ends with a traceback at the first failure. Needs only the standard library.
 """
 
 import json
@@ -29,7 +30,7 @@ TIMES = {"startTime", "endTime", "timestamp"}
 
 
 class Server:
-    """A server that has said that it is ready, after so many *seconds*."""
+    """A server that is ready; its start took *seconds*."""
 
     def __init__(self, command, folder, *options):
         began = time.perf_counter()
@@ -40,31 +41,30 @@ class Server:
         self.ready = json.loads(self.process.stdout.readline() or "{}")
         self.seconds = time.perf_counter() - began
         assert self.ready.get("event") == "ready", (self.ready, self.process.stderr.read())
-        self.checks = 0
 
-    def ask(self, method, path, body=None, token=True, **headers):
-        """Status, headers and body of an answer."""
+    def request(self, method, path, body=None, token=True, **headers):
+        """The status, the headers and the body of the response."""
         if token and self.ready["token"]:
             headers["Authorization"] = f"Bearer {self.ready['token']}"
         if body is not None:
             headers["Content-Type"] = "application/json"
         request = urllib.request.Request(self.ready["url"] + path, body, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=HANG) as answer:
-                return answer.status, answer.headers, answer.read()
+            with urllib.request.urlopen(request, timeout=HANG) as response:
+                return response.status, response.headers, response.read()
         except HTTPError as error:
             return error.code, error.headers, error.read()
 
     def memory(self):
-        """MB that it holds, with the processes it has started."""
+        """The resident memory of the process and its children, in MB."""
         return sum(resident(pid) for pid in family(self.process.pid)) / 1e6
 
-    def ended(self, how, command, folder):
-        """Ends it, and looks at what it leaves."""
+    def stop(self, how, command, folder):
+        """Stops the server, and checks its exit code and its output."""
         if how == "SIGTERM":
             os.kill(self.ready["pid"], signal.SIGTERM)
         elif how == "stop":
-            said(command, folder, "stop", self.ready["database"])
+            output(command, folder, "stop", self.ready["database"])
         out, err = self.process.communicate(timeout=HANG)  # which closes standard input
         assert (self.process.returncode, out, err) == (0, "", ""), (how, self.process.returncode, out, err)
 
@@ -79,9 +79,9 @@ def resident(pid):
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def said(command, folder, *args, code=0, given=None):
-    """What a command writes to stdout."""
-    run = subprocess.run([*command, *args], cwd=folder, input=given, capture_output=True, text=True, timeout=HANG)
+def output(command, folder, *args, code=0, stdin=None):
+    """The stdout of a command; its stderr if it is expected to fail."""
+    run = subprocess.run([*command, *args], cwd=folder, input=stdin, capture_output=True, text=True, timeout=HANG)
     assert run.returncode == code, (args, run.returncode, run.stdout, run.stderr)
     return run.stdout if code == 0 else run.stderr
 
@@ -91,7 +91,7 @@ def serving(command, folder, *options, how="stdin"):
     server = Server(command, folder, *options)
     try:
         yield server
-        server.ended(how, command, folder)
+        server.stop(how, command, folder)
     finally:
         server.process.kill()
 
@@ -108,15 +108,15 @@ def in_utc(value, name=""):
 
 
 def commands_are_right(command, folder):
-    assert re.fullmatch(r"flowruns \d+\.\d+\.\d+\S*\n", said(command, folder, "--version"))
-    assert said(command, folder, "--nonsense", code=2).startswith("flowruns: ")
-    assert "flowruns export" in said(command, folder, "export", "--help")  # a command that a start does not import
-    assert RUNS in said(command, folder, "docs", "api")
+    assert re.fullmatch(r"flowruns \d+\.\d+\.\d+\S*\n", output(command, folder, "--version"))
+    assert output(command, folder, "--nonsense", code=2).startswith("flowruns: ")
+    assert "flowruns export" in output(command, folder, "export", "--help")  # a command that a start does not import
+    assert RUNS in output(command, folder, "docs", "api")
     assert os.listdir(folder) == []
 
 
 def starts(command, folder):
-    """Seconds of the first start, and of one on a file that is there."""
+    """Seconds of the first start, and the median of starts on an existing file."""
     taken = []
     for number in range(1 + STARTS):
         with serving(command, folder, "starts.db", how=("stdin", "SIGTERM", "stop")[number % 3]) as server:
@@ -127,26 +127,26 @@ def starts(command, folder):
 
 
 def runs_come_back(server, runs):
-    assert json.loads(server.ask("GET", "/health")[2])["status"] == "ok"
-    assert server.ask("GET", RUNS, token=False)[0] == 401
+    assert json.loads(server.request("GET", "/health")[2])["status"] == "ok"
+    assert server.request("GET", RUNS, token=False)[0] == 401
     for run in runs:
-        assert server.ask("PUT", f"{RUNS}/{run['id']}", json.dumps(run).encode())[0] == 201
+        assert server.request("PUT", f"{RUNS}/{run['id']}", json.dumps(run).encode())[0] == 201
     for run in runs:
-        found = json.loads(server.ask("GET", f"{RUNS}/{run['id']}")[2])
+        found = json.loads(server.request("GET", f"{RUNS}/{run['id']}")[2])
         assert {name: found[name] for name in run} == in_utc(run)
     walked, cursor = [], ""
     while cursor is not None:
-        page = json.loads(server.ask("GET", f"{RUNS}?size=100&cursor={cursor}")[2])
+        page = json.loads(server.request("GET", f"{RUNS}?size=100&cursor={cursor}")[2])
         walked += [run["id"] for run in page["items"]]
         cursor = page["next_page"]
     assert walked == [run["id"] for run in runs][::-1]
-    status, _, body = server.ask("PUT", f"{RUNS}/wrong", b'{"flowId": 1}')
+    status, _, body = server.request("PUT", f"{RUNS}/wrong", b'{"flowId": 1}')
     assert (status, [one["loc"] for one in json.loads(body)["detail"]]) == (
         422, [["body", "flowId"], ["body", "flowType"]],
     )  # fmt: skip
 
 
-def changes_are_told(server, first):
+def changes_are_streamed(server, first):
     headers = {
         "Accept": "text/event-stream", "Last-Event-ID": "0", "Authorization": f"Bearer {server.ready['token']}",
     }  # fmt: skip
@@ -158,30 +158,30 @@ def changes_are_told(server, first):
 
 def pages_are_whole(server):
     for path in ("/ui/", "/docs"):
-        status, headers, html = server.ask("GET", path, token=False)
+        status, headers, html = server.request("GET", path, token=False)
         assert (status, headers.get_content_type()) == (200, "text/html")
         base = re.search(rb'<base href="([^"]+)"', html)[1].decode()
         found = re.findall(rb'(?:src|href)="(assets/[^"]+)"', html)
         assert len(found) > 2, html
         for name in found:
             url = urljoin(urljoin(path, base), name.decode())
-            status, headers, body = server.ask("GET", url, token=False)
+            status, headers, body = server.request("GET", url, token=False)
             assert (status, bool(body)) == (200, True), url
-    openapi = json.loads(server.ask("GET", "/openapi.json")[2])
+    openapi = json.loads(server.request("GET", "/openapi.json")[2])
     assert openapi["paths"].keys() >= {RUNS, f"{RUNS}/{{id_}}"}
 
 
 def files_go_in_and_out(command, folder, runs):
-    said(command, folder, "export", "-d", "runs.db", "-o", "one.ndjson")
-    said(command, folder, "import", "-d", "two.db", "one.ndjson")
-    assert said(command, folder, "export", "-d", "two.db") == (folder / "one.ndjson").read_text()
-    assert f"is ok: {len(runs)} runs" in said(command, folder, "check", "-d", "two.db")
-    assert runs[-1]["id"] in said(command, folder, "ls", "-d", "two.db", "--limit", "1")
+    output(command, folder, "export", "-d", "runs.db", "-o", "one.ndjson")
+    output(command, folder, "import", "-d", "two.db", "one.ndjson")
+    assert output(command, folder, "export", "-d", "two.db") == (folder / "one.ndjson").read_text()
+    assert f"is ok: {len(runs)} runs" in output(command, folder, "check", "-d", "two.db")
+    assert runs[-1]["id"] in output(command, folder, "ls", "-d", "two.db", "--limit", "1")
 
 
 def demo_is_alive(command, folder):
     with serving(command, folder, "--demo") as server:
-        assert json.loads(server.ask("GET", "/health")[2])["runs"] > 90
+        assert json.loads(server.request("GET", "/health")[2])["runs"] > 90
 
 
 def main():
@@ -190,11 +190,11 @@ def main():
     folder = Path(tempfile.mkdtemp(prefix="smoke é "))
     try:
         commands_are_right(command, folder)
-        first, usual = starts(command, folder)
+        first, median = starts(command, folder)
         with serving(command, folder, "runs.db", "--token", "auto") as server:
             idle = server.memory()
             runs_come_back(server, runs)
-            changes_are_told(server, runs[0]["id"])
+            changes_are_streamed(server, runs[0]["id"])
             pages_are_whole(server)
             loaded = server.memory()
         assert os.listdir(folder) == ["runs.db"]
@@ -204,7 +204,7 @@ def main():
         shutil.rmtree(folder)
     size = os.path.getsize(download) / 1e6
     print(
-        f"| {name} | {size:.1f} | {int(disk) / 1e6:.1f} | {first:.2f} | {usual:.2f} | {idle:.0f} | {loaded:.0f} |",
+        f"| {name} | {size:.1f} | {int(disk) / 1e6:.1f} | {first:.2f} | {median:.2f} | {idle:.0f} | {loaded:.0f} |",
         flush=True,
     )
 

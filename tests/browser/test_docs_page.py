@@ -120,11 +120,11 @@ def test_error_details_link_to_the_values(own: Server, page: Page) -> None:
     selected = "editor => editor.value.slice(editor.selectionStart, editor.selectionEnd)"
     places = {"body.flowId": '"Bad Flow"', "body.tags[1].key": "1", "body.tags[0].value": '{"key": "ü"}'}
     for place, text in places.items():
-        put.locator(".faults").get_by_role("button", name=place, exact=True).click()
+        put.locator(".details").get_by_role("button", name=place, exact=True).click()
         assert editor.evaluate(selected) == text
     editor.fill('{"flowId": "ü", ]}')
     put.get_by_role("button", name="Send PUT").click()
-    put.locator(".faults").get_by_role("button", name="body[17]").click()
+    put.locator(".details").get_by_role("button", name="body[17]").click()
     assert editor.evaluate(selected) == "]"
 
     pages = open_docs(page, own, "getFlowRuns")
@@ -409,5 +409,5 @@ def test_invalid_json_links_to_the_position_of_the_error(own: Server, page: Page
     editor = put.locator(".editor")
     editor.fill('{"flowId": "a",}')
     put.get_by_role("button", name="Send PUT").click()
-    put.locator(".faults").get_by_role("button").click()
+    put.locator(".details").get_by_role("button").click()
     assert editor.evaluate("editor => editor.value.slice(editor.selectionStart, editor.selectionEnd)") == "}"
