@@ -100,7 +100,7 @@ def export_command(database: str, url: str | None, token: str | None, output: st
     flowruns export -o runs.ndjson
     flowruns export --flow-id deploy-web --created-after 2026-01-01 | jq .phase
     """  # noqa: D301  # click reads the escape
-    source = run_source(database, url, token)
+    source = run_source(database, url, token, file_first=True)
     with interruptible() as interrupts, Progress("exporting") as progress, ExitStack() as stack:
         stack.callback(source.close)
         local = isinstance(source, LocalSource)  # a file is read directly, even while it is served

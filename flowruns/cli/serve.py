@@ -14,6 +14,7 @@ from flowruns.cli.inputs import check_format, open_input, read_tokens
 from flowruns.cli.options.command import Command
 from flowruns.cli.options.database import named_database
 from flowruns.cli.options.serve import serve_options
+from flowruns.errors import PortTaken
 from flowruns.settings import MEMORY, RUNS, Settings, is_loopback
 from flowruns.terminal.output import print_stderr, print_stdout
 from flowruns.terminal.text import plural
@@ -65,7 +66,8 @@ def serve_command(
     from flowruns.server import sidecar
     from flowruns.server.registry import registered
     from flowruns.server.starting import RunningServer, serve
-    from flowruns.sqlite.lockfile import LockInfo
+    from flowruns.sqlite.datafile import real_path
+    from flowruns.sqlite.lockfile import LockInfo, lock_info
 
     data = "memory, gone at the end" if settings.database == MEMORY else os.path.expanduser(settings.database)
 
@@ -121,8 +123,15 @@ def serve_command(
             check_format(name, file)
         if reuse:
             sidecar.start_or_reuse(start, print_reused, settings.database)
-        else:
+            return
+        try:
             start()
+        except PortTaken as error:
+            info = None if settings.database == MEMORY else lock_info(real_path(settings.database))
+            if info is None:
+                raise
+            reason = str(error).partition(";")[0]
+            raise PortTaken(f"{reason}; flowruns is already running for {data} at {info.url}") from None
 
 
 def stop_at_end_of_stdin(stop: Callable[[], None], stop_now: Callable[[], None]) -> None:

@@ -29,8 +29,10 @@ from flowruns.store.store import Store
 from flowruns.terminal.output import print_stderr
 
 
-def run_source(database: str, url: str | None, token: str | None) -> RunSource:
-    """The source of runs that the values of these options name. Raises click.UsageError and DatabaseUnusable."""
+def run_source(database: str, url: str | None, token: str | None, *, file_first: bool = False) -> RunSource:
+    """The source of runs that the values of these options name; see `find_memory_server` for *file_first*. Raises
+    click.UsageError and DatabaseUnusable.
+    """
     ctx = click.get_current_context()
     if token is not None:
         token = "".join(token_lines("--token", token)).strip()
@@ -38,18 +40,19 @@ def run_source(database: str, url: str | None, token: str | None) -> RunSource:
             raise click.UsageError("--token: a token has no spaces")
     file_given = ctx.get_parameter_source("database") is ParameterSource.COMMANDLINE
     if url is None or (file_given and ctx.get_parameter_source("url") is not ParameterSource.COMMANDLINE):
-        server = find_memory_server(database)
+        server = find_memory_server(database, file_first=file_first)
         return server_transport(server, token) if server else LocalSource(database, token)
     if file_given:
         raise click.UsageError("--url and --database both name the source of runs; give one of them")
     return Transport(url, token)
 
 
-def find_memory_server(database: str) -> MemoryServer | None:
+def find_memory_server(database: str, *, file_first: bool = False) -> MemoryServer | None:
     """The server in memory that a command means by *database*; None if it means a file.
 
-    It is meant by `:memory:`, and where no database is named and there is no `flowruns.db`. Prints what is used
-    where another source could be meant. Raises click.UsageError if several servers are running.
+    It is meant by `:memory:`, and where no database is named and no server of `flowruns.db` is running. With
+    *file_first*, or several servers in memory, a file `flowruns.db` without a server comes first. Prints what is used
+    where another source could be meant. Raises click.UsageError if several servers are running, and there is no file.
     """
     named = is_named("database")
     if named and database != MEMORY:
@@ -58,18 +61,18 @@ def find_memory_server(database: str) -> MemoryServer | None:
     if not servers:
         return None
     urls = " or ".join(f"--url {server.info.url}" for server in servers)
-    if not named:
-        path = real_path(database)
-        if lock_info(path):
-            return None
-        if path.exists():
-            print_stderr(f"flowruns: using the file {database}; for a server in memory, add {urls}")
-            return None
+    exists = not named and real_path(database).exists()
+    if not named and lock_info(real_path(database)):
+        return None
+    if exists and (file_first or len(servers) > 1):
+        print_stderr(f"flowruns: using the file {database}; for a server in memory, add {urls}")
+        return None
     if len(servers) > 1:
         reason = "" if named else f"there is no {database} here, and "
         raise click.UsageError(f"{reason}several servers are running in memory; choose one with {urls}")
     if not named:
-        print_stderr(f"flowruns: there is no {database} here; using the server in memory at {servers[0].info.url}")
+        other = f"; for the file, add -d {database}" if exists else ""
+        print_stderr(f"flowruns: using the server in memory at {servers[0].info.url}{other}")
     return servers[0]
 
 

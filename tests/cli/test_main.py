@@ -114,6 +114,18 @@ def test_taken_port_is_exit_3(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_second_start_in_a_folder_names_the_server_that_is_running(tmp_path: Path) -> None:
+    with serving(tmp_path, "runs.db") as server:
+        port = server.url.rpartition(":")[2]
+        code, err = ran(tmp_path, "runs.db", "--port", port)
+        assert (code, err) == (
+            3,
+            f"flowruns: cannot listen on 127.0.0.1:{port}: Address already in use; flowruns is already running for"
+            f" runs.db at {server.url}\n",
+        )
+        ends_well(server)
+
+
 def test_unknown_host_is_exit_3(capfd: pytest.CaptureFixture[str]) -> None:
     assert main([":memory:", "--host", "nowhere.invalid", "--port", "0", "--token", "secret=7"]) == 3
     assert "nowhere.invalid" in one_line(capfd.readouterr().err)

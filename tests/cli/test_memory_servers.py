@@ -40,7 +40,7 @@ def put(url: str, id: str) -> None:
 
 def test_commands_find_the_demo(here: Path, registry: Path) -> None:
     with serving(here, "--demo") as demo:
-        note = f"flowruns: there is no flowruns.db here; using the server in memory at {demo.url}\n"
+        note = f"flowruns: using the server in memory at {demo.url}\n"
         listed = done(here, "ls", "--json", "--limit", "0")
         assert (listed.code, listed.stderr) == (0, note)
         assert len(listed.stdout.splitlines()) >= 90
@@ -70,19 +70,25 @@ def test_made_token_of_a_server_in_memory_is_found(here: Path) -> None:
         assert (listed.code, f"there are no runs in {memory.url}" in listed.stderr) == (1, True)
 
 
-def test_file_in_the_folder_is_used_and_the_demo_is_named(here: Path) -> None:
+def test_server_in_memory_comes_before_a_file_without_a_server_but_for_exports(here: Path) -> None:
     with server.serve(here / "flowruns.db") as runs:
         runs.run("a1")
     with serving(here, ":memory:") as memory:
-        note = f"flowruns: using the file flowruns.db; for a server in memory, add --url {memory.url}\n"
+        note = f"flowruns: using the server in memory at {memory.url}; for the file, add -d flowruns.db\n"
         put(memory.url, "b1")
-        for args in (["ls", "--json"], ["export"]):
-            run = done(here, *args)
-            assert (json.loads(run.stdout)["id"], run.stderr) == ("a1", note)
-        assert done(here, "status") == (1, "no server is running for flowruns.db\n", note)
-        assert json.loads(done(here, "ls", "--json", "--url", memory.url).stdout)["id"] == "b1"
+        listed = done(here, "ls", "--json")
+        assert (json.loads(listed.stdout)["id"], listed.stderr) == ("b1", note)
+        assert json.loads(done(here, "ls", "--json", "-d", "flowruns.db").stdout)["id"] == "a1"
         named = f":memory: is served at {memory.url} (pid {memory.process.pid}, 1 run)\n"
+        assert done(here, "status") == (0, named, note)
         assert done(here, "status", "--url", memory.url) == (0, named, "")
+        exported = done(here, "export")
+        note = f"flowruns: using the file flowruns.db; for a server in memory, add --url {memory.url}\n"
+        assert (json.loads(exported.stdout)["id"], exported.stderr) == ("a1", note)
+        with serving(here, ":memory:") as other:
+            listed = done(here, "ls", "--json")
+            assert json.loads(listed.stdout)["id"] == "a1"
+            assert all(f"--url {server.url}" in listed.stderr for server in (memory, other))
 
 
 def test_server_of_the_file_in_the_folder_is_used_without_a_word(here: Path) -> None:
