@@ -73,7 +73,7 @@ class AccessMiddleware:
         except ClientDisconnected:
             pass
         except asyncio.CancelledError as error:
-            if OWN_SERVER not in scope:  # whoever cancelled the request waits for it to end
+            if OWN_SERVER not in scope:  # the caller that cancelled the request waits for it to end
                 raise
             # Our server stops, and its timeout for requests is over.
             if SENDING in scope or (WRITE_BEGUN in error.args and scope["method"] not in ("GET", "HEAD")):

@@ -13,7 +13,7 @@ from flowruns.settings import Settings
 from flowruns.store.store import Store
 from tests.conftest import RUNS
 
-MOST_BYTES = {"index.html": 120_000, "docs.html": 60_000}  # the second without what it shares with the first
+MAX_BYTES = {"index.html": 120_000, "docs.html": 60_000}  # the second without what it shares with the first
 PATHS = ["/ui/", "/ui/runs/a1", "/ui/compare", "/docs"]
 ASSETS = sorted(name for name in static.files() if not name.endswith(".html"))
 HOST = "http://localhost"
@@ -134,7 +134,7 @@ def files_of(page: str) -> set[str]:
 def test_a_page_is_small_and_loads_nothing_from_elsewhere(page: str, shared: set[str], files: int) -> None:
     bodies = {name: static.files()[name] for name in files_of(page) - shared}
     assert len(bodies) >= files
-    assert sum(map(len, bodies.values())) < MOST_BYTES[page]
+    assert sum(map(len, bodies.values())) < MAX_BYTES[page]
     for name, body in bodies.items():
         addresses = set(re.findall(r"(?:https?:)?//[\w-]+\.[\w.-]+", body.decode()))
         assert addresses <= {"http://www.w3.org", "http://192.168."}, name  # a namespace; an example in a comment
