@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 
 from flowruns.errors import WRITE_BEGUN, ErrorDetail, FlowrunsError, Forbidden, PathNotFound, Unauthorized, Unavailable
 from flowruns.http.logs import log
-from flowruns.http.requests import CALLER, ClientDisconnected
+from flowruns.http.requests import CALLER, HEALTH, STATUS_ONLY, ClientDisconnected
 from flowruns.http.responses import (
     OWN_SERVER,
     SENDING,
@@ -63,8 +63,12 @@ class AccessMiddleware:
                         return
                 else:
                     _check_same_origin(origin, scope)
-            if self._tokens and not is_public(_path(scope)):
-                scope[CALLER] = self._user([value for name, value in headers if name == b"authorization"])
+            if self._tokens and not is_public(path := _path(scope)):
+                tokens = [value for name, value in headers if name == b"authorization"]
+                if path == HEALTH and not tokens:
+                    scope[STATUS_ONLY] = True  # for probes, which have no token
+                else:
+                    scope[CALLER] = self._user(tokens)
             await self._app(scope, receive, send)
         except PathNotFound as error:
             await _respond(path_not_found(error, scope), scope, receive, send)

@@ -8,7 +8,7 @@ from msgspec.json import encode
 from flowruns.errors import MethodNotAllowed, NotFound, PathNotFound
 from flowruns.http import hints, responses
 from flowruns.http.events import EventStream, EventStreams
-from flowruns.http.requests import RequestReader
+from flowruns.http.requests import STATUS_ONLY, RequestReader
 from flowruns.http.responses import Header, Receive, Response, Scope, Send
 from flowruns.model.cursors import Cursor
 from flowruns.model.runs import RunPost, RunPut, Slug
@@ -134,12 +134,12 @@ class ServiceApi:
         return responses.json(document(request.scope.get("root_path", "")))
 
     async def health(self, request: RequestReader) -> Response:
-        """GET /health: the status, the version and the number of runs. It reads the database."""
-        health = {
-            "status": "ok",
-            "version": __version__,
-            "schema": SCHEMA_VERSION,
-            "runs": await self.store.count(),
-            "instance": self.store.instance,
-        }
+        """GET /health: the status, the version and the number of runs. It reads the database. Without a token, where
+        one is set, it is the status alone.
+        """
+        runs = await self.store.count()
+        health: dict[str, object] = {"status": "ok"}
+        if STATUS_ONLY not in request.scope:
+            instance = self.store.instance
+            health |= {"version": __version__, "schema": SCHEMA_VERSION, "runs": runs, "instance": instance}
         return responses.json(encode(health))

@@ -22,6 +22,8 @@ from flowruns.store.filters import Where, where
 T = TypeVar("T")
 
 CALLER = "flowruns.caller"  # the key in an ASGI scope under which AccessMiddleware puts the caller's user id
+STATUS_ONLY = "flowruns.status_only"  # a key in an ASGI scope: /health without a token
+HEALTH = "/health"
 
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 
@@ -131,9 +133,10 @@ class RequestReader:
         filters_valid = not self.details  # otherwise the cursor cannot be checked against them
         page_request = PageRequest(None, self._size(parameters.get("size", "50")), ascending)
         text = parameters.get("cursor", "")
-        if text and filters_valid:
+        if text:
             try:
-                page_request = page_request._replace(cursor=cursors.read(text, fingerprint))
+                cursor = cursors.read(text, fingerprint) if filters_valid else cursors.parse(text)
+                page_request = page_request._replace(cursor=cursor)
             except ValueError:
                 msg = "The cursor is damaged, or belongs to other filters or another order; start without a cursor"
                 self.details.append(ErrorDetail(("query", "cursor"), msg, "value_error"))

@@ -76,14 +76,19 @@ class CursorCodec:
         packed = _LAYOUT.pack(cursor.toward_newer, cursor.position)
         return urlsafe_b64encode(packed + self._digest(packed, fingerprint)).decode()
 
-    def read(self, text: str, fingerprint: bytes) -> Cursor:
-        """The cursor encoded in *text*. Raises ValueError if it is damaged or belongs to other filters."""
+    @staticmethod
+    def parse(text: str) -> Cursor:
+        """The cursor encoded in *text*, of whatever filters. Raises ValueError if it cannot be one."""
         try:
             data = urlsafe_b64decode(text.encode("ascii"))
-            toward_newer, position = _LAYOUT.unpack(data[: _LAYOUT.size])
+            toward_newer, position = _LAYOUT.unpack(data[:-_DIGEST_SIZE])
         except Exception:  # not base64, or of another length
             raise ValueError("not a cursor") from None
-        cursor = Cursor(position, toward_newer)
+        return Cursor(position, toward_newer)
+
+    def read(self, text: str, fingerprint: bytes) -> Cursor:
+        """The cursor encoded in *text*. Raises ValueError if it is damaged or belongs to other filters."""
+        cursor = self.parse(text)
         # Comparing the text, not the digest, accepts one spelling only of each cursor.
         if not compare_digest(self.write(cursor, fingerprint).encode(), text.encode()):
             raise ValueError("damaged, or of other filters")

@@ -112,7 +112,7 @@ def _json(value: Raw) -> list[str]:
         return [NOTHING]
     if len(text) > _SHORT_JSON or b"\n" in text:
         text = indented(text, indent=2)
-    return [one_line(line) for line in text.decode(errors="replace").splitlines()]
+    return [one_line(line) for line in text.decode(errors="replace").split("\n")]  # U+2028 is no line end
 
 
 def _actions(actions: Sequence[Action], style: Style, now: datetime) -> Iterator[str]:

@@ -4,6 +4,8 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from flowruns.errors import one_line
+
 NOTHING = "-"
 
 ELLIPSIS = "…"
@@ -34,7 +36,7 @@ class Style(NamedTuple):
 
     def word(self, word: str | None, width: int = 0) -> str:
         """The phase or level *word* in its colour, padded to *width* columns."""
-        return self.paint(padded(word or NOTHING, width), HUES_BY_WORD.get((word or "").lower()))
+        return self.paint(padded(one_line(word or NOTHING), width), HUES_BY_WORD.get((word or "").lower()))
 
 
 PLAIN = Style()

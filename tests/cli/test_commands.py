@@ -364,3 +364,19 @@ def test_commands_about_runs_import_no_server(name: str) -> None:
 def test_every_command_is_one(capfd: pytest.CaptureFixture[str]) -> None:
     for name in COMMANDS:
         assert isinstance(cli.get_command(click.Context(cli), name), click.Command)
+
+
+def test_level_is_understood_in_any_case(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWRUNS_LOG_LEVEL", "INFO")
+    assert main(["config", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["log-level"]["value"] == "info"
+
+
+def test_port_of_a_kubernetes_service_is_ignored(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOWRUNS_PORT", "tcp://10.96.0.12:8000")
+    assert main(["config", "--json"]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["port"]["value"] == 8000
+    assert err.startswith("flowruns: FLOWRUNS_PORT is that of a Kubernetes service")

@@ -24,7 +24,7 @@ PORTAL = "https://portal.example"
 A1 = f"{RUNS}/a1"
 REQUESTS = [
     ("GET", RUNS), ("HEAD", RUNS), ("POST", RUNS), ("PUT", A1), ("GET", A1), ("DELETE", A1), ("PATCH", A1),
-    ("OPTIONS", RUNS), ("GET", "/nothing"), ("GET", "/health"), ("GET", "/openapi.json"), ("GET", "/nothing/here"),
+    ("OPTIONS", RUNS), ("GET", "/nothing"), ("GET", "/openapi.json"), ("GET", "/nothing/here"),
 ]  # fmt: skip
 
 Make = Callable[..., Starlette]
@@ -359,3 +359,15 @@ async def test_what_is_not_http_passes() -> None:
 
     await protected(app)({"type": "lifespan"}, receive, send)
     assert seen == ["lifespan"]
+
+
+@pytest.mark.parametrize(("headers", "status"), [([], 200), ([(b"authorization", b"Bearer wrong")], 401)])
+async def test_a_probe_without_a_token_gets_the_status_alone(
+    store: Store, headers: list[tuple[bytes, bytes]], status: int
+) -> None:
+    app = create_app(store, Settings(tokens={"secret": 7}))
+    reply = await call(app, "GET", "/health", [HOST, *headers])
+    assert reply.status == status
+    assert status != 200 or reply.json == {"status": "ok"}
+    whole = await call(app, "GET", "/health", [HOST, (b"authorization", b"Bearer secret")])
+    assert set(whole.json) == {"status", "version", "schema", "runs", "instance"}

@@ -463,3 +463,13 @@ def test_a_page_costs_the_same_however_many_runs_there_are(
     for (runs, place, up), counted in steps.items():
         if runs == 8_000 and (1_000, place, up) in steps:
             assert counted <= 1.5 * steps[1_000, place, up] + 20, (place, up, counted, steps[1_000, place, up])
+
+
+@pytest.mark.parametrize("other", ["size=0", "order=up", "phase=1", "createdBy=x"])
+async def test_a_damaged_cursor_is_named_beside_other_errors(client: httpx.AsyncClient, other: str) -> None:
+    response = await client.get(f"{RUNS}?cursor=xx&{other}")
+    assert response.status_code == 422
+    assert {detail["loc"][1] for detail in response.json()["detail"]} == {"cursor", other.partition("=")[0]}
+    good = (await client.get(RUNS)).json()["current_page"]  # whether it is of these filters cannot be known
+    detail = (await client.get(RUNS, params={"cursor": good, "phase": "1"})).json()["detail"]
+    assert [one["loc"] for one in detail] == [["query", "phase"]]

@@ -280,3 +280,13 @@ def test_log_of_another_flowruns_needs_a_message_alone() -> None:
     assert list(Tail(PLAIN, names=False, lines=1).changed(Run(id="a", logs=[Log(message="m")]), NOW)) == [
         "-  run      - -", "-  -        m",
     ]  # fmt: skip
+
+
+def test_text_of_a_run_forges_no_line() -> None:
+    doc = encode(
+        {"id": "a", "flowId": "b", "phase": "x\x1b[31m\r\n", "args": {"text": "a\u2028b\u202ec", "more": "x" * 60}}
+    )
+    lines = list(describe_run(run_of(doc), PLAIN, NOW))
+    assert "  phase     x\\x1b[31m\\r\\n" in lines
+    assert any('"text": "a\\u2028b\\u202ec"' in line for line in lines)
+    assert all(line.isprintable() for line in lines)

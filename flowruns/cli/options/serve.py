@@ -8,7 +8,7 @@ import click
 
 from flowruns.cli.options.command import Option
 from flowruns.cli.options.database import database_alias, database_argument
-from flowruns.cli.options.types import Address, Bytes, Host, Number, Origin, Seconds
+from flowruns.cli.options.types import Address, Bytes, Host, Number, Origin, Port, Seconds
 from flowruns.settings import DEFAULTS, KIB, MIB
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -24,7 +24,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Address to listen on.",
     ),
     _LISTEN(
-        "--port", default=DEFAULTS.port, show_default=True, type=Number(0, 65535), envvar="FLOWRUNS_PORT",
+        "--port", default=DEFAULTS.port, show_default=True, type=Port(), envvar="FLOWRUNS_PORT",
         help="Port to listen on; 0 takes a free one.",
     ),
     database_alias(group="Data"),
@@ -93,7 +93,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     _LOGS(
         "--log-level", default="warning", show_default=True, envvar="FLOWRUNS_LOG_LEVEL",
-        type=click.Choice(["debug", "info", "warning", "error"]), help="info logs each request, on stderr.",
+        type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+        help="info logs each request, on stderr.",
     ),
     _LOGS(
         "--log", "log_format", default="text", show_default=True, type=click.Choice(["text", "json"]),

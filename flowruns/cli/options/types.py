@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from flowruns.settings import DEFAULTS
+from flowruns.terminal.output import print_stderr
+
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}  # seconds
 
 
@@ -54,6 +57,22 @@ class Number(click.IntRange):
     """A whole number."""
 
     name = "number"
+
+
+class Port(Number):
+    """A port, or the value that Kubernetes sets in the variable of the same name, which is ignored."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 65535)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """*value* as a port."""
+        if str(value).startswith("tcp://"):
+            print_stderr(
+                "flowruns: FLOWRUNS_PORT is that of a Kubernetes service, and ignored; set the port with --port"
+            )
+            return DEFAULTS.port
+        return int(super().convert(value, param, ctx))
 
 
 class Address(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on

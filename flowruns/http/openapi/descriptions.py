@@ -30,7 +30,9 @@ For agents that report progress. The body is the whole run: an omitted optional 
 `pending`). `If-Match` with the `ETag` of the state that you read prevents a lost update. `If-None-Match: *` only \
 creates.""",
     "deleteFlowRun": "`If-Match` with the `ETag` of the state that you read deletes the run only in that state.",
-    "getHealth": "Reads the database, so a response of 200 means that the process and the database work.",
+    "getHealth": """\
+Reads the database, so a response of 200 means that the process and the database work. Without a token, where one is \
+set, the response has `status` alone.""",
     "getOpenapi": "This document is generated from the code that validates requests. `/docs` displays it.",
 }
 

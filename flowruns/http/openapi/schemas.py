@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.json import decode, encode
 
 from flowruns import errors
@@ -49,10 +49,10 @@ class Health(Struct, kw_only=True):
     """The state of the service."""
 
     status: str
-    version: str
-    schema: Annotated[int, Meta(description="the version of the database schema")]
-    runs: Annotated[int, Meta(ge=0, description="the number of runs")]
-    instance: Annotated[str, Meta(description="random; different after each start of the service")]
+    version: str | UnsetType = UNSET  # without a token, where one is set, the status is all
+    schema: Annotated[int, Meta(description="the version of the database schema")] | UnsetType = UNSET
+    runs: Annotated[int, Meta(ge=0, description="the number of runs")] | UnsetType = UNSET
+    instance: Annotated[str, Meta(description="random; different after each start of the service")] | UnsetType = UNSET
 
 
 _POST_EXAMPLE = {
