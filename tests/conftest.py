@@ -5,6 +5,7 @@
 
 import json
 import os
+import signal
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from tests.waits import process_ended_if_hung
 
 RUNS = "/api/v1/flow-runs"
 REAL_RUNS = Path(__file__).parent / "data" / "real_runs.ndjson"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; processes would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests.benchmarks import fixtures, start, tables
+from tests.benchmarks import delays, fixtures, start, tables
 from tests.benchmarks.contenders import Ceiling, Contender, Flowruns, Followed, Part, copied, fill, peer
 from tests.benchmarks.load import GENERATOR, MOST_OTHERS, Load
 from tests.benchmarks.measure import Measured, Plan, measure
@@ -42,7 +42,14 @@ def main() -> int:
 
 def chosen(options: argparse.Namespace) -> Callable[[argparse.Namespace, Path], dict[str, Any]]:
     """The sections that *options* ask for."""
-    sections = {"growth": growth, "parts": parts, "streams": streams, "fixtures": of_fixtures, "transfer": transfer}
+    sections = {
+        "growth": growth,
+        "parts": parts,
+        "streams": streams,
+        "fixtures": of_fixtures,
+        "transfer": transfer,
+        "delays": of_delays,
+    }
     return next((section for name, section in sections.items() if getattr(options, name)), default)
 
 
@@ -133,6 +140,15 @@ def of_fixtures(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {"load": {}, "fixtures": costs, "suites": suites}
 
 
+def of_delays(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Measures how long hostile and large requests make small ones wait."""
+    contender = delays.template(folder, options.runs)
+    fill(contender.template, 0, options.runs)
+    quiet, found = delays.delays(contender)
+    print(tables.delays(quiet, found), "\n")
+    return {"load": {}, "quiet": quiet, "delays": found}
+
+
 def measured(
     operations: Mapping[str, Operation], contenders: Sequence[Contender], options: argparse.Namespace, answers: Path
 ) -> Results:
@@ -189,6 +205,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--parts", action="store_true", help="the cost of each part of flowruns: the load without it")
     parser.add_argument("--streams", action="store_true", help="the cost of subscribers that no write matches")
     parser.add_argument("--fixtures", action="store_true", help="the cost of the fixtures: start, reset and stop")
+    parser.add_argument("--delays", action="store_true", help="how long hostile and large requests delay small ones")
     parser.add_argument("--transfer", action="store_true", help="import, export, backup, prune; --runs 1000000")
     parser.add_argument(
         "--peer",

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
+from tests.benchmarks.delays import Delay
 from tests.benchmarks.load import typical
 from tests.benchmarks.measure import Measured
 from tests.benchmarks.stalls import Waits
@@ -88,6 +89,18 @@ def waits(found: Mapping[str, Waits]) -> str:
     """The latency of a request that needs no database, under a mixed load with deletes."""
     head = ["GET /health under mixed load and deletes", *(f"{name} ms" for name in Waits._fields)]
     return markdown(head, [[name, *(f"{value:.1f}" for value in one)] for name, one in found.items()])
+
+
+def delays(quiet: float, found: Mapping[str, Delay]) -> str:
+    """What each request took, and the longest wait of other requests meanwhile."""
+    head = [
+        f"beside it, small GETs waited {quiet:.0f} ms at most",
+        "status",
+        "seconds",
+        "longest wait of others, ms more",
+    ]
+    rows = [[name, str(one.status), f"{one.seconds:.2f}", f"{one.longest:.0f}"] for name, one in found.items()]
+    return markdown(head, rows)
 
 
 def starts(found: Mapping[str, Start], base: str) -> str:
