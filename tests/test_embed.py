@@ -296,3 +296,20 @@ async def test_a_request_ends_with_the_timeout_of_its_caller(path: Path) -> None
 
 async def discard(message: Message) -> None:
     raise AssertionError(message)
+
+
+async def test_a_server_that_is_cancelled_while_it_starts_leaves_nothing(path: Path) -> None:
+    for steps in range(40):
+
+        async def start() -> None:
+            async with flowruns.serve_async(path):
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(start())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        async with flowruns.Store.open(path):  # which nobody holds
+            pass

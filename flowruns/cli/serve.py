@@ -67,7 +67,7 @@ def serve_command(
     from flowruns.server.registry import registered
     from flowruns.server.starting import RunningServer, serve
     from flowruns.sqlite.datafile import real_path
-    from flowruns.sqlite.lockfile import LockInfo, lock_info
+    from flowruns.sqlite.lockfile import lock_info
 
     data = "memory, gone at the end" if settings.database == MEMORY else os.path.expanduser(settings.database)
 
@@ -96,8 +96,7 @@ def serve_command(
             if exit_with_stdin:
                 Thread(target=stop_at_end_of_stdin, args=(server.stop, server.stop_now), daemon=True).start()
             if settings.database == MEMORY:
-                info = LockInfo(os.getpid(), server.url, server.instance, server.stop_key, server.secret)
-                stack.enter_context(registered(info))
+                stack.enter_context(registered(server.lock_info))
             print_ready(server)
 
         with log_to_stderr(log_level.upper(), as_json=log_format == "json"), ExitStack() as stack:

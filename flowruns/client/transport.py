@@ -226,7 +226,9 @@ class Transport:
 
 
 def address(url: str) -> SplitResult:
-    """The parts of the *url* of a server. Raises ValueError."""
+    """The parts of the *url* of a server. Raises ValueError, which does not repeat what may be a secret."""
+    if "@" in url or "#" in url:
+        raise ValueError("the address of a server has no user, password or fragment; pass a token as such")
     with suppress(ValueError):  # invalid port
         parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.query

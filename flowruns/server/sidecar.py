@@ -1,7 +1,6 @@
 """For programs that share a server of one database: start or reuse it, read its status, and stop it."""
 
 import http.client
-import os
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -18,7 +17,6 @@ from flowruns.server.starting import RunningServer
 from flowruns.settings import MEMORY
 from flowruns.sqlite.datafile import real_path
 from flowruns.sqlite.lockfile import LockInfo, is_unreadable, lock_info
-from flowruns.version import __version__
 
 _HEALTH_SECONDS = 2.0  # for a server to respond to /health
 
@@ -40,7 +38,7 @@ class Ready(Struct, kw_only=True):
     pid: int
     token: str | None  # generated for `--token auto`
     database: str
-    version: str = __version__
+    version: str  # of the server, which may be older than this program
     api: int = 1  # of /api/v1
     instance: str  # as in `/health`, so that a client recognizes another server at this address
     reused: bool
@@ -48,8 +46,7 @@ class Ready(Struct, kw_only=True):
 
 def ready(server: RunningServer, database: str) -> str:
     """The line of a *server* that has just started."""
-    info = LockInfo(os.getpid(), server.url, server.instance, server.stop_key, server.secret)
-    return _line(info, database, reused=False)
+    return _line(server.lock_info, database, reused=False)
 
 
 def failed(code: int, message: str) -> str:
@@ -161,6 +158,7 @@ def _line(info: LockInfo, database: str, *, reused: bool) -> str:
             pid=info.pid,
             token=info.secret,
             database=database if database == MEMORY else str(real_path(database)),
+            version=info.version,
             instance=info.instance,
             reused=reused,
         )

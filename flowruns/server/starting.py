@@ -17,6 +17,7 @@ from flowruns.server.shutdown import Shutdown
 from flowruns.settings import Settings
 from flowruns.sqlite.lockfile import LockInfo
 from flowruns.store.store import Sources, Store
+from flowruns.version import __version__
 
 _R = TypeVar("_R")
 
@@ -37,6 +38,11 @@ class RunningServer(NamedTuple):
     secret: str | None  # a token, in the lock file for other programs of this user
     stop: Callable[[], None]  # from any thread
     stop_now: Callable[[], None]  # after `stop`: does not wait for requests any longer
+
+    @property
+    def lock_info(self) -> LockInfo:
+        """What its lock file says, for programs of the same user."""
+        return LockInfo(os.getpid(), self.url, self.instance, self.stop_key, __version__, self.secret)
 
     def call(self, coroutine: Coroutine[Any, Any, _R]) -> _R:
         """Runs *coroutine* in the server's loop, from another thread; returns or raises its result."""
@@ -67,14 +73,18 @@ async def serving(settings: Settings, **sources: Unpack[Sources]) -> AsyncIterat
     with listen(settings.host, settings.port) as listener:
         task = asyncio.create_task(_serve(settings, listener, ready.set_result, **sources))
         futures: list[asyncio.Future[Any]] = [task, ready]
-        await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
         try:
+            await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
             if ready.done():  # otherwise the task has failed
                 yield ready.result()
         finally:
             if ready.done():
                 ready.result().stop()
-            await task
+            elif not task.done():  # this one was cancelled
+                task.cancel()
+                await asyncio.wait([task])
+            if not task.cancelled():
+                await task
 
 
 async def _serve(
@@ -110,7 +120,7 @@ async def _serve(
                 settings.database,
                 lock_timeout=settings.lock_timeout,
                 synchronous=settings.synchronous,
-                holder=LockInfo(os.getpid(), address, instance, stop_key, secret).text(),
+                holder=LockInfo(os.getpid(), address, instance, stop_key, __version__, secret).text(),
                 instance=instance,
                 **sources,
             ) as store,

@@ -62,6 +62,7 @@ class LockInfo(Struct, frozen=True):
     url: str
     instance: str  # as in `/health`, where another one means that another server has the address by now
     stop_key: str = ""  # which ends it (`server.shutdown`)
+    version: str = ""  # of the server
     secret: str | None = None  # a token for programs of the same user; others cannot read the lock file
 
     def text(self) -> str:

@@ -528,3 +528,11 @@ loop.run_until_complete(main())
 """
     process = subprocess.run([sys.executable, "-c", code], timeout=HANG * 3, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
+
+
+@pytest.mark.parametrize("url", ["http://h/#token=s3cret", "http://me:s3cret@h", "http://s3cret@127.0.0.1:8000"])
+def test_secret_in_an_address_is_refused_and_not_repeated(url: str) -> None:
+    for kind in (Client, AsyncClient):
+        with pytest.raises(ValueError, match="no user, password or fragment") as refused:
+            kind(url)
+        assert "s3cret" not in str(refused.value)

@@ -285,3 +285,14 @@ def test_help_of_the_command_line_names_its_commands(tmp_path: Path) -> None:
     assert code == 0
     assert {"serve", "status", "stop"} <= set(said.split())
     assert ran(tmp_path, "status", "a.db", "b.db")[0] == 2
+
+
+def test_line_of_a_reused_server_has_the_version_of_that_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    info = LockInfo(1, "http://127.0.0.1:9", "x", version="0.0.9")
+    monkeypatch.setattr(sidecar, "responds", lambda info: True)
+    with locked(tmp_path / "runs.db", info.text()):
+        sidecar.start_or_reuse(lambda: None, lines.append, str(tmp_path / "runs.db"))
+    assert (json.loads(lines[0])["version"], json.loads(lines[0])["reused"]) == ("0.0.9", True)
