@@ -69,7 +69,8 @@ class _JsonFormatter(logging.Formatter):
 
 def json_line(level: str, message: str, **fields: object) -> str:
     """A log line as JSON, with the current time."""
-    return encode({"time": format_datetime(datetime.now(UTC)), "level": level, "message": message, **fields}).decode()
+    text = message.encode(errors="backslashreplace").decode()  # a file name may not be UTF-8
+    return encode({"time": format_datetime(datetime.now(UTC)), "level": level, "message": text, **fields}).decode()
 
 
 class _DroppingHandler(QueueHandler):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.json import decode, encode
 
-from flowruns.errors import CannotStop, DatabaseInUse, DatabaseUnusable, PortTaken
+from flowruns.errors import CannotStop, DatabaseInUse, DatabaseUnusable, PortTaken, one_line
 from flowruns.server.shutdown import PATH
 from flowruns.server.starting import RunningServer
 from flowruns.settings import MEMORY
@@ -51,7 +51,7 @@ def ready(server: RunningServer, database: str) -> str:
 
 def failed(code: int, message: str) -> str:
     """The line of a start that fails with exit *code*."""
-    return encode({"event": "failed", "code": code, "message": message}).decode()
+    return encode({"event": "failed", "code": code, "message": one_line(message)}).decode()
 
 
 def start_or_reuse(start: Callable[[], None], reuse: Callable[[str], None], database: str) -> None:
@@ -93,7 +93,7 @@ def status(database: str) -> dict[str, object] | None:
         return None
     health = _health(info) or {}
     return {
-        "database": str(real_path(database)),
+        "database": one_line(str(real_path(database))),
         "url": info.url,
         "pid": info.pid,
         "version": health.get("version"),
@@ -157,7 +157,7 @@ def _line(info: LockInfo, database: str, *, reused: bool) -> str:
             port=urlsplit(info.url).port or 0,
             pid=info.pid,
             token=info.secret,
-            database=database if database == MEMORY else str(real_path(database)),
+            database=database if database == MEMORY else one_line(str(real_path(database))),
             version=info.version,
             instance=info.instance,
             reused=reused,

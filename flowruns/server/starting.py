@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from secrets import token_hex
 from typing import Any, NamedTuple, TypeVar, Unpack
 
+from flowruns.errors import DatabaseUnusable, Unavailable
 from flowruns.http.app import MakeApp, create_app
 from flowruns.server.listener import LOCAL_ADDRESS, listen, url
 from flowruns.server.server import Server, uvicorn_config
@@ -124,20 +125,31 @@ async def _serve(
                 instance=instance,
                 **sources,
             ) as store,
-            _entered(setup, store, lambda: server.should_exit) if setup else nullcontext(),
+            _entered(setup, store, settings.database, lambda: server.should_exit) if setup else nullcontext(),
         ):
-            runs = await store.count()
+            with _unusable(settings.database):
+                runs = await store.count()
             config.app = Shutdown(make_app(store, settings), stop_key, stop)
             server.end_subscriptions = store.end_subscriptions
             await server.serve(sockets=[listener])
 
 
+@contextmanager
+def _unusable(database: str) -> Iterator[None]:
+    """Raises DatabaseUnusable where a start cannot read or write the store."""
+    try:
+        yield
+    except Unavailable as error:
+        raise DatabaseUnusable(f"{database} cannot be used: {error}; see `flowruns check -d {database}`") from None
+
+
 @asynccontextmanager
-async def _entered(setup: Setup, store: Store, stopped: Callable[[], bool]) -> AsyncIterator[None]:
+async def _entered(setup: Setup, store: Store, database: str, stopped: Callable[[], bool]) -> AsyncIterator[None]:
     """Enters *setup*. If that fails, a database file created for it is removed."""
     async with AsyncExitStack() as stack:
         try:
-            await stack.enter_async_context(setup(store, stopped))
+            with _unusable(database):
+                await stack.enter_async_context(setup(store, stopped))
         except BaseException:
             store.remove_on_close()
             raise

@@ -207,11 +207,14 @@ class Store:
 
     async def run_on_writer(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """What *function* returns when called with the connection that writes, on its thread, outside a transaction."""
-        return await self._database.writing.call(function)
+        try:
+            return await self._database.writing.call(function)
+        except sqlite3.Error as error:
+            raise translate(error) from error
 
     async def clear(self) -> None:
         """Deletes every run and restarts the numbers. For tests only, as ETags repeat."""
-        await self._database.writing.call(writes.clear)
+        await self.run_on_writer(writes.clear)
         self._notifier.notify()
 
     def _write(self, connection: sqlite3.Connection, writes: list[Write]) -> list[Any]:

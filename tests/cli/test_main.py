@@ -1,5 +1,7 @@
 """The command line: what it starts, its messages, and how it ends."""
 
+import asyncio
+import json
 import os
 import re
 import signal
@@ -8,19 +10,21 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from flowruns import __version__
 from flowruns.cli.main import main
+from flowruns.model.runs import RunPost
 from flowruns.server import starting
 from flowruns.server.signals import termination_signals
 from flowruns.server.starting import running
 from flowruns.settings import DEFAULTS, Settings
+from flowruns.store.store import Store
 from tests.conftest import RUNS
-from tests.processes import COMMAND, Served, command_with, ended, ran, serving
+from tests.processes import COMMAND, Served, command_with, ended, ran, serving, started
 from tests.wire import RUN, Wire, ping, request
 
 LIST = request("GET", RUNS)
@@ -698,3 +702,38 @@ def test_size_may_have_a_unit(tmp_path: Path, text: str, size: int) -> None:
     with serving(tmp_path, ":memory:", "--max-body", text) as server, Wire(server.url) as wire:
         assert wire.ask("PUT", f"{RUNS}/a1", RUN.ljust(size)).status == 201
         assert wire.ask("PUT", f"{RUNS}/a1", RUN.ljust(size + 1)).status == 413
+
+
+def test_start_on_damaged_pages_is_one_line_and_exit_5(tmp_path: Path) -> None:
+    database = tmp_path / "runs.db"
+    asyncio.run(filled(database))
+    content = bytearray(database.read_bytes())
+    with closing(sqlite3.connect(database)) as connection:
+        (page,) = connection.execute("select rootpage from sqlite_schema where name = 'run'").fetchone()
+    content[(page - 1) * 4096 : page * 4096] = b"\xff" * 4096
+    database.write_bytes(content)
+    code, err = ran(tmp_path, "runs.db", "--port", "0", "--demo")
+    assert (code, err.count("\n"), "Traceback" in err) == (5, 1, False)
+    assert "damaged" in err or "malformed" in err
+    assert database.read_bytes() == content
+
+
+async def filled(path: Path) -> None:
+    async with Store.open(path) as store:
+        for number in range(300):
+            await store.create(RunPost(flow_id=f"f{number}"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has file names of any bytes")
+def test_folder_whose_name_is_not_utf_8_has_a_ready_line(tmp_path: Path) -> None:
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/a\xff")
+    os.mkdir(folder)
+    with started(Path(folder), "runs.db", "--port", "0", "--ready", "json", "--log", "json") as process:
+        assert process.stdout
+        line = json.loads(process.stdout.readline())
+        assert (line["event"], line["database"].rpartition("/")[0][-6:]) == ("ready", "\\udcff")
+        with started(Path(folder), "runs.db", "--port", "0", "--ready", "json", "--log", "json") as second:
+            out, err = second.communicate()
+            assert (json.loads(out)["code"], second.returncode, json.loads(err)["code"]) == (4, 4, 4)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
