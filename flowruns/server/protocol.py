@@ -12,19 +12,22 @@ package overrides or reads these names of uvicorn, which it does not document:
 - `STATUS_LINE` of the same module
 """
 
+import logging
 import sys
 from itertools import count
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
 from typing import Any
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from flowruns.errors import BadRequest, FlowrunsError, HeadersTooLarge, RequestTimeout, Unavailable
-from flowruns.http.responses import OWN_SERVER, error_response
+from flowruns.http.responses import OWN_SERVER, error_response, internal_error
 from flowruns.server.request_cycle import Cycle
 from flowruns.settings import Settings
+
+log = logging.getLogger("flowruns")
 
 MAX_HEADERS = 256  # in one request
 
@@ -107,9 +110,19 @@ class Protocol(HttpToolsProtocol):
                 # (RFC 9110 7.8): feed the same headers without it to a new parser. Java's client sends one.
                 data = self._headers_without_upgrade() + data[upgrade.args[0] :]
                 self.parser = HttpRequestParser(self)
-            except HttpParserError:
-                self._reject(BadRequest())
+            except HttpParserError as error:
+                # A callback, of uvicorn or below, raised: an invalid target, or an internal error.
+                cause = error.__context__ if isinstance(error, HttpParserCallbackError) else error
+                if isinstance(cause, HttpParserError) or (isinstance(cause, AttributeError) and self._lacks_path()):
+                    self._reject(BadRequest())
+                else:
+                    log.error("%s in a callback of the HTTP parser", type(cause).__name__, exc_info=cause)
+                    self._reject(None)
                 return
+
+    def _lacks_path(self) -> bool:
+        """Whether the target is `http://host`, at which uvicorn raises AttributeError."""
+        return bool(self.url) and parse_url(self.url).path is None
 
     def _headers_without_upgrade(self) -> bytes:
         version = self.parser.get_http_version().encode()
@@ -248,8 +261,10 @@ class Protocol(HttpToolsProtocol):
         if size > self._settings.max_head:
             self._reject(HeadersTooLarge(self._settings.max_head, MAX_HEADERS))
 
-    def _reject(self, error: FlowrunsError) -> None:
-        """Responds with *error* to the request that is being received, and closes the connection."""
+    def _reject(self, error: FlowrunsError | None) -> None:
+        """Responds with *error*, None for an internal one, to the request that is being received, and closes the
+        connection.
+        """
         if self._rejected:
             return
         self._rejected = True
@@ -273,8 +288,8 @@ class Protocol(HttpToolsProtocol):
         self._draining, self._state_since = True, self.loop.time()
         self.transport.write_eof()
 
-    def _write_error(self, error: FlowrunsError) -> None:
-        response = error_response(error)
+    def _write_error(self, error: FlowrunsError | None) -> None:
+        response = error_response(error) if error else internal_error()
         headers = [*self.server_state.default_headers, *response.headers, (b"connection", b"close")]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         # The parser knows the method once it has parsed a target; before that, it returns that of the last request.

@@ -764,3 +764,20 @@ def test_listed_names_of_uvicorn_exist_and_are_used() -> None:
     for name in re.findall(r"`(\w+)`", table):
         assert re.search(rf"\b{name}\b", theirs), name
         assert re.search(rf"\b{name}\b", ours), name
+
+
+def test_error_in_a_callback_of_the_parser_is_internal_and_logged(
+    server: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(self: protocol.Protocol) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(protocol.Protocol, "on_message_begin", broken)
+    with Wire(server) as wire:
+        wire.send(request("GET", RUNS))
+        assert wire.reply().details(500) == [(("server",), "internal_error")]
+        assert wire.rest() == b""
+    monkeypatch.undo()
+    assert [record.getMessage() for record in caplog.records] == ["ZeroDivisionError in a callback of the HTTP parser"]
+    caplog.clear()
+    assert status_of(server, RUNS) == 200
