@@ -39,6 +39,12 @@ class Connection(aiosqlite.Connection):
         self._tx.put_nowait((None, perform))
         return await future
 
+    async def close(self) -> None:
+        """Completes the queued functions, closes the connection, and returns once its thread has ended."""
+        await super().close()
+        if not self._running:
+            self._thread.join()  # its last act was to resolve what was awaited above
+
     def interrupt_statement(self) -> None:
         """Ends the statement that runs on the thread, if there is one, with SQLITE_INTERRUPT."""
         self._conn.interrupt()

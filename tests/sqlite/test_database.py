@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager
@@ -313,3 +314,15 @@ async def test_closing_does_not_wait_for_another_programs_lock(path: Path) -> No
         began = time.monotonic()
     with closing(other):
         assert time.monotonic() - began < HANG
+
+
+async def test_threads_have_ended_once_a_connection_is_closed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(message: str, *args: object) -> None:
+        if "completed" in message:
+            threading.Event().wait(0.05)  # between the result of the last job and the end of the thread
+
+    before = set(threading.enumerate())
+    async with Connection(lambda: connect(path)) as connection:
+        await connection.call(lambda _: None)
+        monkeypatch.setattr("aiosqlite.core.LOG.debug", slow)
+    assert set(threading.enumerate()) == before
