@@ -247,6 +247,7 @@ def test_search_finds_operations_by_their_fields_and_texts(own: Server, page: Pa
     expect(page.locator("#links a:visible")).to_contain_text(["A page of runs", "One run"])
     page.keyboard.press("Enter")
     expect(page).to_have_url(f"{own.url}/docs#getFlowRuns")
+    expect(page.locator("#getFlowRuns")).to_be_focused()  # after the event hashchange, which would take the focus away
     page.keyboard.press("/")
     page.keyboard.type("zebra")
     expect(page.get_by_text("No operation contains all of these words.")).to_be_visible()
