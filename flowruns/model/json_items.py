@@ -14,6 +14,10 @@ from msgspec.json import Decoder, decode
 _AT_ONCE = 64 * 1024  # bytes of a list that msgspec splits: 2 ms
 _TOKEN = re.compile(rb'\\.|["\[\]{},]', re.DOTALL)  # a whole string would hold the interpreter's lock as long as it is
 
+_PASSES = 8  # by which most documents are done
+
+_NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
+
 
 def list_items(raw: Raw) -> Iterator[Raw]:
     """The items of *raw*, a valid JSON list, one at a time."""
@@ -44,20 +48,23 @@ def is_nested_beyond(raw: Raw, levels: int) -> bool:
     text = bytes(raw)
     if text.count(b"[") + text.count(b"{") <= levels:
         return False
-    depth, in_string = 0, False
-    for token in _TOKEN.finditer(text):
-        match token[0]:
-            case b'"':
-                in_string = not in_string
-            case _ if in_string:
-                pass
-            case b"[" | b"{":
-                depth += 1
-                if depth > levels:
-                    return True
-            case b"]" | b"}":
-                depth -= 1
+    text = text.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NOT_STRUCTURE)
+    text = b"".join(text.split(b'"')[::2])  # without strings
+    for _ in range(min(_PASSES, levels)):  # each pass removes the innermost level
+        if not text:
+            return False
+        text = _without_innermost(text)
+    depth, most = 0, levels - min(_PASSES, levels)
+    for byte in text:
+        depth += 1 if byte in b"[{" else -1
+        if depth > most:
+            return True
     return False
+
+
+def _without_innermost(text: bytes) -> bytes:
+    """*text*, which has nothing but brackets, without its innermost objects and lists."""
+    return text.replace(b"[]", b" ").replace(b"{}", b" ").replace(b" ", b"")
 
 
 def object_fields(raw: Raw, names: Sequence[str]) -> dict[str, Raw]:

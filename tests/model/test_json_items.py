@@ -8,7 +8,7 @@ from msgspec import Raw, ValidationError
 from msgspec.json import decode
 
 from flowruns.model import json_items
-from flowruns.model.json_items import list_items, object_fields
+from flowruns.model.json_items import is_nested_beyond, list_items, object_fields
 
 ITEMS = [
     "0",
@@ -53,3 +53,16 @@ def test_only_named_fields_are_kept_and_the_last_of_equal_ones() -> None:
 def test_what_is_no_object_has_no_fields(text: str) -> None:
     with pytest.raises(ValidationError):
         object_fields(Raw(text.encode()), ["a"])
+
+
+@pytest.mark.parametrize(
+    ("text", "depth"),
+    [
+        ("[]", 1), ("{}", 1), ('{"a":[[]]}', 3), ("[[],[[]],[]]", 3), ('["[[[","]]]","\\\\",["\\"["]]', 2),
+        ('[{"a":"\\\\\\"[","b":[{}]}]', 4), ("[[[]],{}]", 3),
+    ],
+)  # fmt: skip
+def test_nesting_is_that_of_lists_and_objects_alone(text: str, depth: int) -> None:
+    json.loads(text)
+    assert is_nested_beyond(Raw(text.encode()), depth - 1)
+    assert not is_nested_beyond(Raw(text.encode()), depth)
