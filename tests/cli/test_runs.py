@@ -249,7 +249,7 @@ def running(cwd: Path, *args: str, out: int = subprocess.PIPE, **env: str) -> It
 
 def test_narrow_encoding_escapes_what_it_lacks(runs: Flowruns, tmp_path: Path) -> None:
     runs.run("a1", phase="running", startTime="2025-01-20T18:53:03Z", tags={"é": "日本"})
-    for args, shown in ((["ls"], "h~  a1"), (["get", "a1"], r"\xe9:\u65e5\u672c")):
+    for args, shown in ((["ls"], "~  a1"), (["get", "a1"], r"\xe9:\u65e5\u672c")):
         with running(tmp_path, *args, PYTHONIOENCODING="ascii") as process:
             out, err = process.communicate()
         assert (process.returncode, err) == (0, "")
