@@ -1,15 +1,24 @@
--- The database of flowruns, schema 2: application_id is 0x666C726E ("flrn"), user_version is the
+-- The database of flowruns, schema 3: application_id is 0x666C726E ("flrn"), user_version is the
 -- number of the schema. Documents are JSON text: any SQLite tool may read them while a server runs;
 -- only the server may write.
 --
--- One counter orders everything. Every write takes the next number of `clock`. A run stores the
+-- One counter orders everything. Every write takes the next number of `sequence`. A run stores the
 -- number of its first write (created_seq: its position in pages) and of its last (seq: its ETag and
 -- its position among the changes).
+--
+-- Copies of a file must not give the same number to different writes. So the numbers of a new file, and
+-- those of each opening that writes, begin at a random number above the last one and above the time in
+-- microseconds. They stay below 2^53, so that JavaScript can read them.
 
-create table clock (                    -- one row: the state of the whole file
+create table sequence (                 -- one row: the state of the whole file
     seq         integer not null,       -- number of the last write
     runs        integer not null,       -- number of runs: the total of a page without filters
     cursor_key  blob    not null        -- signs cursors, so that they stay valid after a restart
+) strict;
+
+create table skipped (                  -- ranges of numbers that no write of this file has
+    first       integer primary key,
+    last        integer not null
 ) strict;
 
 create table run (
@@ -42,7 +51,7 @@ create table tag (                      -- the tags of each run
     primary key (key, value, created_seq)
 ) strict, without rowid;
 
-create table tally (                    -- number of runs of each kind, for totals without counting runs
+create table run_counts (               -- number of runs of each kind, for totals without counting runs
     flow_id     text    not null,
     flow_type   text    not null,
     phase       text    not null,       -- empty: null
@@ -51,22 +60,22 @@ create table tally (                    -- number of runs of each kind, for tota
 ) strict, without rowid;
 
 create trigger run_created after insert on run begin
-    update clock set seq = max(seq, new.seq), runs = runs + (new.created_seq > 0);
-    insert into tally select new.flow_id, new.flow_type, ifnull(new.phase, ''), 1 where new.created_seq > 0
+    update sequence set seq = max(seq, new.seq), runs = runs + (new.created_seq > 0);
+    insert into run_counts select new.flow_id, new.flow_type, ifnull(new.phase, ''), 1 where new.created_seq > 0
         on conflict do update set runs = runs + 1;
 end;
 
 create trigger run_written after update on run begin
-    update clock set seq = max(seq, new.seq), runs = runs + (new.created_seq > 0) - (old.created_seq > 0);
+    update sequence set seq = max(seq, new.seq), runs = runs + (new.created_seq > 0) - (old.created_seq > 0);
 end;
 
 create trigger run_changed_kind after update of flow_id, flow_type, phase, created_seq on run
 when (old.flow_id, old.flow_type, old.phase, old.created_seq > 0)
     is not (new.flow_id, new.flow_type, new.phase, new.created_seq > 0) begin
-    update tally set runs = runs - 1 where old.created_seq > 0
+    update run_counts set runs = runs - 1 where old.created_seq > 0
         and (flow_id, flow_type, phase) = (old.flow_id, old.flow_type, ifnull(old.phase, ''));
-    delete from tally where runs = 0
+    delete from run_counts where runs = 0
         and (flow_id, flow_type, phase) = (old.flow_id, old.flow_type, ifnull(old.phase, ''));
-    insert into tally select new.flow_id, new.flow_type, ifnull(new.phase, ''), 1 where new.created_seq > 0
+    insert into run_counts select new.flow_id, new.flow_type, ifnull(new.phase, ''), 1 where new.created_seq > 0
         on conflict do update set runs = runs + 1;
 end;

@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from flowruns.http.app import create_app
 from flowruns.server.starting import RunningServer, running
 from flowruns.settings import Settings
+from flowruns.sqlite.numbers import count_on
 from flowruns.store.store import Store
 from tests.waits import process_ended_if_hung
 
@@ -84,8 +85,8 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[Store]:
-    """An empty store in the file *path*."""
-    async with Store.open(path) as store:
+    """An empty store in the file *path*, whose first write has number 1."""
+    async with Store.open(path, start_after=count_on) as store:
         yield store
 
 

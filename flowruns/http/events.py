@@ -38,7 +38,7 @@ class EventStreams:
     async def runs(self, request: RequestReader, where: Where) -> "EventStream":
         """The changes of the runs in *where*, from now on or after Last-Event-ID."""
         last = await self.store.position()
-        return _stream(self, request, where, last, last)
+        return await _stream(self, request, where, last, last)
 
     async def run(self, request: RequestReader, id: str) -> "EventStream":
         """The changes of one run, from its current state on or after Last-Event-ID. Raises NotFound if there is no such
@@ -48,7 +48,7 @@ class EventStreams:
         change = await self.store.last_change(id)
         if change is None:
             raise NotFound(id)
-        stream = _stream(self, request, by_id(id), change.seq - 1, max(last, change.seq))
+        stream = await _stream(self, request, by_id(id), change.seq - 1, max(last, change.seq))
         if change.doc is None and not stream.resumes:
             raise NotFound(id)
         return stream
@@ -111,10 +111,12 @@ class EventStream(NamedTuple):
         await send_body(_BYE, more=False)
 
 
-def _stream(streams: EventStreams, request: RequestReader, where: Where, start: int, last: int) -> EventStream:
+async def _stream(streams: EventStreams, request: RequestReader, where: Where, start: int, last: int) -> EventStream:
     """The stream after Last-Event-ID; after *start* without it; after *last*, with a resync event, if it is invalid."""
     try:
         after = request.last_event_id(last)
+        if after is not None and await streams.store.is_skipped(after):
+            raise ValueError("of another copy of the database")
     except ValueError:
         return EventStream(streams, where, last, resumes=False, resync=True)
     return EventStream(streams, where, start if after is None else after, resumes=after is not None, resync=False)

@@ -15,6 +15,7 @@ from flowruns.sqlite import datafile, lockfile, pragmas
 from flowruns.sqlite.atomic_files import remove_files
 from flowruns.sqlite.connection import Connection
 from flowruns.sqlite.migrations import prepare
+from flowruns.sqlite.numbers import StartAfter, start_after
 from flowruns.sqlite.result_codes import errors_as_unusable
 
 log = logging.getLogger("flowruns")
@@ -36,14 +37,22 @@ class Database(NamedTuple):
     aclose: Callable[[], Awaitable[None]]  # leaves one file
 
 
-async def connect(path: str, *, lock_timeout: float, holder: str, synchronous: Synchronous = "full") -> Database:
+async def connect(
+    path: str,
+    *,
+    lock_timeout: float,
+    holder: str,
+    synchronous: Synchronous = "full",
+    start_after: StartAfter = start_after,
+) -> Database:
     """The database in the file *path*, created if there is none; the caller closes it. *holder* is the text of the lock
-    file.
+    file. Its writes begin at *start_after*.
 
     Raises DatabaseInUse or DatabaseUnusable, and then leaves the files unchanged.
     """
+    prepared = partial(prepare, start_after=start_after)
     if path == MEMORY:
-        return await _connect_memory(lock_timeout)
+        return await _connect_memory(lock_timeout, prepared)
     async with AsyncExitStack() as stack:
         file = datafile.real_path(path)
         datafile.check_path(file)
@@ -57,7 +66,7 @@ async def connect(path: str, *, lock_timeout: float, holder: str, synchronous: S
             if not writable:
                 log.warning("%s is read-only: writes are refused", file)
             durable = partial(pragmas.set_durable, synchronous=synchronous)
-            writing = await _connection(stack, str(file), lock_timeout, prepare, durable)
+            writing = await _connection(stack, str(file), lock_timeout, prepared, durable)
             key = await writing.call(_cursor_key)
             opened = datafile.file_identity(file)
 
@@ -76,7 +85,7 @@ async def connect(path: str, *, lock_timeout: float, holder: str, synchronous: S
         return Database(writing, runs, pages, counted_pages, changes, key, check_file, remove_on_close, aclose)
 
 
-async def _connect_memory(lock_timeout: float) -> Database:
+async def _connect_memory(lock_timeout: float, prepare: Callable[[sqlite3.Connection], None]) -> Database:
     async with AsyncExitStack() as stack:
         shared = await _connection(stack, MEMORY, lock_timeout, prepare)
         key = await shared.call(_cursor_key)
@@ -126,5 +135,5 @@ def _check_identity(file: Path, opened: datafile.FileIdentity | None) -> None:
 
 
 def _cursor_key(connection: sqlite3.Connection) -> bytes:
-    key: bytes = connection.execute("select cursor_key from clock").fetchone()[0]
+    key: bytes = connection.execute("select cursor_key from sequence").fetchone()[0]
     return key

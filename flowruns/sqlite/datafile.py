@@ -11,7 +11,7 @@ from flowruns.errors import DatabaseUnusable
 
 APPLICATION_ID = 0x666C726E  # "flrn", at byte 68 of the file (SQLite's file format, 1.3)
 
-SCHEMA_VERSION = 2  # at byte 60, user_version
+SCHEMA_VERSION = 3  # at byte 60, user_version
 
 _MAGIC = b"SQLite format 3\0"
 

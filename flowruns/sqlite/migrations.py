@@ -5,7 +5,8 @@ from pathlib import Path
 from secrets import token_bytes
 
 from flowruns.errors import DatabaseUnusable
-from flowruns.sqlite import datafile
+from flowruns.sqlite import datafile, numbers
+from flowruns.sqlite.numbers import StartAfter, start_after
 
 # MIGRATIONS[1] migrates schema 1 to schema 2. schema.sql is the newest schema.
 MIGRATIONS: dict[int, str] = {
@@ -15,6 +16,51 @@ MIGRATIONS: dict[int, str] = {
         delete from tag where created_seq < 0;
         drop index run_by_phase;
         create index run_by_phase on run (phase, created_seq, flow_type) where created_seq > 0 and phase is not null;
+    """,
+    2: """
+        drop trigger run_created;
+        drop trigger run_written;
+        drop trigger run_changed_kind;
+        create table sequence (
+            seq         integer not null,
+            runs        integer not null,
+            cursor_key  blob    not null
+        ) strict;
+        insert into sequence select seq, runs, cursor_key from clock;
+        drop table clock;
+        create table skipped (
+            first       integer primary key,
+            last        integer not null
+        ) strict;
+        create table run_counts (
+            flow_id     text    not null,
+            flow_type   text    not null,
+            phase       text    not null,
+            runs        integer not null,
+            primary key (flow_id, flow_type, phase)
+        ) strict, without rowid;
+        insert into run_counts select flow_id, flow_type, phase, runs from tally;
+        drop table tally;
+        create trigger run_created after insert on run begin
+            update sequence set seq = max(seq, new.seq), runs = runs + (new.created_seq > 0);
+            insert into run_counts select new.flow_id, new.flow_type, ifnull(new.phase, ''), 1 where new.created_seq > 0
+                on conflict do update set runs = runs + 1;
+        end;
+
+        create trigger run_written after update on run begin
+            update sequence set seq = max(seq, new.seq), runs = runs + (new.created_seq > 0) - (old.created_seq > 0);
+        end;
+
+        create trigger run_changed_kind after update of flow_id, flow_type, phase, created_seq on run
+        when (old.flow_id, old.flow_type, old.phase, old.created_seq > 0)
+            is not (new.flow_id, new.flow_type, new.phase, new.created_seq > 0) begin
+            update run_counts set runs = runs - 1 where old.created_seq > 0
+                and (flow_id, flow_type, phase) = (old.flow_id, old.flow_type, ifnull(old.phase, ''));
+            delete from run_counts where runs = 0
+                and (flow_id, flow_type, phase) = (old.flow_id, old.flow_type, ifnull(old.phase, ''));
+            insert into run_counts select new.flow_id, new.flow_type, ifnull(new.phase, ''), 1 where new.created_seq > 0
+                on conflict do update set runs = runs + 1;
+        end;
     """,
 }
 
@@ -30,9 +76,11 @@ def schema() -> str:
     return file.read_text(encoding="utf-8")
 
 
-def prepare(connection: sqlite3.Connection, migrations: dict[int, str] = MIGRATIONS) -> None:
+def prepare(
+    connection: sqlite3.Connection, migrations: dict[int, str] = MIGRATIONS, start_after: StartAfter = start_after
+) -> None:
     """Creates the schema in an empty database, or migrates an older one, in one transaction. Before a migration, the
-    file is copied to FILE.v1.bak (with the number of its schema).
+    file is copied to FILE.v1.bak (with the number of its schema). The writes of *connection* begin at *start_after*.
 
     WAL mode is set last, so that after a crash at any moment the header of the main file has our application id.
     """
@@ -41,19 +89,23 @@ def prepare(connection: sqlite3.Connection, migrations: dict[int, str] = MIGRATI
     version = connection.execute("pragma user_version").fetchone()[0]
     if 0 < version < newest:
         _back_up(connection, version)
-    _migrate(connection, version, newest, migrations)
+    _migrate(connection, version, newest, migrations, start_after)
     mode = connection.execute("pragma journal_mode = wal").fetchone()[0]
     if mode not in ("wal", "memory"):
         raise DatabaseUnusable(
             "the database cannot be used: its file system does not support a WAL; move it to a local disk"
         )
+    last = connection.execute("select seq from sequence").fetchone()[0]
+    numbers.set_start(connection, start_after(last) if version else last)
 
 
-def _migrate(connection: sqlite3.Connection, version: int, newest: int, migrations: dict[int, str]) -> None:
+def _migrate(
+    connection: sqlite3.Connection, version: int, newest: int, migrations: dict[int, str], start_after: StartAfter
+) -> None:
     connection.execute("begin exclusive")  # raises if the file cannot be written
     try:
         if version == 0:
-            _create(connection)
+            _create(connection, start_after(0))
         else:
             for step in range(version, newest):
                 _script(connection, migrations[step])
@@ -77,10 +129,11 @@ def _back_up(connection: sqlite3.Connection, version: int) -> None:
         connection.execute("vacuum into ?", (str(copy),))
 
 
-def _create(connection: sqlite3.Connection) -> None:
+def _create(connection: sqlite3.Connection, start: int) -> None:
     connection.execute(f"pragma application_id = {datafile.APPLICATION_ID}")
     _script(connection, schema())
-    connection.execute("insert into clock values (0, 0, ?)", (token_bytes(32),))
+    connection.execute("insert into sequence values (?, 0, ?)", (start, token_bytes(32)))
+    numbers.skip(connection, 0, start)
 
 
 def _script(connection: sqlite3.Connection, sql: str) -> None:

@@ -10,15 +10,18 @@ from flowruns.errors import DatabaseUnusable
 from flowruns.settings import MEMORY
 from flowruns.sqlite import datafile, lockfile, pragmas
 from flowruns.sqlite.migrations import prepare
+from flowruns.sqlite.numbers import StartAfter, start_after
 from flowruns.sqlite.result_codes import errors_as_unusable
 
 _LOCK_TIMEOUT = 5.0  # seconds
 
 
 @contextmanager
-def open_exclusive(path: str, *, holder: str, make: bool = False) -> Iterator[sqlite3.Connection]:
+def open_exclusive(
+    path: str, *, holder: str, make: bool = False, start_after: StartAfter = start_after
+) -> Iterator[sqlite3.Connection]:
     """The database in the file *path*, locked; *holder* is the text of the lock file. With *make*, the file is created
-    if there is none, and removed if the block fails. A commit waits for the disk.
+    if there is none, and removed if the block fails. A commit waits for the disk. Writes begin at *start_after*.
 
     Raises DatabaseInUse or DatabaseUnusable, also for any sqlite3.Error in the block.
     """
@@ -26,7 +29,7 @@ def open_exclusive(path: str, *, holder: str, make: bool = False) -> Iterator[sq
     with lockfile.locked(file, holder), datafile.created(file) if make else nullcontext(), errors_as_unusable(file):
         datafile.check_header(file)
         with closing(_connect(file.as_uri())) as connection:
-            prepare(connection)
+            prepare(connection, start_after=start_after)
             pragmas.set_durable(connection, "full")
             try:
                 yield connection

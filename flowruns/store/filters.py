@@ -16,22 +16,22 @@ class FilterSql(NamedTuple):
     """The condition of a filter for one value."""
 
     sql: str
-    in_tally: bool = False  # `tally` has the column, so totals need not count runs
+    in_run_counts: bool = False  # `run_counts` has the column, so totals need not count runs
     strictest: Callable[[Iterable[Any]], Any] | None = None  # selects the one value that implies all others
     change_sql: str | None = None  # replaces *sql* for changes, which include deleted runs and scan no other index
 
 
 # Times are only roughly in the order of numbers (a clock may go back), so their index just limits the scan's range.
 SQL = {
-    "flowId": FilterSql("run.flow_id = ?", in_tally=True),
+    "flowId": FilterSql("run.flow_id = ?", in_run_counts=True),
     "createdBy": FilterSql("run.created_by = ?"),
     "tag": FilterSql(
         "exists (select 1 from tag where tag.created_seq = run.created_seq and tag.key = ? and tag.value = ?)",
         # A deleted run has no rows in `tag`. The JSON of a tag cannot occur inside a string, where quotes are escaped.
         change_sql="instr(run.tags, ?)",
     ),
-    "phase": FilterSql("run.phase = ?", in_tally=True),
-    "flowType": FilterSql("run.flow_type = ?", in_tally=True),
+    "phase": FilterSql("run.phase = ?", in_run_counts=True),
+    "flowType": FilterSql("run.flow_type = ?", in_run_counts=True),
     "createdAfter": FilterSql(
         "(+run.created_at > ? and run.created_seq >= (select min(created_seq) from run as timed indexed by run_by_time"
         " where created_seq > 0 and created_at > ?))",
@@ -54,7 +54,7 @@ class Where(NamedTuple):
     position: str = "run.created_seq"
     clause: str = "true"
     args: tuple[Any, ...] = ()
-    tally_clause: str | None = None  # the same condition on `tally`, with the same *args*; None: impossible
+    run_counts_clause: str | None = None  # the same condition on `run_counts`, with the same *args*; None: impossible
     count_source: str | None = None  # replaces *source* if only the number of runs is needed
     fingerprint: bytes = b""  # the same for the same filters in any order
     change_clause: str = "true"  # replaces *clause* for changes; a deleted run matches as it did before its deletion
@@ -63,8 +63,8 @@ class Where(NamedTuple):
 
     @property
     def must_count(self) -> bool:
-        """Whether a total counts rows, as neither `clock` nor `tally` has it."""
-        return self is not ALL and self.tally_clause is None
+        """Whether a total counts rows, as neither `sequence` nor `run_counts` has it."""
+        return self is not ALL and self.run_counts_clause is None
 
 
 ALL = Where()
@@ -129,7 +129,7 @@ def _where(selected: Sequence[FilterValues]) -> Where:
         # "+" keeps SQLite from scanning another index than that of the leader.
         clause=" and ".join(condition.clause("" if condition is leader else "+") for condition in conditions),
         args=tuple(arg for condition in conditions for args in condition.args for arg in args),
-        tally_clause=_tally_clause(conditions),
+        run_counts_clause=_run_counts_clause(conditions),
         fingerprint=repr([(condition.name, sorted(condition.sent)) for condition in conditions]).encode(),
         change_clause=" and ".join(condition.clause(of_changes=True) for condition in conditions),
         change_args=tuple(
@@ -139,10 +139,10 @@ def _where(selected: Sequence[FilterValues]) -> Where:
     return _led_by_tag(where, conditions) if leader.name == "tag" else where
 
 
-def _tally_clause(conditions: Sequence[_Condition]) -> str | None:
-    if not all(condition.sql.in_tally for condition in conditions):
+def _run_counts_clause(conditions: Sequence[_Condition]) -> str | None:
+    if not all(condition.sql.in_run_counts for condition in conditions):
         return None
-    return " and ".join(condition.clause().replace("run.", "tally.") for condition in conditions)
+    return " and ".join(condition.clause().replace("run.", "run_counts.") for condition in conditions)
 
 
 def _led_by_tag(where: Where, conditions: Sequence[_Condition]) -> Where:

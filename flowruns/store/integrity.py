@@ -81,17 +81,20 @@ def _definitions(connection: sqlite3.Connection) -> dict[str, str]:
 
 
 _COUNTS = (  # SQL that counts errors, and their description
-    ("select count(*) from clock where runs <> (select count(*) from run where created_seq > 0)",
-     "clock: runs is not the number of runs"),
-    ("select count(*) from clock where seq < (select ifnull(max(seq), 0) from run)",
-     "clock: seq is below the number of the last write"),
-    ("select (select count(*) from clock) <> 1", "clock: it should have one row"),
+    ("select count(*) from sequence where runs <> (select count(*) from run where created_seq > 0)",
+     "sequence: runs is not the number of runs"),
+    ("select count(*) from sequence where seq < (select ifnull(max(seq), 0) from run)",
+     "sequence: seq is below the number of the last write"),
+    ("select (select count(*) from sequence) <> 1", "sequence: it should have one row"),
     ("select count(*) from (select flow_id, flow_type, ifnull(phase, '') as phase, count(*) as runs from run"
-     " where created_seq > 0 group by 1, 2, 3 except select * from tally)", "tally: wrong or missing counts"),
-    ("select count(*) from (select * from tally except select flow_id, flow_type, ifnull(phase, ''), count(*) from run"
-     " where created_seq > 0 group by 1, 2, 3)", "tally: wrong or superfluous counts"),
+     " where created_seq > 0 group by 1, 2, 3 except select * from run_counts)", "run_counts: wrong or missing counts"),
+    ("select count(*) from (select * from run_counts except"
+     " select flow_id, flow_type, ifnull(phase, ''), count(*) from run where created_seq > 0 group by 1, 2, 3)",
+     "run_counts: wrong or superfluous counts"),
     ("select count(*) from run where created_seq < 0 and doc is not null or created_seq > 0 and doc is null"
      " or created_seq > seq or created_seq < 0 and created_seq <> -seq", "run: rows with impossible numbers"),
+    ("select count(*) from skipped where exists (select 1 from run where seq between first and last)"
+     " or exists (select 1 from run where created_seq between first and last)", "skipped: numbers that runs have"),
 )  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def page_query(where: Where, page_request: PageRequest) -> tuple[str, tuple[obje
                 min(position) as lowest, max(position) as highest
             from ({items})
         )
-        select docs, {counted}, (select seq from clock), lowest, highest,
+        select docs, {counted}, (select seq from sequence), lowest, highest,
             iif({counted}, exists (select 1 {_from_where(where, "< ifnull(lowest, ?)")}), 0),
             iif({counted}, exists (select 1 {_from_where(where, ">= ifnull(highest + 1, ?)")}), 0)
         from page
@@ -93,9 +93,9 @@ def _from_where(where: Where, bound: str) -> str:
 def _total(where: Where) -> tuple[str, tuple[object, ...]]:
     """The expression for the number of runs of *where*, which counts rows only if no table has the number."""
     if where is ALL:
-        return "runs from clock", ()
-    if where.tally_clause is not None:
-        return f"ifnull(sum(runs), 0) from tally where {where.tally_clause}", where.args
+        return "runs from sequence", ()
+    if where.run_counts_clause is not None:
+        return f"ifnull(sum(runs), 0) from run_counts where {where.run_counts_clause}", where.args
     counted = where._replace(source=where.count_source or where.source)
     return f"count(*) {_from_where(counted, '> 0')}", where.args
 
@@ -119,7 +119,7 @@ def _oversized_page(connection: sqlite3.Connection, where: Where, page_request: 
         lowest, highest = min(numbers), max(numbers)
         count, seq, older, newer = connection.execute(
             f"select (select {total}), seq, exists (select 1 {_from_where(where, '< ?')}),"
-            f" exists (select 1 {_from_where(where, '> ?')}) from clock",
+            f" exists (select 1 {_from_where(where, '> ?')}) from sequence",
             (*total_args, lowest, *where.args, highest, *where.args),
         ).fetchone()
     finally:

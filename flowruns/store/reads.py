@@ -92,7 +92,7 @@ def last_change(connection: sqlite3.Connection, id: str) -> Change | None:
 
 def last_number(connection: sqlite3.Connection) -> int:
     """The number of the last write."""
-    number: int = connection.execute("select seq from clock").fetchone()[0]
+    number: int = connection.execute("select seq from sequence").fetchone()[0]
     return number
 
 
@@ -100,7 +100,7 @@ def changes(connection: sqlite3.Connection, where: Where, after: int, last: int)
     """The first runs of *where*, including deleted ones, whose last write has a number above *after* and up to *last*.
     *last* is the number of the last write before this read: any write during it has a higher one.
     """
-    end = min(last, after + where.scan_limit)
+    end = _scan_end(connection, after, last, where.scan_limit)
     sql = (
         "select seq, id, cast(doc as blob) from run"
         f" where seq > ? and seq <= ? and {where.change_clause} order by seq limit {MAX_CHANGES}"
@@ -114,3 +114,16 @@ def changes(connection: sqlite3.Connection, where: Where, after: int, last: int)
             if size > MAX_CHANGES_BYTES or len(found) == MAX_CHANGES:
                 return Changes(found, change.seq, last)
     return Changes(found, end, last)
+
+
+def _scan_end(connection: sqlite3.Connection, after: int, last: int, limit: int) -> int:
+    """The number up to which one read scans, from the first write after *after* on: that of a write, as clients may
+    resume from it. *limit* bounds the scan; numbers that no run has, such as skipped ones, do not count.
+    """
+    if last - after <= limit:
+        return last
+    first = connection.execute("select min(seq) from run where seq > ?", (after,)).fetchone()[0]
+    if first is None or last - first < limit:
+        return last
+    end: int = connection.execute("select max(seq) from run where seq < ?", (first + limit,)).fetchone()[0]
+    return end

@@ -36,14 +36,17 @@ _COLUMN_LIST = ", ".join(_COLUMNS)
 _MAX_TAGS = 256  # rows of one statement
 
 
-def find_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> tuple[int, dict[str, Row]]:
-    """The number of the last write, and the rows of *ids* without their documents, including those of deleted runs."""
+def find_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> tuple[int, int, dict[str, Row]]:
+    """The number of the last write, the number after which this opening of the database begins, and the rows of *ids*
+    without their documents, including those of deleted runs.
+    """
     marks, arguments = placeholders(ids)
-    number, rows = connection.execute(
-        f"select (select seq from clock), json_group_array(json_array({_COLUMN_LIST})) from run where id in ({marks})",
+    last, start, rows = connection.execute(
+        "select (select seq from sequence), (select start from opening),"
+        f" json_group_array(json_array({_COLUMN_LIST})) from run where id in ({marks})",
         arguments,
     ).fetchone()
-    return number, {row[2]: Row(*row) for row in decode(rows)}
+    return last, start, {row[2]: Row(*row) for row in decode(rows)}
 
 
 def write_rows(connection: sqlite3.Connection, rows: Sequence[Row], old_rows: dict[str, Row]) -> None:

@@ -20,6 +20,7 @@ from flowruns.settings import Synchronous
 from flowruns.sqlite.connection import Failed
 from flowruns.sqlite.database import Database, connect
 from flowruns.sqlite.job_queue import JobQueue, run_each
+from flowruns.sqlite.numbers import StartAfter, is_skipped, start_after
 from flowruns.sqlite.result_codes import translate
 from flowruns.sqlite.writer import Writer
 from flowruns.store import pages, reads, writes
@@ -47,10 +48,11 @@ class Page(NamedTuple):
 
 
 class Sources(TypedDict, total=False):
-    """The sources of times and ids of a store."""
+    """The sources of times, ids and change numbers of a store."""
 
     clock: Callable[[], datetime]
     ids: Callable[[datetime], str] | None
+    start_after: StartAfter
 
 
 class Options(Sources, total=False):
@@ -112,16 +114,23 @@ class Store:
         instance: str = "",
         clock: Callable[[], datetime] = _now,
         ids: Callable[[datetime], str] | None = None,
+        start_after: StartAfter = start_after,
     ) -> Self:
         """The store in the file *path*, created if there is none, or in `:memory:`; the caller closes it with `aclose`.
 
         A write waits at most *lock_timeout* seconds for another program's lock. With *synchronous* "normal" it does not
         wait for the disk, and a power cut may lose the last writes. *holder* is the text of the lock file, *instance*
         identifies this opening of the file. *clock* returns the time, *ids* generates the id of a run without one, by
-        default a UUIDv7. Raises DatabaseInUse or DatabaseUnusable.
+        default a UUIDv7. *start_after* returns the number after which the writes of this opening begin. Raises
+        DatabaseInUse or DatabaseUnusable.
         """
-        holder = holder or f"pid {os.getpid()}"
-        database = await connect(os.fspath(path), lock_timeout=lock_timeout, synchronous=synchronous, holder=holder)
+        database = await connect(
+            os.fspath(path),
+            lock_timeout=lock_timeout,
+            synchronous=synchronous,
+            holder=holder or f"pid {os.getpid()}",
+            start_after=start_after,
+        )
         instance = instance or token_hex(8)
         return cls(database, lock_timeout=lock_timeout, clock=clock, ids=ids or Uuid7(), instance=instance)
 
@@ -155,14 +164,15 @@ class Store:
 
     async def position(self) -> int:
         """The number of the last write."""
-        return int((await self.page(page_request=PageRequest(size=1))).etag)
+        return await self._read(reads.last_number)
+
+    async def is_skipped(self, number: int) -> bool:
+        """Whether a client that has *number*, at most that of the last write, has it from another copy of the file."""
+        return await self._read(partial(is_skipped, number=number))
 
     async def last_change(self, id: str) -> Change | None:
         """The last write to the run, even if that deleted it; None: the run never existed."""
-        try:
-            return await self._database.changes.call(partial(reads.last_change, id=id))
-        except sqlite3.Error as error:
-            raise translate(error) from error
+        return await self._read(partial(reads.last_change, id=id))
 
     async def changes(self, where: Where, after: int, max_wait: float | None = None) -> Changes | None:
         """The next changes of *where* after number *after*, as soon as there is one.
@@ -216,6 +226,12 @@ class Store:
         """Deletes every run and restarts the numbers. For tests only, as ETags repeat."""
         await self.run_on_writer(writes.clear)
         self._notifier.notify()
+
+    async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return await self._database.changes.call(read)
+        except sqlite3.Error as error:
+            raise translate(error) from error
 
     def _write(self, connection: sqlite3.Connection, writes: list[Write]) -> list[Any]:
         # The time is read on the thread that orders the writes, so that times and ids are in the same order.

@@ -11,6 +11,7 @@ from flowruns.model.lines import RunLine
 from flowruns.model.preconditions import Precondition
 from flowruns.model.runs import PreservedFields, RunPut, encode
 from flowruns.sqlite.connection import Failed
+from flowruns.sqlite.numbers import skip
 from flowruns.store.reads import StoredRun
 from flowruns.store.rows import Row, find_rows, write_rows, write_tags
 
@@ -65,18 +66,20 @@ def apply_writes(
     if this function raises.
     """
     ids = [write.id or make_id(now) for write in writes]
-    number, old_rows = find_rows(connection, ids)
-    batch = _Batch(number, format_datetime(now), dict(old_rows))
+    last, start, old_rows = find_rows(connection, ids)
+    batch = _Batch(max(last, start), format_datetime(now), dict(old_rows))
     outcomes = []
     for id, write in zip(ids, writes, strict=True):
         if isinstance(write, Create | Restore) and write.id is None:
             while id in batch.rows:  # a client has chosen the same id
                 id = make_id(now)
-                row_of_id = find_rows(connection, [id])[1]
+                row_of_id = find_rows(connection, [id])[2]
                 old_rows.update(row_of_id)
                 batch.rows |= row_of_id | batch.rows
         outcomes.append(batch.outcome(id, write))
     changed = [row for id, row in batch.rows.items() if row is not old_rows.get(id)]
+    if changed:
+        skip(connection, last, start)
     write_rows(connection, changed, old_rows)
     write_tags(connection, changed, old_rows)
     return outcomes
@@ -86,9 +89,10 @@ def clear(connection: sqlite3.Connection) -> None:
     """Deletes everything and restarts the numbers, in a transaction of its own."""
     connection.execute("begin immediate")
     try:
-        for table in ("run", "tag", "tally"):
+        for table in ("run", "tag", "run_counts", "skipped"):
             connection.execute(f"delete from {table}")
-        connection.execute("update clock set seq = 0, runs = 0")
+        connection.execute("update sequence set seq = 0, runs = 0")
+        connection.execute("update opening set start = 0")
         connection.execute("commit")
     except BaseException:
         connection.execute("rollback")

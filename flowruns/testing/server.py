@@ -18,6 +18,7 @@ from flowruns.model.python_values import Run, check_fields, parse, plain, query
 from flowruns.model.runs import RunPut
 from flowruns.server.starting import RunningServer, running
 from flowruns.settings import MEMORY, Settings
+from flowruns.sqlite.numbers import count_on
 from flowruns.store.filters import ALL, Where, where
 from flowruns.store.store import Page, Store
 from flowruns.testing.clock import Clock, Ids
@@ -45,7 +46,7 @@ def serve(database: str | os.PathLike[str] = MEMORY, **settings: Any) -> "Iterat
         injector.app = create_app(store, settings)
         return injector
 
-    with running(options, make_app=make_app, clock=clock, ids=ids) as server:
+    with running(options, make_app=make_app, clock=clock, ids=ids, start_after=count_on) as server:
         if options.database == MEMORY:
             server.store.cursors = CursorCodec(_CURSOR_KEY)
         handle = Flowruns(server, options, injector, clock, ids)

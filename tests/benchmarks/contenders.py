@@ -149,7 +149,7 @@ def fill(file: Path, first: int, last: int) -> float:
 def cursors(file: Path, runs: int) -> list[str]:
     """Cursors at random depths of the list, as the server of *file* writes them: walking there would take too long."""
     connection = sqlite3.connect(file)
-    codec = CursorCodec(connection.execute("select cursor_key from clock").fetchone()[0])
+    codec = CursorCodec(connection.execute("select cursor_key from sequence").fetchone()[0])
     connection.close()
     cuts = [random.randrange(PAGE + 1, runs) for _ in range(_CURSORS)]
     return [codec.write(Cursor(cut, toward_newer=False), ALL.fingerprint + b"desc") for cut in cuts]

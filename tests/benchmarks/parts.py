@@ -77,7 +77,7 @@ def _page_known(connection: sqlite3.Connection, where: Where, page_request: Page
 def _written_nowhere(
     connection: sqlite3.Connection, writes: Sequence[Write], *, now: datetime, make_id: Callable[[datetime], str]
 ) -> list[Any]:
-    connection.execute("update clock set seq = seq + 1")
+    connection.execute("update sequence set seq = seq + 1")
     return _made(writes, now, make_id)
 
 

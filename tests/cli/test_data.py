@@ -251,7 +251,7 @@ def test_lines_with_errors_are_still_reported_each(tmp_path: Path) -> None:
 def test_one_run_is_counted_in_the_singular(tmp_path: Path) -> None:
     assert done(tmp_path, "import", "-", stdin=lines(1)).code == 0
     assert done(tmp_path, "export", "-o", "a").stdout == "a: 1 run\n"
-    assert done(tmp_path, "check").stdout == "flowruns.db is ok: 1 run, 0 deleted, schema 2\n"
+    assert done(tmp_path, "check").stdout == "flowruns.db is ok: 1 run, 0 deleted, schema 3\n"
     prune = ("prune", "--older-than", "0s", "--keep-failed")
     assert done(tmp_path, *prune, "--dry-run").stdout == (
         "flowruns.db: 1 run would be deleted, 0 failed runs kept\n"
@@ -271,7 +271,7 @@ def test_what_is_served_is_read_and_not_changed(filled: Path) -> None:
         before = names(filled)
         assert json.loads(done(filled, "export").stdout.splitlines()[-1])["id"] == "late"
         assert done(filled, "backup", "b.db").code == 0
-        assert done(filled, "check").stdout == "flowruns.db is ok: 347 runs, 0 deleted, schema 2\n"
+        assert done(filled, "check").stdout == "flowruns.db is ok: 347 runs, 0 deleted, schema 3\n"
         assert done(filled, "prune", "--older-than", "0s", "--dry-run").stdout.endswith(" would be deleted\n")
         assert names(filled) == sorted([*before, "b.db"])
         for args in (["import", "-"], ["prune", "--older-than", "0s"], ["vacuum"]):
@@ -284,7 +284,7 @@ def test_what_is_served_is_read_and_not_changed(filled: Path) -> None:
         server.process.terminate()
         server.process.wait()
     assert names(filled) == ["b.db", "flowruns.db"]
-    assert done(filled, "check", "-d", "b.db").stdout == "b.db is ok: 347 runs, 0 deleted, schema 2\n"
+    assert done(filled, "check", "-d", "b.db").stdout == "b.db is ok: 347 runs, 0 deleted, schema 3\n"
 
 
 def test_what_a_killed_server_had_acknowledged_is_exported(filled: Path) -> None:
@@ -293,7 +293,7 @@ def test_what_a_killed_server_had_acknowledged_is_exported(filled: Path) -> None
         server.process.kill()
         server.process.wait()
     assert json.loads(done(filled, "export").stdout.splitlines()[-1])["id"] == "late"
-    assert done(filled, "check").stdout == "flowruns.db is ok: 347 runs, 0 deleted, schema 2\n"
+    assert done(filled, "check").stdout == "flowruns.db is ok: 347 runs, 0 deleted, schema 3\n"
 
 
 def test_server_does_not_start_on_a_file_that_is_being_imported_into(tmp_path: Path) -> None:
@@ -370,9 +370,9 @@ def test_backup_on_a_file_that_is_locked_is_refused(filled: Path) -> None:
 
 def test_check_names_what_is_wrong_and_ends_with_5(filled: Path) -> None:
     with closing(sqlite3.connect(filled / "flowruns.db")) as connection:
-        connection.executescript("update clock set runs = 1")
+        connection.executescript("update sequence set runs = 1")
     run = done(filled, "check")
-    assert (run.code, run.stdout) == (5, "clock: runs is not the number of runs (1)\n")
+    assert (run.code, run.stdout) == (5, "sequence: runs is not the number of runs (1)\n")
     assert "flowruns.db is damaged" in run.stderr
 
 

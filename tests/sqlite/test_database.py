@@ -18,6 +18,7 @@ from flowruns.sqlite.connection import Connection
 from flowruns.sqlite.database import Database
 from flowruns.sqlite.datafile import SCHEMA_VERSION
 from flowruns.sqlite.migrations import prepare
+from flowruns.sqlite.numbers import count_on as same_number
 from flowruns.sqlite.writer import Writer
 from tests.sqlite.jobs import connect, perform_each, run_sql
 from tests.waits import HANG
@@ -25,19 +26,21 @@ from tests.waits import HANG
 
 @asynccontextmanager
 async def open_database(path: Path | str, lock_timeout: float = 1, holder: str = "me") -> AsyncIterator[Database]:
-    async with aclosing(await database.connect(str(path), lock_timeout=lock_timeout, holder=holder)) as opened:
+    """A database whose counter begins at 0."""
+    options = {"lock_timeout": lock_timeout, "holder": holder, "start_after": same_number}
+    async with aclosing(await database.connect(str(path), **options)) as opened:
         yield opened
 
 
 async def count_on(database: Database) -> int:
     """The counter after one write."""
     writer = Writer(database.writing, perform_each, 1, database.check_file)
-    await writer.run(run_sql("update clock set seq = seq + 1"))
+    await writer.run(run_sql("update sequence set seq = seq + 1"))
     return await read_counter(database.pages)
 
 
 async def read_counter(connection: Connection) -> int:
-    return await connection.call(lambda reading: reading.execute("select seq from clock").fetchone()[0])
+    return await connection.call(lambda reading: reading.execute("select seq from sequence").fetchone()[0])
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
@@ -71,7 +74,7 @@ async def test_readers_cannot_write(path: Path) -> None:
     async with open_database(path) as database:
         for reader in (database.runs, database.pages):
             with pytest.raises(sqlite3.OperationalError, match="readonly"):
-                await reader.call(run_sql("update clock set seq = 9"))
+                await reader.call(run_sql("update sequence set seq = 9"))
 
 
 async def test_cursor_key_is_that_of_the_file(path: Path, tmp_path: Path) -> None:
@@ -195,10 +198,10 @@ async def test_reader_elsewhere_does_not_hold_up_closing(path: Path) -> None:
             await count_on(database)
             other.execute("attach ? as served", (str(path),))
             other.execute("begin")
-            other.execute("select * from served.clock").fetchall()
+            other.execute("select * from served.sequence").fetchall()
             await count_on(database)
         other.rollback()
-        assert other.execute("select seq from served.clock").fetchone() == (2,)
+        assert other.execute("select seq from served.sequence").fetchone() == (2,)
 
 
 async def test_write_to_a_removed_file_is_unavailable_until_it_is_back(path: Path) -> None:
@@ -258,7 +261,7 @@ from flowruns.sqlite.database import connect
 
 async def main():
     async with aclosing(await connect(sys.argv[1], lock_timeout=1, holder="other")) as database:
-        await database.writing.call(lambda connection: connection.execute("update clock set seq = 7").rowcount)
+        await database.writing.call(lambda connection: connection.execute("update sequence set seq = 7").rowcount)
         print("written", flush=True)
         sys.stdin.read()
 
@@ -298,17 +301,17 @@ async def test_wal_that_cannot_be_checkpointed_stays_and_loses_nothing(
         return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_PRAGMA else sqlite3.SQLITE_OK
 
     async with open_database(path, lock_timeout=0) as database:
-        await database.writing.call(lambda writing: writing.execute("update clock set seq = 7"))
+        await database.writing.call(lambda writing: writing.execute("update sequence set seq = 7"))
         await database.writing.call(lambda writing: writing.set_authorizer(deny))
     assert ["cannot be checkpointed" in record.message for record in caplog.records] == [True]
     async with open_database(path, lock_timeout=0) as database:
-        found = await database.writing.call(lambda writing: writing.execute("select seq from clock").fetchone())
+        found = await database.writing.call(lambda writing: writing.execute("select seq from sequence").fetchone())
         assert found == (7,)
 
 
 async def test_closing_does_not_wait_for_another_programs_lock(path: Path) -> None:
     async with open_database(path, lock_timeout=2 * HANG) as database:
-        await database.writing.call(lambda writing: writing.execute("update clock set seq = 7"))
+        await database.writing.call(lambda writing: writing.execute("update sequence set seq = 7"))
         other = connect(path)
         other.execute("begin immediate")
         began = time.monotonic()

@@ -12,6 +12,7 @@ from flowruns.errors import DatabaseUnusable
 from flowruns.model.runs import FlowType, RunPut, Tag
 from flowruns.sqlite.datafile import APPLICATION_ID, SCHEMA_VERSION
 from flowruns.sqlite.migrations import MIGRATIONS, prepare, schema
+from flowruns.sqlite.numbers import count_on
 from flowruns.store.filters import where
 from flowruns.store.store import Store
 from tests.sqlite.jobs import connect
@@ -27,8 +28,8 @@ create table note (            -- a comment; with a semicolon
     text text not null         -- 'and a quote
 ) strict;
 create trigger noted after insert on note begin
-    update clock set seq = seq + 1;
-    update clock set seq = seq + 1;
+    update sequence set seq = seq + 1;
+    update sequence set seq = seq + 1;
 end;
 alter table run add column extra text;
 """
@@ -52,14 +53,14 @@ def test_schema_version_is_that_of_the_newest_migration() -> None:
 @pytest.mark.parametrize(("migrations", "newest"), [({}, 1), (SECOND, 2), (MIGRATIONS, SCHEMA_VERSION)])
 def test_new_file_has_schema_sql_and_the_newest_version(path: Path, migrations: dict[int, str], newest: int) -> None:
     with closing(connect(path)) as connection, closing(connect(":memory:")) as expected:
-        prepare(connection, migrations)
+        prepare(connection, migrations, count_on)
         expected.executescript(schema())
         tables = "select type, name, sql from sqlite_schema order by name"
         assert connection.execute(tables).fetchall() == expected.execute(tables).fetchall()
         assert version(connection) == newest
         assert connection.execute("pragma application_id").fetchone() == (APPLICATION_ID,)
         assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
-        assert connection.execute("select seq, runs, length(cursor_key) from clock").fetchall() == [(0, 0, 32)]
+        assert connection.execute("select seq, runs, length(cursor_key) from sequence").fetchall() == [(0, 0, 32)]
 
 
 def test_file_that_is_up_to_date_is_unchanged(path: Path) -> None:
@@ -73,7 +74,7 @@ def test_file_that_is_up_to_date_is_unchanged(path: Path) -> None:
 def test_older_file_is_migrated_in_one_transaction(path: Path) -> None:
     with closing(connect(path)) as connection:
         prepare(connection, {})
-        connection.execute("update clock set seq = 5")
+        connection.execute("update sequence set seq = 5")
         statements: list[str] = []
         connection.set_trace_callback(statements.append)
         prepare(connection, SECOND | {2: "insert into note values ('a');"})
@@ -82,7 +83,7 @@ def test_older_file_is_migrated_in_one_transaction(path: Path) -> None:
             "commit",
         ]
         assert version(connection) == 3
-        assert connection.execute("select seq, text from clock, note").fetchall() == [(7, "a")]
+        assert connection.execute("select seq, text from sequence, note").fetchall() == [(7, "a")]
         assert connection.execute("select extra from run").fetchall() == []
 
 
@@ -91,7 +92,7 @@ def test_older_file_is_migrated_in_one_transaction(path: Path) -> None:
     [
         {1: "create table note (text text);\ncreate table run (n);"},
         {1: "create table note (text text);\nnonsense;"},
-        {1: "update clock set seq = 9;\ninsert into clock values (null, 0, x'');"},
+        {1: "update sequence set seq = 9;\ninsert into sequence values (null, 0, x'');"},
         SECOND | {2: "nonsense;"},
         {2: "create table note (text text);"},
     ],
@@ -177,14 +178,14 @@ async def test_tags_of_runs_that_an_older_flowruns_deleted_do_not_come_back(path
 @pytest.mark.parametrize("version", OLDER)
 async def test_older_file_stays_beside_the_new_one(path: Path, version: int) -> None:
     restored(version, path)
-    before = content(path)
+    before = sorted(content(path))
     copy = path.with_name(f"{path.name}.v{version}.bak")
     copy.write_bytes(b"of an attempt that broke off")
     async with Store.open(path):
         pass
     assert sorted(file.name for file in path.parent.iterdir()) == [path.name, copy.name]
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
-    assert content(copy) == before
+    assert sorted(content(copy)) == before
     with closing(sqlite3.connect(copy)) as connection:
         assert connection.execute("pragma user_version").fetchone() == (version,)
         assert connection.execute("pragma application_id").fetchone() == (APPLICATION_ID,)

@@ -16,6 +16,7 @@ from flowruns.model.cursors import PageRequest
 from flowruns.model.filters import FILTERS
 from flowruns.model.runs import FlowType, RunPut, Tag
 from flowruns.sqlite.connection import Failed
+from flowruns.sqlite.numbers import count_on
 from flowruns.store import reads
 from flowruns.store.changes import ChangeNotifier, Subscription
 from flowruns.store.filters import ALL, Where, by_id, where
@@ -98,13 +99,23 @@ async def test_one_read_takes_bounded_bytes_but_at_least_one_run(store: Store, m
 
 
 async def test_one_read_scans_a_bounded_range(store: Store) -> None:
-    for _ in range(20):
-        await store.put("a", PUT)
+    for number in range(20):
+        await store.put(f"a{number}", PUT)
     await store.put("b", RunPut(flow_id="b", flow_type=FlowType.AUTOMATION))
     far = chosen(("flowId", "b"))._replace(scan_limit=5)
     (changes,) = await store._changes.run([(far, 0)])
     assert changes == Changes([], 5, 21)
     assert [change.id for change in await past(store, far)] == ["b"]
+
+
+async def test_numbers_that_no_run_has_are_not_scanned(store: Store) -> None:
+    for _ in range(20):
+        await store.put("a", PUT)
+    await store.put("b", RunPut(flow_id="b", flow_type=FlowType.AUTOMATION))
+    far = chosen(("flowId", "b"))._replace(scan_limit=5)
+    (changes,) = await store._changes.run([(far, 0)])
+    assert isinstance(changes, Changes)
+    assert ([change.id for change in changes.found], changes.position) == (["b"], 21)
 
 
 async def test_one_run_is_found_however_long_ago_it_was_written(store: Store) -> None:
@@ -143,7 +154,7 @@ async def test_changes_of_any_filters_are_the_runs_that_pages_have(path: Path) -
     seed = int.from_bytes(os.urandom(4))
     print(f"seed {seed}")
     chance = random.Random(seed)
-    async with Store.open(path) as store:
+    async with Store.open(path, start_after=count_on) as store:
         expected_runs: dict[str, RunPut] = {}
         noon = ""
         for number in range(300):
@@ -222,7 +233,7 @@ async def test_follow_ends_with_the_store(path: Path) -> None:
         return [change.id async for change in store.follow(where=where)]
 
     before = asyncio.all_tasks()
-    async with Store.open(path) as store:
+    async with Store.open(path, start_after=count_on) as store:
         followers = [asyncio.create_task(all_changes(store)), asyncio.create_task(all_changes(store, by_id("b")))]
         await store.put("a", PUT)
         await anext(store.follow())
@@ -310,7 +321,7 @@ def test_subscribers_may_wait_in_one_event_loop_after_the_other(path: Path) -> N
         await store.put(id, PUT)
         return await seen
 
-    store = asyncio.run(Store.connect(path))
+    store = asyncio.run(Store.connect(path, start_after=count_on))
     assert [asyncio.run(put_and_see(id)) for id in "ab"] == [[(1, "a", True)], [(2, "b", True)]]
     asyncio.run(store.aclose())
 
@@ -321,7 +332,7 @@ def test_subscriptions_of_a_closed_loop_are_dropped() -> None:
         await until(lambda: bool(store._notifier._subscriptions))
 
     waiting: list[asyncio.Task[Changes | None]] = []
-    store = asyncio.run(Store.connect(":memory:"))
+    store = asyncio.run(Store.connect(":memory:", start_after=count_on))
     for id in "abc":
         asyncio.run(leave())
         assert waiting.pop().cancelled()
@@ -339,7 +350,7 @@ def test_writes_of_one_event_loop_reach_subscribers_in_another() -> None:
         return first + await some(following, 1)
 
     begun = threading.Event()
-    store = asyncio.run(Store.connect(":memory:"))
+    store = asyncio.run(Store.connect(":memory:", start_after=count_on))
     asyncio.run(store.put("a", PUT))
     with ThreadPoolExecutor(1) as pool, ending(store):
         following = pool.submit(asyncio.run, follow())
@@ -358,7 +369,7 @@ def test_subscribers_wait_in_one_event_loop_and_another_one_may_end_them() -> No
     async def subscribed() -> None:
         await until(lambda: bool(store._notifier._subscriptions))
 
-    store = asyncio.run(Store.connect(":memory:"))
+    store = asyncio.run(Store.connect(":memory:", start_after=count_on))
     with ThreadPoolExecutor(1) as pool, ending(store):
         following = pool.submit(asyncio.run, follow())
         try:

@@ -161,7 +161,7 @@ def test_too_many_values_are_one_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "in_tally"),
+    ("names", "in_run_counts"),
     [
         (("flowId",), True),
         (("phase", "flowType"), True),
@@ -170,11 +170,11 @@ def test_too_many_values_are_one_error() -> None:
         (("createdAfter",), False),
     ],
 )
-def test_total_is_in_tally_if_every_filter_is(names: tuple[str, ...], in_tally: bool) -> None:
+def test_total_is_in_run_counts_if_every_filter_is(names: tuple[str, ...], in_run_counts: bool) -> None:
     found = chosen(*((name, VALUES[name][0]) for name in names))
-    assert (found.tally_clause is not None) is in_tally
-    if found.tally_clause is not None:
-        assert found.tally_clause.count("?") == len(found.args)
+    assert (found.run_counts_clause is not None) is in_run_counts
+    if found.run_counts_clause is not None:
+        assert found.run_counts_clause.count("?") == len(found.args)
 
 
 def test_of_several_times_only_the_strictest_is_queried() -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from flowruns.sqlite.datafile import APPLICATION_ID
+from flowruns.sqlite.datafile import APPLICATION_ID, SCHEMA_VERSION
+from flowruns.sqlite.numbers import count_on
 from flowruns.sqlite.open_file import open_exclusive, open_readonly
 from flowruns.store.filters import ALL
 from flowruns.store.integrity import Checked, check
@@ -31,7 +32,10 @@ def nothing(*_: object) -> None:
 @pytest.fixture
 def filled(path: Path) -> Path:
     """A database of 346 real runs."""
-    with open_exclusive(str(path), holder="x", make=True) as connection, REAL_RUNS.open("rb") as file:
+    with (
+        open_exclusive(str(path), holder="x", make=True, start_after=count_on) as connection,
+        REAL_RUNS.open("rb") as file,
+    ):
         import_lines(connection, read_lines([("x", file)]))
     return path
 
@@ -62,7 +66,7 @@ def test_reading_leaves_the_file_and_its_folder_as_they_were(filled: Path) -> No
 def test_file_in_a_folder_where_nothing_can_be_written_is_read(filled: Path) -> None:
     filled.parent.chmod(0o500)
     filled.chmod(0o400)
-    assert checked(filled) == Checked(346, 0, 2, [])
+    assert checked(filled) == Checked(346, 0, SCHEMA_VERSION, [])
     filled.parent.chmod(0o700)
 
 
@@ -70,17 +74,17 @@ def test_file_in_a_folder_where_nothing_can_be_written_is_read(filled: Path) -> 
 
 
 def test_database_that_is_ok_has_no_findings(filled: Path) -> None:
-    assert checked(filled) == Checked(346, 0, 2, [])
+    assert checked(filled) == Checked(346, 0, SCHEMA_VERSION, [])
 
 
 @pytest.mark.parametrize(
     ("sql", "finding"),
     [
-        ("update clock set runs = 345", "clock: runs is not the number of runs (1)"),
-        ("update clock set seq = 3", "clock: seq is below the number of the last write (1)"),
-        ("delete from tally where flow_type = 'reference'", "tally: wrong or missing counts (2)"),
-        ("insert into tally values ('f', 'reference', '', 1)",
-         "tally: wrong or superfluous counts (1)"),
+        ("update sequence set runs = 345", "sequence: runs is not the number of runs (1)"),
+        ("update sequence set seq = 3", "sequence: seq is below the number of the last write (1)"),
+        ("delete from run_counts where flow_type = 'reference'", "run_counts: wrong or missing counts (2)"),
+        ("insert into run_counts values ('f', 'reference', '', 1)",
+         "run_counts: wrong or superfluous counts (1)"),
         ("drop index run_by_time", "schema: index run_by_time is missing"),
         ("drop trigger run_created; create trigger run_created after insert on run begin select 1; end",
          "schema: trigger run_created was changed"),
@@ -91,6 +95,7 @@ def test_database_that_is_ok_has_no_findings(filled: Path) -> None:
          "run {id}: columns that differ from its document: created_by"),
         ("update run set tags = null where created_seq = 7", "run {id}: columns that differ from its document: tags"),
         ("insert into tag values ('a', 'b', 7)", "tag: rows that belong to no run (1)"),
+        ("insert into skipped values (300, 346), (400, 500)", "skipped: numbers that runs have (1)"),
     ],
 )  # fmt: skip
 def test_each_error_is_found(filled: Path, sql: str, finding: str) -> None:
@@ -136,7 +141,7 @@ def test_older_schema_is_checked_as_far_as_can_be(path: Path) -> None:
 def aged(path: Path) -> Path:
     """Runs of each of the last 1,000 hours, some of which failed."""
     phases = [None, "succeeded", "FAILED", "running", *FAILED]
-    with open_exclusive(str(path), holder="x", make=True) as connection:
+    with open_exclusive(str(path), holder="x", make=True, start_after=count_on) as connection:
         runs = [
             {"id": f"r{hour}", "flowId": "f", "flowType": "automation", "phase": phases[hour % len(phases)],
              "createdAt": (NOW - timedelta(hours=hour)).isoformat(), "tags": [{"key": "k", "value": f"v{hour % 3}"}]}
@@ -166,7 +171,7 @@ def test_prune_deletes_older_runs_and_subscribers_receive_the_changes(aged: Path
             position = found[-1].seq
         assert len(deleted) == done.deleted
         assert not deleted & left
-    assert checked(aged) == Checked(25 + done.kept, done.deleted, 2, [])
+    assert checked(aged) == Checked(25 + done.kept, done.deleted, SCHEMA_VERSION, [])
 
 
 def test_prune_that_is_interrupted_has_deleted_nothing(aged: Path) -> None:
@@ -191,7 +196,7 @@ def test_copy_has_committed_writes_only(filled: Path, tmp_path: Path) -> None:
         connection.execute("delete from tag")
         assert backup(source, target, nothing) == target.stat().st_size
         connection.execute("rollback")
-    assert checked(target) == Checked(346, 0, 2, [])
+    assert checked(target) == Checked(346, 0, SCHEMA_VERSION, [])
 
 
 def test_copy_does_not_restart_while_others_write(filled: Path, tmp_path: Path) -> None:
@@ -219,7 +224,7 @@ def test_vacuum_makes_the_file_smaller_and_keeps_what_was_deleted(aged: Path) ->
         prune(connection, NOW, nothing, nothing, keep_failed=False, now=NOW)
         vacuum(connection, nothing)
     assert aged.stat().st_size < before
-    assert checked(aged) == Checked(1, 999, 2, [])
+    assert checked(aged) == Checked(1, 999, SCHEMA_VERSION, [])
 
 
 def test_long_statement_ends_with_the_error_of_its_progress_handler(filled: Path) -> None:

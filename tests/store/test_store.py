@@ -23,6 +23,7 @@ from flowruns.model.ids import Uuid7
 from flowruns.model.preconditions import parse_precondition
 from flowruns.model.runs import Action, FlowType, RunPost, RunPut, Tag
 from flowruns.settings import Synchronous
+from flowruns.sqlite.numbers import count_on
 from flowruns.store.filters import where
 from flowruns.store.store import Store
 from tests.waits import HANG
@@ -270,8 +271,8 @@ def _check_file(path: Path, model: dict[str, RunPut]) -> None:
     tags = {(id, tag.key, tag.value) for id, run in model.items() for tag in run.tags or ()}
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
-        assert connection.execute("select runs from clock").fetchone() == (len(model),)
-        kinds = [runs for (runs,) in connection.execute("select runs from tally")]
+        assert connection.execute("select runs from sequence").fetchone() == (len(model),)
+        kinds = [runs for (runs,) in connection.execute("select runs from run_counts")]
         assert sum(kinds) == len(model)
         assert min(kinds, default=1) > 0
         assert (
@@ -282,7 +283,7 @@ def _check_file(path: Path, model: dict[str, RunPut]) -> None:
         assert connection.execute(orphans).fetchone() == (0,)
         assert (
             connection.execute("select max(seq) from run").fetchone()
-            == connection.execute("select seq from clock").fetchone()
+            == connection.execute("select seq from sequence").fetchone()
         )
 
 
@@ -382,7 +383,7 @@ asyncio.run(store.create(RunPost(flow_id="deploy", id="a1")))
 
 
 async def test_a_cleared_store_is_like_a_new_one(path: Path) -> None:
-    async with Store.open(path) as store:
+    async with Store.open(path, start_after=count_on) as store:
         for _ in range(2):
             stored, created = await store.put("a1", PUT)
             assert (stored.seq, created, await store.count()) == (1, True, 1)
