@@ -9,17 +9,20 @@ package overrides or reads these names of uvicorn, which it does not document:
 - `RequestResponseCycle`: `chunked_encoding`, `default_headers`, `disconnected`, `expected_content_length`, `flow`,
   `keep_alive`, `message_event`, `on_response`, `response_complete`, `response_started`, `scope`, `send`, `transport`,
   `waiting_for_100_continue`
-- `STATUS_LINE` of the same module
+- `STATUS_LINE` of the same module, and `FlowControl`
 """
 
+import asyncio
 import logging
 import sys
+from collections.abc import Collection
 from itertools import count
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
 from typing import Any
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from flowruns.errors import BadRequest, FlowrunsError, HeadersTooLarge, RequestTimeout, Unavailable
@@ -30,6 +33,8 @@ from flowruns.settings import Settings
 log = logging.getLogger("flowruns")
 
 MAX_HEADERS = 256  # in one request
+
+_PARSED_AT_ONCE = 16 * 1024  # bytes: several hundred requests, which take 6 ms
 
 _DRAIN_SECONDS = 2  # after an error response, before it closes: closing with unread input resets the connection
 
@@ -53,6 +58,19 @@ class WriteProgress:
         return now - self._since
 
 
+class Flow(FlowControl):
+    """uvicorn's control of what is read, which reads nothing while requests of the *pipeline* wait."""
+
+    def __init__(self, transport: asyncio.Transport, pipeline: Collection[object]) -> None:
+        super().__init__(transport)
+        self._pipeline = pipeline
+
+    def resume_reading(self) -> None:
+        """Reads again, unless requests wait: a client may send a million without reading a response."""
+        if not self._pipeline:
+            super().resume_reading()
+
+
 class Protocol(HttpToolsProtocol):
     """uvicorn's protocol with limits. `Server` calls `close_stalled` once a second, which costs less than timers."""
 
@@ -63,10 +81,13 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Over the limit, closes the longest idle connection; if none is idle, requests of this one get 503."""
         super().connection_made(transport)
+        self.flow = Flow(transport, self.pipeline)
         self.access_log = False  # even if the root logger of an embedding program has handlers: `RequestLog` does it
         self._state = "idle"  # or "headers", "body": the part of a request that is being received
         self._rejected = self._draining = False
         self._current: RequestResponseCycle | None = None  # the request that the application is processing
+        self._unread = b""  # received, and not yet parsed
+        self._eof = False  # the client has closed its half, and there are unread bytes before that
         self._unparsed_bytes = self._header_bytes = 0
         self._state_since = self._last_read = self.loop.time()
         self._number = next(_numbers)
@@ -92,13 +113,20 @@ class Protocol(HttpToolsProtocol):
         if self._rejected:
             return
         self._last_read = self.loop.time()
-        self._parsed = False
         self._unset_keepalive_if_required()
-        self._feed(data)
-        if not self._parsed:
-            # The parser calls back only for complete tokens, so count the bytes that it buffers.
-            self._unparsed_bytes += len(data)
-            self._check_size(self._unparsed_bytes)
+        self._unread += data
+        self._parse()
+
+    def _parse(self) -> None:
+        """Parses what was received, piece by piece, until a request waits for the one before it."""
+        while self._unread and not self.pipeline and not self._rejected:
+            piece, self._unread = self._unread[:_PARSED_AT_ONCE], self._unread[_PARSED_AT_ONCE:]
+            self._parsed = False
+            self._feed(piece)
+            if not self._parsed:
+                # The parser calls back only for complete tokens, so count the bytes that it buffers.
+                self._unparsed_bytes += len(piece)
+                self._check_size(self._unparsed_bytes)
 
     def _feed(self, data: bytes) -> None:
         while data and not self._rejected:
@@ -187,15 +215,26 @@ class Protocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        """Restarts the deadline for headers that were received during the response."""
+        """Restarts the deadline for headers that were received during the response, and continues to parse."""
         self._state_since = self._last_read = self.loop.time()
         super().on_response_complete()
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()  # uvicorn does so before it starts the next request
+        self._parse()
+        if self._eof and not self._unread:
+            self._eof = False
+            if not self.eof_received():
+                self.transport.close()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's signature; uvicorn's returns None
         """Whether to stay open: a client that has closed its half receives the responses to its complete requests."""
         if self.is_streaming:  # such a client has disconnected; otherwise only the next write would show it
             self.transport.abort()  # without waiting for the client to read the rest
             return False
+        if self._unread and not self._rejected:
+            self._eof = True
+            return True
         if self._rejected:  # the last request; earlier ones may still be processed
             return self._current is not None and not self._current.response_complete
         if self._responding and self._state == "idle":

@@ -5,6 +5,7 @@ import logging
 import random
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -495,6 +496,31 @@ def test_pipelined_requests_get_their_responses_in_order(wire: Wire) -> None:
     for target in targets:
         assert wire.reply().header(b"location") == target.encode()
         assert wire.reply().json["id"] == target.rpartition("/")[2]
+
+
+def test_pipelined_requests_are_parsed_as_they_are_answered(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = []
+    on_message_complete = protocol.Protocol.on_message_complete
+
+    def recorded(self: protocol.Protocol) -> None:
+        waiting.append(len(self.pipeline))
+        on_message_complete(self)
+
+    monkeypatch.setattr(protocol.Protocol, "on_message_complete", recorded)
+    one = request("GET", "/nothing")
+    with ThreadPoolExecutor() as threads:
+        sent = threads.submit(wire.send, one * 20_000)
+        assert [wire.reply().status for _ in range(20_000)] == [404] * 20_000
+        sent.result()
+    assert len(waiting) == 20_000
+    assert max(waiting) <= protocol._PARSED_AT_ONCE // len(one) + 1
+
+
+def test_pipelined_requests_before_the_end_get_their_responses(wire: Wire) -> None:
+    wire.send(request("GET", "/nothing") * 1_000 + b"GET / HTTP/1.1\r\nHost")
+    wire.end()
+    assert [wire.reply().status for _ in range(1_000)] == [404] * 1_000
+    assert wire.rest() == b""
 
 
 def test_pipelined_bodies_may_be_large(wire: Wire) -> None:
