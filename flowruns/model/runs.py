@@ -10,7 +10,7 @@ from msgspec import Meta, Raw, Struct, field
 from msgspec.json import Encoder
 
 from flowruns.model.datetimes import RuleViolation, parse_datetime
-from flowruns.model.json_items import is_nested_beyond
+from flowruns.model.json_items import ITEMS_AT_ONCE, encode_list, is_nested_beyond
 
 # \A and \Z, as $ also matches before a newline at the end.
 Slug = Annotated[str, Meta(pattern=r"\A([a-z0-9_.-]+)\Z")]
@@ -52,7 +52,13 @@ class Model(Struct, rename="camel"):
     """A Struct with camelCase names in JSON and snake_case names in Python."""
 
 
-class Action(Model, kw_only=True):
+class Item(Model, gc=False):
+    """An item of a list of a run. A body may have a million of them, which refer to nothing but text: without them, the
+    garbage collector does not hold the interpreter's lock for as long.
+    """
+
+
+class Action(Item, kw_only=True):
     """A step of a run."""
 
     id: str
@@ -64,7 +70,7 @@ class Action(Model, kw_only=True):
         _check_times(self)
 
 
-class Log(Model, kw_only=True):
+class Log(Item, kw_only=True):
     """A line of a run's log; `action` is the id of an action."""
 
     timestamp: DateTime | None = None
@@ -85,11 +91,14 @@ class Log(Model, kw_only=True):
         return log
 
 
-class Tag(Model, kw_only=True):
+class Tag(Item, kw_only=True):
     """A label of a run."""
 
     key: str
     value: str
+
+    def __post_init__(self) -> None:
+        """Lets other threads run: msgspec holds the interpreter's lock from one call of Python code to the next."""
 
 
 class FlowRun(Model, kw_only=True):
@@ -192,3 +201,13 @@ def _check_times(span: Action | RunPut) -> None:
 
 
 encode = Encoder().encode
+
+
+def encode_run(run: FlowRun) -> bytes:
+    """The document of *run*: the body of the responses that carry it."""
+    for name in ("actions", "logs", "tags"):
+        items = getattr(run, name)
+        if items and len(items) > ITEMS_AT_ONCE:
+            run = copy(run)
+            setattr(run, name, Raw(encode_list(items)))
+    return encode(run)

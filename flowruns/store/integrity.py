@@ -115,7 +115,7 @@ def _run_errors(connection: sqlite3.Connection, live: int, on_progress: OnProgre
             expected = _expected(row)
             if expected != row:
                 yield f"run {row.id}: {_difference(row, expected)}"
-            expected_tags += sorted(tag_rows(expected or row))
+            expected_tags += sorted(set(tag_rows(expected or row)))
         tags += len(expected_tags)
         if missing := len(expected_tags) - _count_tags(connection, expected_tags):
             yield f"tag: rows missing for the runs {batch[0].id} to {batch[-1].id} ({missing})"

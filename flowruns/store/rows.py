@@ -1,11 +1,13 @@
 """The tables `run` and `tag`: their rows, and how they are looked up and written in batches."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
-from msgspec.json import decode
+from msgspec.json import Decoder, decode
+
+from flowruns.model.runs import Tag
 
 T = TypeVar("T")
 
@@ -34,6 +36,8 @@ _COLUMNS = Row._fields[:-1]  # without the document
 _COLUMN_LIST = ", ".join(_COLUMNS)
 
 _MAX_TAGS = 256  # rows of one statement
+
+_decode_tags = Decoder(list[Tag]).decode
 
 
 def find_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> tuple[int, int, dict[str, Row]]:
@@ -96,10 +100,11 @@ def write_tags(connection: sqlite3.Connection, rows: Sequence[Row], old_rows: di
     for row in rows:
         old = old_rows.get(row.id)
         if old is None or (old.created_seq, old.tags) != (row.created_seq, row.tags):
-            old_tags |= tag_rows(old)
-            new_tags |= tag_rows(row)
-    connection.executemany("delete from tag where (key, value, created_seq) = (?, ?, ?)", old_tags - new_tags)
-    added = list(new_tags - old_tags)
+            old_tags.update(tag_rows(old))
+            new_tags.update(tag_rows(row))
+    removed = (tag for tag in old_tags if tag not in new_tags)
+    connection.executemany("delete from tag where (key, value, created_seq) = (?, ?, ?)", removed)
+    added = [tag for tag in new_tags if tag not in old_tags]
     for start in range(0, len(added), _MAX_TAGS):
         batch = padded(added[start : start + _MAX_TAGS])
         connection.execute(
@@ -108,11 +113,11 @@ def write_tags(connection: sqlite3.Connection, rows: Sequence[Row], old_rows: di
         )
 
 
-def tag_rows(row: Row | None) -> set[TagRow]:
-    """The rows of `tag` for *row*, none for a deleted run."""
-    if row is None or row.tags is None or row.created_seq < 0:
-        return set()
-    return {(tag["key"], tag["value"], row.created_seq) for tag in decode(row.tags)}
+def tag_rows(row: Row | None) -> Iterator[TagRow]:
+    """The rows of `tag` for *row*, none for a deleted run; equal tags more than once."""
+    if row is not None and row.tags is not None and row.created_seq > 0:
+        for tag in _decode_tags(row.tags):
+            yield tag.key, tag.value, row.created_seq
 
 
 def _marks_of_rows(rows: int, columns: int) -> str:

@@ -7,9 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 from flowruns.errors import AlreadyExists, NotFound
 from flowruns.model.datetimes import format_datetime
+from flowruns.model.json_items import encode_list
 from flowruns.model.lines import RunLine
 from flowruns.model.preconditions import Precondition
-from flowruns.model.runs import PreservedFields, RunPut, encode
+from flowruns.model.runs import PreservedFields, RunPut, encode_run
 from flowruns.sqlite.connection import Failed
 from flowruns.sqlite.numbers import skip
 from flowruns.store.reads import StoredRun
@@ -157,7 +158,7 @@ class _Batch:
     def _store(self, id: str, body: RunPut, by: int | None, row: Row | None) -> StoredRun:
         preserved = row and PreservedFields(row.created_at, row.created_by, row.reviewed_at, row.reviewed_by)
         run = body.run(id, now=self.now, by=by, preserved=preserved)
-        doc, tags = encode(run), encode(run.tags).decode() if run.tags else None
+        doc, tags = encode_run(run), encode_list(run.tags).decode() if run.tags else None
         self.number += 1
         self.rows[id] = Row(
             row.created_seq if row else self.number, self.number, id, run.flow_id, run.flow_type, run.phase,

@@ -5,10 +5,10 @@ import random
 
 import pytest
 from msgspec import Raw, ValidationError
-from msgspec.json import decode
+from msgspec.json import decode, encode
 
 from flowruns.model import json_items
-from flowruns.model.json_items import is_nested_beyond, list_items, object_fields
+from flowruns.model.json_items import encode_list, is_nested_beyond, list_items, object_fields
 
 ITEMS = [
     "0",
@@ -62,7 +62,20 @@ def test_what_is_no_object_has_no_fields(text: str) -> None:
         ('[{"a":"\\\\\\"[","b":[{}]}]', 4), ("[[[]],{}]", 3),
     ],
 )  # fmt: skip
-def test_nesting_is_that_of_lists_and_objects_alone(text: str, depth: int) -> None:
+@pytest.mark.parametrize("at_once", [1, 2, 3, 256])
+def test_nesting_is_that_of_lists_and_objects_alone(
+    monkeypatch: pytest.MonkeyPatch, text: str, depth: int, at_once: int
+) -> None:
+    monkeypatch.setattr(json_items, "_BRACKETS", at_once)
     json.loads(text)
     assert is_nested_beyond(Raw(text.encode()), depth - 1)
     assert not is_nested_beyond(Raw(text.encode()), depth)
+
+
+@pytest.mark.parametrize("items", [[], [1], ["a,b", None, {"c": []}] * 5])
+@pytest.mark.parametrize("at_once", [1, 4, 4096])
+def test_list_that_is_encoded_piece_by_piece_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, items: list[object], at_once: int
+) -> None:
+    monkeypatch.setattr(json_items, "ITEMS_AT_ONCE", at_once)
+    assert encode_list(items) == encode(items)

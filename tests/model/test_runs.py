@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from msgspec import Raw
 
+from flowruns.model import json_items, runs
 from flowruns.model.datetimes import RuleViolation, format_datetime, parse_datetime
-from flowruns.model.runs import Action, FlowRun, FlowType, Log, PreservedFields, RunPost, RunPut, encode
+from flowruns.model.runs import Action, FlowRun, FlowType, Log, PreservedFields, RunPost, RunPut, encode, encode_run
 from flowruns.model.validation import decode
 
 NOW = "2025-01-20T18:53:03.558Z"
@@ -230,3 +231,17 @@ def test_response_of_get_can_be_put_back() -> None:
     doc = encode(full.run("x", now=NOW, by=1, preserved=None))
     preserved = PreservedFields(created_at=NOW, created_by=1, reviewed_at=None, reviewed_by=None)
     assert encode(decode(doc, RunPut).run("x", now=NOW, by=1, preserved=preserved)) == doc
+
+
+def test_document_of_long_lists_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    put = body(
+        actions=[{"id": f"a{number}", "phase": "failed"} for number in range(10)],
+        logs=[{"message": f'"{number}"'} for number in range(3)],
+        tags=[{"key": f"k{number}", "value": ""} for number in range(4)],
+    )
+    run = put.run("r1", now=NOW, by=None, preserved=None)
+    whole = encode(run)
+    monkeypatch.setattr(json_items, "ITEMS_AT_ONCE", 3)
+    monkeypatch.setattr(runs, "ITEMS_AT_ONCE", 3)
+    assert encode_run(run) == whole
+    assert isinstance(run.actions, list)
