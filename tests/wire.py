@@ -146,16 +146,20 @@ def ping(url: str) -> None:
             wire.ask("GET", "/health")
 
 
+def scope_of(method: str, path: str, headers: Headers = (), **items: Any) -> dict[str, Any]:
+    """The ASGI scope of a request with only these *headers*."""
+    return {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "method": method,
+        "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": list(headers),
+        **items,
+    }  # fmt: skip
+
+
 async def call(
     app: ASGIApp, method: str, path: str, headers: Headers = (), body: bytes = b"", **scope_items: Any
 ) -> Reply:
     """The response of *app*, without a server, to a request with only these *headers*."""
     sent: list[Message] = []
-    scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "method": method,
-        "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": list(headers),
-        **scope_items,
-    }  # fmt: skip
 
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
@@ -163,7 +167,7 @@ async def call(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await app(scope, receive, send)
+    await app(scope_of(method, path, headers, **scope_items), receive, send)
     start, *rest = sent
     assert start["type"] == "http.response.start"
     assert [message["type"] for message in rest] == ["http.response.body"]

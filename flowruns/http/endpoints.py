@@ -9,7 +9,7 @@ from flowruns.errors import MethodNotAllowed, NotFound, PathNotFound
 from flowruns.http import hints, responses
 from flowruns.http.events import EventStream, EventStreams
 from flowruns.http.requests import STATUS_ONLY, RequestReader
-from flowruns.http.responses import Header, Receive, Response, Scope, Send
+from flowruns.http.responses import Header, LargeBodies, Receive, Response, Scope, Send
 from flowruns.model.cursors import Cursor
 from flowruns.model.runs import RunPost, RunPut, Slug
 from flowruns.sqlite.datafile import SCHEMA_VERSION
@@ -51,6 +51,7 @@ class RunsApi:
     def __init__(self, store: Store, streams: EventStreams) -> None:
         self.store = store
         self.streams = streams
+        self._large = LargeBodies()
 
     async def page(self, request: RequestReader) -> Response | EventStream:
         """GET …/flow-runs: a page of runs, or a stream of their changes."""
@@ -67,7 +68,7 @@ class RunsApi:
             return None if cursor is None else self.store.cursors.write(cursor, fingerprint)
 
         return responses.page(
-            page.docs,
+            self._large.shared((where, page_request), page.docs),
             page.etag,
             page.total,
             current_page=text(page.links.current),
@@ -97,7 +98,7 @@ class RunsApi:
         if precondition.unchanged(stored.etag):
             return responses.not_modified(stored.etag)
         precondition.require(stored.etag)
-        return responses.stored(stored)
+        return responses.json(self._large.shared(id, stored.doc), 200, responses.etag(stored.etag))
 
     async def put(self, request: RequestReader) -> Response:
         """PUT …/flow-runs/{id_}: creates or replaces a run."""

@@ -1,7 +1,9 @@
 """Responses, and the status, headers and body of each error (`flowruns/docs/api.md`, "Errors")."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from asyncio import sleep
+from collections.abc import Awaitable, Callable, Hashable, MutableMapping
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from msgspec.json import encode
 
@@ -66,8 +68,8 @@ class Response(NamedTuple):
 
     status: int
     headers: tuple[Header, ...]
-    body: bytes = b""
-    parts: tuple[bytes, ...] = ()
+    body: bytes | memoryview = b""
+    parts: tuple[bytes | memoryview, ...] = ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it, without the body if the method is HEAD; a large one piece by piece, as the client reads."""
@@ -81,12 +83,29 @@ class Response(NamedTuple):
         scope[SENDING] = True
         for part in self.parts or (self.body,):
             for start in range(0, len(part), _PIECE_BYTES):
-                piece = part[start : start + _PIECE_BYTES]
+                piece = bytes(part[start : start + _PIECE_BYTES])  # as ASGI wants it
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await sleep(0)  # others have their turn, even if the client reads as fast as this sends
         await send({"type": "http.response.body", "body": b""})
 
 
-def json(body: bytes, status: int = 200, *headers: Header) -> Response:
+class LargeBodies:
+    """The large bodies that are being sent: equal ones are held once, however many clients read them slowly."""
+
+    def __init__(self) -> None:
+        self._held: WeakValueDictionary[Hashable, memoryview] = WeakValueDictionary()
+
+    def shared(self, key: Hashable, body: bytes) -> bytes | memoryview:
+        """*body*, or its equal of the same *key* that is still being sent."""
+        if len(body) <= _PIECE_BYTES:
+            return body
+        held = self._held.get(key)
+        if held is None or held.obj != body:
+            self._held[key] = held = memoryview(body)
+        return held
+
+
+def json(body: bytes | memoryview, status: int = 200, *headers: Header) -> Response:
     """A response with *body*, which is JSON."""
     return Response(status, (*_JSON, (b"content-length", b"%d" % len(body)), *headers), body)
 
@@ -96,12 +115,12 @@ def stored(run: StoredRun, status: int = 200, *headers: Header) -> Response:
     return json(run.doc, status, etag(run.etag), *headers)
 
 
-def page(docs: bytes, etag_: str, total: int, **cursors: str | None) -> Response:
+def page(docs: bytes | memoryview, etag_: str, total: int, **cursors: str | None) -> Response:
     """A FlowRunPage. *docs* are documents joined by commas."""
     links = encode({"total": total, **cursors})
-    if len(docs) <= _PIECE_BYTES:
-        return json(b'{"items":[%b],%b' % (docs, links[1:]), 200, etag(etag_))
     parts = (b'{"items":[', docs, b"],", links[1:])
+    if len(docs) <= _PIECE_BYTES:
+        return json(b"".join(parts), 200, etag(etag_))
     size = (b"content-length", b"%d" % sum(map(len, parts)))
     return Response(200, (*_JSON, size, etag(etag_)), parts=parts)
 

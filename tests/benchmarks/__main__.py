@@ -142,7 +142,7 @@ def of_fixtures(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def of_delays(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Measures how long hostile and large requests make small ones wait."""
-    contender = delays.template(folder, options.runs)
+    contender = Flowruns(OURS, options.runs, folder / "template.db")
     fill(contender.template, 0, options.runs)
     quiet, found = delays.delays(contender)
     print(tables.delays(quiet, found), "\n")

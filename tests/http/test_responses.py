@@ -1,15 +1,21 @@
 """Responses: their status, their shape, their headers."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
+from msgspec import Raw
+from starlette.types import ASGIApp, Message
 
 from flowruns import errors
 from flowruns.errors import ErrorDetail, FlowrunsError
 from flowruns.http import responses
+from flowruns.model.runs import FlowType, RunPut
 from flowruns.store.reads import StoredRun
-from tests.wire import Reply, call
+from flowruns.store.store import Store
+from tests.conftest import RUNS
+from tests.wire import Reply, call, scope_of
 
 DETAIL = ErrorDetail(("body", "logs", 3, "level"), "Something is wrong", "some_type")
 
@@ -91,3 +97,62 @@ async def test_page_carries_documents_as_they_are_stored(docs: bytes) -> None:
     assert reply.body.startswith(b'{"items":[' + docs + b"],")
     assert reply.json == {"items": json.loads(b"[" + docs + b"]"), "total": 2, **cursors}
     assert reply.header(b"etag") == b'"7"'
+
+
+@pytest.mark.parametrize("target", [RUNS, f"{RUNS}/a1"])
+async def test_large_answer_is_held_once_for_all_its_readers(
+    monkeypatch: pytest.MonkeyPatch, store: Store, app: ASGIApp, target: str
+) -> None:
+    monkeypatch.setattr(responses, "_PIECE_BYTES", 1_000)
+    held: list[Any] = []
+    sending: asyncio.Queue[bytes] = asyncio.Queue()
+    goes_on = asyncio.Event()
+    shared = responses.LargeBodies.shared
+
+    def recorded(self: responses.LargeBodies, key: Any, body: bytes) -> Any:
+        held.append(shared(self, key, body))
+        return held[-1]
+
+    monkeypatch.setattr(responses.LargeBodies, "shared", recorded)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def read_slowly() -> None:
+        async def send(message: Message) -> None:
+            if message.get("body"):
+                sending.put_nowait(message["body"])
+                await goes_on.wait()
+
+        await app(scope_of("GET", target, [(b"host", b"localhost")]), receive, send)
+
+    async with asyncio.TaskGroup() as readers:
+        for text in ("x" * 5_000, "y" * 5_000):  # of equal length and with equal numbers, as after `clear`
+            await store.clear()
+            args = Raw(json.dumps({"text": text}).encode())
+            await store.put("a1", RunPut(flow_id="f", flow_type=FlowType.AUTOMATION, args=args))
+            for _ in range(2):
+                readers.create_task(read_slowly())
+                await sending.get()
+        goes_on.set()
+    first, again, other, other_again = (id(view.obj) for view in held)
+    assert first == again != other == other_again
+
+
+async def test_others_have_their_turn_between_the_pieces_of_a_large_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(responses, "_PIECE_BYTES", 10)
+    order: list[str] = []
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        order.append("piece")
+
+    async def other() -> None:
+        order.append("other")
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(responses.json(b"x" * 100)(scope_of("GET", "/"), receive, send))
+        tasks.create_task(other())
+    assert order.index("other") < len(order) - 1
