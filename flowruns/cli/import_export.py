@@ -13,7 +13,7 @@ from flowruns.cli.options.command import Command, Option
 from flowruns.cli.options.database import database_option
 from flowruns.cli.options.runs import CAMEL_CASE, filter_options, filter_query, filter_values
 from flowruns.cli.options.types import Url
-from flowruns.cli.outputs import interruptible, output_file, write_all, write_errors
+from flowruns.cli.outputs import interruptible, output_file, print_warning, write_all, write_errors
 from flowruns.cli.sources import LocalSource, run_source
 from flowruns.client.source import RunSource
 from flowruns.model.lines import line_of
@@ -66,7 +66,9 @@ def import_command(files: tuple[str, ...], database: str, skip_invalid: bool, on
             for name, file in inputs:
                 check_format(name, file, skip_invalid=skip_invalid)
         with (
-            open_exclusive(database, holder=f"pid {os.getpid()}, an import", make=True) as connection,
+            open_exclusive(
+                database, holder=f"pid {os.getpid()}, an import", make=True, warn=print_warning
+            ) as connection,
             interrupts.allowed(),
         ):
             observer = ImportObserver(report, show, interrupts.too_late)

@@ -8,7 +8,7 @@ import click
 from flowruns.cli.options.command import Command
 from flowruns.cli.options.database import database_option
 from flowruns.cli.options.types import Age
-from flowruns.cli.outputs import interruptible, write_errors
+from flowruns.cli.outputs import interruptible, print_warning, write_errors
 from flowruns.errors import CannotWrite, DatabaseUnusable
 from flowruns.settings import MEMORY
 from flowruns.sqlite.atomic_files import atomic_write
@@ -109,7 +109,7 @@ def prune_command(database: str, older_than: float, keep_failed: bool, dry_run: 
     else:
         with (
             interruptible() as interrupts,
-            open_exclusive(database, holder=f"pid {os.getpid()}, a prune") as connection,
+            open_exclusive(database, holder=f"pid {os.getpid()}, a prune", warn=print_warning) as connection,
             Progress("pruning") as progress,
             interrupts.allowed(),
         ):
@@ -131,13 +131,14 @@ def vacuum_command(database: str) -> None:
     """  # noqa: D301  # click reads the escape
     with (
         interruptible() as interrupts,
-        open_exclusive(database, holder=f"pid {os.getpid()}, a vacuum") as connection,
+        open_exclusive(database, holder=f"pid {os.getpid()}, a vacuum", warn=print_warning) as connection,
         Progress("vacuuming") as progress,
         interrupts.allowed(),
     ):
-        before = real_path(database).stat().st_size
+        before = maintenance.size(connection)
         maintenance.vacuum(connection, progress.update)
-    write_lines([f"{database}: {megabytes(real_path(database).stat().st_size)}, was {megabytes(before)}"])
+        after = maintenance.size(connection)
+    write_lines([f"{database}: {megabytes(after)}, was {megabytes(before)}"])
 
 
 def megabytes(size: int) -> str:

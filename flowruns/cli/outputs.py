@@ -26,6 +26,11 @@ def interruptible() -> Iterator[DeferredInterrupts]:
             raise click.Abort from None
 
 
+def print_warning(line: str) -> None:
+    """Writes *line* to stderr, like an error of a command."""
+    print_stderr(f"flowruns: {line}")
+
+
 @contextmanager
 def output_file(name: str, database: str) -> Iterator[int]:
     """The descriptor that the file *name* is written through: in full, or the file stays as it was. Raises CannotWrite,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from flowruns.errors import Unavailable
 from flowruns.settings import MEMORY, Synchronous
-from flowruns.sqlite import datafile, lockfile, pragmas
+from flowruns.sqlite import datafile, lockfile, pragmas, wal
 from flowruns.sqlite.atomic_files import remove_files
 from flowruns.sqlite.connection import Connection
 from flowruns.sqlite.migrations import prepare
@@ -19,8 +19,6 @@ from flowruns.sqlite.numbers import StartAfter, start_after
 from flowruns.sqlite.result_codes import errors_as_unusable
 
 log = logging.getLogger("flowruns")
-
-_CLOSE_LOCK_TIMEOUT = 0.5  # seconds
 
 
 class Database(NamedTuple):
@@ -34,7 +32,7 @@ class Database(NamedTuple):
     cursor_key: bytes
     check_file: Callable[[], None]  # raises Unavailable if the file or its lock file was removed or replaced
     remove_on_close: Callable[[], None]  # removes the file after closing, if `connect` has created it
-    aclose: Callable[[], Awaitable[None]]  # leaves one file
+    aclose: Callable[[], Awaitable[None]]  # leaves one file, unless another program reads it
 
 
 async def connect(
@@ -62,6 +60,7 @@ async def connect(
         remove_on_close = _do_nothing if file.exists() else partial(discarded.append, file)
         with datafile.created(file), errors_as_unusable(file):
             datafile.check_header(file)
+            datafile.warn_of_readers(file)
             writable = os.access(file, os.W_OK)
             if not writable:
                 log.warning("%s is read-only: writes are refused", file)
@@ -69,13 +68,15 @@ async def connect(
             writing = await _connection(stack, str(file), lock_timeout, prepared, durable)
             key = await writing.call(_cursor_key)
             opened = datafile.file_identity(file)
+            wal_size = wal.SizeWarning(file)
 
             def check_file() -> None:
                 _check_identity(file, opened)
                 check_lock()
+                wal_size.look()
 
             if writable:
-                stack.push_async_callback(_checkpoint, writing, file)
+                stack.push_async_callback(writing.call, partial(wal.checkpoint, file=file))
             cache = partial(pragmas.set_cache_size, kib=pragmas.PAGES_CACHE_KIB)
             runs = await _connection(stack, str(file), lock_timeout, pragmas.set_read_only)
             pages = await _connection(stack, str(file), lock_timeout, pragmas.set_read_only, cache)
@@ -111,22 +112,6 @@ async def _connection(
     await stack.enter_async_context(connection)
     await connection.call(set_up)
     return connection
-
-
-async def _checkpoint(connection: Connection, file: Path) -> None:
-    """Empties the WAL, which SQLite removes when the last connection closes.
-
-    If the disk is full or another program holds the lock, the WAL stays beside *file*, as a part of the database.
-    """
-
-    def checkpoint(writing: sqlite3.Connection) -> None:
-        pragmas.set_busy_timeout(writing, _CLOSE_LOCK_TIMEOUT)
-        pragmas.checkpoint(writing)
-
-    try:
-        await connection.call(checkpoint)
-    except sqlite3.Error as error:
-        log.error("the WAL cannot be checkpointed; keep %s-wal beside %s: %s", file, file.name, error)
 
 
 def _check_identity(file: Path, opened: datafile.FileIdentity | None) -> None:

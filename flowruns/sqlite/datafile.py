@@ -1,6 +1,8 @@
 """The file of a database: its path, its header and its identity."""
 
+import logging
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,6 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flowruns.errors import DatabaseUnusable
+
+log = logging.getLogger("flowruns")
 
 APPLICATION_ID = 0x666C726E  # "flrn", at byte 68 of the file (SQLite's file format, 1.3)
 
@@ -67,6 +71,15 @@ def check_path(path: Path) -> None:
         raise DatabaseUnusable(f"{path} cannot be used: {error.strerror}") from None
     if not stat.S_ISREG(mode):
         raise DatabaseUnusable(f"{path} is not a file; name a database file")
+
+
+def warn_of_readers(path: Path) -> None:
+    """Warns if any user of the machine may read the file *path*: new files are private, but copies may not be."""
+    if os.name == "nt" or not path.exists():  # without POSIX modes
+        return
+    mode = path.stat().st_mode
+    if mode & 0o007 and all(folder.stat().st_mode & 0o001 for folder in path.parents):
+        log.warning("%s may be read by every user of this machine: chmod 600 %s", path, shlex.quote(str(path)))
 
 
 def check_header(path: Path) -> None:

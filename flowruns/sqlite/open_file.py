@@ -2,13 +2,13 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 
 from flowruns.errors import DatabaseUnusable
 from flowruns.settings import MEMORY
-from flowruns.sqlite import datafile, lockfile, pragmas
+from flowruns.sqlite import datafile, lockfile, pragmas, wal
 from flowruns.sqlite.migrations import prepare
 from flowruns.sqlite.numbers import StartAfter, start_after
 from flowruns.sqlite.result_codes import errors_as_unusable
@@ -18,10 +18,16 @@ _LOCK_TIMEOUT = 5.0  # seconds
 
 @contextmanager
 def open_exclusive(
-    path: str, *, holder: str, make: bool = False, start_after: StartAfter = start_after
+    path: str,
+    *,
+    holder: str,
+    make: bool = False,
+    start_after: StartAfter = start_after,
+    warn: Callable[[str], None] = wal.log.warning,
 ) -> Iterator[sqlite3.Connection]:
     """The database in the file *path*, locked; *holder* is the text of the lock file. With *make*, the file is created
     if there is none, and removed if the block fails. A commit waits for the disk. Writes begin at *start_after*.
+    *warn* is called with a line if the WAL stays beside the file, because another program reads it.
 
     Raises DatabaseInUse or DatabaseUnusable, also for any sqlite3.Error in the block.
     """
@@ -34,8 +40,7 @@ def open_exclusive(
             try:
                 yield connection
             finally:
-                with suppress(sqlite3.Error):  # then the WAL stays beside the file, as a part of the database
-                    pragmas.checkpoint(connection)
+                wal.checkpoint(connection, file, warn)
 
 
 @contextmanager

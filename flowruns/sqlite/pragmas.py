@@ -10,7 +10,7 @@ PAGES_CACHE_KIB = 24576  # holds 10,000 runs, so that pages of them need no syst
 
 BULK_CACHE_KIB = 65536  # holds the ends of the indexes, which an import of 1,000,000 runs changes all the time
 
-_MAX_WAL_BYTES = 32 * 1024 * 1024  # the larger, the more changes of a page one checkpoint writes at once
+MAX_WAL_BYTES = 32 * 1024 * 1024  # the larger, the more changes of a page one checkpoint writes at once
 
 
 def set_busy_timeout(connection: sqlite3.Connection, seconds: float) -> None:
@@ -34,10 +34,5 @@ def set_durable(connection: sqlite3.Connection, synchronous: Synchronous) -> Non
     connection.execute(f"pragma synchronous = {synchronous}")  # full: an acknowledged write survives a power cut
     connection.execute(f"pragma fullfsync = {synchronous == 'full'}")  # on macOS, fsync ends in the drive's cache
     page_size: int = connection.execute("pragma page_size").fetchone()[0]
-    connection.execute(f"pragma wal_autocheckpoint = {_MAX_WAL_BYTES // page_size}")
-    connection.execute(f"pragma journal_size_limit = {_MAX_WAL_BYTES}")  # the size of the WAL file after a checkpoint
-
-
-def checkpoint(connection: sqlite3.Connection) -> None:
-    """Copies the whole WAL into the database file, and empties it."""
-    connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+    connection.execute(f"pragma wal_autocheckpoint = {MAX_WAL_BYTES // page_size}")
+    connection.execute(f"pragma journal_size_limit = {MAX_WAL_BYTES}")  # the size of the WAL file after a checkpoint

@@ -114,6 +114,12 @@ def _prunable(connection: sqlite3.Connection, before: datetime, *, keep_failed: 
         last = rows[-1][0]
 
 
+def size(connection: sqlite3.Connection) -> int:
+    """The size of the database in bytes: that of its file, once the WAL is copied into it."""
+    pages, page_size = (connection.execute(f"pragma {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    return int(pages * page_size)
+
+
 def vacuum(connection: sqlite3.Connection, on_progress: OnProgress) -> None:
     """Rewrites the file without free space.
 

@@ -135,7 +135,9 @@ class Store:
         return cls(database, lock_timeout=lock_timeout, clock=clock, ids=ids or Uuid7(), instance=instance)
 
     async def aclose(self) -> None:
-        """Completes all pending jobs and closes the database, which leaves one file. May run in any event loop."""
+        """Completes all pending jobs and closes the database. That leaves one file, unless another program reads it.
+        May run in any event loop.
+        """
         self.end_subscriptions()
         self._database.counted_pages.interrupt_statement()  # it may take seconds
         try:

@@ -19,7 +19,7 @@ import pytest
 
 from flowruns.cli.main import main
 from tests.conftest import REAL_RUNS, RUNS
-from tests.processes import COMMAND, command_with, serving, started
+from tests.processes import COMMAND, command_with, ended, serving, started
 from tests.sqlite.files import contents, holder
 from tests.waits import HANG
 from tests.wire import RUN, Wire
@@ -293,6 +293,48 @@ def test_what_a_killed_server_had_acknowledged_is_exported(filled: Path) -> None
         server.process.kill()
         server.process.wait()
     assert json.loads(done(filled, "export").stdout.splitlines()[-1])["id"] == "late"
+    assert done(filled, "check").stdout == "flowruns.db is ok: 347 runs, 0 deleted, schema 3\n"
+
+
+@contextmanager
+def reader(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Another program in a read transaction on `flowruns.db`."""
+    with closing(sqlite3.connect(folder / "flowruns.db", isolation_level=None)) as reader:
+        reader.execute("begin")
+        reader.execute("select count(*) from run").fetchone()
+        yield reader
+
+
+@pytest.mark.parametrize("command", ["prune --older-than 0s", "vacuum", "import x"])
+def test_command_says_once_that_a_reader_holds_the_wal(filled: Path, command: str) -> None:
+    (filled / "x").write_text(lines(1))
+    with reader(filled):
+        run = done(filled, *command.split())
+    assert (run.code, run.stderr.count("\n")) == (0, 1)
+    assert run.stderr.startswith("flowruns: another program reads ")
+    assert done(filled, "check").code == 0
+    assert names(filled) == ["flowruns.db", "x"]
+
+
+def test_vacuum_reports_the_size_that_the_file_will_have(filled: Path) -> None:
+    assert done(filled, "prune", "--older-than", "0s").code == 0
+    before = (filled / "flowruns.db").stat().st_size
+    with reader(filled):
+        run = done(filled, "vacuum")
+        assert (filled / "flowruns.db").stat().st_size == before
+    after = (filled / "flowruns.db").stat().st_size
+    assert after < before
+    assert run.stdout == f"flowruns.db: {after / 1e6:.1f} MB, was {before / 1e6:.1f} MB\n"
+
+
+def test_server_says_once_that_a_reader_holds_the_wal(filled: Path) -> None:
+    with serving(filled) as server, Wire(server.url) as wire, reader(filled):
+        assert wire.ask("PUT", f"{RUNS}/late", RUN).status == 201
+        server.process.terminate()
+        code, stderr = ended(server.process)
+    assert (code, stderr.count("\n")) == (0, 1)
+    assert "another program reads" in stderr
+    assert names(filled) == ["flowruns.db"]
     assert done(filled, "check").stdout == "flowruns.db is ok: 347 runs, 0 deleted, schema 3\n"
 
 

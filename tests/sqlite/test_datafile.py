@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from flowruns.errors import DatabaseUnusable
-from flowruns.sqlite.datafile import APPLICATION_ID, SCHEMA_VERSION, check_header, check_path, created, file_identity
+from flowruns.sqlite.datafile import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    check_header,
+    check_path,
+    created,
+    file_identity,
+    warn_of_readers,
+)
 from tests.sqlite.files import contents
 
 
@@ -146,3 +155,20 @@ def test_identity_distinguishes_a_file_from_its_successor(path: Path) -> None:
     path.touch()
     assert file_identity(path) not in (None, first)
     assert file_identity(path.with_name("old.db")) == first
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
+@pytest.mark.parametrize(
+    ("mode", "folder_mode", "warns"),
+    [(0o644, 0o755, True), (0o604, 0o711, True), (0o640, 0o755, False), (0o644, 0o750, False)],
+)
+def test_file_that_every_user_may_read_is_reported(
+    caplog: pytest.LogCaptureFixture, mode: int, folder_mode: int, warns: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as name:  # in a folder that everybody may enter, unlike tmp_path
+        path = Path(name).resolve() / "a b.db"
+        path.touch(mode=0o600)
+        path.chmod(mode)
+        path.parent.chmod(folder_mode)
+        warn_of_readers(path)
+        assert [f"chmod 600 '{path}'" in record.message for record in caplog.records] == [True] * warns
