@@ -257,7 +257,8 @@ asyncio.run(main())
 
 def test_import_of_flowruns_imports_nothing_heavy() -> None:
     program = (
-        "import sys, flowruns; print([m for m in ('msgspec', 'starlette', 'uvicorn', 'asyncio') if m in sys.modules])"
+        "import sys, flowruns\n"
+        "print([m for m in ('msgspec', 'starlette', 'uvicorn', 'httpx', 'asyncio') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

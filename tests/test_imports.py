@@ -28,6 +28,8 @@ ONLY = {
     "uvicorn": {"server"},
     "httptools": {"server"},
     "click": {"cli", "terminal"},
+    "httpx": {"client", "testing"},
+    "anyio": {"client"},
     "pytest": {"testing"},
 }
 IMPURE = {"asyncio", "os", "random", "secrets", "socket", "sqlite3", "threading", "time"}

@@ -2,8 +2,9 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 from click.core import ParameterSource
@@ -12,9 +13,9 @@ from msgspec.json import decode, encode
 
 from flowruns.cli.inputs import token_lines
 from flowruns.cli.options.database import is_named
-from flowruns.client.source import Page, RunSource
-from flowruns.client.streams import Event, resume
-from flowruns.client.transport import Filters, Transport
+from flowruns.client.source import Filters, Page, RunSource
+from flowruns.client.steps import Sleep
+from flowruns.client.streams import Event, IteratedStream, resume
 from flowruns.errors import DatabaseUnusable, ErrorDetail, Invalid, NotFound, Refused, Unavailable, Unreachable
 from flowruns.model.cursors import MAX_PAGE_SIZE, PageRequest, page_links
 from flowruns.server.registry import MemoryServer, memory_servers
@@ -27,6 +28,9 @@ from flowruns.store.filters import Where, by_id, where
 from flowruns.store.reads import Changes
 from flowruns.store.store import Store
 from flowruns.terminal.output import print_stderr
+
+if TYPE_CHECKING:
+    from flowruns.client.transport import Transport
 
 
 def run_source(database: str, url: str | None, token: str | None, *, file_first: bool = False) -> RunSource:
@@ -44,7 +48,7 @@ def run_source(database: str, url: str | None, token: str | None, *, file_first:
         return server_transport(server, token) if server else LocalSource(database, token)
     if file_given:
         raise click.UsageError("--url and --database both name the source of runs; give one of them")
-    return Transport(url, token)
+    return _transport(url, token)
 
 
 def find_memory_server(database: str, *, file_first: bool = False) -> MemoryServer | None:
@@ -76,9 +80,17 @@ def find_memory_server(database: str, *, file_first: bool = False) -> MemoryServ
     return servers[0]
 
 
-def server_transport(server: MemoryServer, token: str | None = None) -> Transport:
+def server_transport(server: MemoryServer, token: str | None = None) -> "Transport":
     """The API of *server*, with the token that it provides for its user, else with *token*."""
-    return Transport(server.info.url, server.info.secret or token)
+    return _transport(server.info.url, server.info.secret or token)
+
+
+def _transport(url: str, token: str | None) -> "Transport":
+    from flowruns.client.transport import (
+        Transport,  # with httpx, which a command on a file without a server never needs
+    )
+
+    return Transport(url, token)
 
 
 class LocalSource:
@@ -113,14 +125,14 @@ class LocalSource:
         if self._connected is not None:
             self._connected[1].close()
 
-    def _server(self) -> Transport | None:
+    def _server(self) -> "Transport | None":
         """The server that is running for the file now."""
         info = lock_info(self._path)
         if info is None or not info.url:
             return None
         if self._connected is None or self._connected[0] != info:
             self.close()
-            self._connected = info, Transport(info.url, info.secret or self._token)
+            self._connected = info, _transport(info.url, info.secret or self._token)
         return self._connected[1]
 
     def pages(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[Page]:
@@ -184,7 +196,7 @@ class LocalSource:
         chosen = _where(filters) if id is None else by_id(id)
         started = False
 
-        def stream(position: int | None) -> Iterator[Event]:
+        def events(position: int | None) -> Iterator[Event]:
             nonlocal started
             if server := self._server():
                 started = True
@@ -196,7 +208,11 @@ class LocalSource:
             yield from self._changes(chosen, position or 0)
             raise Unreachable(f"no server is running for {self._path}")
 
-        return resume(stream, after)
+        for step in resume(lambda position: IteratedStream(events(position)), after):
+            if isinstance(step, Sleep):
+                time.sleep(step.seconds)
+            elif isinstance(step, Event):
+                yield step
 
     def _start(self, id: str | None) -> int:
         """The change number to start after. Raises NotFound."""

@@ -1,14 +1,13 @@
 """Responses of a server to values and errors."""
 
-import http.client
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 
+import httpx
 from msgspec import DecodeError, Raw, Struct
 from msgspec.json import decode
 
 from flowruns.errors import Busy, ErrorDetail, NotFound, Refused, Unreachable, one_line
-
-EVENTS, JSON = "text/event-stream", "application/json"
 
 _GATEWAY_ERRORS = (502, 503, 504)  # a proxy may send these in place of the server
 
@@ -31,9 +30,9 @@ class _ErrorBody(Struct):
     detail: list[_Detail]
 
 
-def media_type(response: http.client.HTTPResponse) -> str:
+def media_type(response: httpx.Response) -> str:
     """The media type of *response*, without parameters."""
-    return response.headers.get_content_type()
+    return str(response.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
 
 
 def parse_page(url: str, body: bytes) -> RunPage:
@@ -44,9 +43,18 @@ def parse_page(url: str, body: bytes) -> RunPage:
         raise unexpected_response(url, 200) from None
 
 
-def error_of(url: str, response: http.client.HTTPResponse, body: bytes, id: str | None) -> Exception:
-    """The exception for an error *response* of *url* to a request for the run *id* (None: for none)."""
-    status = response.status
+def check_status(url: str, response: httpx.Response, id: str | None) -> None:
+    """Raises NotFound, Refused or Busy if *response*, of *url* to a request for the run *id* (None: for none), is no
+    success.
+    """
+    try:
+        response.raise_for_status()
+    except httpx.HTTPStatusError as error:
+        raise error_of(url, response.status_code, response.content, id) from error
+
+
+def error_of(url: str, status: int, body: bytes, id: str | None) -> Exception:
+    """The exception for an error response of *url* to a request for the run *id* (None: for none)."""
     try:
         parsed = decode(body, type=_ErrorBody)
     except DecodeError:
@@ -68,10 +76,24 @@ def unexpected_response(url: str, status: int) -> Refused:
     )
 
 
-def unreachable(url: str, error: Exception) -> Unreachable:
+def unreachable(url: str, error: httpx.RequestError) -> Unreachable:
     """The exception for a request to *url* that failed with *error*."""
-    reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    reason = next(filter(None, map(_reason, _causes(error))), str(error) or type(error).__name__)
     return Unreachable(one_line(f"{url} cannot be reached: {reason}"))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """*error*, and what it was raised from, by httpx, httpcore, anyio and the event loop."""
+    while error is not None:
+        yield error
+        error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error.__context__
+
+
+def _reason(error: BaseException) -> str | None:
+    """The reason in the words of the system; None if *error* is not the system's."""
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)  # an event loop may have other words
+    return error.strerror if isinstance(error, OSError) else None
 
 
 def _message(details: Sequence[ErrorDetail]) -> str:

@@ -1,9 +1,11 @@
 """The interface through which the commands read runs: from a server, or from a database file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from flowruns.client.streams import Event
+
+Filters = Mapping[str, Any]  # query parameters of the list: one value, or a list of values
 
 
 class Page(NamedTuple):

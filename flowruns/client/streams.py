@@ -1,11 +1,14 @@
-"""Streams of changes: parses server-sent events, and resumes broken streams."""
+"""Streams of changes: parses server-sent events, and resumes broken streams.
+
+Not by httpx-sse: it reads the response by itself, and so once for threads and once for event loops; it drops comments,
+the first of which means that the stream is open; and it decodes to text what is then parsed as bytes.
+"""
 
 import re
-import time
 from collections.abc import Callable, Iterator
-from math import inf
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+from flowruns.client.steps import Closed, Flow, Sleep, seconds_left
 from flowruns.errors import Busy, Unreachable
 
 _MIN_PAUSE, _MAX_PAUSE = 0.1, 2.0  # seconds before a stream is opened again
@@ -22,69 +25,107 @@ class Event(NamedTuple):
     data: bytes = b""
 
 
-def seconds_left(deadline: float | None) -> float:
-    """The seconds until *deadline*, in monotonic seconds; infinite for None."""
-    return inf if deadline is None else max(0.0, deadline - time.monotonic())
+class Stream(Protocol):
+    """A stream of events."""
+
+    def read(self) -> Flow[Event, list[Event] | None]:
+        """The next events, as soon as there are some; None at the end of the stream."""
+
+
+class IteratedStream:
+    """The stream of the events of an iterator, which needs no driver."""
+
+    def __init__(self, events: Iterator[Event]) -> None:
+        self._events = events
+
+    def read(self) -> Flow[Event, list[Event] | None]:
+        """The next event; None at the end."""
+        yield from ()
+        event = next(self._events, None)
+        return None if event is None else [event]
 
 
 def resume(
-    stream: Callable[[int | None], Iterator[Event]],
+    stream: Callable[[int | None], Stream],
     after: int | None,
     deadline: float | None = None,
-    sleep: Callable[[float], object] = time.sleep,
     *,
     opened: bool = False,
-) -> Iterator[Event]:
-    """The events of successive streams, without end or until *deadline*, in monotonic seconds. *stream* opens a stream
-    after a change number. When a stream ends, this sleeps, and opens the next one at the last position.
+) -> Flow[Event, None]:
+    """The events of successive streams, without end or until *deadline*. *stream* opens a stream after a change number.
+    When a stream ends, this sleeps, and opens the next one at the last position.
 
     Unreachable and Busy are raised only before the first `open`, or never if *opened*. Other errors are always raised.
     """
     position, pause, lost = after, _MIN_PAUSE, False
     while seconds_left(deadline):
+        current = stream(position)
         try:
-            for event in stream(position):
-                position = position if event.position is None else event.position
-                if event.kind == "open":
-                    if opened and not lost:
-                        continue  # the stream was not reported as lost
-                    opened, lost = True, False
-                elif event.kind:
-                    pause = _MIN_PAUSE  # not at `open`: a server may break each stream right after it
-                if event.kind:
-                    yield event
+            while (events := (yield from current.read())) is not None:
+                for event in events:
+                    position = position if event.position is None else event.position
+                    if event.kind == "open":
+                        if opened and not lost:
+                            continue  # the stream was not reported as lost
+                        opened, lost = True, False
+                    elif event.kind:
+                        pause = _MIN_PAUSE  # not at `open`: a server may break each stream right after it
+                    if event.kind:
+                        yield event
+        except Closed:
+            raise
         except (Unreachable, Busy):
             if not opened:
                 raise
             if not lost:
                 lost = True
                 yield Event("lost", position)
-        sleep(min(pause, seconds_left(deadline)))
+        yield Sleep(min(pause, seconds_left(deadline)))
         pause = min(_MAX_PAUSE, 2 * pause)
 
 
-def parse_events(lines: Iterator[bytes]) -> Iterator[Event]:
-    """The events in the *lines* of a stream (WHATWG HTML, 9.2.6), after an `open`. Ends at `bye`, or with *lines*."""
-    position: int | None = None
-    kind, data = "", list[bytes]()
-    opened = False
-    for line in lines:
-        if not line.endswith(b"\n"):
-            return  # truncated
-        field, _, value = line.rstrip(b"\r\n").partition(b":")
+class EventParser:
+    """Parses the bytes of a stream as they arrive (WHATWG HTML, 9.2.6). Each stream starts with `open`."""
+
+    def __init__(self) -> None:
+        self.ended = False  # by `bye`: what follows is ignored
+        self._line = list[bytes]()  # the parts of the line that has not ended yet
+        self._after_return = False
+        self._opened = False
+        self._position: int | None = None
+        self._kind, self._data = "", list[bytes]()
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events that *chunk* completes."""
+        after_return, self._after_return = self._after_return, chunk.endswith(b"\r")
+        if after_return:
+            chunk = chunk.removeprefix(b"\n")
+        if b"\r" in chunk:
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *lines, rest = chunk.split(b"\n")
+        if lines:
+            lines[0] = b"".join([*self._line, lines[0]])
+            self._line.clear()
+        if rest:
+            self._line.append(rest)
+        return [event for line in lines for event in self._parse(line)]
+
+    def _parse(self, line: bytes) -> Iterator[Event]:
+        if self.ended:
+            return
+        field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
-        if field == b"id":
-            position = int(value) if re.fullmatch(rb"\d{1,18}", value) else position
+        if field == b"data":
+            self._data.append(value)
+        elif field == b"id":
+            self._position = int(value) if re.fullmatch(rb"\d{1,18}", value) else self._position
         elif field == b"event":
-            kind = value.decode(errors="replace")
-        elif field == b"data":
-            data.append(value)
-        elif line.strip() == b"":
-            if not opened:
-                opened = True
-                yield Event("open", position)
-            if kind == "bye":
-                return
-            # Without data there is no event to dispatch, but the id counts.
-            yield Event(kind if data else "", position, b"\n".join(data))
-            kind, data = "", []
+            self._kind = value.decode(errors="replace")
+        elif not line:
+            if not self._opened:
+                self._opened = True
+                yield Event("open", self._position)
+            self.ended = self._kind == "bye"
+            if not self.ended:  # without data there is no event to dispatch, but the id counts
+                yield Event(self._kind if self._data else "", self._position, b"\n".join(self._data))
+            self._kind, self._data = "", []

@@ -80,12 +80,10 @@ class Flowruns(Traffic):
 
     @property
     def client(self) -> Any:
-        """An `httpx.Client` with `url` as its base, a new one for each test. Raises RuntimeError without httpx."""
+        """An `httpx.Client` with `url` as its base, a new one for each test."""
         if self._client is None:
-            try:
-                import httpx
-            except ImportError:
-                raise RuntimeError("flowruns.client needs httpx: pip install httpx") from None
+            import httpx  # slow to import, and not needed by each test
+
             if self._transport is None:
                 self._transport = httpx.HTTPTransport(verify=False)  # plain HTTP needs no certificates: faster
             self._client = httpx.Client(base_url=self.url, transport=self._transport)

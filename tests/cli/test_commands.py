@@ -361,6 +361,25 @@ def test_commands_about_runs_import_no_server(name: str) -> None:
     subprocess.run([sys.executable, "-c", code, name, "--help"], capture_output=True, check=True, timeout=HANG)
 
 
+def test_commands_that_ask_no_server_import_no_client(tmp_path: Path) -> None:
+    (tmp_path / "a.ndjson").write_text('{"id": "a", "flowId": "f", "flowType": "automation"}\n')
+    commands = [
+        "--version", "--help", "import a.ndjson", "ls", "get a", "export", "check", "backup b.db",
+        "prune --older-than 1d", "status", "stop", "rm a", "config", "serve --port 0 --ready json --exit-with-stdin",
+    ]  # fmt: skip
+    code = (
+        "import sys; from flowruns.cli.main import main\n"
+        "code = main(sys.argv[1:])\n"
+        "sys.exit('it imported httpx' if 'httpx' in sys.modules else code)"
+    )
+    for command in commands:
+        run = subprocess.run(
+            [sys.executable, "-c", code, *command.split()], cwd=tmp_path, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=HANG,
+        )  # fmt: skip
+        assert run.returncode == (1 if command in ("status", "stop") else 0), (command, run.stderr)
+
+
 def test_every_command_is_one(capfd: pytest.CaptureFixture[str]) -> None:
     for name in COMMANDS:
         assert isinstance(cli.get_command(click.Context(cli), name), click.Command)

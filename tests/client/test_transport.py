@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from flowruns.client.source import Page
-from flowruns.client.streams import parse_events
 from flowruns.client.transport import Transport
 from flowruns.errors import Busy, NotFound, Refused, Unreachable
 from flowruns.model.cursors import MAX_PAGE_SIZE
 from flowruns.testing import server
 from flowruns.testing.server import Flowruns
-from tests.streams import Events
+from tests.client.sockets import needs_proc, sockets
 
 
 @pytest.fixture(scope="module")
@@ -80,17 +79,18 @@ def test_documents_are_returned_as_they_are_stored(runs: Flowruns, client: Trans
 # One connection
 
 
+@needs_proc
 def test_one_connection_is_reused(runs: Flowruns, client: Transport) -> None:
     runs.run("a1")
-    client.get("a1")
-    first = client._connection
-    assert first
-    assert first.sock
-    client.get("a1")
+    opened = [sockets()]
+    for _ in range(2):
+        client.get("a1")
+        opened.append(sockets())
     client.delete("a1")
     with pytest.raises(NotFound):
         client.get("a1")
-    assert client._connection is first
+    opened.append(sockets())
+    assert opened == [opened[0], *[opened[0] + 2] * 3]  # both ends of one connection are in this process
 
 
 def test_get_is_repeated_after_the_server_closed_the_connection(runs: Flowruns, client: Transport) -> None:
@@ -211,36 +211,3 @@ def test_changes_after_a_number_come_first(runs: Flowruns, client: Transport) ->
 def test_another_database_sends_resync(runs: Flowruns, client: Transport) -> None:
     events = client.watch(after=1000)
     assert [next(events).kind, next(events).kind] == ["open", "resync"]
-
-
-# The format of a stream
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (b"", []),
-        (b":\n", []),
-        (b":\n\n", [("open", None, b"")]),
-        (b":\nid: 7\n\n", [("open", 7, b"")]),
-        (b":\nid: 7\n\nid: 9\nevent: run\ndata: {\ndata:  }\n\n", [("open", 7, b""), ("run", 9, b"{\n }")]),
-        (b":\n\nevent: run\ndata:x\r\n\r\n", [("open", None, b""), ("run", None, b"x")]),
-        (b":\n\nevent: run\ndata: cut o", [("open", None, b"")]),
-        (b":\n\nevent: run\ndata: cut off\n", [("open", None, b"")]),
-        (b":\n\nid: x\nevent: bye\ndata: {}\n\nevent: run\ndata: {}\n\n", [("open", None, b"")]),
-        (b":\n\nretry: 5\nunknown\nid:8\n\n", [("open", None, b"")]),
-    ],
-)
-def test_stream_is_parsed_as_the_standard_says(text: bytes, expected: list[tuple[str, int | None, bytes]]) -> None:
-    lines = text.splitlines(keepends=True)
-    assert [tuple(event) for event in parse_events(iter(lines)) if event.kind] == expected
-
-
-def test_parser_agrees_with_the_parser_of_the_tests() -> None:
-    text = b':\nid: 1\n\nid: 2\nevent: run\ndata: {"a":\ndata: 1}\n\n:\nid: 3\n\nid: 4\nevent: deleted\ndata: {}\n\n'
-    known = Events()
-    known.feed(text)
-    parsed = [event for event in parse_events(iter(text.splitlines(keepends=True))) if event.kind not in ("open", "")]
-    assert [(event.position, event.kind, event.data.decode()) for event in parsed] == [
-        tuple(event) for event in known.events
-    ]

@@ -424,7 +424,7 @@ def test_installed_plugin_loads_nothing_heavy(pytester: pytest.Pytester) -> None
         """
         import sys
         def pytest_unconfigure():
-            heavy = ("msgspec", "starlette", "uvicorn", "aiosqlite", "flowruns.testing.server")
+            heavy = ("msgspec", "starlette", "uvicorn", "aiosqlite", "httpx", "flowruns.testing.server")
             print("loaded:", "flowruns.testing.plugin" in sys.modules, [name for name in heavy if name in sys.modules])
         """
     )

@@ -124,7 +124,7 @@ class Url(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic 
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """*value*, if it is an address."""
-        from flowruns.client.transport import address  # which a start of the server does not import
+        from flowruns.client.connections import address  # which a start of the server does not import
 
         try:
             address(value)

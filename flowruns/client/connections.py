@@ -1,0 +1,128 @@
+"""Addresses of servers, and the connections to them. Imports httpx only when a connection is needed: the commands check
+addresses, and a start of the server asks none.
+"""
+
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypedDict
+from urllib.parse import SplitResult, urlsplit
+
+from flowruns.client.steps import seconds_left
+from flowruns.errors import Unreachable, one_line
+from flowruns.settings import is_loopback
+
+if TYPE_CHECKING:
+    import socket
+
+    import httpx
+
+_RESPONSE_TIMEOUT = 30.0  # seconds without data
+
+# Each stream and each concurrent call has a connection, hence no maximum. The server closes idle ones after 75 s: the
+# client closes them first.
+_IDLE_CONNECTIONS, _IDLE_SECONDS = 100, 30.0
+
+_STREAM_TIMEOUT = 45.0  # seconds without data; the server sends a comment every 5
+
+_OPENED = ("connect_tcp.complete", "connect_unix_socket.complete", "start_tls.complete")  # events of `trace`
+
+
+def address(url: str) -> SplitResult:
+    """The parts of the *url* of a server. Raises ValueError, which does not repeat what may be a secret."""
+    if "@" in url or "#" in url:
+        raise ValueError("the address of a server has no user, password or fragment; pass a token as such")
+    with suppress(ValueError):  # invalid port or IP address
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.query
+        if valid and re.fullmatch(r"[\x21-\x7e]+", url):
+            _check_ip_address(parts.hostname or "")
+            return parts
+    raise ValueError(f"{url!r} is not a server address: use for example http://127.0.0.1:8000")
+
+
+def _check_ip_address(host: str) -> None:
+    """Raises ValueError if *host* looks like an IP address and is none."""
+    if re.fullmatch(r"[\d.]+|.*:.*", host):
+        from ipaddress import ip_address  # slow to import, and rarely needed
+
+        ip_address(host)
+
+
+class Options(TypedDict):
+    """The arguments of `httpx.Client` and `httpx.AsyncClient`."""
+
+    timeout: "httpx.Timeout"
+    limits: "httpx.Limits"
+    trust_env: bool
+    verify: Any
+
+
+def options(url: str, timeout: "httpx.Timeout | float | None") -> Options:
+    """How to connect to the server at *url*: no proxy of the environment comes between a client and a server on the
+    same machine.
+    """
+    import httpx
+
+    parts = urlsplit(url)
+    is_local = _is_local(parts.hostname or "")
+    # Reading certificates takes 20 ms: only where the server or a proxy may present one.
+    verify = httpx.create_ssl_context() if is_local and parts.scheme == "https" else not is_local
+    return {
+        "timeout": httpx.Timeout(_RESPONSE_TIMEOUT if timeout is None else timeout),
+        "limits": httpx.Limits(
+            max_connections=None, max_keepalive_connections=_IDLE_CONNECTIONS, keepalive_expiry=_IDLE_SECONDS
+        ),
+        "trust_env": not is_local,
+        "verify": verify,
+    }
+
+
+def timeouts(base: "httpx.Timeout", *, is_stream: bool, deadline: float | None = None) -> "httpx.Timeout":
+    """The timeouts of a request: those of *base*, none beyond *deadline*, and that of streams for one."""
+    import httpx
+
+    left = None if deadline is None else seconds_left(deadline)
+    connect, read, write, pool = (
+        left if wait is None else wait if left is None else min(wait, left)
+        for wait in (base.connect, _STREAM_TIMEOUT if is_stream else base.read, base.write, base.pool)
+    )
+    return httpx.Timeout(connect=connect, read=read, write=write, pool=pool)
+
+
+def cannot_connect(url: str, error: Exception) -> Unreachable:
+    """The exception for an httpx client that could not be made because of the environment: it may name a proxy that
+    needs another package, with a password in its address, or certificates that do not exist.
+    """
+    if isinstance(error, ImportError):
+        return Unreachable(one_line(f"{url} cannot be reached: {error}"))
+    cure = "check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+    return Unreachable(f"{url} cannot be reached: the environment has an invalid proxy or certificate; {cure}")
+
+
+def _is_local(host: str) -> bool:
+    return is_loopback(host) or host.lower().endswith(".localhost") or host in ("0.0.0.0", "::")
+
+
+class Trace:
+    """What httpx reports of a request, as its extension `trace`: which connection it was sent on."""
+
+    def __init__(self) -> None:
+        self.socket: socket.socket | None = None  # if a connection was opened
+        self._sent = False
+
+    @property
+    def reused(self) -> bool:
+        """Whether the request was sent on a connection that had been open before."""
+        return self._sent and self.socket is None
+
+    def note(self, name: str, info: dict[str, Any]) -> None:
+        """For requests of an `httpx.Client`."""
+        event = name.partition(".")[2]
+        if event in _OPENED:
+            self.socket = info["return_value"].get_extra_info("socket")
+        elif event == "send_request_headers.started":
+            self._sent = True
+
+    async def anote(self, name: str, info: dict[str, Any]) -> None:
+        """For requests of an `httpx.AsyncClient`."""
+        self.note(name, info)
