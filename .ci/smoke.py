@@ -196,6 +196,7 @@ def main():
             runs_come_back(server, runs)
             changes_are_streamed(server, runs[0]["id"])
             pages_are_whole(server)
+            assert runs[-1]["id"] in output(command, folder, "ls", "--limit", "1", "-d", "runs.db")  # by the server
             loaded = server.memory()
         assert os.listdir(folder) == ["runs.db"]
         files_go_in_and_out(command, folder, runs)
