@@ -1,4 +1,4 @@
-"""The media types that a client prefers (RFC 9110 12.5.1)."""
+"""The media types and encodings that a client prefers (RFC 9110 12.5.1, 12.5.3)."""
 
 import re
 
@@ -21,6 +21,12 @@ def prefers_html(accept: str) -> bool:
     weights = _weights(accept.lower())
     json = next((weights[name] for name in (JSON, "application/*", "*/*") if name in weights), 0)
     return weights.get(HTML, 0) > json
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether *accept_encoding*, the value of the header, allows gzip, by its name or the wildcard."""
+    weights = _weights(accept_encoding.lower())
+    return next((weights[name] for name in ("gzip", "x-gzip", "*") if name in weights), 0) > 0
 
 
 def _weights(accept: str) -> dict[str, float]:

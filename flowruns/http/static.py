@@ -1,5 +1,6 @@
 """Serves the files of the page, with the headers that restrict what browsers let it do."""
 
+import gzip
 from collections.abc import Mapping
 from functools import cache
 from hashlib import blake2b
@@ -8,6 +9,7 @@ from pathlib import PurePath
 from typing import NamedTuple
 
 from flowruns.errors import PathNotFound
+from flowruns.http.accept import accepts_gzip
 from flowruns.http.endpoints import Operation
 from flowruns.http.requests import RequestReader
 from flowruns.http.responses import Header, Response, etag
@@ -64,6 +66,8 @@ NO_CACHE: Header = (b"cache-control", b"no-cache")
 
 _IMMUTABLE: Header = (b"cache-control", b"public, max-age=31536000, immutable")  # its path changes with its content
 
+_VARY: Header = (b"vary", b"accept-encoding")
+
 
 def is_public(path: str) -> bool:
     """Whether *path* needs no token: the page holds no data, and asks the user for a token."""
@@ -118,9 +122,19 @@ def _redirect(to: str) -> Operation:
 
 
 def _file(request: RequestReader, name: str, body: bytes, caching: Header) -> Response:
-    tag = blake2b(body, digest_size=8).hexdigest()
-    headers = (*SECURITY, caching, etag(tag))
+    encoding: tuple[Header, ...] = ()
+    if accepts_gzip(request.header(b"accept-encoding") or ""):
+        body, encoding = _compressed(body), ((b"content-encoding", b"gzip"),)
+    tag = blake2b(body, digest_size=8).hexdigest()  # each encoding has its own (RFC 9110 8.8.3.3)
+    headers = (*SECURITY, caching, _VARY, etag(tag))
     if request.precondition().unchanged(tag):
         return Response(304, headers)
     media_type = MEDIA_TYPES[PurePath(name).suffix]
-    return Response(200, (*headers, (b"content-type", media_type), (b"content-length", b"%d" % len(body))), body)
+    length = b"%d" % len(body)
+    return Response(200, (*headers, *encoding, (b"content-type", media_type), (b"content-length", length)), body)
+
+
+@cache
+def _compressed(body: bytes) -> bytes:
+    """*body* with gzip, once for each file: there are few of them."""
+    return gzip.compress(body, mtime=0)

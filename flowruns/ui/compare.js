@@ -36,7 +36,8 @@ export class CompareView {
 			{ show: (doc) => this.show(side, doc), replace: (state) => this.replace(side, state), unauthorized });
 		if (this.ids.every(Boolean)) this.ids.forEach(watch);
 		else fill(this.root, h("section.state", h("h1", "Choose two runs"),
-			h("p", "Open a run in ", h("a", { href: listUrl() }, "the list"), ", then choose another under “Compare with”.")));
+			h("p", "Open a run in ", h("a", { href: listUrl() }, "the list"),
+				", then choose another under “Compare with”.")));
 	}
 
 	/** Shows *state* instead of both runs until the one on *side* exists. */

@@ -1,7 +1,7 @@
 // Creates elements. The page never builds markup from strings.
 
-/** A new element. *name*: `tag.class.class`. *rest*: an optional object of listeners (`onclick`), attributes (`data-…`)
- * and properties, then children: elements, texts, nested lists; null and false are skipped. */
+/** A new element. *name*: `tag.class.class`. *rest*: an optional object of listeners (`onclick`), attributes
+ * (`data-…`) and properties, then children: elements, texts, nested lists; null and false are skipped. */
 export function h(name, ...rest) {
 	const [tag, ...classes] = name.split(".");
 	const element = document.createElement(tag);

@@ -1,5 +1,6 @@
 """The files of the page, and what browsers are told about them. What they do is tested in tests/browser."""
 
+import gzip
 import re
 
 import httpx
@@ -13,7 +14,8 @@ from flowruns.settings import Settings
 from flowruns.store.store import Store
 from tests.conftest import RUNS
 
-MAX_BYTES = {"index.html": 120_000, "docs.html": 60_000}  # the second without what it shares with the first
+MAX_BYTES = {"index.html": 60_000, "docs.html": 20_000}  # with gzip; the second without what it shares with the first
+MAX_LINE = 120  # characters
 PATHS = ["/ui/", "/ui/runs/a1", "/ui/compare", "/docs"]
 ASSETS = sorted(name for name in static.files() if not name.endswith(".html"))
 HOST = "http://localhost"
@@ -58,6 +60,26 @@ async def test_an_asset_may_be_kept_for_ever_under_its_version(client: httpx.Asy
     assert response.content == static.files()[name]
     assert "immutable" in response.headers["cache-control"]
     assert response.headers["content-type"].partition(";")[0] in ("text/css", "text/javascript", "image/svg+xml")
+
+
+@pytest.mark.parametrize("target", [*PATHS, asset("app.js")])
+async def test_a_file_is_sent_compressed_to_clients_that_accept_it(client: httpx.AsyncClient, target: str) -> None:
+    plain = await client.get(target, headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    zipped = await client.get(target, headers={"accept-encoding": "br, gzip;q=0.5"})
+    assert zipped.headers["content-encoding"] == "gzip"
+    assert zipped.content == plain.content  # httpx has decompressed it
+    assert int(zipped.headers["content-length"]) < int(plain.headers["content-length"])
+    assert zipped.headers["etag"] != plain.headers["etag"]
+    assert zipped.headers["vary"] == plain.headers["vary"] == "accept-encoding"
+    for refused in ("gzip;q=0", "br", "*;q=0", "gzip;q=0, *"):
+        assert "content-encoding" not in (await client.get(target, headers={"accept-encoding": refused})).headers
+
+
+@pytest.mark.parametrize("name", static.files())
+def test_no_line_of_the_source_is_long(name: str) -> None:
+    lines = static.files()[name].decode().expandtabs(1).splitlines()
+    assert max(map(len, lines)) <= MAX_LINE
 
 
 @pytest.mark.parametrize("target", [*PATHS, "/", asset("app.js")])
@@ -134,10 +156,16 @@ def files_of(page: str) -> set[str]:
 def test_a_page_is_small_and_loads_nothing_from_elsewhere(page: str, shared: set[str], files: int) -> None:
     bodies = {name: static.files()[name] for name in files_of(page) - shared}
     assert len(bodies) >= files
-    assert sum(map(len, bodies.values())) < MAX_BYTES[page]
+    assert sum(len(gzip.compress(body)) for body in bodies.values()) < MAX_BYTES[page]
     for name, body in bodies.items():
         addresses = set(re.findall(r"(?:https?:)?//[\w-]+\.[\w.-]+", body.decode()))
         assert addresses <= {"http://www.w3.org", "http://192.168."}, name  # a namespace; an example in a comment
+
+
+@pytest.mark.parametrize("page", MAX_BYTES)
+def test_a_page_requests_all_its_scripts_at_once(page: str) -> None:
+    named = set(re.findall(r'assets/\{version\}/(\w+\.js)"', static.files()[page].decode()))
+    assert named == {name for name in files_of(page) if name.endswith(".js")}
 
 
 @pytest.mark.parametrize("name", [name for name in ASSETS if name.endswith(".js")])
