@@ -101,7 +101,8 @@ async def test_aclose_ends_watches_and_lets_requests_finish(runs: Flowruns) -> N
     seen.append((await anext(suspended)).id)
 
     async def watch() -> None:
-        seen.extend([change.id async for change in client.watch("a1")])
+        async for change in client.watch("a1"):
+            seen.append(change.id)  # as soon as it is there
 
     async def wait() -> None:
         with pytest.raises(Unreachable, match="the client was closed"):
@@ -116,6 +117,9 @@ async def test_aclose_ends_watches_and_lets_requests_finish(runs: Flowruns) -> N
         group.start_soon(watch)
         group.start_soon(wait)
         await received(runs, 4)  # two of them of `wait`
+        with anyio.fail_after(HANG):
+            while len(seen) < 2:  # noqa: ASYNC110  # until the watch has its first change, which no event reports
+                await anyio.sleep(0.005)
         runs.delay(0.1, id="b1")
         group.start_soon(get)
         await received(runs, 5)

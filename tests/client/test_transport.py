@@ -12,7 +12,7 @@ from flowruns.errors import Busy, NotFound, Refused, Unreachable
 from flowruns.model.cursors import MAX_PAGE_SIZE
 from flowruns.testing import server
 from flowruns.testing.server import Flowruns
-from tests.client.sockets import needs_proc, sockets
+from tests.client.test_client import StubHandler, stub_server
 
 
 @pytest.fixture(scope="module")
@@ -79,18 +79,33 @@ def test_documents_are_returned_as_they_are_stored(runs: Flowruns, client: Trans
 # One connection
 
 
-@needs_proc
-def test_one_connection_is_reused(runs: Flowruns, client: Transport) -> None:
-    runs.run("a1")
-    opened = [sockets()]
-    for _ in range(2):
-        client.get("a1")
-        opened.append(sockets())
-    client.delete("a1")
-    with pytest.raises(NotFound):
-        client.get("a1")
-    opened.append(sockets())
-    assert opened == [opened[0], *[opened[0] + 2] * 3]  # both ends of one connection are in this process
+class Counting(StubHandler):
+    """Counts its connections, and keeps them open."""
+
+    protocol_version = "HTTP/1.1"
+    connections = 0
+
+    def setup(self) -> None:
+        Counting.connections += 1
+        super().setup()
+
+    def do_GET(self) -> None:
+        body = b'{"detail": [{"loc": ["path", "id_"], "msg": "", "type": "not_found"}]}'
+        self.send_response(404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_DELETE = do_GET
+
+
+def test_one_connection_is_reused() -> None:
+    with stub_server(Counting) as url, Transport(url) as client:
+        for method in (client.get, client.delete, client.get):
+            with pytest.raises(NotFound):
+                method("a1")
+        assert Counting.connections == 1
 
 
 def test_get_is_repeated_after_the_server_closed_the_connection(runs: Flowruns, client: Transport) -> None:
