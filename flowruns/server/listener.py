@@ -27,8 +27,10 @@ def listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, option, 1)
         listener.bind(address)
         listener.listen(BACKLOG)
-    except OSError as error:
+    except BaseException as error:
         listener.close()
+        if not isinstance(error, OSError):
+            raise
         cure = "; `flowruns --port 0` takes a free port" if error.errno == errno.EADDRINUSE else ""
         raise PortTaken(f"cannot listen on {shown}: {error.strerror}{cure}") from None
     return listener

@@ -45,14 +45,7 @@ def locked(path: Path, holder: str) -> Iterator[Callable[[], None]]:
             raise DatabaseUnusable(f"{path} cannot be used: {lock_path.name}: {error.strerror}") from None
         yield check
     finally:
-        ours = _is_at(lock_path, handle)  # else it is the lock file of another server
-        if os.name == "nt":  # untested: an open file cannot be removed there
-            os.close(handle)
-        with suppress(OSError):
-            if ours:
-                os.unlink(lock_path)
-        if os.name != "nt":
-            os.close(handle)
+        _release(lock_path, handle)
 
 
 class LockInfo(Struct, frozen=True):
@@ -104,27 +97,55 @@ def _lock_path(path: Path) -> Path:
 def _acquire(lock_path: Path, path: Path) -> int:
     """The handle of the open and locked file *lock_path*. Raises DatabaseInUse or DatabaseUnusable."""
     while True:
+        handle = _open(lock_path, path)
         try:
-            handle = os.open(lock_path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise DatabaseUnusable(
-                    f"{path} cannot be used: {lock_path.name} is a symbolic link; remove it"
-                ) from None
-            raise DatabaseUnusable(f"{path} cannot be used: {lock_path.name}: {error.strerror}") from None
-        try:
-            _lock_with_retries(handle)
-        except OSError:
-            holder = os.read(handle, _MAX_TEXT).decode(errors="replace").partition("\n")[0] or "starting"
-            os.close(handle)
-            raise DatabaseInUse(
-                f"{path} is in use by another flowruns ({holder}); stop it, or name another file"
-            ) from None
-        # The previous holder may have removed the file between our open and our lock.
-        if _is_at(lock_path, handle):
-            if _is_private(handle):
+            if _is_locked_by_us(handle, lock_path, path):
                 return handle
-            _remove_untrusted(lock_path, path)
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def _open(lock_path: Path, path: Path) -> int:
+    try:
+        return os.open(lock_path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
+    except OSError as error:
+        reason = " is a symbolic link; remove it" if error.errno == errno.ELOOP else f": {error.strerror}"
+        raise DatabaseUnusable(f"{path} cannot be used: {lock_path.name}{reason}") from None
+
+
+def _is_locked_by_us(handle: int, lock_path: Path, path: Path) -> bool:
+    """Locks the open file *handle*. Returns whether *lock_path* still names it, and it is private; a file that is not
+    private is removed.
+    """
+    try:
+        _lock_with_retries(handle)
+    except OSError:
+        holder = os.read(handle, _MAX_TEXT).decode(errors="replace").partition("\n")[0] or "starting"
+        raise DatabaseInUse(f"{path} is in use by another flowruns ({holder}); stop it, or name another file") from None
+    if not _is_at(lock_path, handle):  # the previous holder has removed the file between our open and our lock
+        return False
+    if not _is_private(handle):
+        _remove_untrusted(lock_path, path)
+        return False
+    return True
+
+
+def _release(lock_path: Path, handle: int) -> None:
+    """Removes the lock file, unless it is that of another server by now, and closes *handle*, which unlocks it."""
+    if os.name == "nt":  # untested: an open file cannot be removed there
+        ours = _is_at(lock_path, handle)
+        os.close(handle)
+        with suppress(OSError):
+            if ours:
+                os.unlink(lock_path)
+        return
+    try:
+        with suppress(OSError):
+            if _is_at(lock_path, handle):
+                os.unlink(lock_path)
+    finally:
         os.close(handle)
 
 

@@ -85,8 +85,12 @@ def _existing_file(path: str | Path, make: bool = False) -> Path:
 
 def _connect(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, isolation_level=None, cached_statements=256, uri=True)
-    pragmas.set_busy_timeout(connection, _LOCK_TIMEOUT)
-    pragmas.set_cache_size(connection, pragmas.BULK_CACHE_KIB)
+    try:
+        pragmas.set_busy_timeout(connection, _LOCK_TIMEOUT)
+        pragmas.set_cache_size(connection, pragmas.BULK_CACHE_KIB)  # reads the schema, which may be damaged
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 

@@ -133,6 +133,32 @@ def test_lock_file_that_others_may_have_open_gets_no_token(path: Path, mode: int
         assert (lock.read_text(), open_before.read()) == ("token", "")
 
 
+def descriptors() -> set[str]:
+    return {os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux lists the descriptors of a process")
+@pytest.mark.parametrize("function", ["unlink", "fstat"])
+def test_lock_file_is_closed_and_unlocked_after_an_error(
+    path: Path, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = path.with_name("flowruns.db.lock")
+    lock.touch()
+    lock.chmod(0o666)
+
+    def fail(*_: object) -> None:
+        raise OSError(1, "not permitted")  # as in a folder or file system of another user
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, function, fail)
+        with pytest.raises((DatabaseUnusable, OSError), match="not permitted") as caught, locked(path, "me"):
+            pass
+    assert str(lock) not in descriptors()
+    with locked(path, "me"):  # although the traceback of the error is kept
+        assert str(lock) in descriptors()
+    assert caught.tb
+
+
 def test_lock_file_that_others_may_write_is_not_believed(path: Path) -> None:
     with locked(path, INFO.text()):
         assert lock_info(path) == INFO
