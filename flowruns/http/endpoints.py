@@ -138,6 +138,7 @@ class ServiceApi:
         """GET /health: the status, the version and the number of runs. It reads the database. Without a token, where
         one is set, it is the status alone.
         """
+        self.store.check_file()
         runs = await self.store.count()
         health: dict[str, object] = {"status": "ok"}
         if STATUS_ONLY not in request.scope:

@@ -5,12 +5,13 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
 
 import uvicorn
 
+from flowruns.errors import Unavailable
 from flowruns.server.listener import BACKLOG
 from flowruns.server.protocol import Protocol
 from flowruns.server.signals import termination_signals
@@ -30,6 +31,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._ready = ready
         self.end_subscriptions: Callable[[], None] = lambda: None  # set once there is a store
+        self.check_file: Callable[[], None] = lambda: None  # as above
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts to serve, and calls *ready*."""
@@ -55,8 +57,10 @@ class Server(uvicorn.Server):
                 connection.transport.abort()
 
     async def on_tick(self, counter: int) -> bool:
-        """Called ten times a second; closes stalled connections once a second."""
+        """Called ten times a second; once a second, closes stalled connections, and checks the file of the store."""
         if counter % 10 == 0:
+            with suppress(Unavailable):  # it is logged, and every request gets the error
+                self.check_file()
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
                 connection.close_stalled(now)  # type: ignore[union-attr]  # they are all `Protocol`s

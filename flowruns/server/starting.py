@@ -130,7 +130,7 @@ async def _serve(
             with _unusable(settings.database):
                 runs = await store.count()
             config.app = Shutdown(make_app(store, settings), stop_key, stop)
-            server.end_subscriptions = store.end_subscriptions
+            server.end_subscriptions, server.check_file = store.end_subscriptions, store.check_file
             await server.serve(sockets=[listener])
 
 

@@ -9,6 +9,17 @@ from secrets import token_hex
 
 
 @contextmanager
+def part_file(file: Path) -> Iterator[Path]:
+    """A new file beside *file*, private to the user; removed at the end of the block, unless it was renamed."""
+    part = file.with_name(f".{file.name}.{token_hex(4)}.part")
+    os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        yield part
+    finally:
+        remove_files([part, *(part.with_name(part.name + end) for end in ("-journal", "-wal", "-shm"))])
+
+
+@contextmanager
 def atomic_write(file: Path, *, force: bool) -> Iterator[Path]:
     """A new file beside *file*, with its mode, or private to the user; it replaces *file* if the block succeeds, and is
     removed if not.
@@ -17,21 +28,22 @@ def atomic_write(file: Path, *, force: bool) -> Iterator[Path]:
     """
     if not force and file.exists():
         raise FileExistsError(file)
-    part = file.with_name(f".{file.name}.{token_hex(4)}.part")
-    os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    try:
+    with part_file(file) as part:
         with suppress(OSError):  # there is no *file*, or its file system has no modes
             os.chmod(part, stat.S_IMODE(os.stat(file).st_mode))
         yield part
-        with part.open("r+b") as written:  # on Windows, fsync needs a writable handle
-            os.fsync(written.fileno())
+        sync_file(part)
         if force:
             os.replace(part, file)
         else:
             _rename_new(part, file)
-        _sync_folder(file.parent)
-    finally:
-        remove_files([part, *(part.with_name(part.name + end) for end in ("-journal", "-wal", "-shm"))])
+        sync_folder(file.parent)
+
+
+def sync_file(file: Path) -> None:
+    """Waits until *file* is on the disk."""
+    with file.open("r+b") as written:  # on Windows, fsync needs a writable handle
+        os.fsync(written.fileno())
 
 
 def _rename_new(part: Path, file: Path) -> None:
@@ -46,7 +58,8 @@ def _rename_new(part: Path, file: Path) -> None:
         os.rename(part, file)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Waits until the names in *folder* are on the disk."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)

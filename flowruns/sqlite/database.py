@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from flowruns.errors import Unavailable
 from flowruns.settings import MEMORY, Synchronous
 from flowruns.sqlite import datafile, lockfile, pragmas, wal
 from flowruns.sqlite.atomic_files import remove_files
 from flowruns.sqlite.connection import Connection
+from flowruns.sqlite.identity.ownership import check_files
+from flowruns.sqlite.identity.watch import FileWatch, Watch, watched
 from flowruns.sqlite.migrations import prepare
 from flowruns.sqlite.numbers import StartAfter, start_after
 from flowruns.sqlite.result_codes import errors_as_unusable
@@ -30,7 +31,7 @@ class Database(NamedTuple):
     counted_pages: Connection  # for pages whose total takes a scan
     changes: Connection
     cursor_key: bytes
-    check_file: Callable[[], None]  # raises Unavailable if the file or its lock file was removed or replaced
+    watch: Watch
     remove_on_close: Callable[[], None]  # removes the file after closing, if `connect` has created it
     aclose: Callable[[], Awaitable[None]]  # leaves one file, unless another program reads it
 
@@ -54,43 +55,37 @@ async def connect(
     async with AsyncExitStack() as stack:
         file = datafile.real_path(path)
         datafile.check_path(file)
-        check_lock = stack.enter_context(lockfile.locked(file, holder))
+        lock = stack.enter_context(lockfile.locked(file, holder))
         discarded: list[Path] = []
         stack.callback(remove_files, discarded)
         remove_on_close = _do_nothing if file.exists() else partial(discarded.append, file)
         with datafile.created(file), errors_as_unusable(file):
-            datafile.check_header(file)
+            check_files(file, lock.note)
             datafile.warn_of_readers(file)
+            watch = stack.enter_context(watched(file, lock))
             writable = os.access(file, os.W_OK)
             if not writable:
                 log.warning("%s is read-only: writes are refused", file)
             durable = partial(pragmas.set_durable, synchronous=synchronous)
             writing = await _connection(stack, str(file), lock_timeout, prepared, durable)
             key = await writing.call(_cursor_key)
-            opened = datafile.file_identity(file)
-            wal_size = wal.SizeWarning(file)
-
-            def check_file() -> None:
-                _check_identity(file, opened)
-                check_lock()
-                wal_size.look()
-
+            await writing.call(partial(watch.begin, key=key))
             if writable:
-                stack.push_async_callback(writing.call, partial(wal.checkpoint, file=file))
+                stack.push_async_callback(_checkpoint, writing, file, watch)
             cache = partial(pragmas.set_cache_size, kib=pragmas.PAGES_CACHE_KIB)
             runs = await _connection(stack, str(file), lock_timeout, pragmas.set_read_only)
             pages = await _connection(stack, str(file), lock_timeout, pragmas.set_read_only, cache)
             counted_pages = await _connection(stack, str(file), lock_timeout, pragmas.set_read_only)
             changes = await _connection(stack, str(file), lock_timeout, pragmas.set_read_only)
         aclose = stack.pop_all().aclose
-        return Database(writing, runs, pages, counted_pages, changes, key, check_file, remove_on_close, aclose)
+        return Database(writing, runs, pages, counted_pages, changes, key, watch, remove_on_close, aclose)
 
 
 async def _connect_memory(lock_timeout: float, prepare: Callable[[sqlite3.Connection], None]) -> Database:
     async with AsyncExitStack() as stack:
         shared = await _connection(stack, MEMORY, lock_timeout, prepare)
         key = await shared.call(_cursor_key)
-        return Database(shared, shared, shared, shared, shared, key, _do_nothing, _do_nothing, stack.pop_all().aclose)
+        return Database(shared, shared, shared, shared, shared, key, Watch(), _do_nothing, stack.pop_all().aclose)
 
 
 def _do_nothing() -> None:
@@ -114,9 +109,10 @@ async def _connection(
     return connection
 
 
-def _check_identity(file: Path, opened: datafile.FileIdentity | None) -> None:
-    if datafile.file_identity(file) != opened:
-        raise Unavailable("The database file was removed or replaced; restart flowruns")
+async def _checkpoint(connection: Connection, file: Path, watch: FileWatch) -> None:
+    """Empties the WAL, as `wal.checkpoint`; not into a file that was overwritten."""
+    if not watch.keep_wal():
+        await connection.call(partial(wal.checkpoint, file=file))
 
 
 def _cursor_key(connection: sqlite3.Connection) -> bytes:

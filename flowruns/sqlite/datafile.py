@@ -19,7 +19,7 @@ SCHEMA_VERSION = 3  # at byte 60, user_version
 
 _MAGIC = b"SQLite format 3\0"
 
-_HEADER_SIZE = 100
+FILE_HEADER_SIZE = 100
 
 
 class FileIdentity(NamedTuple):
@@ -36,6 +36,14 @@ def file_identity(path: Path) -> FileIdentity | None:
     except OSError:
         return None
     return FileIdentity(stat_result.st_dev, stat_result.st_ino)
+
+
+def read_at(handle: int, size: int, offset: int) -> bytes:
+    """At most *size* bytes of an open file. Not for two threads at once."""
+    if hasattr(os, "pread"):  # not on Windows
+        return os.pread(handle, size, offset)
+    os.lseek(handle, offset, os.SEEK_SET)
+    return os.read(handle, size)
 
 
 def database_files(path: Path) -> list[Path]:
@@ -90,15 +98,15 @@ def check_header(path: Path) -> None:
     """
     try:
         with path.open("rb") as file:
-            header, size = file.read(_HEADER_SIZE), os.fstat(file.fileno()).st_size
+            header, size = file.read(FILE_HEADER_SIZE), os.fstat(file.fileno()).st_size
     except OSError as error:
         raise DatabaseUnusable(f"{path} cannot be read: {error.strerror}") from None
     if not header:
         return
-    if len(header) < _HEADER_SIZE or not header.startswith(_MAGIC):
+    if len(header) < FILE_HEADER_SIZE or not header.startswith(_MAGIC):
         raise DatabaseUnusable(f"{path} is not a SQLite database; name another file")
-    version, application = _number(header, 60), _number(header, 68)
-    if application != APPLICATION_ID:
+    version = _number(header, 60)
+    if not has_our_id(header):
         raise DatabaseUnusable(f"{path} is a database of another program; name another file")
     if version > SCHEMA_VERSION:
         raise DatabaseUnusable(
@@ -107,6 +115,11 @@ def check_header(path: Path) -> None:
         )
     if size < _size_in_header(header) and not has_wal(path):
         raise DatabaseUnusable(f"{path} is truncated; restore it from a backup")
+
+
+def has_our_id(header: bytes) -> bool:
+    """Whether *header* is that of a SQLite database of flowruns."""
+    return len(header) == FILE_HEADER_SIZE and header.startswith(_MAGIC) and _number(header, 68) == APPLICATION_ID
 
 
 def _size_in_header(header: bytes) -> int:

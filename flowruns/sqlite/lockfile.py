@@ -3,7 +3,7 @@
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -11,9 +11,11 @@ from msgspec import DecodeError, Struct
 from msgspec.json import decode, encode
 
 from flowruns.errors import DatabaseInUse, DatabaseUnusable, Unavailable
-from flowruns.sqlite.datafile import FileIdentity, file_identity
+from flowruns.sqlite.datafile import FileIdentity, file_identity, has_wal, read_at
 
 _MAX_TEXT = 10_000  # bytes of a lock file that are read
+
+_NOTE = "\nnote "  # before the note, at the end of a lock file
 
 _ATTEMPTS, _ATTEMPT_SECONDS = 5, 0.01
 
@@ -21,31 +23,69 @@ _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _USER = os.geteuid() if os.name != "nt" else 0
 
 
+class Lock:
+    """The lock of a database. Its *note* stays in the lock file if the process is killed, for the next holder."""
+
+    def __init__(self, path: Path, handle: int) -> None:
+        self._path, self._handle = path, handle
+        self._note_offset = 0
+        self.note = _note(_read(handle))
+
+    def write(self, holder: str) -> None:
+        """Writes the text of the lock file: *holder*, and the note of the previous one. Raises OSError."""
+        text = holder.encode()
+        os.truncate(self._handle, 0)
+        os.lseek(self._handle, 0, os.SEEK_SET)
+        os.write(self._handle, text)
+        self._note_offset = len(text)
+        self._write_note()
+
+    def keep(self, note: str) -> None:
+        """Replaces the note. If that fails, the lock file has none, or half of one."""
+        self.note = note
+        with suppress(OSError):  # a full disk
+            os.truncate(self._handle, self._note_offset)
+            self._write_note()
+
+    def check(self) -> None:
+        """Raises Unavailable if the lock file was removed or replaced: another server may have locked a new one."""
+        lock_path = _lock_path(self._path)
+        if not _is_at(lock_path, self._handle):
+            raise Unavailable(f"The lock file {lock_path.name} was removed or replaced; restart flowruns")
+
+    def _write_note(self) -> None:
+        if self.note:
+            os.lseek(self._handle, self._note_offset, os.SEEK_SET)
+            os.write(self._handle, f"{_NOTE}{self.note}\n".encode())
+
+
 @contextmanager
-def locked(path: Path, holder: str) -> Iterator[Callable[[], None]]:
+def locked(path: Path, holder: str) -> Iterator[Lock]:
     """Locks *path* against other flowruns. *holder* is the text of the lock file; its first line is in the error that
-    others raise. The block gets a function that raises Unavailable once the lock file was removed or replaced, as
-    another server may then have the lock of a new one. Raises DatabaseInUse or DatabaseUnusable.
+    others raise. Raises DatabaseInUse or DatabaseUnusable.
 
     The kernel releases the lock when the process ends, even if it is killed. It is a lock on a separate file, as
-    on some systems a lock on the database file would block SQLite.
+    on some systems a lock on the database file would block SQLite. The lock file is removed, unless its note
+    describes a WAL that is left over.
     """
     lock_path = _lock_path(path)
     handle = _acquire(lock_path, path)
-
-    def check() -> None:
-        if not _is_at(lock_path, handle):
-            raise Unavailable(f"The lock file {lock_path.name} was removed or replaced; restart flowruns")
-
+    note = ""
     try:
         try:
-            os.truncate(handle, 0)
-            os.write(handle, holder.encode())
+            lock = Lock(path, handle)
+            lock.write(holder)
         except OSError as error:  # a full disk
             raise DatabaseUnusable(f"{path} cannot be used: {lock_path.name}: {error.strerror}") from None
-        yield check
+        try:
+            yield lock
+        finally:
+            if lock.note and has_wal(path):
+                note = lock.note
+                with suppress(OSError):
+                    lock.write("")
     finally:
-        _release(lock_path, handle)
+        _release(lock_path, handle, keep=bool(note))
 
 
 class LockInfo(Struct, frozen=True):
@@ -75,8 +115,27 @@ def lock_info(path: Path) -> LockInfo | None:
         with suppress(OSError):
             _lock(handle)
             return None  # the holder was killed
-        return decode(os.read(handle, _MAX_TEXT).partition(b"\n")[2], type=LockInfo)
-    except (OSError, DecodeError, UnicodeDecodeError):
+        return decode(_read(handle).split(b"\n")[1], type=LockInfo)
+    except (OSError, IndexError, DecodeError, UnicodeDecodeError):
+        return None
+    finally:
+        os.close(handle)
+
+
+def left_note(path: Path) -> str | None:
+    """The note of a holder of the lock of *path* that has ended; None if the lock is held, or that is unknown."""
+    try:
+        handle = os.open(_lock_path(path), os.O_RDWR | _NO_FOLLOW)
+    except FileNotFoundError:
+        return ""
+    except OSError:
+        return None
+    try:
+        if not _is_private(handle):
+            return None
+        _lock(handle)
+        return _note(_read(handle))
+    except OSError:
         return None
     finally:
         os.close(handle)
@@ -92,6 +151,16 @@ def is_unreadable(path: Path) -> bool:
 
 def _lock_path(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
+
+
+def _read(handle: int) -> bytes:
+    """The text of a lock file."""
+    return read_at(handle, _MAX_TEXT, 0)
+
+
+def _note(text: bytes) -> str:
+    """The note in the *text* of a lock file; empty if there is none."""
+    return text.rpartition(_NOTE.encode())[2].decode(errors="replace").strip() if _NOTE.encode() in text else ""
 
 
 def _acquire(lock_path: Path, path: Path) -> int:
@@ -122,7 +191,7 @@ def _is_locked_by_us(handle: int, lock_path: Path, path: Path) -> bool:
     try:
         _lock_with_retries(handle)
     except OSError:
-        holder = os.read(handle, _MAX_TEXT).decode(errors="replace").partition("\n")[0] or "starting"
+        holder = _read(handle).decode(errors="replace").partition("\n")[0] or "starting"
         raise DatabaseInUse(f"{path} is in use by another flowruns ({holder}); stop it, or name another file") from None
     if not _is_at(lock_path, handle):  # the previous holder has removed the file between our open and our lock
         return False
@@ -132,18 +201,18 @@ def _is_locked_by_us(handle: int, lock_path: Path, path: Path) -> bool:
     return True
 
 
-def _release(lock_path: Path, handle: int) -> None:
-    """Removes the lock file, unless it is that of another server by now, and closes *handle*, which unlocks it."""
+def _release(lock_path: Path, handle: int, *, keep: bool) -> None:
+    """Unlocks and closes *handle*, and removes the lock file, unless *keep* or it is that of another server by now."""
     if os.name == "nt":  # untested: an open file cannot be removed there
         ours = _is_at(lock_path, handle)
         os.close(handle)
         with suppress(OSError):
-            if ours:
+            if ours and not keep:
                 os.unlink(lock_path)
         return
     try:
         with suppress(OSError):
-            if _is_at(lock_path, handle):
+            if not keep and _is_at(lock_path, handle):
                 os.unlink(lock_path)
     finally:
         os.close(handle)

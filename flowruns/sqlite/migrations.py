@@ -86,7 +86,7 @@ def prepare(
     """
     newest = max(migrations, default=0) + 1
     connection.execute(f"pragma page_size = {_PAGE_SIZE}")
-    version = connection.execute("pragma user_version").fetchone()[0]
+    version = schema_version(connection)
     if 0 < version < newest:
         _back_up(connection, version)
     _migrate(connection, version, newest, migrations, start_after)
@@ -97,6 +97,18 @@ def prepare(
         )
     last = connection.execute("select seq from sequence").fetchone()[0]
     numbers.set_start(connection, start_after(last) if version else last)
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """The number of the schema; 0 of an empty database. Raises DatabaseUnusable if the file holds something else."""
+    version: int = connection.execute("pragma user_version").fetchone()[0]
+    tables: int = connection.execute("select count(*) from sqlite_schema where type = 'table'").fetchone()[0]
+    if bool(version) != bool(tables):
+        raise DatabaseUnusable(
+            f"{_file(connection)} cannot be used: its header says schema {version}, but it has"
+            f" {'tables' if tables else 'no tables'}; restore it from a backup"
+        )
+    return version
 
 
 def _migrate(
@@ -119,7 +131,7 @@ def _migrate(
 
 
 def _back_up(connection: sqlite3.Connection, version: int) -> None:
-    file = Path(connection.execute("pragma database_list").fetchone()[2])
+    file = _file(connection)
     copy = file.with_name(f"{file.name}.v{version}.bak")
     try:
         copy.unlink(missing_ok=True)
@@ -127,6 +139,10 @@ def _back_up(connection: sqlite3.Connection, version: int) -> None:
         raise DatabaseUnusable(f"{copy}, the backup before migration, cannot be written: {error.strerror}") from None
     with datafile.created(copy):
         connection.execute("vacuum into ?", (str(copy),))
+
+
+def _file(connection: sqlite3.Connection) -> Path:
+    return Path(connection.execute("pragma database_list").fetchone()[2])
 
 
 def _create(connection: sqlite3.Connection, start: int) -> None:

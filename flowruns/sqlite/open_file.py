@@ -9,7 +9,8 @@ from pathlib import Path
 from flowruns.errors import DatabaseUnusable
 from flowruns.settings import MEMORY
 from flowruns.sqlite import datafile, lockfile, pragmas, wal
-from flowruns.sqlite.migrations import prepare
+from flowruns.sqlite.identity.ownership import check_files, foreign_wal
+from flowruns.sqlite.migrations import prepare, schema_version
 from flowruns.sqlite.numbers import StartAfter, start_after
 from flowruns.sqlite.result_codes import errors_as_unusable
 
@@ -32,8 +33,12 @@ def open_exclusive(
     Raises DatabaseInUse or DatabaseUnusable, also for any sqlite3.Error in the block.
     """
     file = _existing_file(path, make)
-    with lockfile.locked(file, holder), datafile.created(file) if make else nullcontext(), errors_as_unusable(file):
-        datafile.check_header(file)
+    with (
+        lockfile.locked(file, holder) as lock,
+        datafile.created(file) if make else nullcontext(),
+        errors_as_unusable(file),
+    ):
+        check_files(file, lock.note)
         with closing(_connect(file.as_uri())) as connection:
             prepare(connection, start_after=start_after)
             pragmas.set_durable(connection, "full")
@@ -41,6 +46,7 @@ def open_exclusive(
                 yield connection
             finally:
                 wal.checkpoint(connection, file, warn)
+                lock.keep("")
 
 
 @contextmanager
@@ -54,6 +60,7 @@ def open_readonly(path: str | Path, *, older: bool = False) -> Iterator[sqlite3.
     with ExitStack() as stack:
         stack.enter_context(errors_as_unusable(file))
         datafile.check_header(file)
+        _set_aside_foreign_wal(file)
         try:
             connection = stack.enter_context(closing(_connect_reader(f"{file.as_uri()}?mode=rw")))  # never creates one
         except sqlite3.OperationalError:
@@ -61,7 +68,7 @@ def open_readonly(path: str | Path, *, older: bool = False) -> Iterator[sqlite3.
                 raise
             # SQLite cannot create the -shm file that readers and writers share, but nothing can write there either.
             connection = stack.enter_context(closing(_connect_reader(f"{file.as_uri()}?immutable=1")))
-        version = connection.execute("pragma user_version").fetchone()[0]
+        version = schema_version(connection)
         if version == 0:
             connection = stack.enter_context(closing(sqlite3.connect(MEMORY, isolation_level=None)))
             prepare(connection)
@@ -71,6 +78,16 @@ def open_readonly(path: str | Path, *, older: bool = False) -> Iterator[sqlite3.
                 f" it to schema {datafile.SCHEMA_VERSION}"
             )
         yield connection
+
+
+def _set_aside_foreign_wal(file: Path) -> None:
+    """Renames the WAL beside *file* if it is certainly not of it, and no server has *file* open. Raises
+    DatabaseUnusable.
+    """
+    note = lockfile.left_note(file) if datafile.has_wal(file) else None
+    if note is not None and foreign_wal(file, note):
+        with lockfile.locked(file, f"pid {os.getpid()}") as lock:
+            check_files(file, lock.note)
 
 
 def _existing_file(path: str | Path, make: bool = False) -> Path:

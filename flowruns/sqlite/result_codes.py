@@ -26,6 +26,12 @@ _BROKEN = {
     sqlite3.SQLITE_INTERRUPT: "The database is being closed",
 }
 
+_CURES = {
+    sqlite3.SQLITE_IOERR: "; is the disk full?",
+    sqlite3.SQLITE_FULL: "; is the disk full?",
+    sqlite3.SQLITE_ERROR: "; its tables are not those of the schema that its header names: restore it from a backup",
+}
+
 _OPCODES = 100_000  # of SQLite's virtual machine between two checks of the time: a millisecond
 
 
@@ -65,5 +71,5 @@ def errors_as_unusable(file: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        cure = "; is the disk full?" if primary_code(error) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL) else ""
+        cure = _CURES.get(primary_code(error), "")
         raise DatabaseUnusable(f"{file} cannot be used: {error}{cure}") from error

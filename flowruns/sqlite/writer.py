@@ -28,7 +28,7 @@ class Writer(Generic[J, T]):
         connection: Connection,
         perform: Callable[[sqlite3.Connection, list[J]], Sequence[T | Failed]],
         lock_timeout: float,
-        check_file: Callable[[], None],
+        check_file: Callable[[sqlite3.Connection], None],
         on_commit: Callable[[], None] = lambda: None,
     ) -> None:
         """*perform* runs in the open transaction; *check_file* runs before it, and raises if nothing may be written;
@@ -62,7 +62,7 @@ class Writer(Generic[J, T]):
         return outcomes
 
     def _transaction(self, connection: sqlite3.Connection, jobs: list[Job[J]]) -> Sequence[T | Failed]:
-        self._check_file()
+        self._check_file(connection)
         timed_out = self._begin(connection, jobs)
         if timed_out == len(jobs):
             return [_lock_timed_out() for _ in jobs]

@@ -90,7 +90,7 @@ class Store:
         )
         self._notifier = ChangeNotifier(self._changes.run)
         self._writer: Writer[Write, Any] = Writer(
-            database.writing, self._write, lock_timeout, database.check_file, self._notifier.notify
+            database.writing, self._write, lock_timeout, database.watch.check, self._committed
         )
         self._runs: JobQueue[str, StoredRun | None] = JobQueue(database.runs, _get)
         self._pages: JobQueue[tuple[Where, PageRequest], PageRows] = JobQueue(database.pages, _pages)
@@ -148,6 +148,7 @@ class Store:
 
     async def get(self, id: str) -> StoredRun:
         """The run. Raises NotFound."""
+        self._database.watch.check_content()  # if it was overwritten, nothing that is read can be right
         stored = await self._runs.run(id)
         if stored is None:
             raise NotFound(id)
@@ -155,10 +156,15 @@ class Store:
 
     async def page(self, where: Where = ALL, page_request: PageRequest = FIRST_PAGE) -> Page:
         """The page of the runs of *where* that *page_request* describes."""
+        self._database.watch.check_content()
         queue = self._counted_pages if where.must_count else self._pages
         rows = await queue.run((where, page_request))
         links = page_links(page_request, rows.lowest, rows.highest, older=bool(rows.older), newer=bool(rows.newer))
         return Page(rows.docs, rows.total, links, str(rows.seq))
+
+    def check_file(self) -> None:
+        """Raises Unavailable if the file was removed, replaced or overwritten, or its lock file was."""
+        self._database.watch.check()
 
     async def count(self) -> int:
         """The number of runs."""
@@ -182,6 +188,7 @@ class Store:
         Without a change for *max_wait* seconds, none is `found`; after `clear`, `position` is below *after*. Returns
         None once `end_subscriptions` was called.
         """
+        self._database.watch.check_content()
         return await self._notifier.wait(where, after, max_wait)
 
     async def follow(self, after: int = 0, where: Where = ALL) -> AsyncGenerator[Change]:
@@ -226,14 +233,20 @@ class Store:
 
     async def clear(self) -> None:
         """Deletes every run and restarts the numbers. For tests only, as ETags repeat."""
+        self._database.watch.restarted()
         await self.run_on_writer(writes.clear)
         self._notifier.notify()
 
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        self._database.watch.check_content()
         try:
             return await self._database.changes.call(read)
         except sqlite3.Error as error:
             raise translate(error) from error
+
+    def _committed(self) -> None:
+        self._database.watch.committed()
+        self._notifier.notify()
 
     def _write(self, connection: sqlite3.Connection, writes: list[Write]) -> list[Any]:
         # The time is read on the thread that orders the writes, so that times and ids are in the same order.

@@ -22,4 +22,4 @@ async def connection(path: Path) -> AsyncIterator[Connection]:
 @pytest.fixture
 def writer(connection: Connection) -> Writer:
     """A writer that does not wait for locks."""
-    return Writer(connection, perform_each, 0, lambda: None)
+    return Writer(connection, perform_each, 0, lambda _: None)

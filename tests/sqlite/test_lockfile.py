@@ -168,14 +168,13 @@ def test_lock_file_that_others_may_write_is_not_believed(path: Path) -> None:
 
 def test_lock_that_was_removed_is_noticed_and_a_new_one_left_alone(path: Path) -> None:
     lock = path.with_name("flowruns.db.lock")
-    with locked(path, "first") as check:
-        check()
+    with locked(path, "first") as first:
+        first.check()
         lock.unlink()
         with pytest.raises(Unavailable, match=r"flowruns\.db\.lock was removed or replaced; restart"):
-            check()
-        second = locked(path, "second")
-        with pytest.raises(Unavailable), second:
-            check()
+            first.check()
+        with pytest.raises(Unavailable), locked(path, "second"):
+            first.check()
         entered = locked(path, "third")
         entered.__enter__()
     assert lock.read_text() == "third"

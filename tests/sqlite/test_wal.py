@@ -121,6 +121,6 @@ async def test_writers_look_at_the_size(
     with reader(file):
         async with aclosing(await connect(str(file), lock_timeout=1, holder="me")) as database:
             for _ in range(3):
-                database.check_file()
+                await database.writing.call(database.watch.check)
                 await database.writing.call(lambda writing: writing.execute("update sequence set runs = runs + 1"))
         assert ["has grown to" in record.message for record in caplog.records] == [True, False]

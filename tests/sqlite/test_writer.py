@@ -23,7 +23,7 @@ from tests.waits import HANG
 async def writer_with_timeout(connection: Connection, seconds: float) -> Writer:
     """A writer that waits *seconds* for a lock."""
     await connection.call(lambda writing: writing.execute(f"pragma busy_timeout = {int(seconds * 1000)}"))
-    return Writer(connection, perform_each, seconds, lambda: None)
+    return Writer(connection, perform_each, seconds, lambda _: None)
 
 
 async def test_begun_job_of_a_cancelled_caller_is_completed(writer: Writer, path: Path) -> None:
@@ -254,7 +254,7 @@ async def test_timeout_is_the_same_for_any_number_of_writes(
 async def test_failing_file_check_prevents_every_write(connection: Connection, path: Path) -> None:
     refuse = True
 
-    def guard() -> None:
+    def guard(_: sqlite3.Connection) -> None:
         if refuse:
             raise Unavailable("gone")
 
