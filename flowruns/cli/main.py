@@ -32,6 +32,7 @@ COMMAND_GROUPS = {
         "import": "import_export",
         "export": "import_export",
         "backup": "maintenance",
+        "restore": "maintenance",
         "check": "maintenance",
         "prune": "maintenance",
         "vacuum": "maintenance",

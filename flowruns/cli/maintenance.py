@@ -1,4 +1,4 @@
-"""The commands that copy a database and keep it in order: `backup`, `check`, `prune`, `vacuum`."""
+"""The commands that copy a database and keep it in order: `backup`, `restore`, `check`, `prune`, `vacuum`."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -9,16 +9,20 @@ from flowruns.cli.options.command import Command
 from flowruns.cli.options.database import database_option
 from flowruns.cli.options.types import Age
 from flowruns.cli.outputs import interruptible, print_warning, write_errors
-from flowruns.errors import CannotWrite, DatabaseUnusable
+from flowruns.errors import DatabaseUnusable
 from flowruns.settings import MEMORY
-from flowruns.sqlite.atomic_files import atomic_write
-from flowruns.sqlite.datafile import SCHEMA_VERSION, check_path, database_files, real_path
+from flowruns.sqlite.atomic_files import atomic_write, part_file
+from flowruns.sqlite.datafile import SCHEMA_VERSION, check_path, database_files, has_wal, real_path
+from flowruns.sqlite.identity.ownership import set_aside
+from flowruns.sqlite.identity.replacement import check_replaceable, remove_side_files, replace_database
 from flowruns.sqlite.lockfile import locked
 from flowruns.sqlite.open_file import open_exclusive, open_readonly
 from flowruns.store import integrity, maintenance
 from flowruns.terminal.output import write_lines
 from flowruns.terminal.progress import Progress
 from flowruns.terminal.text import plural
+
+_EMPTY_COPY = "if this is a copy of a database that was served: it needs {name}-wal, too; copy with `flowruns backup`"
 
 
 @click.command("backup", cls=Command, short_help="Copy the database, even while it is served.")
@@ -44,21 +48,61 @@ def backup_command(file: str, database: str, force: bool) -> None:
         open_readonly(database, older=True) as connection,
         write_errors(file),
         locked(target, f"pid {os.getpid()}, a backup"),  # FILE may be a database that is served
-        atomic_write(target, force=force) as part,
-        Progress("copying", "MB") as progress,
-        interrupts.allowed(),
     ):
-        wal = target.with_name(target.name + "-wal")
-        if wal.exists() and wal.stat().st_size:  # SQLite would take it for a part of the copy
-            raise CannotWrite(f"{wal} belongs to another database; name another file")
-        size = maintenance.backup(connection, part, progress.update)
+        if has_wal(target) and not target.exists():
+            set_aside(target, "the database was removed")
+        with atomic_write(target, force=force) as part, Progress("copying", "MB") as progress, interrupts.allowed():
+            size = maintenance.backup(connection, part, progress.update)
+        remove_side_files(target)  # of the file that was replaced
     write_lines([f"{file}: {megabytes(size)}"])
+
+
+@click.command("restore", cls=Command, short_help="Put a backup in the place of the database.")
+@click.argument("file", metavar="FILE")
+@database_option()
+def restore_command(file: str, database: str) -> None:
+    """Put a copy of FILE, a backup, in the place of the database, and keep the replaced one beside it. FILE is checked
+    first. Exit code 4: the database is being served.
+
+    \b
+    flowruns restore runs-2026-11-28.db -d runs.db
+    """  # noqa: D301  # click reads the escape
+    if MEMORY in (file, database) or file == "-":
+        raise click.UsageError("a backup is a file, and so is the database that it replaces; name files")
+    source, target = real_path(file), real_path(database)
+    check_path(target)
+    if source in database_files(target):
+        raise click.UsageError("FILE is the database itself, or a part of it; name a backup")
+    if source.exists() and not source.stat().st_size:
+        raise DatabaseUnusable(f"{file} is empty; name a backup")
+    with (
+        interruptible() as interrupts,
+        open_readonly(source, older=True) as connection,
+        write_errors(database),
+        locked(target, f"pid {os.getpid()}, a restore") as lock,
+        part_file(target) as part,
+    ):
+        check_replaceable(target)
+        with Progress("copying", "MB") as progress, interrupts.allowed():
+            size = maintenance.backup(connection, part, progress.update)
+        with open_readonly(part, older=True) as copy, Progress("checking") as progress, interrupts.allowed():
+            result = integrity.check(copy, progress.update)
+        if result.findings:
+            raise DatabaseUnusable(f"{file} is damaged ({result.findings[0]}); {database} was not changed")
+        kept = replace_database(target, part, lock.note)
+    runs = f", {plural(result.runs, 'run')}" if result.schema == SCHEMA_VERSION else ""
+    write_lines([f"{database}: restored from {file}, {megabytes(size)}{runs}"])
+    if kept is not None:
+        write_lines([f"{database}: the replaced database is now {kept.name}"])
 
 
 @click.command("check", cls=Command, short_help="Check the database for damage.")
 @database_option()
 def check_command(database: str) -> None:
     """Check the database for damage: its pages, its schema, its counts, and each run. Exit code 5: it is damaged.
+
+    A copy of a database that is being served has only a part of its runs if it was made by `cp` without the -wal file
+    beside it: copy with `flowruns backup`.
 
     \b
     flowruns check -d runs.db
@@ -79,6 +123,8 @@ def check_command(database: str) -> None:
     else:
         counts = f"{plural(result.runs, 'run')}, {result.deleted} deleted"
         write_lines([f"{database} is ok: {counts}, schema {result.schema}"])
+        if not result.runs and not result.deleted:
+            write_lines([_EMPTY_COPY.format(name=database)])
 
 
 @click.command("prune", cls=Command, short_help="Delete runs that are older than an age.")

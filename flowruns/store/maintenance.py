@@ -47,6 +47,8 @@ def backup(source: sqlite3.Connection, target: Path, on_progress: OnProgress, pa
         try:
             source.execute("select count(*) from sqlite_schema").fetchone()
             source.backup(copy, pages=pages, progress=report)
+            # So the copy needs no files beside it, and a WAL that is beside it is that of another file.
+            copy.execute("pragma journal_mode = delete").fetchone()
         except sqlite3.OperationalError as error:
             # These are errors of the target, as the source is only read.
             if primary_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):

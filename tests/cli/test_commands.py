@@ -181,7 +181,8 @@ def test_unknown_short_option_without_a_long_one_is_named(capfd: pytest.CaptureF
 
 DATABASE_COMMANDS = {
     "serve": "--port 0", "config": "", "status": "", "stop": "", "ls": "", "get": "a1", "tail": "a1", "rm": "a1",
-    "import": "x.ndjson", "export": "", "backup": "b.db", "check": "", "prune": "--older-than 1d", "vacuum": "",
+    "import": "x.ndjson", "export": "", "backup": "b.db", "restore": "b.db", "check": "", "prune": "--older-than 1d",
+    "vacuum": "",
 }  # fmt: skip
 
 

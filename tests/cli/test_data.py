@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -115,7 +115,10 @@ def test_several_files_are_one_import(tmp_path: Path) -> None:
         ("backup notes.txt", 2, "--force"), ("check -d notes.txt", 5, "not a SQLite"),
         ("check -d .", 5, "is not a file"), ("prune", 2, "--older-than"),
         ("prune --older-than 30", 2, "is not an age"), ("prune --older-than 9999999w", 2, "year 1"),
-        ("vacuum -d no.db", 5, "there is no database"),
+        ("vacuum -d no.db", 5, "there is no database"), ("restore", 2, "FILE"), ("restore no.db", 5, "no.db"),
+        ("restore flowruns.db", 2, "is the database itself"), ("restore :memory:", 2, "a backup is a file"),
+        ("restore flowruns.db -d :memory:", 2, "a backup is a file"), ("restore - -d new.db", 2, "a backup is a file"),
+        ("restore flowruns.db -d no/b.db", 5, "there is no folder"), ("restore a -d b.db", 5, "not a SQLite"),
     ],
 )  # fmt: skip
 def test_mistake_is_one_line_and_changes_nothing(
@@ -394,12 +397,48 @@ def test_backup_is_private_and_replaces_a_file_only_with_force(filled: Path) -> 
     assert names(filled) == ["b.db", "flowruns.db"]
 
 
-def test_backup_does_not_come_to_lie_beside_the_log_of_another_database(filled: Path) -> None:
-    (filled / "b.db-wal").write_bytes(b"something")
-    run = done(filled, "backup", "b.db")
-    assert run.code == 1
-    assert "b.db-wal belongs to another database" in run.stderr
-    assert names(filled) == ["b.db-wal", "flowruns.db"]
+def killed(folder: Path, *ids: str) -> None:
+    """Leaves a WAL beside the database in *folder*."""
+    with serving(folder, "flowruns.db") as server:
+        with Wire(server.url) as wire:
+            for id in ids:
+                assert wire.ask("PUT", f"{RUNS}/{id}", RUN).status == 201
+        server.process.kill()
+        server.process.wait()
+    assert "flowruns.db-wal" in names(folder)
+
+
+def test_backup_beside_the_wal_of_a_removed_database_sets_it_aside(filled: Path) -> None:
+    assert done(filled, "backup", "b.db").code == 0
+    killed(filled, "w")
+    for end in ("-wal", ".lock"):
+        (filled / f"flowruns.db{end}").rename(filled / f"c.db{end}")
+    run = done(filled, "backup", "c.db", "-d", "b.db")
+    assert (run.code, run.stderr.count("\n")) == (0, 1)
+    assert run.stderr.endswith(
+        "c.db-wal belongs to another file (the database was removed); it is now c.db-wal.aside\n"
+    )
+    assert dump(filled / "c.db") == dump(filled / "b.db")
+
+
+def test_forced_backup_replaces_a_file_and_its_wal(filled: Path) -> None:
+    assert done(filled, "backup", "b.db").code == 0
+    killed(filled, "w")
+    run = done(filled, "backup", "flowruns.db", "-d", "b.db", "--force")
+    assert (run.code, run.stderr) == (0, "")
+    assert names(filled) == ["b.db", "flowruns.db"]
+    assert dump(filled / "flowruns.db") == dump(filled / "b.db")
+
+
+def test_backup_needs_no_file_beside_it_and_is_no_part_of_another(filled: Path) -> None:
+    assert done(filled, "backup", "b.db").code == 0
+    killed(filled, "w")
+    (filled / "flowruns.db.lock").unlink()
+    shutil.copy(filled / "b.db", filled / "flowruns.db")
+    run = done(filled, "check")
+    assert (run.code, run.stderr.count("\n")) == (0, 1)
+    assert "it is now flowruns.db-wal.aside" in run.stderr
+    assert dump(filled / "flowruns.db") == dump(filled / "b.db")
 
 
 def test_backup_on_a_file_that_is_locked_is_refused(filled: Path) -> None:
@@ -407,7 +446,135 @@ def test_backup_on_a_file_that_is_locked_is_refused(filled: Path) -> None:
         assert done(filled, "backup", "b.db").code == 4
 
 
+def test_restored_backup_takes_the_place_of_the_database_which_is_kept(filled: Path) -> None:
+    assert done(filled, "backup", "b.db").code == 0
+    expected = dump(filled / "b.db")
+    killed(filled, "w1", "w2")
+    (filled / "flowruns.db").chmod(0o644)
+    for kept in ("flowruns.db.replaced", "flowruns.db.replaced.2"):
+        run = done(filled, "restore", "b.db")
+        assert (run.code, run.stderr) == (0, "")
+        first, second = run.stdout.splitlines()
+        assert re.fullmatch(r"flowruns\.db: restored from b\.db, 0\.\d MB, 346 runs", first)
+        assert second == f"flowruns.db: the replaced database is now {kept}"
+        assert dump(filled / "flowruns.db") == expected
+        assert (filled / "flowruns.db").stat().st_mode & 0o777 == 0o600
+    assert names(filled) == [
+        "b.db", "flowruns.db", "flowruns.db.replaced", "flowruns.db.replaced-wal", "flowruns.db.replaced.2",
+    ]  # fmt: skip
+    assert '"id":"w2"' in done(filled, "export", "-d", "flowruns.db.replaced").stdout
+    with serving(filled, "flowruns.db") as server, Wire(server.url) as wire:
+        assert wire.ask("PUT", f"{RUNS}/new", RUN).status == 201
+
+
+def test_backup_is_restored_where_there_is_no_database(filled: Path) -> None:
+    assert done(filled, "restore", "flowruns.db", "-d", "new.db").code == 0
+    assert dump(filled / "new.db") == dump(filled / "flowruns.db")
+    assert names(filled) == ["flowruns.db", "new.db"]
+
+
+def test_restore_of_a_database_with_a_wal_has_its_last_write(filled: Path) -> None:
+    killed(filled, "w")
+    assert done(filled, "restore", "flowruns.db", "-d", "new.db").code == 0
+    assert '"id":"w"' in done(filled, "export", "-d", "new.db").stdout
+
+
+def test_served_database_is_not_replaced(filled: Path) -> None:
+    assert done(filled, "backup", "b.db").code == 0
+    with serving(filled, "flowruns.db") as server:
+        before = names(filled)
+        run = done(filled, "restore", "b.db")
+        assert (run.code, run.stdout) == (4, "")
+        assert "is in use by another flowruns" in run.stderr
+        assert names(filled) == before
+        with Wire(server.url) as wire:
+            assert wire.ask("PUT", f"{RUNS}/new", RUN).status == 201
+
+
+def write_damaged(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("delete from tag")
+
+
+def write_zero(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("pragma user_version = 0")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (write_damaged, "b.db is damaged (tag: rows missing"),
+        (write_zero, "its header says schema 0, but it has tables"),
+        (lambda path: path.write_text("notes" * 100), "is not a SQLite database"),
+        (lambda path: path.write_bytes(b""), "b.db is empty"),
+        (lambda path: path.write_bytes(path.read_bytes()[:5000]), "is truncated"),
+        (Path.unlink, "there is no database"),
+    ],
+)
+def test_what_is_no_backup_does_not_replace_the_database(
+    tmp_path: Path, change: Callable[[Path], object], message: str
+) -> None:
+    assert done(tmp_path, "import", "-", stdin=REAL_RUNS.read_text()).code == 0
+    assert done(tmp_path, "backup", "b.db").code == 0
+    change(tmp_path / "b.db")
+    before = contents(tmp_path)
+    run = done(tmp_path, "restore", "b.db")
+    assert (run.code, run.stdout, run.stderr.count("\n")) == (5, "", 1)
+    assert message in run.stderr
+    assert contents(tmp_path) == before
+
+
+def test_file_of_others_is_not_replaced_by_a_backup(filled: Path) -> None:
+    (filled / "notes.txt").write_text("notes")
+    before = contents(filled)
+    run = done(filled, "restore", "flowruns.db", "-d", "notes.txt")
+    assert (run.code, run.stderr.count("\n")) == (5, 1)
+    assert "notes.txt is not a database of flowruns" in run.stderr
+    assert contents(filled) == before
+
+
 # Check, prune, vacuum
+
+
+@pytest.mark.parametrize("command", [*DATA_COMMANDS[1:], "serve flowruns.db --port 0", "ls"])
+def test_header_and_content_that_disagree_are_one_line_and_exit_code_5(filled: Path, command: str) -> None:
+    write_zero(filled / "flowruns.db")
+    before = contents(filled)
+    run = done(filled, *command.split())
+    assert (run.code, run.stdout, run.stderr.count("\n")) == (5, "", 1)
+    assert "flowruns.db cannot be used: its header says schema 0, but it has tables; restore it" in run.stderr
+    assert contents(filled) == before
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("pragma user_version = 1", "its tables are not those of the schema that its header names: restore it"),
+        (
+            "pragma writable_schema = on; delete from sqlite_schema; pragma writable_schema = off",
+            "its header says schema 3, but it has no tables; restore it from a backup",
+        ),
+    ],
+)
+def test_tables_of_another_schema_than_the_header_says_are_one_line(filled: Path, sql: str, message: str) -> None:
+    with closing(sqlite3.connect(filled / "flowruns.db")) as connection:
+        connection.executescript(sql)
+    for command in ("vacuum", "serve --port 0"):
+        run = done(filled, *command.split())
+        assert (run.code, run.stderr.count("\n")) == (5, 1), command
+        assert "flowruns.db cannot be used: " in run.stderr
+        assert message in run.stderr
+
+
+def test_check_says_what_a_copy_of_a_served_database_needs(tmp_path: Path) -> None:
+    killed(tmp_path, "w")
+    shutil.copy(tmp_path / "flowruns.db", tmp_path / "copy.db")
+    run = done(tmp_path, "check", "-d", "copy.db")
+    assert run.code == 0
+    assert run.stdout.splitlines()[1:] == [
+        "if this is a copy of a database that was served: it needs copy.db-wal, too; copy with `flowruns backup`"
+    ]
 
 
 def test_check_names_what_is_wrong_and_ends_with_5(filled: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from flowruns.errors import DatabaseInUse
 from flowruns.model.cursors import PageRequest
+from flowruns.sqlite.identity.ownership import foreign_wal, free_name
 from flowruns.sqlite.lockfile import left_note, locked
 from flowruns.sqlite.open_file import open_readonly
-from flowruns.sqlite.identity.ownership import foreign_wal, free_name
 from flowruns.store.maintenance import backup
 from flowruns.store.store import Store
 from tests.sqlite.files import contents, holder

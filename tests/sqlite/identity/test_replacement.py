@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from flowruns.errors import DatabaseUnusable
+from flowruns.sqlite.identity.replacement import check_replaceable, replace_database
 from flowruns.sqlite.lockfile import left_note
 from flowruns.sqlite.open_file import open_readonly
-from flowruns.sqlite.identity.replacement import check_replaceable, replace_database
 from flowruns.store.maintenance import backup
 from flowruns.store.store import Store
 from tests.sqlite.identity.killed import filled, killed

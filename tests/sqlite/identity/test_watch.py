@@ -14,15 +14,15 @@ import pytest
 from flowruns.errors import Unavailable
 from flowruns.server.starting import running
 from flowruns.settings import Settings
-from flowruns.sqlite.open_file import open_readonly
 from flowruns.sqlite.identity.ownership import foreign_wal
+from flowruns.sqlite.open_file import open_readonly
 from flowruns.store.filters import ALL
 from flowruns.store.integrity import check
 from flowruns.store.maintenance import backup
 from flowruns.store.store import Store
 from tests.conftest import RUNS as RUNS_PATH
-from tests.sqlite.jobs import connect
 from tests.sqlite.identity.killed import filled, killed, put
+from tests.sqlite.jobs import connect
 from tests.waits import HANG, eventually
 from tests.wire import Wire
 
