@@ -85,10 +85,12 @@ READY = blocks("sidecar", "json")
 SQL = blocks("data", "sh", "sqlite3 ")
 COMPLETION = blocks("cli", "sh", "eval ")
 BENCHMARKS = blocks("performance", "sh")
+LITESTREAM = blocks("copies", "yaml")  # by tests/test_litestream.py
+COPIES = blocks("copies", "sh") + blocks("copies", "crontab")
 BY_CI = [block for block in BLOCKS if block.text.startswith("python3 -m venv ")]  # they need a package index
 TESTED = [
     DEMO, QUICK_START, EXAMPLES, STREAMS, DATA, COMMANDS, PUT, TESTS, TOOLS, NODE, PYTHON, SIDECAR, READY, SQL,
-    COMPLETION, BENCHMARKS, BY_CI,
+    COMPLETION, BENCHMARKS, LITESTREAM, COPIES, BY_CI,
 ]  # fmt: skip
 # What differs each time: generated ids, the time now, change numbers, cursors.
 VARYING = [

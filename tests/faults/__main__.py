@@ -29,6 +29,8 @@ TRIALS = {
     "hostile": Trial("hostile", "run", 20_000, "malformed requests among correct ones; a round is one request"),
     "sidecar": Trial("sidecars", "orphans", 20, "kill -9 of a program whose sidecar is flowruns"),
     "stream": Trial("streams", "run", 10_000, "subscribers disconnect and resume; a round is one change"),
+    "replica": Trial("replicas", "kill_file", 20, "kill -9 of flowruns and Litestream, and a restore from a folder"),
+    "replica-s3": Trial("replicas", "kill_s3", 10, "the same, and a restore from S3"),
     "soak": Trial("soak", "run", 200, "a long time under mixed load; a round is 1,000 requests"),
 }
 
