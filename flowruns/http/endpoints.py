@@ -91,14 +91,16 @@ class RunsApi:
         id = request.path("id_", Slug)
         if request.details:  # no run has an invalid id
             raise NotFound(id)
+        with request:
+            fields = request.fields()
         if request.wants_events():
-            return await self.streams.run(request, id)
-        stored = await self.store.get(id)
+            return await self.streams.run(request, id, fields)
+        stored = await self.store.get(id, fields)
         precondition = request.precondition()
         if precondition.unchanged(stored.etag):
             return responses.not_modified(stored.etag)
         precondition.require(stored.etag)
-        return responses.json(self._large.shared(id, stored.doc), 200, responses.etag(stored.etag))
+        return responses.json(self._large.shared((id, fields), stored.doc), 200, responses.etag(stored.etag))
 
     async def put(self, request: RequestReader) -> Response:
         """PUT …/flow-runs/{id_}: creates or replaces a run."""

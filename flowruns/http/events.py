@@ -13,6 +13,7 @@ from flowruns.errors import NotFound, Unavailable
 from flowruns.http import responses
 from flowruns.http.requests import RequestReader
 from flowruns.http.responses import STREAMING, Receive, Scope, Send
+from flowruns.model.fields import Fields
 from flowruns.settings import Settings
 from flowruns.store.filters import Where, by_id
 from flowruns.store.reads import Change
@@ -40,15 +41,15 @@ class EventStreams:
         last = await self.store.position()
         return await _stream(self, request, where, last, last)
 
-    async def run(self, request: RequestReader, id: str) -> "EventStream":
-        """The changes of one run, from its current state on or after Last-Event-ID. Raises NotFound if there is no such
-        run, but not to a client that resumes: it receives the deletion.
+    async def run(self, request: RequestReader, id: str, fields: Fields) -> "EventStream":
+        """The changes of these *fields* of one run, from its current state on or after Last-Event-ID. Raises
+        NotFound if there is no such run, but not to a client that resumes: it receives the deletion.
         """
         last = await self.store.position()
         change = await self.store.last_change(id)
         if change is None:
             raise NotFound(id)
-        stream = await _stream(self, request, by_id(id), change.seq - 1, max(last, change.seq))
+        stream = await _stream(self, request, by_id(id)._replace(fields=fields), change.seq - 1, max(last, change.seq))
         if change.doc is None and not stream.resumes:
             raise NotFound(id)
         return stream

@@ -12,7 +12,7 @@ from flowruns.model.filters import FILTERS
 from flowruns.model.runs import RunPost, RunPut
 from flowruns.settings import RUNS
 
-PARAMETERS = ("cursor", "size", "order", *(filter.name for filter in FILTERS))
+PARAMETERS = ("cursor", "size", "order", "fields", *(filter.name for filter in FILTERS))
 
 # Each parameter, and names that other APIs have for it, in lower case without "_" and "-".
 ALIASES = {name.lower(): name for name in PARAMETERS} | {

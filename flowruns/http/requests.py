@@ -13,6 +13,7 @@ from flowruns.http.accept import prefers_events
 from flowruns.http.responses import Receive, Scope
 from flowruns.model.cursors import MAX_PAGE_SIZE, CursorCodec, PageRequest
 from flowruns.model.error_details import choice_detail
+from flowruns.model.fields import ALL_FIELDS, Fields, parse_fields
 from flowruns.model.filters import integer
 from flowruns.model.preconditions import Precondition, parse_precondition
 from flowruns.model.runs import RunPut
@@ -123,6 +124,10 @@ class RequestReader:
             raise ValueError("of another database")
         return int(text)
 
+    def fields(self) -> Fields:
+        """The fields of runs that the query names."""
+        return parse_fields(self.query(), self.details) if self.scope["query_string"] else ALL_FIELDS
+
     def page_query(self, cursors: CursorCodec) -> tuple[Where, PageRequest, bytes]:
         """The filters, the page request, and the fingerprint that ties *cursors* to the filters and the order."""
         query = self.query()
@@ -140,7 +145,7 @@ class RequestReader:
             except ValueError:
                 msg = "The cursor is damaged, or belongs to other filters or another order; start without a cursor"
                 self.details.append(ErrorDetail(("query", "cursor"), msg, "value_error"))
-        return selected, page_request, fingerprint
+        return selected._replace(fields=self.fields()), page_request, fingerprint
 
     def _size(self, text: str) -> int:
         size = integer(text, loc := ("query", "size"))

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from flowruns.errors import ErrorDetail
 from flowruns.model.cursors import MAX_POSITION
+from flowruns.model.fields import ALL_FIELDS, Fields
 from flowruns.model.filters import FilterValues, Value, parse_filters
 from flowruns.model.runs import Tag, encode
 
@@ -48,7 +49,9 @@ SQL = {
 
 
 class Where(NamedTuple):
-    """The runs that a query selects: `from {source} where {clause}`, in the order of the column *position*."""
+    """The runs that a query selects: `from {source} where {clause}`, in the order of the column *position*; and the
+    *fields* of their documents.
+    """
 
     source: str = "run"
     position: str = "run.created_seq"
@@ -60,11 +63,17 @@ class Where(NamedTuple):
     change_clause: str = "true"  # replaces *clause* for changes; a deleted run matches as it did before its deletion
     change_args: tuple[Any, ...] = ()
     scan_limit: int = _SCAN_LIMIT
+    fields: Fields = ALL_FIELDS  # of their documents; the number and the order of runs do not depend on it
+
+    @property
+    def selects_all(self) -> bool:
+        """Whether there is no filter."""
+        return self.clause == ALL.clause
 
     @property
     def must_count(self) -> bool:
         """Whether a total counts rows, as neither `sequence` nor `run_counts` has it."""
-        return self is not ALL and self.run_counts_clause is None
+        return not self.selects_all and self.run_counts_clause is None
 
 
 ALL = Where()

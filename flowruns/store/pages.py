@@ -4,8 +4,9 @@ import sqlite3
 from typing import NamedTuple
 
 from flowruns.model.cursors import PageRequest
+from flowruns.model.fields import select_fields
 from flowruns.sqlite.result_codes import time_limit
-from flowruns.store.filters import ALL, Where
+from flowruns.store.filters import Where
 
 # Of a page: a larger one ends early, and its cursors lead to the rest.
 MAX_PAGE_BYTES = 16 * 1024 * 1024
@@ -30,11 +31,14 @@ def page(connection: sqlite3.Connection, where: Where, page_request: PageRequest
     if where.must_count:
         message = f"The query takes over {MAX_COUNT_SECONDS:g} s; narrow it, for example with flowId or createdAfter"
         with time_limit(connection, MAX_COUNT_SECONDS, message):
-            return _page(connection, where, page_request)
-    return _page(connection, where, page_request)
+            rows = _page(connection, where, page_request)
+    else:
+        rows = _page(connection, where, page_request)
+    return rows._replace(docs=select_fields(rows.docs, where.fields)) if where.fields else rows
 
 
 def _page(connection: sqlite3.Connection, where: Where, page_request: PageRequest) -> PageRows:
+    """The page with whole documents, whose size bounds it: a page ends at the same run, whatever its fields are."""
     limit = sqlite3.SQLITE_LIMIT_LENGTH
     default = connection.setlimit(limit, MAX_PAGE_BYTES)
     try:
@@ -92,7 +96,7 @@ def _from_where(where: Where, bound: str) -> str:
 
 def _total(where: Where) -> tuple[str, tuple[object, ...]]:
     """The expression for the number of runs of *where*, which counts rows only if no table has the number."""
-    if where is ALL:
+    if where.selects_all:
         return "runs from sequence", ()
     if where.run_counts_clause is not None:
         return f"ifnull(sum(runs), 0) from run_counts where {where.run_counts_clause}", where.args

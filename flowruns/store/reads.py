@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from msgspec.json import decode
 
+from flowruns.model.fields import Fields, select_fields
 from flowruns.model.runs import FlowRun
 from flowruns.store.filters import Where
 from flowruns.store.pages import scan_query
@@ -33,6 +34,10 @@ class StoredRun(NamedTuple):
     def run(self) -> FlowRun:
         """The run as a Struct."""
         return decode(self.doc, type=FlowRun)
+
+    def select(self, fields: Fields) -> "StoredRun":
+        """The run with these *fields* alone."""
+        return StoredRun(self.seq, select_fields(self.doc, fields))
 
 
 def get(connection: sqlite3.Connection, ids: Sequence[str]) -> list[StoredRun | None]:
@@ -73,6 +78,10 @@ class Change(NamedTuple):
         """The run as a Struct, None if it is deleted."""
         return None if self.doc is None else decode(self.doc, type=FlowRun)
 
+    def select(self, fields: Fields) -> "Change":
+        """The change with these *fields* of the run alone."""
+        return self if self.doc is None else self._replace(doc=select_fields(self.doc, fields))
+
 
 class Changes(NamedTuple):
     """The changes *found* by one read, in order: all up to number *position*. If that is below the number that the read
@@ -109,8 +118,9 @@ def changes(connection: sqlite3.Connection, where: Where, after: int, last: int)
     size = 0
     with closing(connection.execute(sql, (after, end, *where.change_args))) as rows:
         for row in rows:
-            found.append(change := Change(*row))
-            size += len(change.doc or b"")
+            change = Change(*row)
+            found.append(change.select(where.fields) if where.fields else change)
+            size += len(change.doc or b"")  # of the whole run, which was read
             if size > MAX_CHANGES_BYTES or len(found) == MAX_CHANGES:
                 return Changes(found, change.seq, last)
     return Changes(found, end, last)

@@ -13,6 +13,7 @@ from msgspec.json import decode
 
 from flowruns.errors import NotFound
 from flowruns.model.cursors import FIRST_PAGE, CursorCodec, PageLinks, PageRequest, page_links
+from flowruns.model.fields import ALL_FIELDS, Fields
 from flowruns.model.ids import Uuid7
 from flowruns.model.preconditions import ALWAYS, Precondition
 from flowruns.model.runs import FlowRun, RunPost, RunPut
@@ -34,7 +35,7 @@ T = TypeVar("T")
 
 
 class Page(NamedTuple):
-    """A page of runs, read in one snapshot. *docs* is their JSON, joined by commas."""
+    """A page of runs, read in one snapshot. *docs* is their JSON, joined by commas, with the fields of the query."""
 
     docs: bytes
     total: int
@@ -43,7 +44,7 @@ class Page(NamedTuple):
 
     @property
     def runs(self) -> list[FlowRun]:
-        """The runs as Structs."""
+        """The runs as Structs, if the page has all fields."""
         return decode(b"[%b]" % self.docs, type=list[FlowRun])
 
 
@@ -92,7 +93,7 @@ class Store:
         self._writer: Writer[Write, Any] = Writer(
             database.writing, self._write, lock_timeout, database.watch.check, self._committed
         )
-        self._runs: JobQueue[str, StoredRun | None] = JobQueue(database.runs, _get)
+        self._runs: JobQueue[tuple[str, Fields], StoredRun | None] = JobQueue(database.runs, _get)
         self._pages: JobQueue[tuple[Where, PageRequest], PageRows] = JobQueue(database.pages, _pages)
         self._counted_pages: JobQueue[tuple[Where, PageRequest], PageRows] = JobQueue(database.counted_pages, _pages)
 
@@ -146,10 +147,10 @@ class Store:
         finally:
             await self._database.aclose()
 
-    async def get(self, id: str) -> StoredRun:
-        """The run. Raises NotFound."""
+    async def get(self, id: str, fields: Fields = ALL_FIELDS) -> StoredRun:
+        """The run, or these *fields* of it. Raises NotFound."""
         self._database.watch.check_content()  # if it was overwritten, nothing that is read can be right
-        stored = await self._runs.run(id)
+        stored = await self._runs.run((id, fields))
         if stored is None:
             raise NotFound(id)
         return stored
@@ -253,15 +254,20 @@ class Store:
         return apply_writes(connection, writes, now=self._clock(), make_id=self._ids)
 
 
-def _get(connection: sqlite3.Connection, ids: list[str]) -> Sequence[StoredRun | None | Failed]:
+def _get(connection: sqlite3.Connection, jobs: list[tuple[str, Fields]]) -> Sequence[StoredRun | None | Failed]:
     try:
-        return reads.get(connection, ids)
+        return _get_all(connection, jobs)
     except Exception:  # such as a damaged page, which breaks only the runs on it
-        return run_each(connection, [partial(_get_one, id=id) for id in ids])
+        return run_each(connection, [partial(_get_one, job=job) for job in jobs])
 
 
-def _get_one(connection: sqlite3.Connection, id: str) -> StoredRun | None:
-    return reads.get(connection, [id])[0]
+def _get_one(connection: sqlite3.Connection, job: tuple[str, Fields]) -> StoredRun | None:
+    return _get_all(connection, [job])[0]
+
+
+def _get_all(connection: sqlite3.Connection, jobs: list[tuple[str, Fields]]) -> list[StoredRun | None]:
+    stored = reads.get(connection, [id for id, _ in jobs])
+    return [run.select(fields) if run and fields else run for run, (_, fields) in zip(stored, jobs, strict=True)]
 
 
 def _pages(connection: sqlite3.Connection, requests: list[tuple[Where, PageRequest]]) -> list[PageRows | Failed]:

@@ -40,6 +40,7 @@ _IDENTIFIER = "a letter, then up to 63 letters, digits, `_` or `-`"
 
 SCHEMAS = {
     "Action": "A step of a run.",
+    "ActionCounts": "The actions of a run in numbers. One without a phase is counted in `total` alone.",
     "Detail": "One error.",
     "Error": "The body of every error response.",
     "FlowRun": "A run. Every response carries every field; a field without a value is null.",
@@ -47,6 +48,8 @@ SCHEMAS = {
     "FlowType": "The kind of flow.",
     "Health": "The state of the service.",
     "Log": "A log line of a run.",
+    "LogCounts": "The log lines of a run in numbers.",
+    "PartialFlowRun": "The fields of a run that the parameter `fields` names, in this order.",
     "RunPost": "The body of POST: a person starts an action.",
     "RunPut": "The body of PUT: the whole run. An omitted optional field becomes null, except `phase`.",
     "Tag": "A key-value pair to filter runs by.",
@@ -71,6 +74,13 @@ FIELDS = {
     "FlowRun.updatedBy": "the user id of the token that last wrote the run",
     "FlowRun.reviewedBy": "the user id of the reviewer; no request sets it",
     "FlowRun.reviewedAt": "when the run was reviewed; no request sets it",
+    "PartialFlowRun.actionCounts": "the number of actions by phase; null if `actions` is null",
+    "PartialFlowRun.logCounts": "the number of log lines by level; null if `logs` is null",
+    "ActionCounts.total": "the number of actions",
+    "ActionCounts.phase": "the number of actions in each phase, the 100 most frequent ones",
+    "ActionCounts.first": "the id of the first action in each of these phases",
+    "LogCounts.total": "the number of log lines",
+    "LogCounts.level": "the number of log lines of each level, the 100 most frequent ones",
     "RunPost.id": "if omitted, the server generates a UUIDv7, which sorts by time",
     "RunPost.flowType": "only `selfServiceAction`, which is also the default",
     "RunPut.id": "if sent, the id in the path",
@@ -89,7 +99,11 @@ FIELDS = {
     "Health.version": "the version of flowruns",
 }
 
-FALLBACKS = {"RunPost": "FlowRun", "RunPut": "FlowRun"}  # a schema without a text for a field uses that of the other
+FALLBACKS = {
+    "RunPost": "FlowRun",
+    "RunPut": "FlowRun",
+    "PartialFlowRun": "FlowRun",
+}  # a schema without a text for a field uses that of the other
 
 EVENTS = """\
 Server-sent events, without end: `run` (data: the whole run) after it is created or replaced, `deleted` (data: its \

@@ -22,6 +22,7 @@ from flowruns.http.openapi.schemas import (
     PageSize,
 )
 from flowruns.model.error_details import published
+from flowruns.model.fields import FIELDS, ActionCounts, LogCounts
 from flowruns.model.filters import FILTERS, MAX_VALUES
 from flowruns.model.runs import FlowRun, RunPost, RunPut, Slug
 from flowruns.settings import RUNS
@@ -31,7 +32,9 @@ RUN = RUNS + "/{id_}"
 
 _REF = "#/components/schemas/{name}"
 
-_COMPONENTS = (FlowRunPage, FlowRun, RunPost, RunPut, Error, Health)
+_COMPONENTS = (FlowRunPage, FlowRun, ActionCounts, LogCounts, RunPost, RunPut, Error, Health)
+
+_COUNTS: dict[str, type[Struct]] = {"actionCounts": ActionCounts, "logCounts": LogCounts}
 
 
 def _header(name: str, description: str, example: str) -> dict[str, Any]:
@@ -56,6 +59,8 @@ def document(prefix: str = "") -> bytes:
 
 def _document(prefix: str) -> dict[str, Any]:
     _, components = schema_components(_COMPONENTS, ref_template=_REF)
+    components["PartialFlowRun"] = _partial(components["FlowRun"])
+    components["FlowRunPage"]["properties"]["items"]["items"] = _RUN_OR_FIELDS
     _describe(components)
     return {
         "openapi": "3.1.0",
@@ -84,9 +89,9 @@ def _document(prefix: str) -> dict[str, Any]:
                 "get": _operation(
                     "getFlowRun",
                     "One run, or a stream of its changes",
-                    [_id(str), _IF_MATCH, _IF_NONE_MATCH, _LAST_EVENT_ID],
-                    _streamed(_found("the run")),
-                    "304 401 403 404 412 503",
+                    [_id(str), _FIELDS, _IF_MATCH, _IF_NONE_MATCH, _LAST_EVENT_ID],
+                    _streamed({"200": _json("the run", _RUN_OR_FIELDS, **_ETAG)}),
+                    "304 401 403 404 412 422 503",
                 ),
                 "put": _operation(
                     "upsertFlowRun",
@@ -160,6 +165,16 @@ def _describe(components: dict[str, Any]) -> None:
             component["examples"] = [EXAMPLES[name]]
 
 
+def _partial(run: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a run with some of its fields, and with counts."""
+    properties = {name: _nullable(_COUNTS[name]) if name in _COUNTS else run["properties"][name] for name in FIELDS}
+    return {"title": "PartialFlowRun", "type": "object", "properties": {name: {**properties[name]} for name in FIELDS}}
+
+
+def _nullable(type: type[Struct]) -> dict[str, Any]:
+    return {"anyOf": [_ref(type), {"type": "null"}]}
+
+
 def _json(description: str, schema: dict[str, Any], **headers: Any) -> dict[str, Any]:
     return {"description": description, "headers": headers, "content": {"application/json": {"schema": schema}}}
 
@@ -171,6 +186,9 @@ def _ref(type: type[Struct]) -> dict[str, Any]:
 def _schema(type: Any) -> dict[str, Any]:
     (schema,), _ = schema_components((type,), ref_template=_REF)
     return schema
+
+
+_RUN_OR_FIELDS = {"anyOf": [_ref(FlowRun), {"$ref": _REF.format(name="PartialFlowRun")}]}
 
 
 def _found(description: str) -> dict[str, Any]:
@@ -212,6 +230,14 @@ _LAST_EVENT_ID = _parameter(
 )
 
 
+_FIELDS = _parameter(
+    "query",
+    "fields",
+    {"type": "array", "items": {"type": "string", "enum": list(FIELDS)}},
+    "the fields of each run in the response, also separated by commas; without it, all but the counts",
+)
+
+
 def _id(type: Any) -> dict[str, Any]:
     return _parameter("path", "id_", {**_schema(type), "examples": [ID_EXAMPLE]}, "the run's id")
 
@@ -230,6 +256,7 @@ def _page_parameters() -> list[dict[str, Any]]:
         _parameter("query", "cursor", _schema(Cursor), "any of the four cursors of a page"),
         _parameter("query", "size", {**_schema(PageSize), "default": 50}, "the maximum number of runs on the page"),
         _parameter("query", "order", {"enum": ["desc", "asc"], "default": "desc"}, "newest or oldest first"),
+        _FIELDS,
         *filters,
         _IF_NONE_MATCH,
         _LAST_EVENT_ID,
