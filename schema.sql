@@ -59,6 +59,13 @@ create table run_counts (               -- number of runs of each kind, for tota
     primary key (flow_id, flow_type, phase)
 ) strict, without rowid;
 
+create table tag_counts (               -- number of runs with each tag, for statistics without counting runs
+    key         text    not null,
+    value       text    not null,
+    runs        integer not null,
+    primary key (key, value)
+) strict, without rowid;
+
 create trigger run_created after insert on run begin
     update sequence set seq = max(seq, new.seq), runs = runs + (new.created_seq > 0);
     insert into run_counts select new.flow_id, new.flow_type, ifnull(new.phase, ''), 1 where new.created_seq > 0
@@ -78,4 +85,13 @@ when (old.flow_id, old.flow_type, old.phase, old.created_seq > 0)
         and (flow_id, flow_type, phase) = (old.flow_id, old.flow_type, ifnull(old.phase, ''));
     insert into run_counts select new.flow_id, new.flow_type, ifnull(new.phase, ''), 1 where new.created_seq > 0
         on conflict do update set runs = runs + 1;
+end;
+
+create trigger tag_added after insert on tag begin
+    insert into tag_counts values (new.key, new.value, 1) on conflict do update set runs = runs + 1;
+end;
+
+create trigger tag_removed after delete on tag begin
+    update tag_counts set runs = runs - 1 where (key, value) = (old.key, old.value);
+    delete from tag_counts where runs = 0 and (key, value) = (old.key, old.value);
 end;

@@ -8,6 +8,8 @@ from msgspec.structs import fields, force_setattr
 
 RUNS = "/api/v1/flow-runs"  # below the prefix, if the application is mounted under one
 
+STATS = "/api/v1/stats"  # not below `RUNS`, where `stats` is the id of a run
+
 MEMORY = ":memory:"
 
 ANY_HOST = "*"  # in `allow_hosts`

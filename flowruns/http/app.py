@@ -14,7 +14,7 @@ from flowruns.http.access import AccessMiddleware
 from flowruns.http.endpoints import Endpoint, RunsApi, ServiceApi, no_route
 from flowruns.http.events import EventStreams
 from flowruns.http.logs import RequestLog, log
-from flowruns.settings import DEFAULTS, RUNS, Settings
+from flowruns.settings import DEFAULTS, RUNS, STATS, Settings
 from flowruns.store.store import Store
 
 MakeApp = Callable[[Store, Settings], ASGIApp]
@@ -50,6 +50,7 @@ def create_app(store: Store, settings: Settings = DEFAULTS) -> Starlette:
         routes=[
             Path(RUNS, Endpoint(max_body, get=runs.page, post=runs.create)),
             Path(RUNS + "/{id_}", Endpoint(max_body, get=runs.get, put=runs.put, delete=runs.delete)),
+            Path(STATS, Endpoint(max_body, get=runs.stats)),
             Path("/openapi.json", Endpoint(max_body, get=service.openapi)),
             Path("/health", Endpoint(max_body, get=service.health)),
             *(Path(path, Endpoint(max_body, get=operation)) for path, operation in static.routes().items()),

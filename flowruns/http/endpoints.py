@@ -46,7 +46,7 @@ async def no_route(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class RunsApi:
-    """The five operations on runs."""
+    """The five operations on runs, and their statistics."""
 
     def __init__(self, store: Store, streams: EventStreams) -> None:
         self.store = store
@@ -76,6 +76,19 @@ class RunsApi:
             previous_page=text(page.links.previous),
             next_page=text(page.links.next),
         )
+
+    async def stats(self, request: RequestReader) -> Response:
+        """GET /api/v1/stats: the number of runs with each phase, flow, type and tag."""
+        hints.log_unknown_parameters(request)
+        with request:
+            where = request.stats_query()
+        precondition = request.precondition()
+        if precondition.if_none_match is not None:  # before it counts
+            etag = str(await self.store.position())
+            if precondition.unchanged(etag):
+                return responses.not_modified(etag)
+        stats = await self.store.stats(where)
+        return responses.json(stats.doc, 200, responses.etag(stats.etag))
 
     async def create(self, request: RequestReader) -> Response:
         """POST …/flow-runs: creates a run."""

@@ -19,6 +19,7 @@ from flowruns.model.preconditions import Precondition, parse_precondition
 from flowruns.model.runs import RunPut
 from flowruns.model.validation import check_text, decode, limit_details, text_field
 from flowruns.store.filters import Where, where
+from flowruns.store.stats import STATS_FIELDS
 
 T = TypeVar("T")
 
@@ -127,6 +128,11 @@ class RequestReader:
     def fields(self) -> Fields:
         """The fields of runs that the query names."""
         return parse_fields(self.query(), self.details) if self.scope["query_string"] else ALL_FIELDS
+
+    def stats_query(self) -> Where:
+        """The filters and the fields of statistics."""
+        query = self.query()
+        return where(query, self.details)._replace(fields=parse_fields(query, self.details, STATS_FIELDS))
 
     def page_query(self, cursors: CursorCodec) -> tuple[Where, PageRequest, bytes]:
         """The filters, the page request, and the fingerprint that ties *cursors* to the filters and the order."""

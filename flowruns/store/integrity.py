@@ -91,6 +91,10 @@ _COUNTS = (  # SQL that counts errors, and their description
     ("select count(*) from (select * from run_counts except"
      " select flow_id, flow_type, ifnull(phase, ''), count(*) from run where created_seq > 0 group by 1, 2, 3)",
      "run_counts: wrong or superfluous counts"),
+    ("select count(*) from (select key, value, count(*) from tag group by 1, 2 except select * from tag_counts)",
+     "tag_counts: wrong or missing counts"),
+    ("select count(*) from (select * from tag_counts except select key, value, count(*) from tag group by 1, 2)",
+     "tag_counts: wrong or superfluous counts"),
     ("select count(*) from run where created_seq < 0 and doc is not null or created_seq > 0 and doc is null"
      " or created_seq > seq or created_seq < 0 and created_seq <> -seq", "run: rows with impossible numbers"),
     ("select count(*) from skipped where exists (select 1 from run where seq between first and last)"

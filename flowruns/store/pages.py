@@ -69,8 +69,8 @@ def page_query(where: Where, page_request: PageRequest) -> tuple[str, tuple[obje
             from ({items})
         )
         select docs, {counted}, (select seq from sequence), lowest, highest,
-            iif({counted}, exists (select 1 {_from_where(where, "< ifnull(lowest, ?)")}), 0),
-            iif({counted}, exists (select 1 {_from_where(where, ">= ifnull(highest + 1, ?)")}), 0)
+            iif({counted}, exists (select 1 {from_where(where, "< ifnull(lowest, ?)")}), 0),
+            iif({counted}, exists (select 1 {from_where(where, ">= ifnull(highest + 1, ?)")}), 0)
         from page
     """
     args = where.args
@@ -81,12 +81,12 @@ def scan_query(where: Where, toward_newer: bool, column: str, limit: str) -> str
     """The statement that reads *column* of the runs of *where*, starting at a position, which is its first argument."""
     bound, order = (">= ?", "asc") if toward_newer else ("< ?", "desc")
     return (
-        f"select {where.position} as position, {column} {_from_where(where, bound)}"
+        f"select {where.position} as position, {column} {from_where(where, bound)}"
         f" order by {where.position} {order} limit {limit}"
     )
 
 
-def _from_where(where: Where, bound: str) -> str:
+def from_where(where: Where, bound: str) -> str:
     """The `from` and `where` of the runs of *where* within *bound*, without deleted ones.
 
     *bound* comes first, as SQLite starts an index scan at the first of two bounds. "> 0" makes partial indexes usable.
@@ -101,7 +101,7 @@ def _total(where: Where) -> tuple[str, tuple[object, ...]]:
     if where.run_counts_clause is not None:
         return f"ifnull(sum(runs), 0) from run_counts where {where.run_counts_clause}", where.args
     counted = where._replace(source=where.count_source or where.source)
-    return f"count(*) {_from_where(counted, '> 0')}", where.args
+    return f"count(*) {from_where(counted, '> 0')}", where.args
 
 
 def _oversized_page(connection: sqlite3.Connection, where: Where, page_request: PageRequest) -> PageRows:
@@ -122,8 +122,8 @@ def _oversized_page(connection: sqlite3.Connection, where: Where, page_request: 
         numbers = [number for number, _ in rows]
         lowest, highest = min(numbers), max(numbers)
         count, seq, older, newer = connection.execute(
-            f"select (select {total}), seq, exists (select 1 {_from_where(where, '< ?')}),"
-            f" exists (select 1 {_from_where(where, '> ?')}) from sequence",
+            f"select (select {total}), seq, exists (select 1 {from_where(where, '< ?')}),"
+            f" exists (select 1 {from_where(where, '> ?')}) from sequence",
             (*total_args, lowest, *where.args, highest, *where.args),
         ).fetchone()
     finally:

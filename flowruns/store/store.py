@@ -25,10 +25,12 @@ from flowruns.sqlite.numbers import StartAfter, is_skipped, start_after
 from flowruns.sqlite.result_codes import translate
 from flowruns.sqlite.writer import Writer
 from flowruns.store import pages, reads, writes
+from flowruns.store import stats as statistics
 from flowruns.store.changes import ChangeNotifier, Subscription
 from flowruns.store.filters import ALL, Where
 from flowruns.store.pages import PageRows
 from flowruns.store.reads import Change, Changes, StoredRun
+from flowruns.store.stats import Stats
 from flowruns.store.writes import Create, Delete, Put, Write, apply_writes
 
 T = TypeVar("T")
@@ -96,6 +98,8 @@ class Store:
         self._runs: JobQueue[tuple[str, Fields], StoredRun | None] = JobQueue(database.runs, _get)
         self._pages: JobQueue[tuple[Where, PageRequest], PageRows] = JobQueue(database.pages, _pages)
         self._counted_pages: JobQueue[tuple[Where, PageRequest], PageRows] = JobQueue(database.counted_pages, _pages)
+        self._stats: JobQueue[Where, Stats] = JobQueue(database.pages, _stats)
+        self._counted_stats: JobQueue[Where, Stats] = JobQueue(database.counted_pages, _stats)
 
     @classmethod
     @asynccontextmanager
@@ -142,7 +146,8 @@ class Store:
         self.end_subscriptions()
         self._database.counted_pages.interrupt_statement()  # it may take seconds
         try:
-            for queue in (self._notifier, self._changes, self._writer, self._runs, self._pages, self._counted_pages):
+            for queue in (self._notifier, self._changes, self._writer, self._runs, self._pages, self._counted_pages,
+                          self._stats, self._counted_stats):  # fmt: skip
                 await queue.drain()
         finally:
             await self._database.aclose()
@@ -162,6 +167,12 @@ class Store:
         rows = await queue.run((where, page_request))
         links = page_links(page_request, rows.lowest, rows.highest, older=bool(rows.older), newer=bool(rows.newer))
         return Page(rows.docs, rows.total, links, str(rows.seq))
+
+    async def stats(self, where: Where = ALL) -> Stats:
+        """The number of runs of *where* with each phase, flow, type and tag; its fields are of `STATS_FIELDS`."""
+        self._database.watch.check_content()
+        queue = self._counted_stats if statistics.must_count(where) else self._stats
+        return await queue.run(where)
 
     def check_file(self) -> None:
         """Raises Unavailable if the file was removed, replaced or overwritten, or its lock file was."""
@@ -276,6 +287,14 @@ def _pages(connection: sqlite3.Connection, requests: list[tuple[Where, PageReque
     queries = [partial(pages.page, where=where, page_request=page_request) for where, page_request in distinct]
     outcomes = dict(zip(distinct, run_each(connection, queries), strict=True))
     return [outcomes[request] for request in requests]
+
+
+def _stats(connection: sqlite3.Connection, queries: list[Where]) -> list[Stats | Failed]:
+    """Equal queries share a read, as those of `_pages` do."""
+    distinct = list(dict.fromkeys(queries))
+    reads = [partial(statistics.stats, where=where) for where in distinct]
+    outcomes = dict(zip(distinct, run_each(connection, reads), strict=True))
+    return [outcomes[where] for where in queries]
 
 
 def _changes(connection: sqlite3.Connection, jobs: list[Sequence[Subscription]]) -> list[Sequence[Changes | Failed]]:

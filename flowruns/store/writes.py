@@ -90,7 +90,7 @@ def clear(connection: sqlite3.Connection) -> None:
     """Deletes everything and restarts the numbers, in a transaction of its own."""
     connection.execute("begin immediate")
     try:
-        for table in ("run", "tag", "run_counts", "skipped"):
+        for table in ("run", "tag", "run_counts", "tag_counts", "skipped"):
             connection.execute(f"delete from {table}")
         connection.execute("update sequence set seq = 0, runs = 0")
         connection.execute("update opening set start = 0")

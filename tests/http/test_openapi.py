@@ -14,7 +14,7 @@ from flowruns.http import static
 from flowruns.http.endpoints import Endpoint
 from flowruns.http.openapi import descriptions
 from flowruns.http.openapi.document import document
-from flowruns.http.openapi.schemas import Error, FlowRunPage, Health
+from flowruns.http.openapi.schemas import Error, FlowRunPage, Health, Stats
 from flowruns.model.filters import FILTERS
 from flowruns.model.runs import FlowRun, RunPost, RunPut
 from flowruns.model.validation import decode
@@ -97,7 +97,7 @@ def test_every_description_is_used() -> None:
     }
 
 
-@pytest.mark.parametrize("model", [FlowRunPage, FlowRun, RunPost, RunPut, Error, Health])
+@pytest.mark.parametrize("model", [FlowRunPage, FlowRun, RunPost, RunPut, Error, Health, Stats])
 def test_examples_are_what_they_are_examples_of(model: type[Struct]) -> None:
     errors = [
         response["content"]["application/json"]["example"]

@@ -144,6 +144,8 @@ async def test_older_file_is_what_a_new_one_would_be(path: Path, version: int) -
     with closing(sqlite3.connect(path)) as connection, closing(sqlite3.connect(":memory:")) as expected:
         expected.executescript(schema())
         assert shape(connection) == shape(expected)
+        tags = "select key, value, count(*) from tag group by key, value"
+        assert connection.execute("select * from tag_counts").fetchall() == connection.execute(tags).fetchall() != []
         assert connection.execute("pragma user_version").fetchone() == (SCHEMA_VERSION,)
         assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
 

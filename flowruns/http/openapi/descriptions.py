@@ -30,6 +30,10 @@ For agents that report progress. The body is the whole run: an omitted optional 
 `pending`). `If-Match` with the `ETag` of the state that you read prevents a lost update. `If-None-Match: *` only \
 creates.""",
     "deleteFlowRun": "`If-Match` with the `ETag` of the state that you read deletes the run only in that state.",
+    "getStats": """\
+Each number is that of the runs that match the filters and have this value, the most frequent values first and at most \
+1,000 of each field. Numbers without filters, and with the filters `flowId`, `flowType` and `phase` except those of \
+tags, are not counted, but kept. Others take longer in a large database, and get 503 after 10 seconds.""",
     "getHealth": """\
 Reads the database, so a response of 200 means that the process and the database work. Without a token, where one is \
 set, the response has `status` alone.""",
@@ -52,6 +56,7 @@ SCHEMAS = {
     "PartialFlowRun": "The fields of a run that the parameter `fields` names, in this order.",
     "RunPost": "The body of POST: a person starts an action.",
     "RunPut": "The body of PUT: the whole run. An omitted optional field becomes null, except `phase`.",
+    "Stats": "The number of runs with each value, from one snapshot of the database. With `fields`, only these.",
     "Tag": "A key-value pair to filter runs by.",
 }
 
@@ -94,6 +99,10 @@ FIELDS = {
     "Log.action": "the id of the action that wrote the line",
     "Tag.key": "the name; in the filter `tag=key:value` the key ends at the first colon",
     "Tag.value": "the value",
+    "Stats.phase": "the number of runs in each phase; a run without one is counted in `total` alone",
+    "Stats.flowId": "the number of runs of each flow",
+    "Stats.flowType": "the number of runs of each type",
+    "Stats.tag": "the number of runs with each tag, as `key:value`; a tag whose key has a colon is left out",
     "Error.detail": "one entry for each error",
     "Health.status": "`ok`",
     "Health.version": "the version of flowruns",

@@ -20,19 +20,21 @@ from flowruns.http.openapi.schemas import (
     FlowRunPage,
     Health,
     PageSize,
+    Stats,
 )
 from flowruns.model.error_details import published
 from flowruns.model.fields import FIELDS, ActionCounts, LogCounts
 from flowruns.model.filters import FILTERS, MAX_VALUES
 from flowruns.model.runs import FlowRun, RunPost, RunPut, Slug
-from flowruns.settings import RUNS
+from flowruns.settings import RUNS, STATS
+from flowruns.store.stats import STATS_FIELDS
 from flowruns.version import __version__
 
 RUN = RUNS + "/{id_}"
 
 _REF = "#/components/schemas/{name}"
 
-_COMPONENTS = (FlowRunPage, FlowRun, ActionCounts, LogCounts, RunPost, RunPut, Error, Health)
+_COMPONENTS = (FlowRunPage, FlowRun, ActionCounts, LogCounts, Stats, RunPost, RunPut, Error, Health)
 
 _COUNTS: dict[str, type[Struct]] = {"actionCounts": ActionCounts, "logCounts": LogCounts}
 
@@ -108,6 +110,15 @@ def _document(prefix: str) -> dict[str, Any]:
                     {"204": {"description": "deleted"}},
                     "401 403 404 412 422 503",
                 ),
+            },
+            STATS: {
+                "get": _operation(
+                    "getStats",
+                    "The number of runs with each phase, flow, type and tag",
+                    [*_filters(), _STATS_FIELDS, _IF_NONE_MATCH],
+                    {"200": _json("the numbers", _ref(Stats), **_ETAG)},
+                    "304 401 403 422 503",
+                )
             },
             "/health": {
                 "get": _operation(
@@ -238,12 +249,20 @@ _FIELDS = _parameter(
 )
 
 
+_STATS_FIELDS = _parameter(
+    "query",
+    "fields",
+    {"type": "array", "items": {"type": "string", "enum": list(STATS_FIELDS)}},
+    "the fields of the response, also separated by commas; without it, all. The others are not counted",
+)
+
+
 def _id(type: Any) -> dict[str, Any]:
     return _parameter("path", "id_", {**_schema(type), "examples": [ID_EXAMPLE]}, "the run's id")
 
 
-def _page_parameters() -> list[dict[str, Any]]:
-    filters = [
+def _filters() -> list[dict[str, Any]]:
+    return [
         _parameter(
             "query",
             filter.name,
@@ -252,12 +271,15 @@ def _page_parameters() -> list[dict[str, Any]]:
         )
         for filter in FILTERS
     ]
+
+
+def _page_parameters() -> list[dict[str, Any]]:
     return [
         _parameter("query", "cursor", _schema(Cursor), "any of the four cursors of a page"),
         _parameter("query", "size", {**_schema(PageSize), "default": 50}, "the maximum number of runs on the page"),
         _parameter("query", "order", {"enum": ["desc", "asc"], "default": "desc"}, "newest or oldest first"),
         _FIELDS,
-        *filters,
+        *_filters(),
         _IF_NONE_MATCH,
         _LAST_EVENT_ID,
     ]

@@ -11,6 +11,7 @@ from flowruns.model.cursors import MAX_PAGE_SIZE
 from flowruns.model.runs import FlowRun, RunPut
 from flowruns.settings import DEFAULTS
 from flowruns.sqlite.datafile import SCHEMA_VERSION
+from flowruns.store.stats import MAX_VALUES
 from flowruns.version import __version__
 
 Cursor = Annotated[str, Meta(description="opaque; valid only with the filters and the order of its page")]
@@ -29,6 +30,19 @@ class FlowRunPage(Struct, kw_only=True):
     ]
     previous_page: Annotated[Cursor | None, Meta(description="null on the first page")]
     next_page: Annotated[Cursor | None, Meta(description="null on the last page")]
+
+
+_Numbers = Annotated[dict[str, Annotated[int, Meta(ge=1)]], Meta(max_length=MAX_VALUES)]
+
+
+class Stats(Struct, kw_only=True):
+    """The number of runs with each value."""
+
+    total: Annotated[int, Meta(ge=0, description="the number of all runs that match the filters")] | UnsetType = UNSET
+    phase: _Numbers | UnsetType = UNSET
+    flowId: _Numbers | UnsetType = UNSET
+    flowType: _Numbers | UnsetType = UNSET
+    tag: _Numbers | UnsetType = UNSET
 
 
 class Detail(Struct, kw_only=True):
@@ -104,6 +118,13 @@ EXAMPLES: dict[str, Any] = {
     },
     "RunPost": _POST_EXAMPLE,
     "RunPut": _PUT_EXAMPLE,
+    "Stats": {
+        "total": 7,
+        "phase": {"succeeded": 4, "failed": 2},
+        "flowId": {"deploy-web": 7},
+        "flowType": {"automation": 7},
+        "tag": {"env:prod": 5, "env:test": 2},
+    },
     "Health": {
         "status": "ok",
         "version": __version__,
