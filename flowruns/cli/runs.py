@@ -14,6 +14,7 @@ from flowruns.cli.sources import run_source
 from flowruns.client.source import RunSource
 from flowruns.client.streams import Event
 from flowruns.errors import NotFound
+from flowruns.terminal import tables, tail
 from flowruns.terminal.output import has_colour, print_stderr, width, write_lines
 from flowruns.terminal.run import describe_run, line_of_json, run_of
 from flowruns.terminal.tables import Table
@@ -57,11 +58,12 @@ def ls_command(limit: int, order: str, as_json: bool, **options: Any) -> int:
     flowruns ls --tag env:test --limit 0 --json   all with a tag, for a program
     """  # noqa: D301  # click reads the escape
     filters, source, table = filter_values(options), _source(options), Table(_style())
+    query = filters if as_json else {**filters, "fields": ",".join(tables.FIELDS)}
     shown = total = 0
 
     def texts() -> Iterator[str | bytes]:
         nonlocal shown, total
-        for page in source.pages(limit=limit or None, order=order, **filters):
+        for page in source.pages(limit=limit or None, order=order, **query):
             shown, total = shown + len(page.docs), page.total
             if page.docs and as_json:
                 yield b"\n".join(map(line_of_json, page.docs))
@@ -118,9 +120,10 @@ def tail_command(id: str | None, lines: int, as_json: bool, **options: Any) -> i
     filters, source = filter_values(options), _source(options)
     if id is not None and filters:
         raise click.UsageError("filters select among all runs; give ID or filters, not both")
-    tail = Tail(_style(), names=id is None, lines=lines)
+    shown = None if as_json else Tail(_style(), names=id is None, lines=lines)
+    query = filters if as_json else {"fields": ",".join(tail.FIELDS), **filters}
     try:
-        write_lines(_changes(source, source.watch(id, **filters), None if as_json else tail))
+        write_lines(_changes(source, source.watch(id, **query), shown))
     except NotFound as error:
         return _not_found(error)
     return 0

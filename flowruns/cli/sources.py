@@ -18,6 +18,7 @@ from flowruns.client.steps import Sleep
 from flowruns.client.streams import Event, IteratedStream, resume
 from flowruns.errors import DatabaseUnusable, ErrorDetail, Invalid, NotFound, Refused, Unavailable, Unreachable
 from flowruns.model.cursors import MAX_PAGE_SIZE, PageRequest, page_links
+from flowruns.model.fields import parse_fields
 from flowruns.server.registry import MemoryServer, memory_servers
 from flowruns.settings import MEMORY, TOKEN
 from flowruns.sqlite.datafile import real_path
@@ -193,7 +194,9 @@ class LocalSource:
         *after*; by default, first the present state of *id*, then the changes from now on. Includes changes to the file
         without a server, and switches to a server that starts.
         """
-        chosen = _where(filters) if id is None else by_id(id)
+        chosen = _where(filters)
+        if id is not None:
+            chosen = by_id(id)._replace(fields=chosen.fields)
         started = False
 
         def events(position: int | None) -> Iterator[Event]:
@@ -242,14 +245,14 @@ class LocalSource:
 
 
 def _where(filters: Filters) -> Where:
-    """The condition of *filters*. Raises Invalid."""
+    """The condition and the fields of *filters*. Raises Invalid."""
     pairs = [
         (name, str(value))
         for name, values in filters.items()
         for value in (values if isinstance(values, list | tuple) else [values])
     ]
     details: list[ErrorDetail] = []
-    condition = where(pairs, details)
+    condition, fields = where(pairs, details), parse_fields(pairs, details)
     if details:
         raise Invalid(*details)
-    return condition
+    return condition._replace(fields=fields)

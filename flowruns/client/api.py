@@ -14,7 +14,7 @@ from flowruns.client.steps import Flow, Read, Send, seconds_left
 from flowruns.client.streams import Event, EventParser, resume
 from flowruns.errors import Refused
 from flowruns.model.cursors import MAX_PAGE_SIZE
-from flowruns.settings import RUNS, TOKEN
+from flowruns.settings import RUNS, STATS, TOKEN
 from flowruns.version import __version__
 
 _NO_HEADERS: Mapping[str, str] = {}
@@ -60,6 +60,10 @@ class Api:
             if page.next_page is None or left == 0:
                 return
             cursor = page.next_page
+
+    def stats(self, **filters: Any) -> Flow[Any, bytes]:
+        """The statistics of the runs that match *filters*."""
+        return (yield from self._request("GET", STATS + _query(filters))).doc
 
     def tagged(self, id: str, deadline: float | None = None) -> Flow[Any, TaggedDoc]:
         """The run with its entity tag. Raises NotFound, and TimeoutError at *deadline*."""

@@ -6,8 +6,8 @@ from typing import Any, Self
 import httpx
 
 from flowruns.client.async_driver import AsyncDriver
-from flowruns.client.operations import Change, Operations, Order, Page, TaggedRun
-from flowruns.model.python_values import Run
+from flowruns.client.operations import Change, FieldNames, Operations, Order, Page, TaggedRun
+from flowruns.model.python_values import Run, Stats
 
 
 class AsyncClient:
@@ -43,13 +43,21 @@ class AsyncClient:
         """Ends the watches, and closes the connections; those of other requests when these end."""
         await self._driver.aclose()
 
-    def runs(self, *, limit: int | None = None, order: Order = "desc", **filters: Any) -> AsyncGenerator[Run]:
+    def runs(
+        self, *, limit: int | None = None, order: Order = "desc", fields: FieldNames = None, **filters: Any
+    ) -> AsyncGenerator[Run]:
         """As `Client.runs`."""
-        return self._driver.items(self._operations.runs(limit, order, filters))
+        return self._driver.items(self._operations.runs(limit, order, fields, filters))
 
-    def pages(self, *, limit: int | None = None, order: Order = "desc", **filters: Any) -> AsyncGenerator[Page]:
+    def pages(
+        self, *, limit: int | None = None, order: Order = "desc", fields: FieldNames = None, **filters: Any
+    ) -> AsyncGenerator[Page]:
         """As `Client.pages`."""
-        return self._driver.items(self._operations.pages(limit, order, filters))
+        return self._driver.items(self._operations.pages(limit, order, fields, filters))
+
+    async def stats(self, **filters: Any) -> Stats:
+        """As `Client.stats`."""
+        return await self._driver.result(self._operations.stats(filters))
 
     async def get(self, id: str) -> Run:
         """As `Client.get`."""
@@ -88,7 +96,13 @@ class AsyncClient:
         return await self._driver.result(self._operations.wait(id, phase, timeout))
 
     def watch(
-        self, id: str | None = None, *, after: int | None = None, timeout: float | None = None, **filters: Any
+        self,
+        id: str | None = None,
+        *,
+        after: int | None = None,
+        timeout: float | None = None,
+        fields: FieldNames = None,
+        **filters: Any,
     ) -> AsyncGenerator[Change]:
         """As `Client.watch`."""
-        return self._driver.items(self._operations.watch(id, after, timeout, filters))
+        return self._driver.items(self._operations.watch(id, after, timeout, fields, filters))

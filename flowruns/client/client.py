@@ -6,8 +6,8 @@ from typing import Any, Self
 import httpx
 
 from flowruns.client.driver import Driver
-from flowruns.client.operations import Change, Operations, Order, Page, TaggedRun
-from flowruns.model.python_values import Run
+from flowruns.client.operations import Change, FieldNames, Operations, Order, Page, TaggedRun
+from flowruns.model.python_values import Run, Stats
 
 
 class Client:
@@ -52,15 +52,23 @@ class Client:
         """Makes the request of another thread raise Unreachable, and every later one."""
         self._driver.abort()
 
-    def runs(self, *, limit: int | None = None, order: Order = "desc", **filters: Any) -> Generator[Run]:
+    def runs(
+        self, *, limit: int | None = None, order: Order = "desc", fields: FieldNames = None, **filters: Any
+    ) -> Generator[Run]:
         """The runs that match *filters*, at most *limit*, the newest first. Each run that existed at the start is
-        returned once.
+        returned once. With *fields*, which may be counts, it is a PartialRun, and its other fields are not sent.
         """
-        return self._driver.items(self._operations.runs(limit, order, filters))
+        return self._driver.items(self._operations.runs(limit, order, fields, filters))
 
-    def pages(self, *, limit: int | None = None, order: Order = "desc", **filters: Any) -> Generator[Page]:
+    def pages(
+        self, *, limit: int | None = None, order: Order = "desc", fields: FieldNames = None, **filters: Any
+    ) -> Generator[Page]:
         """As `runs`, in pages; at least one page."""
-        return self._driver.items(self._operations.pages(limit, order, filters))
+        return self._driver.items(self._operations.pages(limit, order, fields, filters))
+
+    def stats(self, **filters: Any) -> Stats:
+        """The number of runs that match *filters*, and how many have each phase, flow, type and tag."""
+        return self._driver.result(self._operations.stats(filters))
 
     def get(self, id: str) -> Run:
         """The run. Raises NotFound."""
@@ -99,10 +107,16 @@ class Client:
         return self._driver.result(self._operations.wait(id, phase, timeout))
 
     def watch(
-        self, id: str | None = None, *, after: int | None = None, timeout: float | None = None, **filters: Any
+        self,
+        id: str | None = None,
+        *,
+        after: int | None = None,
+        timeout: float | None = None,
+        fields: FieldNames = None,
+        **filters: Any,
     ) -> Generator[Change]:
         """The changes of the run *id*, its current state first, or of the runs that match *filters*, from now on; with
         *after*, those after this number. Without end, for *timeout* seconds, or until the client is closed; reconnects
-        if the server restarts. Raises NotFound.
+        if the server restarts. With *fields*, as `runs`, and with the id. Raises NotFound.
         """
-        return self._driver.items(self._operations.watch(id, after, timeout, filters))
+        return self._driver.items(self._operations.watch(id, after, timeout, fields, filters))

@@ -1,6 +1,7 @@
 """The operations of `Client` and `AsyncClient`, as flows: typed runs, from the documents of the API."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from msgspec import DecodeError, Raw, Struct
@@ -10,12 +11,14 @@ from flowruns.client.api import Api
 from flowruns.client.steps import Closed, Flow, deadline_after, first, mapped
 from flowruns.client.streams import Event
 from flowruns.errors import NotFound, Refused
-from flowruns.model.python_values import Run, body, plain, query
+from flowruns.model.python_values import Run, Stats, body, field_names, partial_run, plain, query
 from flowruns.model.runs import FlowRun, RunPost, RunPut
 
 T = TypeVar("T")
 
 Order = Literal["desc", "asc"]
+
+FieldNames = str | Iterable[str] | None  # separated by commas, or several; None: all
 
 _PRECONDITION_FAILED = 412
 
@@ -55,15 +58,21 @@ class Operations:
         self._api = Api(url, token)
         self.url = self._api.url
 
-    def runs(self, limit: int | None, order: Order, filters: Mapping[str, Any]) -> Flow[Run, None]:
+    def runs(self, limit: int | None, order: Order, fields: FieldNames, filters: Mapping[str, Any]) -> Flow[Run, None]:
         """`Client.runs`."""
-        docs = self._api.pages(limit=limit, order=order, **_query_values(filters))
-        return mapped(docs, lambda page: map(self._run, page.docs))
+        return mapped(self.pages(limit, order, fields, filters), lambda page: page.runs)
 
-    def pages(self, limit: int | None, order: Order, filters: Mapping[str, Any]) -> Flow[Page, None]:
+    def pages(
+        self, limit: int | None, order: Order, fields: FieldNames, filters: Mapping[str, Any]
+    ) -> Flow[Page, None]:
         """`Client.pages`."""
-        docs = self._api.pages(limit=limit, order=order, **_query_values(filters))
-        return mapped(docs, lambda page: [Page(list(map(self._run, page.docs)), page.total)])
+        docs = self._api.pages(limit=limit, order=order, **_query_values(filters, fields))
+        run_of = self._reader(fields)
+        return mapped(docs, lambda page: [Page(list(map(run_of, page.docs)), page.total)])
+
+    def stats(self, filters: Mapping[str, Any]) -> Flow[Any, Stats]:
+        """`Client.stats`."""
+        return self._decode((yield from self._api.stats(**_query_values(filters))), Stats)
 
     def get(self, id: str) -> Flow[Any, Run]:
         """`Client.get`."""
@@ -132,36 +141,54 @@ class Operations:
         return run
 
     def watch(
-        self, id: str | None, after: int | None, timeout: float | None, filters: Mapping[str, Any]
+        self,
+        id: str | None,
+        after: int | None,
+        timeout: float | None,
+        fields: FieldNames,
+        filters: Mapping[str, Any],
     ) -> Flow[Change, None]:
         """`Client.watch`."""
-        chosen = _query_values(filters)
-        if id is not None and chosen:
+        if id is not None and query(filters):
             raise TypeError("watch takes an id or filters, not both")
-        return self._changes(self._api.watch(id, after=after, deadline=deadline_after(timeout), **chosen))
+        names = None if fields is None else ["id", *field_names(fields)]  # a change has the id of its run
+        events = self._api.watch(id, after=after, deadline=deadline_after(timeout), **_query_values(filters, names))
+        return self._changes(events, self._reader(names))
 
-    def _changes(self, events: Flow[Event, None]) -> Flow[Change, None]:
+    def _changes(self, events: Flow[Event, None], run_of: Callable[[bytes], Run]) -> Flow[Change, None]:
         try:
-            yield from mapped(events, self._changes_of)
+            yield from mapped(events, lambda event: self._changes_of(event, run_of))
         except Closed:  # by its own program
             return
 
-    def _changes_of(self, event: Event) -> Iterator[Change]:
+    def _changes_of(self, event: Event, run_of: Callable[[bytes], Run]) -> Iterator[Change]:
         match event.kind:
             case "run":
-                run = self._run(event.data)
+                run = run_of(event.data)
                 yield Change("run", event.position or 0, run.id, run)
             case "deleted":
                 yield Change("deleted", event.position or 0, self._decode(event.data, _Deleted).id, None)
             case "resync":
                 yield Change("resync", event.position or 0, None, None)
 
+    def _reader(self, fields: FieldNames) -> Callable[[bytes], Run]:
+        return self._run if fields is None else self._partial_run
+
     def _run(self, doc: bytes) -> Run:
         return plain(self._decode(doc, FlowRun))
 
+    def _partial_run(self, doc: bytes) -> Run:
+        with self._refusing():
+            return partial_run(doc)
+
     def _decode(self, doc: bytes, type: type[T]) -> T:
-        try:
+        with self._refusing():
             return decode(doc, type=type)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
         except DecodeError as error:
             raise Refused(f"{self.url} sent an invalid flow run: {error}", 200) from None
 
@@ -170,9 +197,9 @@ class _Deleted(Struct):
     id: str
 
 
-def _query_values(filters: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The values of each filter as text. Raises TypeError and ValueError."""
-    values: dict[str, list[str]] = {}
+def _query_values(filters: Mapping[str, Any], fields: FieldNames = None) -> dict[str, list[str]]:
+    """The values of each filter, and of the parameter `fields`, as text. Raises TypeError and ValueError."""
+    values: dict[str, list[str]] = {} if fields is None else {"fields": [",".join(field_names(fields))]}
     for name, text in query(filters):
         values.setdefault(name, []).append(text)
     return values

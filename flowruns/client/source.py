@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from flowruns.client.streams import Event
 
-Filters = Mapping[str, Any]  # query parameters of the list: one value, or a list of values
+Filters = Mapping[str, Any]  # query parameters of the list, also `fields`: one value, or a list of values
 
 
 class Page(NamedTuple):

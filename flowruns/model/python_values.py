@@ -7,12 +7,14 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
 
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct
+from msgspec.json import decode
 from msgspec.structs import asdict, fields
 
 from flowruns.model.datetimes import format_datetime
+from flowruns.model.fields import FIELDS, ActionCounts, LogCounts
 from flowruns.model.filters import FILTERS
-from flowruns.model.runs import FlowRun, RunPost, RunPut
+from flowruns.model.runs import FlowRun, Model, RunPost, RunPut
 
 
 class Run(FlowRun, kw_only=True):
@@ -22,9 +24,72 @@ class Run(FlowRun, kw_only=True):
     outputs: Any
 
 
+class PartialRun(Run, kw_only=True):
+    """A run with the fields that were requested, and with counts; every other field is `msgspec.UNSET`."""
+
+    id: Any = UNSET
+    flow_id: Any = UNSET
+    flow_type: Any = UNSET
+    args: Any = UNSET
+    phase: Any = UNSET
+    start_time: Any = UNSET
+    end_time: Any = UNSET
+    actions: Any = UNSET
+    outputs: Any = UNSET
+    logs: Any = UNSET
+    tags: Any = UNSET
+    created_at: Any = UNSET
+    created_by: Any = UNSET
+    updated_at: Any = UNSET
+    updated_by: Any = UNSET
+    reviewed_by: Any = UNSET
+    reviewed_at: Any = UNSET
+    action_counts: Any = UNSET  # ActionCounts or None
+    log_counts: Any = UNSET  # LogCounts or None
+
+
+class Stats(Model, kw_only=True):
+    """The number of runs, and that of each phase, flow, type and tag; a tag is written `key:value`."""
+
+    total: int
+    phase: dict[str, int]
+    flow_id: dict[str, int]
+    flow_type: dict[str, int]
+    tag: dict[str, int]
+
+
+# The name in Python and the type of each field in JSON.
+_TYPES: dict[str, tuple[str, Any]] = {
+    **{field.encode_name: (field.name, field.type) for field in fields(FlowRun)},
+    "actionCounts": ("action_counts", ActionCounts | None),
+    "logCounts": ("log_counts", LogCounts | None),
+}
+
+
 def plain(run: FlowRun) -> Run:
     """*run* with *args* and *outputs* as `json` decodes them: numbers beyond the range of a float become infinity."""
     return Run(**{**asdict(run), "args": parse(run.args), "outputs": parse(run.outputs)})
+
+
+def partial_run(doc: bytes) -> PartialRun:
+    """The run of *doc*, a document with some fields. Raises msgspec.DecodeError."""
+    values: dict[str, Any] = {}
+    for name, raw in decode(doc, type=dict[str, Raw]).items():
+        if name in _TYPES:  # a later server may send more
+            attribute, type = _TYPES[name]
+            values[attribute] = parse(raw) if attribute in ("args", "outputs") else decode(raw, type=type)
+    return PartialRun(**values)
+
+
+def field_names(names: str | Iterable[str]) -> list[str]:
+    """The names of fields in the parameter `fields`: of a text, separated by commas, or several. Raises TypeError for
+    an unknown one, ValueError for none.
+    """
+    listed = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
+    _check(listed, list(FIELDS), "a run has no field")
+    if not listed:
+        raise ValueError("fields has no names; leave it out, or pass at least one")
+    return listed
 
 
 def body(type: type[RunPost | RunPut], values: Mapping[str, Any]) -> dict[str, Raw]:

@@ -24,6 +24,8 @@ COLUMNS = (
     Column("ID", lambda run, now: run.id),
 )
 
+FIELDS = ("id", "flowId", "phase", "startTime", "endTime")  # of a run that the columns need
+
 _OPTIONAL = ("TOOK", "STARTED")  # left out in this order on a narrow terminal
 
 _GAP = 2  # columns of the terminal

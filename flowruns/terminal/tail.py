@@ -8,6 +8,8 @@ from flowruns.errors import one_line
 from flowruns.terminal.run import Action, Log, Run, log_text
 from flowruns.terminal.text import NOTHING, Style, local_clock, time_taken
 
+FIELDS = ("id", "flowId", "phase", "startTime", "endTime", "actions", "logs", "updatedAt")  # of a run that it needs
+
 _MAX_RUNS = 10_000  # whose last state is remembered
 
 

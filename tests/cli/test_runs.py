@@ -68,6 +68,23 @@ def test_json_is_the_documents_as_they_are_stored(runs: Flowruns, capfd: pytest.
     assert Result(capfd, "get", "a1", "--json").lines == stored[1:]
 
 
+@pytest.mark.parametrize("served", [True, False])
+def test_table_needs_only_the_fields_that_it_shows(
+    path: Path, capfd: pytest.CaptureFixture[str], *, served: bool
+) -> None:
+    with server.serve(path) as runs:
+        runs.run("a1", phase="failed", args={"text": "x"}, startTime="2025-01-20T18:53:03Z")
+        if served:
+            lines = Result(capfd, "ls").lines
+            (request,) = runs.requests
+            assert request.query["fields"] == ["id,flowId,phase,startTime,endTime"]
+            assert Result(capfd, "ls", "--json").code == 0
+            assert "fields" not in runs.requests[-1].query
+    if not served:
+        lines = Result(capfd, "ls").lines
+    assert re.fullmatch(r"failed  deploy-web  2025-01-20 \d\d:53  .*  a1", lines[-1])
+
+
 def test_limit_is_reported(runs: Flowruns, capfd: pytest.CaptureFixture[str]) -> None:
     for number in range(120):
         runs.run(f"run-{number}")
@@ -386,6 +403,17 @@ def test_one_run_is_followed_from_its_present_state(runs: Flowruns, tmp_path: Pa
         runs.advance("a1", "succeeded")
         assert re.fullmatch(r"[\d:]{8}  run      deploy-web succeeded( \(.*\))?\n", line(tail))
         assert interrupted(tail)[:2] == (130, "")
+
+
+def test_only_the_fields_that_are_shown_are_followed(runs: Flowruns, tmp_path: Path) -> None:
+    runs.run("a1", args={"text": "x"}, logs=[{"message": "begun"}], actions=[{"id": "build"}])
+    for args in (["a1"], ["--flow-id", "deploy-web"]):
+        with running(tmp_path, "tail", *args) as tail:
+            if not args[0].startswith("-"):
+                assert [line(tail).split()[1] for _ in range(3)] == ["run", "action", "info"]
+            note(tail)
+            assert runs.requests[-1].query["fields"] == ["id,flowId,phase,startTime,endTime,actions,logs,updatedAt"]
+            assert interrupted(tail)[:2] == (130, "")
 
 
 def test_documents_are_followed_by_programs(runs: Flowruns, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import http.server
+import re
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from msgspec import UNSET
 
 from flowruns import AsyncClient, Client
 from flowruns.errors import Busy, NotFound, Refused, Unreachable
@@ -576,3 +578,69 @@ def test_secret_in_an_address_is_refused_and_not_repeated(url: str) -> None:
         with pytest.raises(ValueError, match="no user, password or fragment") as refused:
             kind(url)
         assert "s3cret" not in str(refused.value)
+
+
+# Fewer fields, and statistics
+
+
+def test_runs_with_some_fields_have_these_alone(runs: Flowruns, client: Any) -> None:
+    whole = put(client, "a", args={"big": 2**70}, actions=[{"id": "build", "phase": "failed"}], tags={"env": "prod"})
+    (run,) = client.runs(fields=["args", "id", "actions", "actionCounts"], tag="env:prod")
+    assert (run.id, run.args, run.actions) == (whole.id, whole.args, whole.actions)
+    assert (run.action_counts.total, run.action_counts.phase) == (1, {"failed": 1})
+    assert run.action_counts.first == {"failed": "build"}
+    assert run.phase is run.logs is run.log_counts is UNSET
+    assert runs.requests[-1].query["fields"] == ["args,id,actions,actionCounts"]
+
+
+def test_pages_with_some_fields_have_the_same_total(client: Any) -> None:
+    for id in "abc":
+        put(client, id)
+    (page,) = client.pages(limit=2, fields="phase, logCounts")
+    assert page.total == 3
+    assert [(run.phase, run.log_counts, run.id) for run in page.runs] == [("pending", None, UNSET)] * 2
+
+
+def test_a_watch_with_some_fields_has_them_and_the_id(client: Any) -> None:
+    put(client, "a", args={"x": 1})
+    put(client, "b")
+    client.delete("b")
+    for changes in (client.watch("a", fields="phase"), client.watch(after=0, fields="phase")):
+        with closing(changes):
+            change = next(changes)
+            assert (change.kind, change.id, change.run.id, change.run.phase) == ("run", "a", "a", "pending")
+            assert change.run.args is UNSET
+    with closing(client.watch(after=0, fields=["phase"])) as changes:
+        assert [next(changes).kind for _ in range(2)] == ["run", "deleted"]
+
+
+def test_statistics_are_numbers_of_runs(client: Any) -> None:
+    put(client, "a", phase="failed", tags={"env": "prod"})
+    put(client, "b", phase=None, flowId="api")
+    stats = client.stats()
+    assert (stats.total, stats.phase, stats.tag) == (2, {"failed": 1}, {"env:prod": 1})
+    assert (stats.flow_id, stats.flow_type) == ({"api": 1, "deploy-web": 1}, {"automation": 2})
+    assert client.stats(phase=["failed", "running"], tag={"env": "prod"}).total == 1
+    assert client.stats(createdAfter=datetime.now(UTC) + timedelta(days=1)).phase == {}
+
+
+@pytest.mark.parametrize("name", ["runs", "pages", "watch"])
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ("id,logCount", TypeError, "a run has no field 'logCount'; is it 'logCounts'?"),
+        (["flow_id"], TypeError, "a run has no field 'flow_id'; is it 'flowId'?"),
+        ([], ValueError, "leave it out"),
+    ],
+)
+def test_names_of_fields_are_checked(
+    runs: Flowruns, client: Any, name: str, fields: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        next(getattr(client, name)(fields=fields))
+    assert not runs.requests
+
+
+def test_unknown_filters_of_statistics_are_type_errors(client: Any) -> None:
+    with pytest.raises(TypeError, match="there is no filter 'status'"):
+        client.stats(status="failed")
