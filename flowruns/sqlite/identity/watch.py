@@ -74,6 +74,7 @@ class FileWatch(Watch):
         self._wal_handle: int | None = None
         self._salts = b""
         self._keeper: sqlite3.Connection | None = None
+        self._was_served = False
 
     def begin(self, connection: sqlite3.Connection, key: bytes) -> None:
         """Begins to watch the state of the database *key*, once *connection* has opened it."""
@@ -127,6 +128,7 @@ class FileWatch(Watch):
         """Returns whether the file was overwritten. Then, as the other connections close, SQLite does not copy the WAL
         into the file.
         """
+        self._was_served = True
         self._close_wal()  # on Windows, SQLite could not remove it
         with suppress(Unavailable):
             self.check()
@@ -147,7 +149,8 @@ class FileWatch(Watch):
         self._close_wal()
         if self._overwritten and has_wal(self._file):
             self._set_aside()
-        self._lock.keep("")  # a WAL that stays is kept by another program, which closes it
+        if self._was_served:  # else a start has failed, and what a killed server has noted stays true
+            self._lock.keep("")  # a WAL that stays is kept by another program, which closes it
 
     def _close_wal(self) -> None:
         if self._wal_handle is not None:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from flowruns.errors import Unavailable
+from flowruns.errors import DatabaseUnusable, Unavailable
 from flowruns.server.starting import running
 from flowruns.settings import Settings
 from flowruns.sqlite.identity.ownership import foreign_wal
+from flowruns.sqlite.lockfile import left_note
 from flowruns.sqlite.open_file import open_readonly
 from flowruns.store.filters import ALL
 from flowruns.store.integrity import check
@@ -139,6 +140,17 @@ async def test_overwritten_file_is_known_after_a_kill(path: Path, tmp_path: Path
         assert await store.count() == 1
     with open_readonly(file) as connection:
         assert check(connection, lambda *_: None).findings == []
+
+
+async def test_note_of_a_killed_server_stays_after_a_start_that_fails(path: Path, tmp_path: Path) -> None:
+    file = await killed(path, tmp_path / "killed", "a")
+    note = left_note(file)
+    assert note
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("begin exclusive")
+        with pytest.raises(DatabaseUnusable):
+            await Store.connect(file, lock_timeout=0)
+        assert left_note(file) == note
 
 
 @pytest.mark.parametrize("first", ["/health", f"{RUNS_PATH}?size=1"])
