@@ -53,8 +53,9 @@ def _installed() -> Iterator[None]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with a configuration that replicates to another folder."""
+    """A folder with a database, and a configuration that replicates it to another folder."""
     configure(tmp_path, to_file)
+    flowruns(tmp_path, "import", "-d", NAME, os.devnull)  # before Litestream starts, as the page says
     return tmp_path
 
 
@@ -92,7 +93,6 @@ def test_replica_in_s3_loses_only_the_last_writes_which_then_fit_nothing() -> No
 
 
 def test_end_of_litestream_around_the_server_loses_nothing(folder: Path) -> None:
-    flowruns(folder, "import", "-d", NAME, os.devnull)
     server = f"{sys.executable} -m flowruns {NAME} --port 0 --ready json"
     command = [program(), "replicate", "-config", CONFIG, "-exec", server]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
