@@ -1,14 +1,15 @@
-// ANSI escapes (ECMA-48, "SGR") to styled segments. Other escapes, control characters and characters that reorder text
-// (Unicode TR36) are dropped.
+// ANSI escapes (ECMA-48, "SGR") to styled segments. Other escapes are dropped.
 
 const DROPPED = new RegExp([
 	/\x1b\[([0-9;:]*)([@-~])/, // CSI: parameters, final byte
 	/\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)/, // OSC
 	/\x1b[^[\]]?/, // other escapes
-	/[\0-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/,
 ].map((pattern) => pattern.source).join("|"), "g");
 // Black to white, legible in both themes.
 const NAMED = ["muted", "bad", "good", "held", "busy", "new", "cyan", "text"].map((name) => `var(--${name})`);
+// Luminances (WCAG 2.2) that have a contrast of 4.5 to 1 with each background of a line: selected ones have the worst.
+const MAX_LIGHT = 0.145;
+const MIN_DARK = 0.31;
 const PLAIN = { flags: new Set(), fg: null, bg: null };
 const ON = { 1: "bold", 2: "dim", 3: "italic", 4: "underline", 7: "inverse" };
 const OFF = { 22: ["bold", "dim"], 23: ["italic"], 24: ["underline"], 27: ["inverse"] };
@@ -35,9 +36,10 @@ export function segments(text) {
 export function applyStyle(element, style) {
 	for (const flag of style.flags) element.classList.add(`ansi-${flag}`);
 	for (const side of ["fg", "bg"]) {
-		if (!style[side]) continue;
+		const colour = style[side];
+		if (!colour) continue;
 		element.classList.add(`ansi-${side}`);
-		element.style.setProperty(`--ansi-${side}`, style[side]);
+		element.style.setProperty(`--ansi-${side}`, side === "fg" && colour.startsWith("rgb") ? legible(colour) : colour);
 	}
 	return element;
 }
@@ -78,4 +80,22 @@ function indexedColour(index) {
 	const level = (part) => (part ? part * 40 + 55 : 0);
 	const cube = index - 16;
 	return `rgb(${[Math.floor(cube / 36), Math.floor(cube / 6) % 6, cube % 6].map(level).join(" ")})`;
+}
+
+/** *colour*, `rgb(R G B)`, darker in the light theme or lighter in the dark one if its contrast requires it. */
+function legible(colour) {
+	const channels = colour.match(/\d+/g).map((byte) => linear(byte / 255));
+	const luminance = 0.2126 * channels[0] + 0.7152 * channels[1] + 0.0722 * channels[2];
+	const factor = Math.min(1, MAX_LIGHT / luminance);
+	const white = Math.max(0, (MIN_DARK - luminance) / (1 - luminance));
+	const themes = [(channel) => channel * factor, (channel) => channel + white * (1 - channel)];
+	return `light-dark(${themes.map((theme) => `rgb(${channels.map((channel) => toByte(theme(channel))).join(" ")})`)})`;
+}
+
+function linear(channel) {
+	return channel <= 0.04045 ? channel / 12.92 : ((channel + 0.055) / 1.055) ** 2.4;
+}
+
+function toByte(channel) {
+	return Math.round(255 * (channel <= 0.0031308 ? channel * 12.92 : 1.055 * channel ** (1 / 2.4) - 0.055));
 }

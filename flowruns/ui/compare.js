@@ -1,13 +1,14 @@
 // Compares two runs: durations, phases, args and outputs.
 
 import { compareUrl, runUrl } from "./api.js";
-import { fill, h, refill, tableHead, toggle } from "./dom.js";
+import { axisOf, position, span } from "./axis.js";
+import { fill, h, refill, setTitle, tableHead, toggle } from "./dom.js";
 import { listUrl } from "./filters.js";
-import { axisOf, position, span } from "./gantt.js";
 import { children, members, parse, raw } from "./json.js";
 import { setKeys } from "./keys.js";
 import { watchRun } from "./live.js";
 import { elapsed, phaseMark, tone } from "./phases.js";
+import { skeleton } from "./states.js";
 import { dateTime, duration } from "./time.js";
 import { pathText } from "./tree.js";
 
@@ -30,12 +31,14 @@ export class CompareView {
 		this.abort = new AbortController();
 		this.ids = ["a", "b"].map((side) => query.get(side));
 		this.docs = [null, null];
-		document.title = "Compare · flowruns";
+		setTitle("Compare");
 		const { unauthorized } = this;
 		const watch = (id, side) => watchRun(id, this.abort.signal,
 			{ show: (doc) => this.show(side, doc), replace: (state) => this.replace(side, state), unauthorized });
-		if (this.ids.every(Boolean)) this.ids.forEach(watch);
-		else fill(this.root, h("section.state", h("h1", "Choose two runs"),
+		if (this.ids.every(Boolean)) {
+			fill(this.root, skeleton());
+			this.ids.forEach(watch);
+		} else fill(this.root, h("section.state", h("h1", "Choose two runs"),
 			h("p", "Open a run in ", h("a", { href: listUrl() }, "the list"),
 				", then choose another under “Compare with”.")));
 	}
@@ -44,6 +47,7 @@ export class CompareView {
 	replace(side, state) {
 		this.docs[side] = null;
 		fill(this.root, state);
+		setTitle(state.querySelector("h1").textContent);
 	}
 
 	show(side, doc) {
@@ -52,6 +56,7 @@ export class CompareView {
 	}
 
 	draw() {
+		setTitle(`Compare ${this.ids.join(" and ")}`);
 		const runs = this.docs.map((doc) => JSON.parse(doc));
 		const filter = toggle("Only differences", this.onlyDifferences, (on) => {
 			this.onlyDifferences = on;
@@ -111,11 +116,11 @@ function barRow(id, spans, axis) {
 	const bar = (span, side) => h("div.lane", lengths[side] !== null && position(
 		h(`i.bar.${tone(span.phase)}.${span.kind}.side-${side}`,
 			{ title: `${NAMES[side]}: ${span.phase ?? "no phase"}, ${duration(lengths[side])}` }), span, axis));
-	const length = (span, side) => h("td.took",
+	const length = (span, side) => h("td.took", { "data-name": NAMES[side] },
 		!span ? h("span.muted", "missing") : lengths[side] === null ? "–" : duration(lengths[side]),
 		differ && h("div", phaseMark(span.phase)));
 	return h("tr", h("th", { scope: "row" }, h("span", { title: id }, id)), h("td.track", spans.map(bar)),
-		spans.map(length), h("td.took", difference(lengths)));
+		spans.map(length), h("td.took", { "data-name": "B − A" }, difference(lengths)));
 }
 
 function difference([a, b]) {

@@ -1,7 +1,12 @@
 // Creates elements. The page never builds markup from strings.
 
+// C0 and C1, and what sets the direction of text, ends lines or has no width.
+const CONTROLS = /[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+const SHOWN = new Set(["title", "ariaLabel"]); // properties that users read
+
 /** A new element. *name*: `tag.class.class`. *rest*: an optional object of listeners (`onclick`), attributes
- * (`data-…`) and properties, then children: elements, texts, nested lists; null and false are skipped. */
+ * (`data-…`) and properties, then children: elements, texts, nested lists; null and false are skipped. Texts are
+ * shown with escapes for control characters. */
 export function h(name, ...rest) {
 	const [tag, ...classes] = name.split(".");
 	const element = document.createElement(tag);
@@ -13,13 +18,15 @@ export function h(name, ...rest) {
 }
 
 function setProp(element, key, value) {
+	if (SHOWN.has(key) && typeof value === "string") value = escaped(value);
 	if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
 	else if (key.includes("-") || key === "role") element.setAttribute(key, value);
 	else if (value !== undefined) element[key] = value;
 }
 
 function flatten(children) {
-	return children.flat(Infinity).filter((child) => (child ?? false) !== false);
+	const shown = children.flat(Infinity).filter((child) => (child ?? false) !== false);
+	return shown.map((child) => (child instanceof Node ? child : escaped(String(child))));
 }
 
 export function fill(element, ...children) {
@@ -42,7 +49,12 @@ export function byId(id) {
 }
 
 export function announce(text) {
-	byId("announcer").textContent = text;
+	fill(byId("announcer"), text);
+}
+
+/** Sets the title of the page; *text*: what it shows. */
+export function setTitle(text) {
+	document.title = escaped(text ? `${text} · flowruns` : "flowruns");
 }
 
 export function button(label, onclick, props) {
@@ -76,7 +88,12 @@ export function plural(count, noun) {
 	return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-/** *text* without control characters, which hide or reorder text. */
+/** *text* with escapes like `\\u202e` for characters that hide or reorder text (Unicode TR36), but for line ends. */
+export function escaped(text) {
+	return text.replace(CONTROLS, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
+/** *text* as one line. */
 export function oneLine(text) {
-	return text.replace(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]+/g, " ");
+	return escaped(text).replace(/[\t\n]/g, (char) => (char === "\n" ? "\\n" : "\\t"));
 }

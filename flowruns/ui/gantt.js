@@ -1,95 +1,223 @@
 // The actions of a run as a Gantt chart.
 
 import { runUrl } from "./api.js";
-import { button, fill, h, plural, refill, tableHead } from "./dom.js";
-import { elapsed, isFinal, phaseMark, severity, tone } from "./phases.js";
-import { dateTime, duration, tick, toMs } from "./time.js";
+import { axisOf, gaps, MAX_TICKS, position, span, ticks } from "./axis.js";
+import { button, fill, h, plural, refill, tableHead, toggle } from "./dom.js";
+import { elapsed, isFailed, phaseMark, severity, tone } from "./phases.js";
+import { dateTime, duration, tick } from "./time.js";
 
-const UNITS = [1, 1e3, 6e4, 36e5, 864e5]; // ms to days
-const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 200, 360, 500]; // of a unit
-const MAX_TICKS = 6; // more labels would overlap
-const MIN_GAP = 0.01; // of the axis
-const MAX_WAIT = 0.6; // of the axis, before or after the actions; a longer wait becomes a note
+const LABEL = 76; // px of the widest usual label of the ruler
+const MIN_RULER = 300; // px, before it is laid out
+const MIN_DRAG = 6; // px: a shorter one is a click
+const KINDS = { // in the legend, if the chart has them
+	running: "still running", cut: "no end, but the run ended", "no-end": "no end time", "no-start": "no start time",
+	reversed: "ended before it started",
+};
 
-/** An action's *from* and *to* in ms, or null, and the *kind* of its bar. */
-export function span({ startTime, endTime, phase }, run) {
-	const [start, end, runEnd] = [startTime, endTime, run.endTime].map(toMs);
-	if (start === null) return { from: end, to: end, kind: end === null ? "none" : "no-start" };
-	if (end !== null) {
-		return end < start ? { from: end, to: start, kind: "reversed" } : { from: start, to: end, kind: "complete" };
-	}
-	if (isFinal(phase)) return { from: start, to: start, kind: "no-end" };
-	if (runEnd !== null) return { from: start, to: Math.max(start, runEnd), kind: "cut" };
-	return { from: start, to: Math.max(start, Date.now()), kind: "running" };
-}
-
-/** The axis for *spans*, from start to end of *run* unless a wait is too long. */
-export function axisOf(run, spans) {
-	const placed = spans.filter(({ from }) => from !== null);
-	if (placed.length === 0) return null;
-	let from = Math.min(...placed.map((span) => span.from));
-	let to = Math.max(...placed.map((span) => span.to));
-	const [start, end] = [run.startTime, run.endTime].map(toMs);
-	const [before, after] = [start === null ? 0 : from - start, end === null ? 0 : end - to];
-	const fits = (wait) => wait > 0 && wait <= (to - from + wait) * MAX_WAIT;
-	const notes = [];
-	if (fits(before)) from = start;
-	else if (before > 0) notes.push(`the run started ${duration(before)} before the first action`);
-	if (fits(after)) to = end;
-	else if (after > 0) notes.push(`the run ended ${duration(after)} after the last action`);
-	return { from, to: Math.max(to, from + 1), notes };
-}
-
-/** The times at which no action ran. */
-export function gaps(spans, { from, to }) {
-	const bars = spans.filter((span) => span.from !== null && span.to > span.from).sort((a, b) => a.from - b.from);
-	const result = [];
-	let end = bars.length ? from : to;
-	for (const bar of [...bars, { from: to, to }]) {
-		if (bar.from - end > (to - from) * MIN_GAP) result.push({ from: end, to: bar.from });
-		end = Math.max(end, bar.to);
-	}
-	return result;
-}
-
-/** `[job or null, actions]`, by ids like `job.step`. */
-function groupByJob(actions) {
-	const groups = Map.groupBy(actions, ({ id }) => /^(.+?)\../.exec(id)?.[1] ?? null);
+/** `[job or null, actions]`, by ids like `job.step`. A dot between digits is part of a version: `python-3.11`. */
+export function groupByJob(actions) {
+	const groups = Map.groupBy(actions, ({ id }) => /^(.+?)\.(?!(?<=\d\.)\d)./.exec(id)?.[1] ?? null);
 	return [...groups].some(([job, steps]) => job !== null && steps.length > 1) ? [...groups] : [[null, actions]];
 }
 
-/** *collapsed*: a set of jobs. */
-export function showGantt(root, run, collapsed) {
-	const actions = run.actions ?? [];
-	if (actions.length === 0) {
-		fill(root, h("p.state", "This run has no actions."));
-		return;
+export class Gantt {
+	/** *state*: `{collapsed, failedOnly, zoom}`: the jobs without their rows, and the part of the axis; it is kept. */
+	constructor(root, run, state) {
+		Object.assign(this, { root, state, rows: [], key: null, detailed: null });
+		this.notes = h("span.notes.muted");
+		this.detail = h("p.detail.muted");
+		this.ruler = h("div.ruler");
+		this.failed = toggle("", state.failedOnly, (on) => {
+			state.failedOnly = on;
+			this.draw();
+		});
+		this.whole = button("Whole run", () => this.setZoom(null), { title: "Undo the zoom" });
+		this.legend = h("p.legend");
+		this.body = h("tbody", {
+			onfocusin: (event) => this.describe(event), onclick: (event) => this.describe(event),
+			onmouseover: (event) => this.describe(event),
+		});
+		this.table = h("table.gantt", { onpointerdown: (event) => this.onPointerDown(event) },
+			h("caption.sr-only", "Actions"), tableHead([["Action"], [this.ruler, ".track"], ["Duration", ".took"]]), this.body);
+		this.setRun(run);
 	}
-	const spans = new Map(actions.map((action) => [action, span(action, run)]));
-	const all = [...spans.values()];
-	const axis = axisOf(run, all);
-	const holes = axis ? gaps(all, axis) : [];
-	const draw = () => showGantt(root, run, collapsed);
-	const rows = groupByJob(actions).flatMap(([job, steps]) => [
-		job !== null && jobRow(job, steps.map((action) => spans.get(action)), axis, collapsed, draw),
-		!collapsed.has(job) && steps.map((action) => actionRow(run, action, job, spans.get(action), axis)),
-	]).flat().filter(Boolean);
-	for (const row of axis ? rows : []) row.querySelector(".lane").prepend(...holes.map((hole) => gap(hole, axis)));
-	refill(root, h("p.muted", notes(axis, all)),
-		h("table.gantt", h("caption.sr-only", "Actions"),
-			tableHead([["Action"], [axis ? ruler(axis) : "Time", ".track"], ["Duration", ".took"]]), h("tbody", rows)));
-	if (all.some(({ kind }) => kind === "running")) redraw(root, draw);
+
+	/** Draws again what is new: a chart that did not change keeps its focus and selection. */
+	setRun(run) {
+		const counts = countLines(run.logs ?? []);
+		const key = JSON.stringify([run.actions, run.startTime, run.endTime, [...counts]]);
+		if (key === this.key) return;
+		Object.assign(this, { key, run, counts, actions: run.actions ?? [] });
+		if (this.actions.length === 0) {
+			fill(this.root, h("p.state", "This run has no actions."));
+			return;
+		}
+		if (!this.table.isConnected) {
+			const bar = h("div.logbar", this.notes, h("span.spacer"), this.whole, this.failed);
+			fill(this.detail, "Point at an action, focus or tap it for its times. Drag over the chart to zoom.");
+			fill(this.root, bar, this.detail, this.table, this.legend);
+			// Bars grow and times go on in place: the text that the user selects stays.
+			this.root.append(tick(h("span", { hidden: true }), () => this.place() ?? ""));
+		}
+		this.draw();
+	}
+
+	draw() {
+		const failed = this.actions.filter(isFailed);
+		this.failed.hidden = failed.length === 0;
+		fill(this.failed, `Failed only (${failed.length})`);
+		const shown = this.state.failedOnly && failed.length > 0 ? failed : this.actions;
+		this.rows = groupByJob(shown).flatMap(([job, steps]) => [
+			...(job === null ? [] : [this.jobRow(job, steps)]),
+			...(this.state.collapsed.has(job) ? [] : steps.map((action) => this.actionRow(action, job))),
+		]);
+		refill(this.body, this.rows.map(({ element }) => element));
+		this.place();
+	}
+
+	/** Moves bars, gaps and the ruler to where they are now. */
+	place() {
+		const { run, state: { zoom } } = this;
+		const spans = new Map(this.actions.map((action) => [action, span(action, run)]));
+		const all = [...spans.values()];
+		if (this.placed && !all.some(({ kind }) => kind === "running") && this.placed === this.rows) return;
+		this.placed = this.rows;
+		this.spans = spans;
+		const whole = axisOf(run, all);
+		const axis = this.axis = zoom ?? whole;
+		const holes = axis ? gaps(all, axis) : [];
+		for (const row of this.rows) this.placeRow(row, axis, holes);
+		this.whole.hidden = !zoom;
+		setText(this.notes, notes(whole, all));
+		if (axis) fill(this.ruler, ruler(axis, whole, this.ruler.clientWidth || MIN_RULER));
+		else fill(this.ruler, "Time");
+		const kinds = Object.keys(KINDS).filter((kind) => all.some((span) => span.kind === kind));
+		if (kinds.join() !== this.kinds) fill(this.legend, legend(kinds, holes.length > 0));
+		this.kinds = kinds.join();
+	}
+
+	placeRow({ actions, bar, lane, took }, axis, holes) {
+		for (const old of lane.querySelectorAll(".gap")) old.remove();
+		const spans = actions.map((action) => this.spans.get(action));
+		const own = spans.length === 1 && !took ? spans[0] : axisOf({}, spans);
+		const isShown = Boolean(axis) && own !== null && own.from !== null && own.to >= axis.from && own.from <= axis.to;
+		bar.hidden = !isShown;
+		if (axis) lane.prepend(...holes.map((hole) => gap(hole, axis)));
+		if (isShown) position(bar, own, axis);
+		if (took) setText(took, own ? duration(own.to - own.from) : "–");
+	}
+
+	setZoom(zoom) {
+		this.state.zoom = zoom;
+		this.placed = null;
+		this.place();
+	}
+
+	/** Dragging over a time zooms into it. */
+	onPointerDown(event) {
+		const track = event.target.closest(".lane, .ruler");
+		if (!track || !this.axis || event.button !== 0 || event.pointerType === "touch") return;
+		const { left, width } = track.getBoundingClientRect();
+		const at = ({ clientX }) => Math.min(1, Math.max(0, (clientX - left) / width));
+		const start = at(event);
+		const mark = h("i.zoom", { ariaHidden: "true" });
+		const abort = new AbortController();
+		const range = (now) => [Math.min(start, at(now)), Math.max(start, at(now))];
+		const onMove = (now) => {
+			if (!mark.isConnected && Math.abs(now.clientX - event.clientX) < MIN_DRAG) return;
+			const [from, to] = range(now);
+			if (!mark.isConnected) this.ruler.append(mark);
+			mark.style.left = `${from * 100}%`;
+			mark.style.width = `${(to - from) * 100}%`;
+			getSelection().removeAllRanges(); // the drag is no selection of text
+		};
+		const onUp = (now) => {
+			abort.abort();
+			if (!mark.isConnected) return;
+			mark.remove();
+			const { from, to } = this.axis;
+			const time = (share) => Math.round(from + share * (to - from));
+			const [a, b] = range(now).map(time);
+			if (b > a) this.setZoom({ from: a, to: b });
+		};
+		addEventListener("pointermove", onMove, abort);
+		addEventListener("pointerup", onUp, abort);
+		addEventListener("pointercancel", () => (abort.abort(), mark.remove()), abort);
+	}
+
+	/** Shows the details of the action that is pointed at, focused or tapped. */
+	describe({ target }) {
+		const row = this.rows.find(({ element }) => element.contains(target));
+		if (!row || row === this.detailed) return;
+		this.detailed = row;
+		fill(this.detail, row.took ? `${row.job}: ${plural(row.actions.length, "action")}` : this.sentence(row.actions[0]));
+	}
+
+	sentence(action) {
+		const { id, phase } = action;
+		const { from, to, kind } = this.spans.get(action);
+		const texts = {
+			complete: `took ${duration(to - from)}`, running: "still running", cut: "no end time, but the run ended",
+			"no-end": "no end time", "no-start": "ended without a start time",
+			reversed: `ended ${duration(to - from)} before it started`,
+		};
+		const lines = this.counts.get(id)?.lines ?? 0;
+		const time = from === null ? "not started" : `${dateTime(from)}, ${texts[kind]}`;
+		return `${id}, ${phase ?? "no phase"}: ${time}, ${plural(lines, "log line")}`;
+	}
+
+	// Rows: `{element, actions, bar, lane, took}`; *took*: the element with the duration of a job
+
+	row(className, label, bar, time) {
+		const lane = h("div.lane", bar);
+		return { lane, bar,
+			element: h(`tr${className}`, h("th", { scope: "row" }, label), h("td.track", lane), h("td.took", time)) };
+	}
+
+	jobRow(job, steps) {
+		const onclick = () => {
+			if (!this.state.collapsed.delete(job)) this.state.collapsed.add(job);
+			this.draw();
+		};
+		const failed = steps.filter(isFailed).length;
+		const label = button(job, onclick, { className: "fold", ariaExpanded: !this.state.collapsed.has(job) });
+		const took = h("span.duration");
+		const count = h("span.muted", steps.length);
+		const row = this.row(failed ? ".job.bad" : ".job",
+			[label, " ", count, failed > 0 && h("span.error", ` ${failed} failed`)], h("i.bar"), took);
+		return { ...row, job, actions: steps, took };
+	}
+
+	actionRow(action, job) {
+		const { id, phase } = action;
+		const name = job === null ? id : id.slice(job.length + 1);
+		const { lines = 0, errors = 0 } = this.counts.get(id) ?? {};
+		const href = runUrl(this.run.id, { tab: "logs", action: id });
+		const label = lines === 0 ? h("span", { title: id, tabIndex: 0 }, name)
+			: h("a", { "data-value": id, href, title: `${id}: ${plural(lines, "log line")}` }, name);
+		const bar = h(`i.bar.${tone(phase)}.${span(action, this.run).kind}`);
+		const error = errors > 0 && h("span.error", plural(errors, "error"));
+		const row = this.row(`${job === null ? "" : ".step"}${isFailed(action) ? ".failed" : ""}`,
+			h("div.cell", phaseMark(phase), label, error), bar, elapsed(action));
+		return { ...row, actions: [action] };
+	}
 }
 
-/** Redraws every second, since bars grow, but not if the chart has the focus. */
-function redraw(root, draw) {
-	let ticks = 0;
-	root.append(tick(h("span", { hidden: true }), () => {
-		if (ticks++ && !root.contains(document.activeElement)) draw();
-		return "";
-	}));
+/** The numbers of log lines and of errors by action, in one pass: there can be many of both. */
+function countLines(logs) {
+	const counts = new Map();
+	for (const entry of logs) {
+		const { lines, errors } = counts.get(entry.action) ?? { lines: 0, errors: 0 };
+		counts.set(entry.action, { lines: lines + 1, errors: errors + (severity(entry) === "error") });
+	}
+	return counts;
 }
 
+function setText(element, text) {
+	if (element.textContent !== text) element.textContent = text; // else a selection would be lost
+}
+
+/** What the chart does not show. */
 function notes(axis, spans) {
 	const count = (kind, text) => {
 		const { length } = spans.filter((span) => span.kind === kind);
@@ -101,65 +229,24 @@ function notes(axis, spans) {
 	].filter(Boolean).join(" · ");
 }
 
-function ruler(axis) {
+/** As many marks as fit into *width* px. */
+function ruler(axis, whole, width) {
 	const length = axis.to - axis.from;
-	const steps = UNITS.flatMap((unit) => STEPS.map((step) => unit * step)).sort((a, b) => a - b);
-	const step = steps.find((candidate) => length / candidate <= MAX_TICKS) ?? length;
-	const ticks = [];
-	for (let at = 0; at <= length * 0.95; at += step) {
-		const element = h("span.notch", at ? duration(at).replace(/ 00 (s|min|h)$|\.0(?= s)/, "") : "0");
+	const most = Math.min(MAX_TICKS, Math.max(1, Math.floor(width / LABEL)));
+	const fits = ({ at }) => (at / length) * width + LABEL <= width;
+	const marks = ticks(length, axis.from - whole.from, most);
+	return marks.filter((mark, at) => at === 0 || fits(mark)).map(({ at, label }) => {
+		const element = h("span.notch", label);
 		element.style.left = `${(at / length) * 100}%`;
-		ticks.push(element);
-	}
-	return h("div.ruler", { title: `From ${dateTime(axis.from)}` }, ticks);
-}
-
-/** Positions *element* at *span*. At the end of the axis, it stays visible. */
-export function position(element, span, axis) {
-	const length = axis.to - axis.from;
-	element.style.left = `min(${((span.from - axis.from) / length) * 100}%, 100% - 3px)`;
-	element.style.width = `${((span.to - span.from) / length) * 100}%`;
-	return element;
+		return element;
+	});
 }
 
 function gap(hole, axis) {
 	return position(h("i.gap", { title: `No action ran for ${duration(hole.to - hole.from)}` }), hole, axis);
 }
 
-function chartRow(className, label, bar, time) {
-	return h(`tr${className}`, h("th", { scope: "row" }, label), h("td.track", h("div.lane", bar)), h("td.took", time));
-}
-
-function jobRow(job, spans, axis, collapsed, draw) {
-	const whole = axisOf({}, spans);
-	const toggle = () => {
-		if (!collapsed.delete(job)) collapsed.add(job);
-		draw();
-	};
-	const label = button(job, toggle, { className: "fold", ariaExpanded: !collapsed.has(job) });
-	return chartRow(".job", [label, " ", h("span.muted", spans.length)], whole && position(h("i.bar"), whole, axis),
-		whole ? duration(whole.to - whole.from) : "–");
-}
-
-function actionRow(run, action, job, span, axis) {
-	const { id, phase } = action;
-	const name = job === null ? id : id.slice(job.length + 1);
-	const logs = (run.logs ?? []).filter((entry) => entry.action === id);
-	const errors = logs.filter((entry) => severity(entry) === "error").length;
-	const href = runUrl(run.id, { tab: "logs", action: id });
-	const label = logs.length === 0 ? h("span", { title: id }, name)
-		: h("a", { "data-value": id, href, title: `${id}: ${plural(logs.length, "log line")}` }, name);
-	const bar = span.from !== null && position(
-		h(`i.bar.${tone(phase)}.${span.kind}`, { title: describe(action, span) }), span, axis);
-	const error = errors > 0 && h("span.error", plural(errors, "error"));
-	return chartRow(job === null ? "" : ".step", h("div.cell", phaseMark(phase), label, error), bar, elapsed(action));
-}
-
-function describe({ id, phase }, { from, to, kind }) {
-	const texts = {
-		complete: `took ${duration(to - from)}`, running: "still running", cut: "no end time, but the run ended",
-		"no-end": "no end time", "no-start": "ended without a start time",
-		reversed: `ended ${duration(to - from)} before it started`,
-	};
-	return `${id}, ${phase ?? "no phase"}: ${dateTime(from)}, ${texts[kind]}`;
+function legend(kinds, hasGaps) {
+	const item = (className, text) => h("span", h("span.swatch", h(`i${className}`)), text);
+	return [kinds.map((kind) => item(`.bar.${kind}.new`, KINDS[kind])), hasGaps && item(".gap", "no action ran")];
 }

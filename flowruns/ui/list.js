@@ -2,12 +2,11 @@
 
 import { fetchPage, RUNS, runUrl, withQuery } from "./api.js";
 import { announce, button, byId, fill, h, oneLine, plural, refill, tableHead } from "./dom.js";
-import { FilterBar, filtersOf, listUrl, remember, tagLink, toggled, without } from "./filters.js";
+import { FilterBar, filtersOf, listUrl, remember, without } from "./filters.js";
 import { setKeys } from "./keys.js";
 import { retry, subscribe } from "./live.js";
-import { elapsed, phaseMark, summary, tagText, typeName } from "./phases.js";
-import { errorState, invalidQuery, noMatches, noRuns } from "./states.js";
-import { ago, dateTime, tick } from "./time.js";
+import { agoMark, elapsed, phaseMark, summary, tagText, typeName } from "./phases.js";
+import { errorState, invalidQuery, noMatches, noRuns, skeleton } from "./states.js";
 
 const RECOUNT = 2_000; // ms after a change: each count is a request
 const MAX_TAGS = 2; // in a row; a tooltip has the rest
@@ -17,7 +16,7 @@ const COLUMNS = {
 	flow: ["Flow", ["flowId"], (run) => h("a.run", { href: runUrl(run.id) }, run.flowId)],
 	id: ["Run ID", ["id"], (run) => h("span", { title: run.id }, run.id)],
 	type: ["Type", ["flowType"], (run) => typeName(run.flowType)],
-	tags: ["Tags", ["tags"], (run, view) => tagsCell(run.tags, view)],
+	tags: ["Tags", ["tags"], (run) => tagsCell(run.tags)],
 	started: ["Started", ["startTime"], (run) => startedCell(run.startTime)],
 	took: ["Duration", ["startTime", "endTime", "phase"], elapsed],
 	problems: ["Problems", ["errors", "warnings"], problemsCell],
@@ -47,7 +46,7 @@ export class ListView {
 		this.body = h("tbody");
 		const head = tableHead(Object.entries(COLUMNS).map(([name, [label]]) => [label, `.c-${name}`]));
 		this.table = h("table.runs", h("caption.sr-only"), head, this.body);
-		this.content = h("div");
+		this.content = h("div", skeleton());
 		const status = h("div.status", this.status, this.newButton, this.pager);
 		fill(this.root, h("h1.sr-only", "Flow runs"), bar, status, this.content);
 	}
@@ -86,7 +85,7 @@ export class ListView {
 		this.page = { ...page, items: null };
 		this.clearNew();
 		this.bar.update(this.query, true);
-		this.rows = new Map(runs.map((run) => [run.id, new Row(run, this)]));
+		this.rows = new Map(runs.map((run) => [run.id, new Row(run)]));
 		fill(this.body, this.list.map((row) => row.element));
 		fill(this.content, runs.length ? this.table : this.emptyState());
 		this.drawStatus();
@@ -217,10 +216,11 @@ export class ListView {
 
 /** A row. It redraws only cells that changed: focus and selection stay. */
 class Row {
-	constructor(run, view) {
-		this.view = view;
+	constructor(run) {
 		this.cells = Object.keys(COLUMNS).map((name) => h(`td.c-${name}`));
-		this.element = h("tr", { "data-id": run.id, onclick: (event) => this.onClick(event) }, this.cells);
+		const open = (event) => this.open(event);
+		const onmousedown = (event) => event.button === 1 && event.preventDefault(); // it would scroll
+		this.element = h("tr", { "data-id": run.id, onclick: open, onauxclick: open, onmousedown }, this.cells);
 		this.draw(run, {});
 	}
 
@@ -228,11 +228,15 @@ class Row {
 		return this.element.querySelector(".run");
 	}
 
-	/** Opens the run, unless on a link or after selecting text. */
-	onClick(event) {
-		if (event.target.closest("a") || String(getSelection())) return;
-		this.link.focus(); // "back" restores the focus
-		this.link.click();
+	/** Opens the run as its link would, unless on a link or after selecting text. */
+	open(event) {
+		const inNewTab = event.button === 1 || event.ctrlKey || event.metaKey || event.shiftKey;
+		if (event.button > 1 || event.target.closest("a, button, input")) return;
+		if (inNewTab) window.open(this.link.href); // with the session of this tab
+		else if (!String(getSelection())) {
+			this.link.focus(); // "back" restores the focus
+			this.link.click();
+		}
 	}
 
 	update(run) {
@@ -250,24 +254,23 @@ class Row {
 	draw(run, old) {
 		const isChanged = (name) => JSON.stringify(run[name]) !== JSON.stringify(old[name]);
 		Object.values(COLUMNS).forEach(([, fields, cell], at) => {
-			if (fields.some(isChanged)) fill(this.cells[at], cell(run, this.view));
+			if (fields.some(isChanged)) fill(this.cells[at], cell(run));
 		});
 		this.run = run;
 	}
 }
 
-/** Values of the first tags; not in the tab order, as the menu has all tags. */
-function tagsCell(tags, view) {
-	const link = (tag) => tagLink(tag, oneLine(tag.value) || tag.key,
-		{ tabIndex: -1, href: listUrl(toggled(view.query, "tag", `${tag.key}:${tag.value}`)) });
+/** Values of the first tags. They are no links: a click on a row opens its run. */
+function tagsCell(tags) {
+	const tag = (item) => h("span.tag", { title: tagText(item) }, oneLine(item.value) || item.key);
 	const rest = tags.slice(MAX_TAGS);
 	const more = rest.length > 0 && h("span.muted", { title: rest.map(tagText).join("\n") }, `+${rest.length}`);
-	return h("div", tags.slice(0, MAX_TAGS).map(link), more);
+	return h("div", tags.slice(0, MAX_TAGS).map(tag), more);
 }
 
 function startedCell(time) {
 	if (!time) return h("span.muted", "–");
-	return tick(h("time", { dateTime: time, title: `${dateTime(time)}\n${time}` }), () => ago(time));
+	return agoMark(time);
 }
 
 function problemsCell(run) {

@@ -13,6 +13,7 @@ const TITLES = { // from best to worst
 	reconnecting: "The server is not responding. Retrying.",
 };
 
+let contact = Date.now(); // when the server sent something last; a page that loads has just come from it
 const states = new Map(); // from connection to {name, since, retryAt, retry, error}
 let worst = null; // of all states
 let timer = null;
@@ -22,7 +23,10 @@ export function subscribe(url, position, signal, on) {
 	const stream = new Stream(url, position, {
 		...on,
 		state: (name, more) => setState(on, { name, ...more, retry: () => (stream.disconnect(), stream.connect()) }),
-		closed: () => setState(on, null),
+		closed: () => {
+			contact = Math.max(contact, stream.since);
+			setState(on, null);
+		},
 	});
 	signal.addEventListener("abort", () => stream.close());
 	stream.start();
@@ -51,11 +55,11 @@ export function watchRun(id, signal, on) {
 /** Calls *send* until the server responds, then *show(result)* or *fail(error)*; neither after *signal*. */
 export async function retry(send, signal, show, fail) {
 	const connection = {};
-	const since = Date.now();
 	for (let failures = 1, done = false; !done && !signal.aborted; failures += 1) {
 		try {
 			const result = await send();
 			done = true;
+			contact = Date.now();
 			if (!signal.aborted) show(result);
 		} catch (error) {
 			done ||= !(error instanceof Unreachable || error.status >= 500);
@@ -65,7 +69,8 @@ export async function retry(send, signal, show, fail) {
 				const wait = backoff(failures, error);
 				setTimeout(resolve, wait);
 				signal.addEventListener("abort", resolve);
-				setState(connection, { name: "reconnecting", since, retryAt: Date.now() + wait, retry: resolve, error });
+				const retryAt = Date.now() + wait;
+				setState(connection, { name: "reconnecting", since: contact, retryAt, retry: resolve, error });
 			});
 		}
 	}
@@ -99,9 +104,11 @@ function showBanner() {
 	const isResponse = error instanceof HttpError;
 	const problem = `The server has ${isResponse ? "returned errors" : "not responded"} since ${timeOfDay(since)} (`;
 	const banner = byId("banner");
-	if (banner.hidden) announce("The server is not responding. This page may be out of date.");
+	const effect = byId("main").querySelector(".skeleton") ? "This view appears once the server responds."
+		: "This page may be out of date.";
+	if (banner.hidden) announce(`The server is not responding. ${effect}`);
 	refill(banner, h("span", problem, tick(h("span"), elapsed), ")", isResponse && `: ${error.message}`,
-		". This page may be out of date."), tick(h("span"), next), button("Retry now", retry));
+		`. ${effect}`), tick(h("span"), next), button("Retry now", retry));
 	banner.hidden = false;
 }
 

@@ -1,7 +1,7 @@
 // Phases, levels and types: unknown words are shown unchanged.
 
 import { h, oneLine } from "./dom.js";
-import { duration, tick, toMs, wholeSeconds } from "./time.js";
+import { ago, duration, exactTime, tick, toMs, wholeSeconds } from "./time.js";
 
 const TONES = {
 	good: /^(succe|pass|done|complete)/i,
@@ -22,9 +22,14 @@ export function isFinal(phase) {
 	return ["good", "bad", "off"].includes(tone(phase));
 }
 
+export function isFailed({ phase }) {
+	return tone(phase) === "bad";
+}
+
 /** The word, and a dot in its colour. */
 export function phaseMark(phase) {
-	return h(`span.phase.${tone(phase)}`, h("i.dot", { ariaHidden: "true" }), phase ?? "no phase");
+	const word = phase ?? "no phase";
+	return h(`span.phase.${tone(phase)}`, h("i.dot", { ariaHidden: "true" }), h("span", { title: word }, word));
 }
 
 /** `error`, `warning` or null, by the level or by the mark at the start of the message. */
@@ -49,9 +54,16 @@ export function typeName(type) {
 export function elapsed({ phase, startTime, endTime }) {
 	const [start, end] = [toMs(startTime), toMs(endTime)];
 	if (start === null) return h("span.muted", { title: "No start time" }, "–");
-	if (end !== null) return h("span", end < start ? { title: "Ended before it started" } : null, duration(end - start));
+	if (end !== null) {
+		return h("span.duration", end < start ? { title: "Ended before it started" } : {}, duration(end - start));
+	}
 	if (isFinal(phase)) return h("span.muted", { title: "No end time" }, "–");
-	return tick(h("span.busy"), () => wholeSeconds(Date.now() - start));
+	return tick(h("span.busy.duration"), () => wholeSeconds(Date.now() - start));
+}
+
+/** How long ago *time* was. */
+export function agoMark(time) {
+	return tick(h("time", { dateTime: time, title: exactTime(time) }), () => ago(time));
 }
 
 export function tagText({ key, value }) {

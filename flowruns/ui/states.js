@@ -9,6 +9,11 @@ function state(title, ...children) {
 	return h("section.state", h("h1", title), children);
 }
 
+/** Grey lines while a view loads; shown after a moment, because most loads are shorter. */
+export function skeleton() {
+	return h("div.skeleton", { ariaHidden: "true" }, Array.from({ length: 8 }, () => h("i")));
+}
+
 function primaryButton(label, onclick) {
 	return button(label, onclick, { className: "primary" });
 }

@@ -34,19 +34,25 @@ export function ago(time) {
 	return past < 10 * SECOND ? "just now" : `${/\d+ \w+/.exec(duration(past))} ago`;
 }
 
+/** In the reader's locale. */
 export function dateTime(time) {
-	return format(time, { weekday: "short", ...DATE, ...TIME, timeZoneName: "short" });
+	return format(time, { weekday: "short", ...DATE, ...TIME });
+}
+
+/** For a tooltip: the date with its time zone, and as it was sent. */
+export function exactTime(time) {
+	return `${format(time, { weekday: "short", ...DATE, ...TIME, timeZoneName: "short" })}\n${time}`;
 }
 
 export function timeOfDay(time) {
-	return format(time, TIME);
+	return format(time, { ...TIME, hourCycle: "h23" }); // columns of a log need one width
 }
 
 const formats = new Map(); // creating one takes longer than using it a hundred times
 
 function format(time, options) {
 	const key = JSON.stringify(options);
-	if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat("en-GB", options));
+	if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat(undefined, options));
 	return formats.get(key).format(toMs(time));
 }
 

@@ -19,7 +19,7 @@ export function showTree(root, text, name) {
 	const showRaw = (on) => {
 		tree.hidden = on;
 		source.hidden = !on;
-		source.textContent = text;
+		fill(source, text);
 	};
 	fill(root, h("div.logbar", toggle("Raw", false, showRaw), button("Expand all", draw(Infinity)),
 		button("Collapse all", draw(1)), button("Copy", () => copy(text, name))), tree, source);
@@ -32,11 +32,16 @@ function branch(item) {
 	const inner = children(node);
 	if (inner.length === 0) return h("div.leaf", label(item), value(item), tools(item));
 	const list = h("div.children");
-	const draw = () => details.open && !list.hasChildNodes() && appendChildren(list, item, inner, 0);
+	const open = (isOpen) => {
+		list.hidden = !isOpen;
+		fold.ariaExpanded = isOpen;
+		if (isOpen && !list.hasChildNodes()) appendChildren(list, item, inner, 0);
+	};
+	// The tools are beside the button, not in it: controls do not nest.
 	const size = h("span.muted", plural(inner.length, node.entries ? "key" : "item"));
-	const details = h("details", { ontoggle: draw, open: levels > 0 }, h("summary", label(item), size, tools(item)), list);
-	draw();
-	return details;
+	const fold = button([label(item), size], () => open(list.hidden), { className: "fold" });
+	open(levels > 0);
+	return h("div.branch", h("div", fold, tools(item)), list);
 }
 
 function appendChildren(list, item, inner, from) {
@@ -73,7 +78,7 @@ function value({ text, node }) {
 	if (string.length <= MAX_STRING) return h("span.v-string", `"${string}"`);
 	const span = h("span.v-string", `"${string.slice(0, MAX_STRING)}`);
 	const more = button(`… ${plural(string.length - MAX_STRING, "more character")}`, () => {
-		span.textContent = `"${string}"`;
+		fill(span, `"${string}"`);
 		more.remove();
 	});
 	return [span, more];
@@ -82,10 +87,8 @@ function value({ text, node }) {
 function tools({ text, node, path }) {
 	if (path.length === 0) return null;
 	const source = raw(text, node);
-	const tool = (title, what, get) => button(title, (event) => {
-		event.preventDefault(); // a click would toggle the <details>
-		copy(get(), what);
-	}, { ariaLabel: `Copy ${what} of ${path.at(-1)}` });
+	const tool = (title, what, get) =>
+		button(title, () => copy(get(), what), { ariaLabel: `Copy ${what} of ${path.at(-1)}` });
 	return h("span.tools", tool("copy", "value", () => (node.kind === "string" ? JSON.parse(source) : source)),
 		tool("copy path", "path", () => pathText(path)));
 }

@@ -128,4 +128,4 @@ def tab(browser: "Browser") -> "Iterator[Callable[..., Page]]":
 
 @pytest.fixture
 def page(tab: "Callable[..., Page]") -> "Page":
-    return tab(viewport={"width": 1280, "height": 800}, color_scheme="light", timezone_id="UTC")
+    return tab(viewport={"width": 1280, "height": 800}, color_scheme="light", timezone_id="UTC", locale="en-GB")

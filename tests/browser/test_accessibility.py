@@ -14,6 +14,7 @@ VIEWS = {
     "timeline": "runs/gh-577324554",
     "log": "runs/gh-711446981?tab=logs&line=17",
     "args": "runs/gh-711446981?tab=args",
+    "json": "runs/gh-21458831126?tab=json",
     "compare": "compare?a=gh-711446981&b=gh-711436991",
     "missing": "runs/nowhere",
     "invalid": "?size=0",
@@ -30,12 +31,14 @@ def serious(page: Page) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)])
 @pytest.mark.parametrize("view", VIEWS)
-def test_axe_reports_no_serious_violation(site: Server, tab: "api.Callable[..., Page]", view: str, scheme: str) -> None:
-    page = tab(color_scheme=scheme, reduced_motion="reduce", viewport={"width": 1280, "height": 800})
+def test_axe_reports_no_serious_violation(
+    site: Server, tab: "api.Callable[..., Page]", view: str, scheme: str, width: int
+) -> None:
+    page = tab(color_scheme=scheme, reduced_motion="reduce", viewport={"width": width, "height": 800})
     page.goto(site.ui + VIEWS[view])
-    expect(page.locator(".runs tr, .gantt tr, .line, .tree, .state").first).to_be_visible()
+    expect(page.locator(".runs tbody tr, .gantt tbody tr, .line, .tree, .state").first).to_be_visible()
     assert serious(page) == []
 
 
@@ -46,6 +49,41 @@ def test_open_menus_and_the_shortcuts_are_accessible(site: Server, page: Page) -
         assert serious(page) == []
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Keyboard shortcuts").click()
+    assert serious(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_colours_of_a_log_are_legible(own: Server, tab: "api.Callable[..., Page]", scheme: str) -> None:
+    codes = [
+        *(f"38;5;{n}" for n in range(256)),
+        *(f"38;2;{n};{255 - n};0" for n in range(0, 256, 51)),
+        "30;43",
+        "41;37",
+    ]
+    coloured = [f"\x1b[{code}m{code} \x1b[0m" for code in codes]
+    logs = [{"message": "".join(coloured[at : at + 40])} for at in range(0, len(coloured), 40)]
+    own.put("a", endTime="2026-01-01T00:00:00Z", logs=logs)
+    page = tab(color_scheme=scheme, reduced_motion="reduce", viewport={"width": 1280, "height": 800})
+    for selection in ("", "&line=1-20", "&search=38"):
+        page.goto(f"{own.ui}runs/a?tab=logs{selection}")
+        expect(page.locator(".line").last).to_be_visible()
+        assert serious(page) == []
+
+
+def test_a_large_tree_has_no_nested_controls(own: Server, page: Page) -> None:
+    own.put("a", args={"o": {f"k{n}": {"v": n, "w": [1, 2, {"x": "y" * 2_000}]} for n in range(150)}})
+    page.goto(f"{own.ui}runs/a?tab=args")
+    page.get_by_role("button", name="Expand all").click()
+    expect(page.get_by_role("button", name="Show 50 more")).to_be_visible()
+    assert serious(page) == []
+
+
+def test_the_dialog_and_the_failure_are_accessible(site: Server, page: Page) -> None:
+    page.goto(f"{site.ui}runs/gh-21458831126")
+    expect(page.get_by_role("region", name="Failure")).to_be_visible()
+    page.get_by_text("Details", exact=True).click()
+    assert serious(page) == []
+    page.get_by_role("button", name="Send again").click()
     assert serious(page) == []
 
 

@@ -45,11 +45,38 @@ def test_markup_stays_text(hostile: Server, page: Page, path: str) -> None:
     assert dialogs == []
 
 
-def test_control_and_bidi_characters_are_dropped_from_logs(hostile: Server, page: Page) -> None:
+def test_controls_are_shown_as_escapes_in_logs(hostile: Server, page: Page) -> None:
     page.goto(f"{hostile.ui}runs/id?tab=logs")
-    expect(page.locator("[data-line='2'] .text")).to_have_text("gnp.exe ")
+    expect(page.locator("[data-line='2'] .text")).to_have_text("\\u202egnp.exe \\u0000\\u0007")
     expect(page.locator("[data-line='1'] .text")).to_contain_text(MARKUP)
     assert page.locator("[data-line='1'] .ansi-fg").all_inner_texts() == [MARKUP, "link"]
+
+
+# The texts and tooltips that have a character that hides or reorders text.
+CONTROLS = r"""[...document.querySelectorAll("body *")].flatMap((element) => [element.title, element.ariaLabel ?? "",
+    ...[...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE).map((node) => node.data)])
+    .concat(document.title).filter((text) =>
+        /[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/.test(text))"""
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "runs/odd", "runs/odd?tab=logs", "runs/odd?tab=args", "runs/odd?tab=outputs", "runs/odd?tab=json",
+     "compare?a=odd&b=other", "runs/%E2%80%AE", "?phase=%E2%80%AE", "?tag=%E2%80%AE:x", "?flowId=%E2%80%AE",
+     "compare?a=%E2%80%AE&b=%07"],
+)  # fmt: skip
+def test_no_text_is_turned_round(own: Server, page: Page, path: str) -> None:
+    odd = "a\u202eb\u2066c\u200fd\x07e"
+    own.put("odd", phase="failed", startTime=T0, tags=[{"key": odd, "value": odd}], args={odd: {odd: odd}},
+            outputs={odd: odd * 200}, actions=[{"id": odd, "phase": "failed", "startTime": T0}],
+            logs=[{"message": odd, "action": odd, "level": "error"}])  # fmt: skip
+    own.put("other", args={odd: 1}, actions=[{"id": odd, "startTime": T0}])
+    page.goto(own.ui + path)
+    expect(page.locator("#main h1").last).to_be_attached()
+    expect(page.locator(".skeleton")).to_have_count(0)
+    assert page.evaluate(CONTROLS) == []
+    if "odd" in path:
+        expect(page.locator("#main")).to_contain_text("a\\u202eb\\u2066c\\u200fd\\u0007e")
 
 
 def test_the_content_security_policy_blocks_other_hosts(hostile: Server, browser: "api.Browser") -> None:

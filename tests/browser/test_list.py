@@ -301,3 +301,34 @@ def test_the_focus_moves_to_a_remaining_filter(site: Server, page: Page) -> None
     expect(page.get_by_role("button", name="Remove filter: tag")).to_be_focused()
     page.get_by_role("button", name="Clear all").click()
     expect(page.get_by_role("group", name="Phase").get_by_role("button", name="All")).to_be_focused()
+
+
+def test_a_row_opens_its_run_wherever_it_is_clicked(site: Server, page: Page) -> None:
+    page.goto(f"{site.ui}?phase=failed")
+    row = rows(page).nth(3)
+    id = row.get_attribute("data-id")
+    row.click()  # its centre
+    expect(page).to_have_url(f"{site.ui}runs/{id}")
+
+
+def test_a_row_opens_in_a_new_tab_as_its_link_would(site: Server, page: Page) -> None:
+    page.goto(f"{site.ui}?phase=failed")
+    row = rows(page).nth(3)
+    id = row.get_attribute("data-id")
+    for how in ({"modifiers": ["ControlOrMeta"]}, {"button": "middle"}):
+        with page.context.expect_page() as opened:
+            row.locator(".c-started").click(**how)
+        expect(opened.value).to_have_url(f"{site.ui}runs/{id}")
+        opened.value.close()
+    expect(page).to_have_url(f"{site.ui}?phase=failed")
+
+
+def test_a_count_in_a_narrow_menu_stays_on_one_line(own: Server, page: Page) -> None:
+    for number in range(15):
+        own.put(f"r{number}", flowId="a-flow-with-a-name-that-is-much-longer-than-the-menu-" + "x" * 60)
+    page.goto(own.ui)
+    expect(rows(page)).to_have_count(15)
+    page.locator("summary", has_text="Flow").click()
+    count = page.locator(".panel .count")
+    expect(count).to_have_text("15")
+    assert count.evaluate("(count) => count.getClientRects().length === 1 && count.offsetHeight < 30")

@@ -226,3 +226,44 @@ def test_an_idle_connection_is_closed(own: Server, page: Page) -> None:
     page.clock.run_for(3_000)
     page.get_by_role("button", name="Retry now").click()
     expect(page.locator("#badge")).to_have_text("live")
+
+
+def test_a_run_that_cannot_load_tells_since_when_the_server_is_gone(tmp_path: Path, page: Page) -> None:
+    with serving(tmp_path, "runs.db") as served:
+        server = Server(served.url)
+        server.put("a", phase="running")
+        page.goto(f"{served.url}/ui/")
+        expect(page.locator("#badge")).to_have_text("live")
+        served.process.kill()
+        served.process.wait()
+        expect(page.locator("#banner")).to_contain_text("This page may be out of date.")
+        since = re.compile(r"since (\d\d:\d\d:\d\d)")
+        first = since.search(page.locator("#banner").inner_text())
+        page.wait_for_function("(then) => new Date().toISOString().slice(11, 19) > then", arg=first and first[1])
+        page.locator("[data-id=a] .run").click()
+        expect(page.locator("#banner")).to_contain_text("This view appears once the server responds.")
+        second = since.search(page.locator("#banner").inner_text())
+        assert first is not None
+        assert second is not None
+        assert first[1] == second[1]  # not the time of the click
+        expect(page.locator(".skeleton")).to_be_visible()
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [("runs/nowhere", "Run not found: nowhere · flowruns"), ("compare?a=x&b=y", re.compile("not found: [xy] · ")),
+     ("compare", "Compare · flowruns"), ("", "flowruns"), ("runs/a", "failed deploy-web · flowruns"),
+     ("compare?a=a&b=a", "Compare a and a · flowruns")],
+)  # fmt: skip
+def test_each_view_has_a_title(own: Server, page: Page, path: str, title: str | re.Pattern[str]) -> None:
+    own.put("a", phase="failed")
+    page.goto(own.ui + path)
+    expect(page).to_have_title(title)
+
+
+def test_an_unknown_path_below_the_page_is_a_page(own: Server, page: Page) -> None:
+    page.goto(f"{own.ui}nonsense")
+    expect(page.get_by_role("heading", name="404")).to_be_visible()
+    page.get_by_role("link", name="Runs").click()
+    expect(page).to_have_url(own.ui)
