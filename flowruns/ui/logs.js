@@ -1,31 +1,30 @@
 // The log of a run.
 
-import { applyStyle, segments } from "./ansi.js";
 import { runUrl } from "./api.js";
 import { announce, button, fill, h, plural, refill, toggle } from "./dom.js";
-import { levelOf, levels, linesOf, matches, textOf, visible } from "./loglines.js";
+import { levelOf, levels, LogReader, matches, textOf, visible } from "./loglines.js";
+import { levelText, logRow, MAX_LENGTH } from "./logrow.js";
 import { isFinal } from "./phases.js";
 import { copy, download } from "./share.js";
-import { timeOfDay, toMs } from "./time.js";
 import { lowerBound, VirtualList } from "./virtuallist.js";
 
-const MAX_LENGTH = 10_000; // characters of a line that are drawn; a copy has all
 const LINE_HEIGHT = 20; // px, as in page.css
 const CHAR_WIDTH = 11; // px, for estimates only
 
-let wraps = true; // until the page is closed
+const SLICE = 1_000; // lines read at a time: others wait no longer
 
 export class LogView {
-	/** *line* (`17` or `17-25`) and *action* come from the URL; *setQuery* changes them. */
-	constructor(root, run, { line, action }, setQuery) {
+	/** *query* comes from the URL: `line` (`17` or `17-25`), `action`, `level`, `search`, `wrap`; *onQuery* changes it. */
+	constructor(root, run, query, onQuery) {
+		const { action = null, level = null, search = "", wrap } = query;
 		Object.assign(this, {
-			setQuery, action: action ?? null, level: null, collapsed: new Set(), lines: [], shown: [], range: null,
-			needle: "", hits: [], hit: -1,
+			query, onQuery, action, level, wraps: wrap !== "off", collapsed: new Set(), reader: new LogReader(), shown: [],
+			range: null, needle: search, hits: [], hit: -1, reading: null, target: query.line,
 		});
 		this.build(root);
+		this.search.value = search;
 		this.setRun(run);
-		this.select(line);
-		if (!line && !this.follow.hidden) this.setFollow(true);
+		if (!query.line && !this.follow.hidden) this.setFollow(true);
 		this.print = new AbortController();
 		addEventListener("beforeprint", () => this.list.drawAll(), this.print);
 		addEventListener("afterprint", () => this.list.draw(), this.print);
@@ -34,6 +33,7 @@ export class LogView {
 	}
 
 	close() {
+		this.reading = null;
 		this.print.abort();
 		this.resized.disconnect();
 	}
@@ -71,22 +71,42 @@ export class LogView {
 		this.empty = h("p.state");
 		fill(root,
 			h("div.logbar", h("div.search", this.search, this.count), this.chips, this.actions, this.errors,
-				h("span.spacer"), this.collapse, toggle("Wrap lines", wraps, (on) => this.setWrap(on)), this.follow,
+				h("span.spacer"), this.collapse, toggle("Wrap lines", this.wraps, (on) => this.setWrap(on)), this.follow,
 				h("details.menu.right", { ontoggle: () => this.drawSave(save) }, h("summary", "Copy or download"), save)),
 			this.box, this.empty);
 	}
 
-	setRun(run) {
-		const old = this.lines;
+	async setRun(run) {
+		const old = this.lines.length;
 		this.run = run;
-		this.lines = linesOf(run.logs ?? []);
-		const grows = old.length > 0 && old.every((line, at) => this.lines[at]?.key === line.key);
-		this.drawTools();
-		if (this.needle) this.hits = matches(this.lines, this.needle);
-		this.drawCount();
+		const grows = this.reader.setLogs(run.logs ?? []) && old > 0;
+		const reading = (this.reading = {});
+		let more = this.read(grows);
+		if (grows && !more && this.lines.length > old) announce(plural(this.lines.length - old, "new line"));
+		while (more) {
+			await pause();
+			if (this.reading !== reading) return; // closed, or another run
+			more = this.read(true);
+		}
+	}
+
+	get lines() {
+		return this.reader.lines;
+	}
+
+	/** Reads and shows a slice of the log. Returns whether there is more. */
+	read(grows) {
+		const more = this.more = this.reader.read(SLICE);
+		if (!more || !grows) this.drawTools();
 		this.refilter(grows);
-		if (grows && this.lines.length > old.length) announce(plural(this.lines.length - old.length, "new line"));
-		if (this.follow.hidden) this.setFollow(false); // after the last lines are in view
+		if (!more) {
+			this.hits = matches(this.lines, this.needle);
+			this.drawCount();
+			if (this.needle) this.list.refresh();
+			if (this.follow.hidden) this.setFollow(false); // after the last lines are in view
+		}
+		if (this.target && (!more || this.lines.length >= parseInt(this.target, 10))) this.select(this.target);
+		return more;
 	}
 
 	refilter(grows = false) {
@@ -98,11 +118,11 @@ export class LogView {
 		this.empty.hidden = this.shown.length > 0;
 		this.box.hidden = !this.empty.hidden;
 		this.empty.textContent = this.lines.length ? "No lines match these filters." : "This run has no logs.";
-		this.box.classList.toggle("wraps", wraps);
+		this.box.classList.toggle("wraps", this.wraps);
 		this.columns = Math.max(8, this.box.clientWidth / CHAR_WIDTH);
 		// Unwrapped rows are as wide as the longest, or their background would end early.
 		const longest = this.shown.reduce((most, at) => Math.max(most, this.lines[at].text.length), 0);
-		this.list.inner.style.minWidth = wraps ? "" : `${Math.min(longest, MAX_LENGTH) + 50}ch`;
+		this.list.inner.style.minWidth = this.wraps ? "" : `${Math.min(longest, MAX_LENGTH) + 50}ch`;
 		this.list[grows ? "grow" : "reset"](this.shown.length);
 		if (this.follows) this.list.scrollToEnd();
 		else if (!grows && scrollTop > 0) this.list.scrollTo(lowerBound(this.shown, top), offset);
@@ -125,38 +145,23 @@ export class LogView {
 		this.collapse.hidden = !this.lines.some((line) => line.last !== null);
 		this.follow.hidden = this.run.endTime !== null || isFinal(this.run.phase);
 		this.box.classList.toggle("with-actions", names.length > 0);
+		this.box.classList.toggle("with-levels", this.lines.some(levelText));
 		this.box.style.setProperty("--digits", String(this.lines.length).length);
 	}
 
 	// Rows
 
 	row(line) {
-		const { index, timestamp, action, mark, severity } = line;
-		const number = index + 1;
-		const link = h("a.line-number", {
-			href: this.url(number), tabIndex: -1, ariaLabel: `Line ${number}`,
-			onclick: (event) => this.onNumberClick(event, number),
-		}, String(number));
-		const level = severity ?? (line.level.toLowerCase() === "info" ? "" : line.level);
-		const isCurrent = this.hits[this.hit] === index;
-		const classes = [severity, mark && `mark-${mark}`, this.isSelected(number) && "selected", isCurrent && "current"];
-		const ms = String(toMs(timestamp) % 1_000).padStart(3, "0");
-		return h(["div", "line", ...classes.filter(Boolean)].join("."), { "data-line": number }, link,
-			h("span.time", { title: timestamp }, `${timeOfDay(timestamp)}.${ms}`),
-			h("span.action", { title: action ?? "" }, this.isNewAction(line) && action),
-			h("span.level", level), this.text(line));
+		const number = line.index + 1;
+		return logRow(line, {
+			href: this.url(number), onclick: (event) => this.onNumberClick(event, number), needle: this.needle,
+			isSelected: this.isSelected(number), isCurrent: this.hits[this.hit] === line.index,
+			isNewAction: this.isNewAction(line), fold: line.mark === "group" && this.groupButton(line),
+		});
 	}
 
 	isNewAction(line) {
 		return this.lines[this.shown[lowerBound(this.shown, line.index) - 1]]?.action !== line.action;
-	}
-
-	text(line) {
-		const rest = line.shown.length - MAX_LENGTH;
-		const parts = segments(line.shown.slice(0, MAX_LENGTH)).flatMap((segment) => highlight(segment, this.needle));
-		return h("span.text", { "data-depth": Math.min(line.depth, 3) }, line.mark === "group" && this.groupButton(line),
-			parts.map(({ text, style, hit }) => applyStyle(h(hit ? "mark" : "span", null, text), style)),
-			parts.length === 0 && " ", rest > 0 && h("span.muted", ` … ${plural(rest, "more character")}`));
 	}
 
 	groupButton({ index, text }) {
@@ -170,7 +175,8 @@ export class LogView {
 	}
 
 	height({ text }) {
-		return wraps ? Math.max(1, Math.ceil(Math.min(text.length, MAX_LENGTH) / this.columns)) * LINE_HEIGHT : LINE_HEIGHT;
+		const rows = this.wraps ? Math.max(1, Math.ceil(Math.min(text.length, MAX_LENGTH) / this.columns)) : 1;
+		return rows * LINE_HEIGHT;
 	}
 
 	onResize() {
@@ -181,14 +187,20 @@ export class LogView {
 
 	// Toolbar
 
-	setLevel(name) {
-		this.level = name;
+	setQuery(changes) {
+		this.query = { ...this.query, ...changes };
+		this.onQuery(this.query);
+	}
+
+	setLevel(level) {
+		this.level = level;
+		this.setQuery({ level });
 		this.applyFilters();
 	}
 
-	setAction(name) {
-		this.action = name;
-		this.setQuery({ action: name });
+	setAction(action) {
+		this.action = action;
+		this.setQuery({ action, line: null });
 		this.applyFilters();
 	}
 
@@ -199,7 +211,8 @@ export class LogView {
 	}
 
 	setWrap(on) {
-		wraps = on;
+		this.wraps = on;
+		this.setQuery({ wrap: on ? null : "off" });
 		this.refilter();
 	}
 
@@ -212,6 +225,7 @@ export class LogView {
 	}
 
 	onScroll() {
+		if (this.more) return; // the end is not known yet
 		if (!this.follow.hidden && this.list.isAtEnd() !== Boolean(this.follows)) this.setFollow(!this.follows);
 	}
 
@@ -225,6 +239,7 @@ export class LogView {
 
 	find(needle) {
 		this.needle = needle;
+		this.setQuery({ search: needle });
 		this.hits = matches(this.lines, needle);
 		this.hit = -1;
 		if (this.hits.length) this.step(1);
@@ -285,11 +300,18 @@ export class LogView {
 	}
 
 	choose(line) {
-		this.setQuery({ line, action: this.action });
+		this.setQuery({ line });
 		this.select(line);
 	}
 
+	/** Whether the URL's *query* shows the same lines. */
+	hasFilters({ action, level, search }) {
+		return (action ?? null) === this.action && (level ?? null) === this.level && (search ?? "") === this.needle;
+	}
+
+	/** Selects *line*, now or as soon as it is read. */
 	select(line) {
+		this.target = line && this.lines.length < parseInt(line, 10) && this.more ? line : null;
 		const [, from, to] = /^(\d+)(?:-(\d+))?$/.exec(line ?? "") ?? [];
 		this.range = from ? [Number(from), Number(to ?? from)] : null;
 		this.reveal(from - 1);
@@ -311,6 +333,7 @@ export class LogView {
 		}
 		if (hidden) {
 			this.level = this.action = null;
+			this.setQuery({ level: null, action: null });
 			this.drawTools();
 		}
 		if (hidden || expanded) this.refilter();
@@ -335,18 +358,11 @@ export class LogView {
 	}
 }
 
-/** *segment* split at the matches of *needle*. */
-function highlight({ text, style }, needle) {
-	const lower = text.toLowerCase();
-	// The lower case of some letters is longer: then indices are wrong.
-	if (!needle || lower.length !== text.length) return [{ text, style }];
-	const wanted = needle.toLowerCase();
-	const parts = [];
-	let from = 0;
-	for (let at = lower.indexOf(wanted); at >= 0; at = lower.indexOf(wanted, from)) {
-		const end = at + wanted.length;
-		parts.push({ text: text.slice(from, at), style }, { text: text.slice(at, end), style, hit: true });
-		from = end;
-	}
-	return [...parts, { text: text.slice(from), style }].filter((part) => part.text);
+/** Until other tasks, like input and painting, had their turn. No timer: those of hidden tabs are slow. */
+function pause() {
+	const { port1, port2 } = new MessageChannel();
+	return new Promise((resolve) => {
+		port1.onmessage = () => (port1.close(), resolve());
+		port2.postMessage(null);
+	});
 }

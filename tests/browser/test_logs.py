@@ -252,3 +252,70 @@ def test_printed_lines_do_not_overlap(own: Server, page: Page) -> None:
     }""")
     assert len(boxes) == 60
     assert all(abs(a["bottom"] - b["top"]) < 1 for a, b in zip(boxes, boxes[1:], strict=False))
+
+
+def test_a_long_log_is_read_in_parts(long: Server, page: Page) -> None:
+    page.add_init_script("""addEventListener("DOMContentLoaded", () => {
+        window.counts = new Set();
+        const { port1, port2 } = new MessageChannel();
+        port1.onmessage = () => { // a task that runs whenever it can
+            const digits = document.querySelector(".log .inner")?.style.height;
+            if (digits) window.counts.add(digits);
+            port2.postMessage(null);
+        };
+        port2.postMessage(null);
+    })""")
+    page.goto(f"{long.ui}runs/long?tab=logs&wrap=off")
+    expect(page.get_by_role("button", name=re.compile("^All"))).to_contain_text("20,000")
+    assert page.evaluate("window.counts.size") >= 10  # heights that other tasks saw before the last one
+
+
+def test_an_append_reads_only_what_is_new(own: Server, page: Page) -> None:
+    logs = [{"message": f"line {n}", "timestamp": T0} for n in range(5_000)]
+    own.put("a", phase="running", startTime=T0, logs=logs)
+    page.goto(f"{own.ui}runs/a?tab=logs&line=2500")
+    expect(page.locator("#badge")).to_have_text("live")
+    expect(page.locator(".line.selected")).to_be_in_viewport()
+    page.locator(".line.selected").evaluate("(line) => { line.kept = true }")
+    own.put("a", phase="running", startTime=T0, logs=[*logs, {"message": "more", "timestamp": T0}])
+    expect(page.get_by_role("button", name=re.compile("^All"))).to_contain_text("5,001")
+    assert page.locator(".line.selected").evaluate("(line) => line.kept")
+
+
+def test_the_url_holds_level_search_and_wrapping(own: Server, page: Page) -> None:
+    own.put("a", endTime=T0, logs=[{"message": f"line {n}", "level": "debug" if n % 2 else "info"} for n in range(40)])
+    page.goto(f"{own.ui}runs/a?tab=logs")
+    page.get_by_role("button", name="debug 20").click()
+    page.get_by_role("button", name="Wrap lines").click()
+    page.get_by_label("Search the log").fill("line 17")
+    expect(page).to_have_url(f"{own.ui}runs/a?tab=logs&level=debug&wrap=off&search=line+17")
+    page.reload()
+    expect(lines(page)).to_have_count(20)
+    expect(page.locator(".line mark")).to_have_text("line 17")
+    expect(page.get_by_label("Search the log")).to_have_value("line 17")
+    expect(page.get_by_role("button", name="Wrap lines")).to_have_attribute("aria-pressed", "false")
+
+
+def test_addresses_are_links(own: Server, page: Page) -> None:
+    own.put("a", endTime=T0, logs=[{"message": "see \x1b[32mhttps://example.org/a?b=1#c\x1b[0m, (http://x.test/y)."},
+                                   {"message": "javascript:alert(1) ftp://x file:///etc"}])  # fmt: skip
+    page.goto(f"{own.ui}runs/a?tab=logs")
+    expect(page.locator(LINE.format(1)).locator(".text a")).to_have_count(2)
+    links = page.locator(".line .text a").evaluate_all(
+        "links => links.map((link) => [link.href, link.target, link.rel])"
+    )
+    assert links == [["https://example.org/a?b=1#c", "_blank", "noreferrer noopener"],
+                     ["http://x.test/y", "_blank", "noreferrer noopener"]]  # fmt: skip
+    page.get_by_label("Search the log").fill("org/a")
+    expect(page.locator(".line .text a mark")).to_have_text("org/a")
+
+
+def test_empty_columns_are_left_out(own: Server, page: Page) -> None:
+    own.put("a", endTime=T0, logs=[{"message": "x"}])
+    own.put("b", endTime=T0, logs=[{"message": "x", "action": "build"}, {"message": "y", "level": "debug"}])
+    page.goto(f"{own.ui}runs/a?tab=logs")
+    expect(page.locator(".line .time")).to_be_visible()
+    assert page.locator(".line .level:visible, .line .action:visible").count() == 0
+    page.goto(f"{own.ui}runs/b?tab=logs")
+    expect(page.locator(".line .level").last).to_have_text("debug")
+    expect(page.locator(".line .action").first).to_be_visible()

@@ -109,8 +109,55 @@ def test_the_parser_preserves_any_json(site: Server, page: Page) -> None:
 
 def test_gaps_are_the_times_without_an_action(site: Server, page: Page) -> None:
     spans = [{"from": a, "to": b} for a, b in [(10, 20), (15, 30), (50, 60), (None, None), (70, 70)]]
-    found = call(site, page, "gantt", "it.gaps(values[0], { from: 0, to: 100 })", spans)
+    found = call(site, page, "axis", "it.gaps(values[0], { from: 0, to: 100 })", spans)
     assert found == [{"from": a, "to": b} for a, b in [(0, 10), (30, 50), (60, 100)]]
+
+
+def milliseconds(label: str) -> float:
+    units = {"ms": 1, "s": 1e3, "min": 6e4, "h": 36e5, "d": 864e5}
+    words = label.split()
+    return (
+        sum(float(count) * units[unit] for count, unit in zip(words[::2], words[1::2], strict=True))
+        if label != "0"
+        else 0
+    )
+
+
+def test_the_marks_of_a_ruler_are_where_they_say(site: Server, page: Page) -> None:
+    seed = random.randrange(1 << 32)
+    print(f"{seed=}")
+    chance = random.Random(seed)
+    cases = [(2_160, 0), *((int(10 ** chance.uniform(0, 13)), int(10 ** chance.uniform(0, 10))) for _ in range(300))]
+    for (_, offset), marks in zip(
+        cases,
+        call(site, page, "axis", "values.map(([length, offset]) => it.ticks(length, offset))", *cases),
+        strict=True,
+    ):
+        assert [round(milliseconds(mark["label"])) for mark in marks] == [mark["at"] + offset for mark in marks]
+
+
+def test_lines_do_not_depend_on_how_often_a_log_was_read(site: Server, page: Page) -> None:
+    seed = random.randrange(1 << 32)
+    print(f"{seed=}")
+    chance = random.Random(seed)
+    texts = ["##[group]a", "##[endgroup]", "x\r\ny", "a\nb\nc", "", "::error::no", "one\rtwo"]
+    logs = [{"message": "\n".join(chance.choices(texts, k=chance.randrange(1, 4))), "level": "info", "action": None,
+             "timestamp": "t"} for _ in range(200)]  # fmt: skip
+    code = """(() => {
+        const whole = new it.LogReader();
+        whole.setLogs(values[0]);
+        whole.read(Infinity);
+        const parts = new it.LogReader();
+        for (const count of values[1]) {
+            parts.setLogs(values[0].slice(0, count));
+            while (parts.read(3));
+        }
+        const shown = it.visible(whole.lines, { collapsed: new Set() });
+        return [whole.lines, parts.lines, it.countLines(values[0]), shown.length];
+    })()"""
+    whole, parts, count, shown = call(site, page, "loglines", code, logs, [20, 50, 51, 200])
+    assert whole == parts
+    assert count == shown
 
 
 def test_an_error_of_a_listener_does_not_end_the_stream(site: Server, page: Page) -> None:
