@@ -110,6 +110,13 @@ export async function fetchRun(id, signal) {
 	return { doc: await orUnreachable(response.text()), position: position(response) };
 }
 
+/** Creates a run from *body*, which is JSON text. Returns its id. */
+export async function createRun(body) {
+	const headers = { "Content-Type": "application/json" };
+	const response = await request(RUNS, { method: "POST", headers, body });
+	return (await response.json()).id;
+}
+
 export async function deleteRun(id) {
 	await request(apiUrl(id), { method: "DELETE" });
 }

@@ -121,7 +121,8 @@ export class FilterBar {
 	chip(name, value, label) {
 		const count = h("span.count");
 		const on = value === null ? !this.query.has(name) : this.query.has(name, value);
-		const chip = button([label, " ", count], () => (value === null ? this.drop(name) : this.toggle(name, value)),
+		const chip = button([h("span", label), " ", count],
+			() => (value === null ? this.drop(name) : this.toggle(name, value)),
 			{ className: "chip", ariaPressed: on, "data-value": value ?? "" });
 		const draw = (total) => {
 			this.counts.set(`${name} ${value}`, total);

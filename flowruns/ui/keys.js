@@ -7,7 +7,7 @@ const HELP = {
 	"j k": "Next or previous run",
 	Enter: "Open the run",
 	Esc: "Leave a field, close a menu or go back",
-	"1 2 3 4": "Show timeline, logs, args or outputs",
+	"1 2 3 4 5": "Show timeline, logs, args, outputs or JSON",
 	"n N": "Next or previous match or error in the log",
 	"g G": "Go to the start or the end",
 	"?": "Show this help",

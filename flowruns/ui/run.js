@@ -1,28 +1,35 @@
-// One run: header, timeline, logs, args and outputs.
+// One run: its head, timeline, logs, args, outputs and JSON.
 
-import { compareUrl, fetchPage, runUrl } from "./api.js";
-import { announce, button, fill, h, plural, refill } from "./dom.js";
-import { listUrl, tagLink } from "./filters.js";
-import { showGantt } from "./gantt.js";
+import { sendAgain } from "./again.js";
+import { apiUrl, compareUrl, fetchPage, runUrl } from "./api.js";
+import { announce, button, fill, h, plural, refill, setTitle } from "./dom.js";
+import { failureBox } from "./failure.js";
+import { Gantt } from "./gantt.js";
+import { headOf } from "./head.js";
 import { members, raw } from "./json.js";
 import { setKeys } from "./keys.js";
 import { retry, watchRun } from "./live.js";
+import { countLines } from "./loglines.js";
 import { LogView } from "./logs.js";
-import { elapsed, phaseMark, summary, typeName } from "./phases.js";
+import { phaseMark, severity } from "./phases.js";
 import { copy, putBody, putCurl } from "./share.js";
-import { ago, dateTime, tick } from "./time.js";
+import { skeleton } from "./states.js";
+import { ago } from "./time.js";
 import { deleteLater } from "./toasts.js";
 import { showTree } from "./tree.js";
 
-const TABS = { timeline: "Timeline", logs: "Logs", args: "Args", outputs: "Outputs" };
+const TABS = { timeline: "Timeline", logs: "Logs", args: "Args", outputs: "Outputs", json: "JSON" };
 const MAX_OTHERS = 12; // runs of the same flow in the menu "Compare with"
 
 export class RunView {
 	constructor(root, { navigate, back, route, unauthorized }) {
 		const { id, query } = route;
-		Object.assign(this, { root, navigate, back, unauthorized, id, query, collapsed: new Set(), run: null });
+		Object.assign(this, { root, navigate, back, unauthorized, id, query, run: null });
+		this.chart = { collapsed: new Set(), failedOnly: false, zoom: null };
 		this.abort = new AbortController();
 		setKeys({ Escape: back });
+		setTitle(id);
+		fill(root, skeleton());
 		watchRun(id, this.abort.signal,
 			{ show: (doc) => this.show(doc), replace: (state) => this.replace(state), unauthorized });
 	}
@@ -39,10 +46,12 @@ export class RunView {
 
 	replace(state) {
 		this.log?.close();
-		this.log = this.run = this.tab = null;
+		this.log = this.gantt = this.run = this.tab = null;
 		setKeys({ Escape: this.back });
 		fill(this.root, state);
-		announce(this.root.querySelector("h1").textContent);
+		const title = this.root.querySelector("h1").textContent;
+		setTitle(title);
+		announce(title);
 	}
 
 	/** *doc*: the document as text. */
@@ -51,7 +60,7 @@ export class RunView {
 		this.doc = doc;
 		this.run = JSON.parse(doc);
 		const { flowId, phase } = this.run;
-		document.title = `${phase ?? ""} ${flowId} · flowruns`.trim();
+		setTitle(`${phase ?? ""} ${flowId}`.trim());
 		if (!old) this.build();
 		else if (old.phase !== phase) announce(`Phase: ${phase ?? "none"}`);
 		this.drawHeader();
@@ -68,31 +77,21 @@ export class RunView {
 		fill(this.root, this.header, this.tools(), h("nav.tabs", { ariaLabel: "Run" }, this.tabs), this.panel);
 	}
 
-	// Header
-
 	drawHeader() {
-		const { run } = this;
-		const user = (id) => id !== null && ` by user ${id}`;
-		const facts = {
-			Started: time(run.startTime), Ended: time(run.endTime), Duration: elapsed(run), Type: typeName(run.flowType),
-			Created: [time(run.createdAt), user(run.createdBy)], Updated: [time(run.updatedAt), user(run.updatedBy)],
-			Reviewed: (run.reviewedAt || run.reviewedBy !== null) && [time(run.reviewedAt), user(run.reviewedBy)],
-		};
-		const flow = h("a", { href: listUrl({ flowId: run.flowId }), title: "All runs of this flow" }, run.flowId);
-		const fact = ([name, value]) => value && h("div", h("dt", name), h("dd", value));
-		refill(this.header, h("h1", phaseMark(run.phase), flow), h("code.muted", run.id),
-			h("dl.facts", Object.entries(facts).map(fact)),
-			run.tags?.length > 0 && h("div.tags", { role: "group", ariaLabel: "Tags" }, run.tags.map((tag) => tagLink(tag))));
+		const isOpen = Boolean(this.header.querySelector("details")?.open);
+		refill(this.header, headOf(this.run, isOpen), failureBox(this.run));
 	}
 
 	tools() {
 		const panel = h("div.panel");
 		const ontoggle = (event) => event.target.open && this.loadOthers(panel);
 		return h("div.buttons",
+			button("Send again", () => sendAgain(this.doc, this.navigate)),
 			button("Copy as curl", () => copy(putCurl(this.id, this.doc), "curl command")),
 			button("Copy PUT body", () => copy(putBody(this.doc), "PUT body")),
 			h("details.menu", { ontoggle }, h("summary", "Compare with"), panel),
-			button("Delete", () => deleteLater(this.id), {
+			h("a.button", { href: apiUrl(this.id).href, target: "_blank", title: "The run in the API, as JSON" }, "API"),
+			button("Delete", () => deleteLater(this.id, () => this.root.isConnected && this.back()), {
 				className: "danger", title: "Deletes the run after a few seconds, unless you undo it or leave the page",
 			}));
 	}
@@ -117,8 +116,9 @@ export class RunView {
 	}
 
 	drawCounts() {
-		const { errors } = summary(this.run);
-		const counts = { timeline: this.run.actions?.length, logs: this.run.logs?.length };
+		const logs = this.run.logs ?? [];
+		const errors = logs.filter((entry) => severity(entry) === "error").length; // as in the list
+		const counts = { timeline: this.run.actions?.length, logs: countLines(logs) };
 		Object.keys(TABS).forEach((name, at) => {
 			fill(this.tabs[at].querySelector(".count"), counts[name] > 0 && counts[name].toLocaleString("en"),
 				name === "logs" && errors > 0 && h("span.error", ` ${plural(errors, "error")}`));
@@ -130,14 +130,17 @@ export class RunView {
 		const named = this.query.get("tab");
 		const { actions, logs } = this.run;
 		const name = Object.hasOwn(TABS, named) ? named : actions?.length ? "timeline" : logs?.length ? "logs" : "args";
-		const isOpen = name === "logs" && this.tab === name && this.query.get("action") === this.log.action;
+		const query = Object.fromEntries(this.query);
+		const isOpen = name === "logs" && this.tab === name && this.log.hasFilters(query);
 		this.tab = name;
 		Object.keys(TABS).forEach((other, at) => this.tabs[at].ariaCurrent = other === name ? "page" : null);
 		this.panel.ariaLabel = TABS[name];
-		if (isOpen) this.log.select(this.query.get("line"));
-		else {
+		if (isOpen) {
+			this.log.query = query;
+			this.log.select(query.line);
+		} else {
 			this.log?.close();
-			this.log = this.shown = null;
+			this.log = this.shown = this.gantt = null;
 			fill(this.panel);
 			this.drawTab();
 		}
@@ -146,15 +149,17 @@ export class RunView {
 	}
 
 	drawTab() {
-		if (this.tab === "timeline") showGantt(this.panel, this.run, this.collapsed);
-		else if (this.tab !== "logs") this.drawTree();
+		if (this.tab === "timeline") {
+			if (this.gantt) this.gantt.setRun(this.run);
+			else this.gantt = new Gantt(this.panel, this.run, this.chart);
+		} else if (this.tab !== "logs") this.drawTree();
 		else if (this.log) this.log.setRun(this.run);
 		else this.log = new LogView(this.panel, this.run, Object.fromEntries(this.query), (query) => this.setQuery(query));
 	}
 
 	/** Redraws only a changed value: branches stay open. */
 	drawTree() {
-		const text = raw(this.doc, members(this.doc)[this.tab]);
+		const text = this.tab === "json" ? this.doc : raw(this.doc, members(this.doc)[this.tab]);
 		if (text !== this.shown) showTree(this.panel, text, this.tab);
 		this.shown = text;
 	}
@@ -163,10 +168,4 @@ export class RunView {
 		this.query = new URLSearchParams(Object.entries({ tab: "logs", ...query }).filter(([, value]) => value));
 		this.navigate(runUrl(this.id, this.query), { silent: true });
 	}
-}
-
-function time(text) {
-	if (!text) return h("span.muted", "–");
-	const since = () => /.*(ago|now)/.exec(ago(text))?.[0] ?? "";
-	return h("time", { dateTime: text, title: text }, dateTime(text), " ", tick(h("span.muted"), since));
 }

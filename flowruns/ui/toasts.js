@@ -17,8 +17,8 @@ export function toast(text, ...more) {
 	return notice;
 }
 
-/** Deletes a run after a delay, unless undone. Leaving the page undoes it too. */
-export function deleteLater(id) {
+/** Deletes a run after a delay, unless undone, then calls *then*. Leaving the page undoes it too. */
+export function deleteLater(id, then) {
 	if (pending.has(id)) return; // a double click would start a second timer
 	pending.add(id);
 	let left = UNDO;
@@ -26,13 +26,13 @@ export function deleteLater(id) {
 	const timer = setInterval(() => {
 		left -= 1;
 		count.textContent = `${left} s`;
-		if (left === 0) end(() => deleteNow(id));
+		if (left === 0) end(() => deleteNow(id, then));
 	}, 1_000);
-	const end = (then) => {
+	const end = (last) => {
 		clearInterval(timer);
 		pending.delete(id);
 		notice.remove();
-		then();
+		last();
 	};
 	const undo = button("Undo", () => end(() => announce(`${id} was not deleted`)));
 	const notice = toast(`Deleting ${id} in`, count, undo);
@@ -40,12 +40,13 @@ export function deleteLater(id) {
 	undo.focus();
 }
 
-async function deleteNow(id) {
+async function deleteNow(id, then) {
 	try {
 		await deleteRun(id);
 		announce(`${id} was deleted`);
+		then();
 	} catch (error) {
-		if (error.status === 404) return; // another client deleted it
+		if (error.status === 404) return then(); // another client deleted it
 		const notice = toast(`Could not delete ${id}: ${error.message}`, button("Close", () => notice.remove()));
 	}
 }

@@ -2,7 +2,8 @@
 
 import { BASE, hasToken, send, setToken, TOKEN_PATTERN } from "./api.js";
 import { announce, button, fill, form, h, plural, toggle } from "./dom.js";
-import { parse, raw } from "./json.js";
+import { parse } from "./json.js";
+import { pretty } from "./pretty.js";
 import { resolve } from "./schema.js";
 import { copy, shellQuote } from "./share.js";
 import { EventParser } from "./stream.js";
@@ -10,7 +11,6 @@ import { duration, timeOfDay } from "./time.js";
 
 const HEADERS = ["content-type", "etag", "location", "retry-after", "allow", "www-authenticate"];
 const MAX_BODY = 100_000; // characters: a longer body is truncated and not formatted
-const SHORT_LIST = 60; // characters: a shorter list of scalars stays on one line
 const MAX_EVENTS = 200;
 const STREAM = "text/event-stream";
 
@@ -31,21 +31,6 @@ export function tokenForm(id, done) {
 	const element = form(submit, h("label", { htmlFor: id }, "Token"), field, h("button.primary", "Use token"), help);
 	element.className = "token";
 	return element;
-}
-
-/** The JSON *text*, indented, with its numbers and duplicate keys unchanged. */
-function pretty(text, node = parse(text), line = "\n") {
-	const children = node.entries ?? node.items?.map((item) => [null, item]);
-	if (!children) return h(`span.v-${node.kind}`, raw(text, node));
-	const [open, close] = node.entries ? "{}" : "[]";
-	if (children.length === 0) return open + close;
-	if (node.items?.every(({ entries, items }) => !entries && !items) && node.end - node.start < SHORT_LIST) {
-		return [open, node.items.map((item, at) => [at > 0 && ", ", pretty(text, item)]), close];
-	}
-	const inner = line + "  ";
-	const member = ([key, child], at) =>
-		[at > 0 && ",", inner, key !== null && `${JSON.stringify(key)}: `, pretty(text, child, inner)];
-	return [open, children.map(member), line, close];
 }
 
 /** *text* with a button that copies it; *shown* is displayed instead. */
