@@ -135,7 +135,11 @@ class CannotStart(Failure):
 
 
 class PortTaken(CannotStart):
-    """The server cannot listen on the address."""
+    """The server cannot listen on the address; *errno* is that of the operating system."""
+
+    def __init__(self, message: str, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.errno = errno
 
 
 class DatabaseInUse(CannotStart):

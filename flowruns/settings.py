@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import fields, force_setattr
 
+from flowruns.addresses import parse_frame_ancestor, parse_origin, parse_prefix, parse_proxy
+
 RUNS = "/api/v1/flow-runs"  # below the prefix, if the application is mounted under one
 
 STATS = "/api/v1/stats"  # not below `RUNS`, where `stats` is the id of a run
@@ -39,8 +41,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     """
 
     database: str = "flowruns.db"  # a file, or ":memory:"
-    host: str = "127.0.0.1"
+    host: str = "localhost"  # 127.0.0.1, and ::1 where the machine has it
     port: _Port = 8000  # 0: a free port
+    uds: str | None = None  # the path of a Unix socket, instead of *host* and *port*
     tokens: Mapping[_Token, _UserId] = {}  # token to user id; empty: callers are anonymous
     anonymous: bool = False  # allow anonymous callers even if other machines can reach *host*
     max_body: _Size = 8 * MIB  # bytes
@@ -54,6 +57,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     idle_timeout: _Seconds = 75.0  # of a keep-alive connection; longer than clients keep one, so that they close first
     allow_hosts: frozenset[str] = frozenset()  # besides loopback and *host*; ANY_HOST: all
     cors_origins: frozenset[str] = frozenset()  # as browsers send them: https://portal.example
+    frame_ancestors: frozenset[str] = frozenset()  # origins whose pages may show the web page in a frame; "self"
+    forwarded_allow_ips: frozenset[str] = frozenset()  # proxies whose X-Forwarded-* headers are heeded; "*": all
+    root_path: str = ""  # the prefix that a proxy removes from paths: /portal
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -61,8 +67,16 @@ class Settings(Struct, frozen=True, kw_only=True):
                 force_setattr(self, field.name, convert(getattr(self, field.name), field.type))
             except ValidationError as error:
                 raise ValueError(f"{field.name}: {error}") from None
-        if not (self.tokens or self.anonymous or is_loopback(self.host)):
+        force_setattr(self, "root_path", parse_prefix(self.root_path))
+        force_setattr(self, "cors_origins", frozenset(map(parse_origin, self.cors_origins)))
+        force_setattr(self, "frame_ancestors", frozenset(map(parse_frame_ancestor, self.frame_ancestors)))
+        force_setattr(self, "forwarded_allow_ips", frozenset(map(parse_proxy, self.forwarded_allow_ips)))
+        if self.tokens or self.anonymous:
+            return
+        if not (self.uds or is_loopback(self.host)):
             raise ValueError(f"host {self.host!r} is reachable from other machines: set tokens, or anonymous=True")
+        if "null" in self.cors_origins:
+            raise ValueError("any web page can make a frame with the origin 'null': set tokens, or anonymous=True")
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         """The fields to print and log, without the tokens."""

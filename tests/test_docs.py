@@ -84,13 +84,16 @@ SIDECAR = blocks("sidecar", "sh")
 READY = blocks("sidecar", "json")
 SQL = blocks("data", "sh", "sqlite3 ")
 COMPLETION = blocks("cli", "sh", "eval ")
+PROXIED = blocks("proxies", "sh")
+PROXIES = [block for language in ("nginx", "caddy", "haproxy", "apache") for block in blocks("proxies", language)]
 BENCHMARKS = blocks("performance", "sh")
 LITESTREAM = blocks("copies", "yaml")  # by tests/test_litestream.py
 COPIES = blocks("copies", "sh") + blocks("copies", "crontab")
 BY_CI = [block for block in BLOCKS if block.text.startswith("python3 -m venv ")]  # they need a package index
 TESTED = [
     DEMO, QUICK_START, EXAMPLES, STREAMS, DATA, COMMANDS, PUT, TESTS, TOOLS, NODE, PYTHON, SIDECAR, READY, SQL,
-    COMPLETION, BENCHMARKS, LITESTREAM, COPIES, BY_CI,
+    COMPLETION, BENCHMARKS, LITESTREAM, COPIES, BY_CI, PROXIED,
+    PROXIES,  # run by tests/proxies
 ]  # fmt: skip
 # What differs each time: generated ids, the time now, change numbers, cursors.
 VARYING = [
@@ -291,6 +294,21 @@ def test_completion_is_set_up_as_shown(tmp_path: Path) -> None:
     assert "flowruns" in run.stdout
 
 
+@needs_posix
+@needs_curl
+def test_servers_behind_proxies_start_as_shown(tmp_path: Path) -> None:
+    behind, at_socket = PROXIED
+    (tmp_path / "tokens.txt").write_text("secret=7\n")
+    with serving(tmp_path, *shlex.split(behind.text)[1:]):
+        pass
+    command, curl = at_socket.text.splitlines()
+    with started(tmp_path, *shlex.split(command)[1:], "--ready", "json") as server:
+        assert server.stdout
+        assert json.loads(server.stdout.readline())["event"] == "ready"
+        run = subprocess.run(shlex.split(curl), cwd=tmp_path, capture_output=True, text=True, timeout=HANG)
+        assert json.loads(run.stdout)["total"] == 0
+
+
 def test_benchmarks_have_the_options_that_are_named() -> None:
     for block in BENCHMARKS:
         command, _, named = block.text.partition("#")
@@ -395,7 +413,7 @@ def test_every_option_is_in_the_configuration_table(option: click.Parameter) -> 
     name = next((opt for opt in option.opts if opt.startswith("--")), option.opts[0].upper())
     row = next(line for line in DOCUMENTS["configuration"].splitlines() if line.startswith(f"| `{name}"))
     assert f"`{option.envvar or 'FLOWRUNS_TOKENS'}`" in row
-    if isinstance(option.default, str | int | float) and option.default is not False:  # a flag: no default
+    if isinstance(option.default, str | int | float) and option.default not in (False, ""):  # none, or a flag
         assert f"`{option.default}`" in row
 
 

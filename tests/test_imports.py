@@ -18,7 +18,7 @@ LAYERS = [
     {"store"},
     {"sqlite"},
     {"model"},
-    {"errors", "settings", "version"},
+    {"errors", "settings", "version", "addresses"},
 ]
 LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
 ONLY = {

@@ -74,6 +74,8 @@ def _masked(text: str) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value)) or "-"
+    if value in (None, ""):
+        return "-"
     return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 

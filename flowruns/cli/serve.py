@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from msgspec.json import decode
 
 from flowruns.cli.inputs import check_format, open_input, read_tokens
@@ -54,10 +55,7 @@ def serve_command(
         raise click.UsageError("--seed - reads standard input, which another option reads too; name a file")
     options["database"] = named_database(options["database"], demo=demo)
     users, made_token = read_tokens(tokens)
-    if not (users or anonymous or is_loopback(options["host"])):
-        raise click.UsageError(
-            f"--host {options['host']} is open to other machines: set --token TOKEN=USER_ID, or --anonymous"
-        )
+    _check_access(bool(users or anonymous), **options)
     settings = Settings(tokens=users, anonymous=anonymous, **options)
     # Imported here, so that --help and usage errors are fast.
     from threading import Thread
@@ -79,8 +77,9 @@ def serve_command(
                 json_line("info", f"serving {data} at {server.url}", url=server.url, database=data, runs=server.runs)
             )
         else:
-            print_stderr(f"flowruns {__version__}  API   {server.url}{RUNS}")
-            print_stderr(f"                page  {server.url}/ui/")
+            at, page = ("  ", "through a proxy, at ") if settings.uds else ("", server.url)
+            print_stderr(f"flowruns {__version__}  API   {server.url}{at}{RUNS}")
+            print_stderr(f"                page  {page}/ui/")
             print_stderr(
                 f"                data  {data} ({plural(server.runs, 'run')}{', demo' * demo})      Ctrl+C to stop"
             )
@@ -131,6 +130,20 @@ def serve_command(
                 raise
             reason = str(error).partition(";")[0]
             raise PortTaken(f"{reason}; flowruns is already running for {data} at {info.url}") from None
+
+
+def _check_access(has_access: bool, host: str, uds: str | None, cors_origins: tuple[str, ...], **others: Any) -> None:
+    """Raises click.UsageError if anybody could use the server without that being asked for."""
+    sources = [click.get_current_context().get_parameter_source(name) for name in ("host", "port")]
+    if uds is not None and ParameterSource.COMMANDLINE in sources:
+        raise click.UsageError("--uds listens on a Unix socket, --host and --port on an address; give one of them")
+    if has_access:
+        return
+    if uds is None and not is_loopback(host):
+        raise click.UsageError(f"--host {host} is open to other machines: set --token TOKEN=USER_ID, or --anonymous")
+    if "null" in cors_origins:
+        reason = "any web page can make a frame with this origin"
+        raise click.UsageError(f"--cors-origin null: {reason}; set --token TOKEN=USER_ID, or --anonymous")
 
 
 def stop_at_end_of_stdin(stop: Callable[[], None], stop_now: Callable[[], None]) -> None:

@@ -6,15 +6,16 @@ from hmac import compare_digest
 
 from starlette.types import ASGIApp
 
-from flowruns.errors import WRITE_BEGUN, ErrorDetail, FlowrunsError, Forbidden, PathNotFound, Unauthorized, Unavailable
+from flowruns.errors import WRITE_BEGUN, FlowrunsError, PathNotFound, Unauthorized, Unavailable
 from flowruns.http.logs import log
+from flowruns.http.origins.cors import preflight, with_cors
+from flowruns.http.origins.forwarded import add_prefix, forwarded, forwarded_prefix, forwarded_scheme, trusted_proxies
+from flowruns.http.origins.hosts import Hosts
 from flowruns.http.requests import CALLER, HEALTH, STATUS_ONLY, ClientDisconnected
 from flowruns.http.responses import (
     OWN_SERVER,
     SENDING,
     STREAMING,
-    Header,
-    Message,
     Receive,
     Response,
     Scope,
@@ -22,19 +23,9 @@ from flowruns.http.responses import (
     error_response,
     internal_error,
 )
-from flowruns.http.static import is_public
+from flowruns.http.static import is_public, security_headers
 from flowruns.http.unknown_path import path_not_found
-from flowruns.settings import ANY_HOST, Settings
-
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
-
-_WILDCARDS = frozenset({"", "0.0.0.0", "[::]", "::"})  # addresses to listen on, which clients cannot connect to
-
-_PREFLIGHT: tuple[Header, ...] = (
-    (b"access-control-allow-methods", b"DELETE, GET, HEAD, POST, PUT"),
-    (b"access-control-allow-headers", b"authorization, content-type, if-match, if-none-match, last-event-id"),
-    (b"access-control-max-age", b"600"),
-)
+from flowruns.settings import Settings
 
 
 class AccessMiddleware:
@@ -42,9 +33,11 @@ class AccessMiddleware:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        own = frozenset({settings.host, f"[{settings.host}]"}) - _WILDCARDS
-        self._hosts = frozenset(host.lower() for host in LOOPBACK | own | settings.allow_hosts)
+        self._hosts = Hosts(settings)
+        self._is_proxy = trusted_proxies(settings.forwarded_allow_ips)
+        self._root_path = settings.root_path
         self._cors_origins = settings.cors_origins
+        self._security = security_headers(settings.frame_ancestors)
         self._tokens = [(token.encode(), user) for token, user in settings.tokens.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,16 +47,17 @@ class AccessMiddleware:
             return
         try:
             headers = scope["headers"]
-            self._check_host([value for name, value in headers if name == b"host"])
+            host = self._host(scope)
+            public = is_public(path := _path(scope))
             for origin in [value.decode("latin-1") for name, value in headers if name == b"origin"]:
                 if origin in self._cors_origins:
-                    send = _with_cors(send, origin)
+                    send = with_cors(send, origin)
                     if scope["method"] == "OPTIONS":
-                        await Response(204, _PREFLIGHT)(scope, receive, send)
+                        await preflight(scope)(scope, receive, send)
                         return
-                else:
-                    _check_same_origin(origin, scope)
-            if self._tokens and not is_public(path := _path(scope)):
+                elif not (public and scope["method"] in ("GET", "HEAD")):  # browsers send it with scripts of the page
+                    self._hosts.check_origin(origin, scope["scheme"], host)
+            if self._tokens and not public:
                 tokens = [value for name, value in headers if name == b"authorization"]
                 if path == HEALTH and not tokens:
                     scope[STATUS_ONLY] = True  # for probes, which have no token
@@ -71,7 +65,7 @@ class AccessMiddleware:
                     scope[CALLER] = self._user(tokens)
             await self._app(scope, receive, send)
         except PathNotFound as error:
-            await _respond(path_not_found(error, scope), scope, receive, send)
+            await _respond(path_not_found(error, scope, self._security), scope, receive, send)
         except FlowrunsError as error:
             await _respond(error_response(error), scope, receive, send)
         except ClientDisconnected:
@@ -95,13 +89,22 @@ class AccessMiddleware:
             log.debug("", exc_info=error)
             await _respond(internal_error(), scope, receive, send)
 
-    def _check_host(self, values: list[bytes]) -> None:
-        if ANY_HOST in self._hosts:
-            return
-        name = values[0].decode("latin-1").lower() if len(values) == 1 else ""
-        if name not in self._hosts and _without_port(name) not in self._hosts:
-            msg = "This host is not allowed; to allow it, start the server with --allow-host HOST"
-            raise Forbidden(ErrorDetail(("header", "host"), msg, "host_not_allowed"))
+    def _host(self, scope: Scope) -> str:
+        """The host of the request. Takes scheme, host and prefix from a trusted proxy. Raises Forbidden.
+
+        The proxy's own Host must be allowed too: a page that reaches this server by DNS rebinding, from the machine of
+        the proxy, can send the other headers.
+        """
+        host = self._hosts.check([value for name, value in scope["headers"] if name == b"host"])
+        prefix = None
+        if self._is_proxy(scope):
+            scope["scheme"] = forwarded_scheme(scope) or scope["scheme"]
+            prefix = forwarded_prefix(scope)
+            if named := forwarded(scope, b"x-forwarded-host"):
+                host = self._hosts.check([named.encode("latin-1")])
+        if prefix := self._root_path if prefix is None else prefix:
+            add_prefix(scope, prefix)
+        return host
 
     def _user(self, values: list[bytes]) -> int:
         """The user id of the token in Authorization. Raises Unauthorized."""
@@ -127,31 +130,3 @@ def _path(scope: Scope) -> str:
     """The path below the prefix at which the application is mounted."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))
-
-
-def _without_port(host: str) -> str:
-    name, colon, port = host.rpartition(":")
-    return name if colon and port.isdecimal() else host
-
-
-def _check_same_origin(origin: str, scope: Scope) -> None:
-    host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
-    if origin.lower() != f"{scope['scheme']}://{host}".lower():
-        msg = "This origin is not allowed; to allow it, start the server with --cors-origin ORIGIN"
-        raise Forbidden(ErrorDetail(("header", "origin"), msg, "origin_not_allowed"))
-
-
-def _with_cors(send: Send, origin: str) -> Send:
-    """*send*, which adds the headers that let scripts of *origin* read the response."""
-
-    async def send_with_cors(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [
-                *message["headers"],
-                (b"access-control-allow-origin", origin.encode("latin-1")),
-                (b"access-control-expose-headers", b"etag, location, retry-after"),
-                (b"vary", b"origin"),
-            ]
-        await send(message)
-
-    return send_with_cors

@@ -42,7 +42,7 @@ class App(Starlette):
 def create_app(store: Store, settings: Settings = DEFAULTS) -> Starlette:
     """An ASGI application on an open *store*, which the caller closes."""
     runs, service = RunsApi(store, EventStreams(store, settings)), ServiceApi(store)
-    max_body = settings.max_body
+    max_body, pages = settings.max_body, static.routes(settings.frame_ancestors)
     middleware = [Middleware(AccessMiddleware, settings)]
     if log.isEnabledFor(logging.INFO):
         middleware.insert(0, Middleware(RequestLog))
@@ -53,7 +53,7 @@ def create_app(store: Store, settings: Settings = DEFAULTS) -> Starlette:
             Path(STATS, Endpoint(max_body, get=runs.stats)),
             Path("/openapi.json", Endpoint(max_body, get=service.openapi)),
             Path("/health", Endpoint(max_body, get=service.health)),
-            *(Path(path, Endpoint(max_body, get=operation)) for path, operation in static.routes().items()),
+            *(Path(path, Endpoint(max_body, get=operation)) for path, operation in pages.items()),
         ],
         middleware=middleware,
     )

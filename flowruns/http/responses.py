@@ -48,13 +48,14 @@ STATUS: dict[type[FlowrunsError], int] = {
 
 _COMMON: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
-    (b"cache-control", b"no-cache"),  # a cache revalidates it with its ETag
+    # A cache revalidates it with its ETag; a proxy that compressed it would change the ETag, and so break If-Match.
+    (b"cache-control", b"no-cache, no-transform"),
 )
 
 _EVENTS: tuple[Header, ...] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"x-content-type-options", b"nosniff"),
-    (b"cache-control", b"no-store"),
+    (b"cache-control", b"no-store, no-transform"),  # compressing it would hold events back
     (b"x-accel-buffering", b"no"),
 )
 

@@ -1,7 +1,7 @@
 """Serves the files of the page, with the headers that restrict what browsers let it do."""
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from hashlib import blake2b
 from importlib import resources
@@ -51,15 +51,7 @@ _POLICY = "; ".join(
         "connect-src 'self'",
         "base-uri 'self'",
         "form-action 'none'",
-        "frame-ancestors 'none'",
     ]
-)
-
-SECURITY: tuple[Header, ...] = (
-    (b"content-security-policy", _POLICY.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
 )
 
 NO_CACHE: Header = (b"cache-control", b"no-cache")
@@ -74,20 +66,23 @@ def is_public(path: str) -> bool:
     return path.startswith(FILES) or path in REDIRECTS or path in PAGES
 
 
-def routes() -> dict[str, Operation]:
+def security_headers(frame_ancestors: Collection[str]) -> tuple[Header, ...]:
+    """The headers of every file. *frame_ancestors* are the origins whose pages may show it in a frame."""
+    ancestors = " ".join(sorted(frame_ancestors)) or "'none'"
+    return (
+        (b"content-security-policy", f"{_POLICY}; frame-ancestors {ancestors}".encode()),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"cross-origin-resource-policy", b"same-origin"),
+    )
+
+
+def routes(frame_ancestors: Collection[str] = ()) -> dict[str, Operation]:
     """The GET operations by path."""
-    pages = {path: _page(page) for path, page in PAGES.items()}
-    redirects = {path: _redirect(to) for path, to in REDIRECTS.items()}
-    return pages | redirects | {ASSET: asset}
-
-
-async def asset(request: RequestReader) -> Response:
-    """GET /ui/assets/{version}/{name}: a script, style sheet or image. Raises PathNotFound."""
-    parts = request.scope["path_params"]
-    body = files().get(parts["name"])
-    if body is None or parts["version"] != version():
-        raise PathNotFound
-    return _file(request, parts["name"], body, _IMMUTABLE)
+    security = security_headers(frame_ancestors)
+    pages = {path: _page(page, security) for path, page in PAGES.items()}
+    redirects = {path: _redirect(to, security) for path, to in REDIRECTS.items()}
+    return pages | redirects | {ASSET: _asset(security)}
 
 
 @cache
@@ -106,27 +101,40 @@ def version() -> str:
     return digest.hexdigest()
 
 
-def _page(page: Page) -> Operation:
+def _asset(security: tuple[Header, ...]) -> Operation:
+    """GET /ui/assets/{version}/{name}: a script, style sheet or image. It raises PathNotFound."""
+
+    async def operation(request: RequestReader) -> Response:
+        parts = request.scope["path_params"]
+        body = files().get(parts["name"])
+        if body is None or parts["version"] != version():
+            raise PathNotFound
+        return _file(request, parts["name"], body, (*security, _IMMUTABLE))
+
+    return operation
+
+
+def _page(page: Page, security: tuple[Header, ...]) -> Operation:
     async def operation(request: RequestReader) -> Response:
         body = files()[page.file].replace(b"{base}", page.base.encode()).replace(b"{version}", version().encode())
-        return _file(request, page.file, body, NO_CACHE)
+        return _file(request, page.file, body, (*security, NO_CACHE))
 
     return operation
 
 
-def _redirect(to: str) -> Operation:
+def _redirect(to: str, security: tuple[Header, ...]) -> Operation:
     async def operation(request: RequestReader) -> Response:
-        return Response(307, (*SECURITY, NO_CACHE, (b"location", to.encode()), (b"content-length", b"0")))
+        return Response(307, (*security, NO_CACHE, (b"location", to.encode()), (b"content-length", b"0")))
 
     return operation
 
 
-def _file(request: RequestReader, name: str, body: bytes, caching: Header) -> Response:
+def _file(request: RequestReader, name: str, body: bytes, headers: tuple[Header, ...]) -> Response:
     encoding: tuple[Header, ...] = ()
     if accepts_gzip(request.header(b"accept-encoding") or ""):
         body, encoding = _compressed(body), ((b"content-encoding", b"gzip"),)
     tag = blake2b(body, digest_size=8).hexdigest()  # each encoding has its own (RFC 9110 8.8.3.3)
-    headers = (*SECURITY, caching, _VARY, etag(tag))
+    headers = (*headers, _VARY, etag(tag))
     if request.precondition().unchanged(tag):
         return Response(304, headers)
     media_type = MEDIA_TYPES[PurePath(name).suffix]

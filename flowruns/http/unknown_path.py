@@ -4,8 +4,8 @@ from urllib.parse import quote
 
 from flowruns.errors import PathNotFound
 from flowruns.http.accept import prefers_html
-from flowruns.http.responses import Response, Scope, error_response
-from flowruns.http.static import NO_CACHE, SECURITY, version
+from flowruns.http.responses import Header, Response, Scope, error_response
+from flowruns.http.static import NO_CACHE, version
 from flowruns.settings import RUNS
 
 _MAX_DEPTH = 32  # segments of a path; a path of thousands would make a response larger than the request
@@ -33,13 +33,13 @@ _PAGE = """\
 """
 
 
-def path_not_found(error: PathNotFound, scope: Scope) -> Response:
-    """404: a page if a browser requests one, else *error* as JSON."""
+def path_not_found(error: PathNotFound, scope: Scope, security: tuple[Header, ...]) -> Response:
+    """404: a page with the headers *security* if a browser requests one, else *error* as JSON."""
     if scope["method"] not in ("GET", "HEAD") or not prefers_html(_accept(scope)):
         return error_response(error)
     body = _PAGE.format(base=_base(scope), version=version(), runs=RUNS).encode()
     headers = (
-        *SECURITY,
+        *security,
         NO_CACHE,
         (b"vary", b"accept"),
         (b"content-type", b"text/html; charset=utf-8"),

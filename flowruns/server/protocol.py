@@ -26,7 +26,8 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from flowruns.errors import BadRequest, FlowrunsError, HeadersTooLarge, RequestTimeout, Unavailable
-from flowruns.http.responses import OWN_SERVER, error_response, internal_error
+from flowruns.http.origins.cors import cors_headers
+from flowruns.http.responses import OWN_SERVER, Header, error_response, internal_error
 from flowruns.server.request_cycle import Cycle
 from flowruns.settings import Settings
 
@@ -329,9 +330,17 @@ class Protocol(HttpToolsProtocol):
 
     def _write_error(self, error: FlowrunsError | None) -> None:
         response = error_response(error) if error else internal_error()
-        headers = [*self.server_state.default_headers, *response.headers, (b"connection", b"close")]
+        headers = [*self.server_state.default_headers, *response.headers, *self._cors(), (b"connection", b"close")]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         # The parser knows the method once it has parsed a target; before that, it returns that of the last request.
         is_head = self._state != "idle" and self._header_bytes and self.parser.get_method() == b"HEAD"
         body = b"" if is_head else response.body  # RFC 9110 9.3.2
         self.transport.write(STATUS_LINE[response.status] + lines + b"\r\n" + body)
+
+    def _cors(self) -> tuple[Header, ...]:
+        """The headers that let a page of an allowed origin read the error, if its Origin has arrived."""
+        received = self.headers if self._state != "idle" else []
+        for origin in [value.decode("latin-1") for name, value in received if name == b"origin"]:
+            if origin in self._settings.cors_origins:
+                return cors_headers(origin)
+        return ()

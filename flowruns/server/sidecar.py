@@ -1,6 +1,7 @@
 """For programs that share a server of one database: start or reuse it, read its status, and stop it."""
 
 import http.client
+import socket
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.json import decode, encode
 
+from flowruns.addresses import socket_path
 from flowruns.errors import CannotStop, DatabaseInUse, DatabaseUnusable, PortTaken, one_line
 from flowruns.server.shutdown import PATH
 from flowruns.server.starting import RunningServer
@@ -34,7 +36,8 @@ class Ready(Struct, kw_only=True):
 
     event: str = "ready"
     url: str
-    port: int
+    port: int | None  # None at a Unix socket
+    uds: str | None  # the path of the Unix socket
     pid: int
     token: str | None  # generated for `--token auto`
     database: str
@@ -139,8 +142,24 @@ def _request_shutdown(info: LockInfo) -> None:
 
 
 def _connection(info: LockInfo) -> http.client.HTTPConnection:
+    if path := socket_path(info.url):
+        return _UnixConnection(path)
     address = urlsplit(info.url)
     return http.client.HTTPConnection(address.hostname or "", address.port, timeout=_HEALTH_SECONDS)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """A connection to the Unix socket at *path*."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=_HEALTH_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connects. Raises OSError."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
 
 
 def _lock_info(path: Path) -> LockInfo | None:
@@ -154,7 +173,8 @@ def _line(info: LockInfo, database: str, *, reused: bool) -> str:
     return encode(
         Ready(
             url=info.url,
-            port=urlsplit(info.url).port or 0,
+            port=None if (path := socket_path(info.url)) else urlsplit(info.url).port,
+            uds=path,
             pid=info.pid,
             token=info.secret,
             database=database if database == MEMORY else one_line(str(real_path(database))),

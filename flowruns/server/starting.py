@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar, Unpack
 
 from flowruns.errors import DatabaseUnusable, Unavailable
 from flowruns.http.app import MakeApp, create_app
-from flowruns.server.listener import LOCAL_ADDRESS, listen, url
+from flowruns.server.listener import Listening, listening
 from flowruns.server.server import Server, uvicorn_config
 from flowruns.server.shutdown import Shutdown
 from flowruns.settings import Settings
@@ -60,10 +59,10 @@ def serve(
     **sources: Unpack[Sources],
 ) -> None:
     """Serves until a signal or *ready*'s argument stops it. Raises CannotStart, and what *setup* raises."""
-    listener = listen(settings.host, settings.port)
-    with listener, asyncio.Runner(loop_factory=uvicorn_config(settings).get_loop_factory()) as runner:
+    loop_factory = uvicorn_config(settings).get_loop_factory()
+    with listening(settings) as listeners, asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(
-            _serve(settings, listener, ready, make_app=make_app, secret=secret, signals=True, setup=setup, **sources)
+            _serve(settings, listeners, ready, make_app=make_app, secret=secret, signals=True, setup=setup, **sources)
         )
 
 
@@ -71,8 +70,8 @@ def serve(
 async def serving(settings: Settings, **sources: Unpack[Sources]) -> AsyncIterator[RunningServer]:
     """A server in this event loop, while entered. Raises CannotStart."""
     ready: asyncio.Future[RunningServer] = asyncio.get_running_loop().create_future()
-    with listen(settings.host, settings.port) as listener:
-        task = asyncio.create_task(_serve(settings, listener, ready.set_result, **sources))
+    with listening(settings) as listeners:
+        task = asyncio.create_task(_serve(settings, listeners, ready.set_result, **sources))
         futures: list[asyncio.Future[Any]] = [task, ready]
         try:
             await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
@@ -90,7 +89,7 @@ async def serving(settings: Settings, **sources: Unpack[Sources]) -> AsyncIterat
 
 async def _serve(
     settings: Settings,
-    listener: socket.socket,
+    listeners: Listening,
     ready: Callable[[RunningServer], None],
     *,
     make_app: MakeApp = create_app,
@@ -100,7 +99,7 @@ async def _serve(
     **sources: Unpack[Sources],
 ) -> None:
     stop_key = token_hex(16)
-    address = url(LOCAL_ADDRESS.get(settings.host, settings.host), listener.getsockname()[1])
+    address = listeners.url
     instance = token_hex(8)
     config = uvicorn_config(settings)
 
@@ -131,7 +130,7 @@ async def _serve(
                 runs = await store.count()
             config.app = Shutdown(make_app(store, settings), stop_key, stop)
             server.end_subscriptions, server.check_file = store.end_subscriptions, store.check_file
-            await server.serve(sockets=[listener])
+            await server.serve(sockets=listeners.sockets)
 
 
 @contextmanager

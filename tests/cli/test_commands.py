@@ -330,8 +330,9 @@ def test_config_masks_tokens(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
 def test_config_is_aligned(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["config"]) == 0
     lines = capfd.readouterr().out.splitlines()
-    assert lines[:2] == ["database         flowruns.db  default", "host             127.0.0.1    default"]
-    assert {line.index("default") for line in lines} == {30}
+    assert lines[:2] == ["database             flowruns.db  default", "host                 localhost    default"]
+    assert {line.index("default") for line in lines} == {34}
+    assert lines[3].split() == ["uds", "-", "default"]
 
 
 @pytest.mark.parametrize(("args", "named"), [(["--port", "x"], "--port"), (["--nonsense"], "--nonsense")])

@@ -234,8 +234,9 @@ def test_refusal_of_a_database_is_one_line_from_a_process_too(tmp_path: Path, ma
         (["--lock-timeout", "-1"], "--lock-timeout"), (["--lock-timeout", "nan"], "--lock-timeout"),
         (["--log-level", "loud"], "--log-level"), (["--cors-origin", "*"], "--cors-origin"),
         (["--cors-origin", "portal.example"], "--cors-origin"), (["--cors-origin", "null"], "--cors-origin"),
-        (["--cors-origin", "https://portal.example/"], "--cors-origin"),
-        (["--cors-origin", "https://portal.example/\n"], "--cors-origin"), (["--port", "abc"], "not a valid number"),
+        (["--cors-origin", "https://portal.example/\n"], "--cors-origin"), (["--frame-ancestors", "*"], "--frame-an"),
+        (["--forwarded-allow-ips", "proxy"], "--forwarded-allow-ips"), (["--root-path", "portal"], "--root-path"),
+        (["--uds", "f.sock", "--port", "0"], "--uds"),  (["--port", "abc"], "not a valid number"),
         (["--allow-host", "a,b"], "--allow-host"), (["b\udcff.db"], "argument 1 is not UTF-8"),
         (["get", "b\udcff"], "set PYTHONUTF8=1"),
     ],
@@ -330,10 +331,13 @@ def test_options_are_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[Settings] = []
     monkeypatch.setattr(starting, "serve", lambda settings, ready, **more: served.append(settings))
     assert main([]) == 0
-    args = "runs.db --host ::1 --port 9 --token secret=7 --max-body 1KiB --lock-timeout 0.5 --synchronous normal"
+    monkeypatch.setenv("FLOWRUNS_HOST", "::1")  # beside --uds they are an error on the command line
+    monkeypatch.setenv("FLOWRUNS_PORT", "9")
+    args = "runs.db --uds f.sock --token secret=7 --max-body 1KiB --lock-timeout 0.5 --synchronous normal"
     args += (
         " --max-connections 3 --max-streams 2 --max-head 2KiB --head-timeout 4 --body-timeout 5 --idle-timeout 6"
-        " --allow-host a --cors-origin http://b --anonymous"
+        " --allow-host a --cors-origin http://b --anonymous --frame-ancestors http://c --forwarded-allow-ips 10.0.0.1"
+        " --root-path /d"
     )
     assert main(args.split()) == 0
     assert served == [
@@ -342,6 +346,8 @@ def test_options_are_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
             database="runs.db", host="::1", port=9, tokens={"secret": 7}, anonymous=True, max_body=1024,
             lock_timeout=0.5, synchronous="normal", max_connections=3, max_streams=2, max_head=2048, head_timeout=4.0,
             body_timeout=5.0, idle_timeout=6.0, allow_hosts=frozenset({"a"}), cors_origins=frozenset({"http://b"}),
+            frame_ancestors=frozenset({"http://c"}), forwarded_allow_ips=frozenset({"10.0.0.1"}), root_path="/d",
+            uds="f.sock",
         ),
     ]  # fmt: skip
     for field in DEFAULTS.__struct_fields__:  # each has an option
@@ -361,6 +367,9 @@ def test_every_option_may_come_from_the_environment(tmp_path: Path) -> None:
         "FLOWRUNS_LOCK_TIMEOUT": "0.1",
         "FLOWRUNS_ALLOW_HOST": "one.example two.example",
         "FLOWRUNS_CORS_ORIGIN": "https://one.example https://two.example",
+        "FLOWRUNS_FRAME_ANCESTORS": "self, https://one.example",
+        "FLOWRUNS_FORWARDED_ALLOW_IPS": "127.0.0.1, ::1",
+        "FLOWRUNS_ROOT_PATH": "/portal",
         "FLOWRUNS_LOG_LEVEL": "info",
         "FLOWRUNS_SYNCHRONOUS": "normal",
         "FLOWRUNS_MAX_CONNECTIONS": "2",
@@ -371,11 +380,16 @@ def test_every_option_may_come_from_the_environment(tmp_path: Path) -> None:
         "FLOWRUNS_EXIT_WITH_STDIN": "1",
     }
     with serving(tmp_path, env=env) as server, Wire(server.url) as wire:
-        assert server.url.startswith("http://localhost:")
+        assert server.url.startswith("http://127.0.0.1:")  # and ::1
         assert "from env.db" in server.banner[-1]
         assert wire.ask("GET", RUNS).status == 401
         token = "Authorization: Bearer other"
-        assert wire.ask("PUT", f"{RUNS}/a1", RUN, token).json["createdBy"] == 8
+        created = wire.ask(
+            "PUT", f"{RUNS}/a1", RUN, token, "X-Forwarded-Host: two.example", "Origin: http://two.example"
+        )
+        assert (created.json["createdBy"], created.header(b"location")) == (8, f"/portal{RUNS}/a1".encode())
+        policy = wire.ask("GET", "/ui/").header(b"content-security-policy") or b""
+        assert policy.endswith(b"frame-ancestors 'self' https://one.example")
         assert wire.ask("PUT", f"{RUNS}/a1", b" " * 1025, token).status == 413
         for name in ("one", "two"):
             wire.send(request("GET", RUNS, None, token, f"Origin: https://{name}.example", host=f"{name}.example"))
@@ -389,7 +403,7 @@ def test_every_option_may_come_from_the_environment(tmp_path: Path) -> None:
         server.process.stdin.close()
         code, err = ended(server.process)
     assert code == 0
-    assert len(err.splitlines()) == 7
+    assert len(err.splitlines()) == 8
     assert "secret" not in err
     assert "other" not in err
 

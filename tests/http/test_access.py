@@ -315,7 +315,7 @@ async def test_client_that_left_gets_nothing_and_is_not_logged(caplog: pytest.Lo
     async def receive() -> Message:
         return {"type": "http.disconnect"}
 
-    await protected(leaving)({"type": "http", "method": "PUT", "headers": [HOST]}, receive, send)
+    await protected(leaving)({"type": "http", "method": "PUT", "path": "/", "headers": [HOST]}, receive, send)
     assert sent == []
     assert caplog.records == []
 

@@ -39,7 +39,7 @@ ERRORS: list[tuple[FlowrunsError, int, dict[bytes, bytes]]] = [
 COMMON = {
     b"content-type": b"application/json",
     b"x-content-type-options": b"nosniff",
-    b"cache-control": b"no-cache",
+    b"cache-control": b"no-cache, no-transform",
 }
 
 

@@ -126,9 +126,13 @@ async def test_the_page_is_for_callers_without_a_token_and_the_data_is_not(store
 
 
 @pytest.mark.parametrize("target", [*PATHS, "/", asset("app.js")])
-async def test_hosts_and_origins_are_checked_for_the_page_too(client: httpx.AsyncClient, target: str) -> None:
+async def test_files_need_an_own_host_and_no_origin(client: httpx.AsyncClient, target: str) -> None:
     assert (await client.get(target, headers={"host": "evil.example"})).status_code == 403
-    assert (await client.get(target, headers={"origin": "https://evil.example"})).status_code == 403
+    # Browsers send it with module scripts, and behind a proxy it is not known to be that of the page.
+    response = await client.get(target, headers={"origin": "https://portal.example"})
+    assert response.status_code in (200, 307)
+    assert [name for name in response.headers if name.startswith("access-control-")] == []
+    assert (await client.post(target, headers={"origin": "https://portal.example"})).status_code == 403
 
 
 async def test_it_works_under_a_prefix_with_and_without_a_token(store: Store) -> None:

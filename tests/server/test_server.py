@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from flowruns.errors import DatabaseInUse, DatabaseUnusable, PortTaken
-from flowruns.server.listener import listen, url
+from flowruns.server.listener import listen, listen_on_localhost, listening
 from flowruns.server.starting import running
 from flowruns.settings import Settings
 from tests.conftest import RUNS
 from tests.waits import HANG
-from tests.wire import RUN, Wire
+from tests.wire import RUN, Wire, request
 
 MEMORY = Settings(database=":memory:", port=0)
 
@@ -64,26 +64,61 @@ def test_foreign_host_raises_a_line_that_names_it(host: str, shown: str) -> None
     assert str(caught.value).startswith(f"cannot listen on {shown}: ")
 
 
-@pytest.mark.parametrize(
-    ("host", "shown"),
-    [
-        ("127.0.0.1", "http://127.0.0.1:80"),
-        ("localhost", "http://localhost:80"),
-        ("::1", "http://[::1]:80"),
-        ("2001:db8::1", "http://[2001:db8::1]:80"),
-    ],
+needs_ipv6 = pytest.mark.skipif(
+    not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists(), reason="this machine has no ::1: enable IPv6"
 )
-def test_url_brackets_ipv6(host: str, shown: str) -> None:
-    assert url(host, 80) == shown
+
+
+@needs_ipv6
+@pytest.mark.parametrize("host", ["localhost", "LocalHost", Settings().host])
+def test_localhost_listens_on_both_families_with_one_port(host: str) -> None:
+    with listening(Settings(host=host, port=0)) as (sockets, url):
+        assert [listener.getsockname()[0] for listener in sockets] == ["127.0.0.1", "::1"]
+        (port,) = {listener.getsockname()[1] for listener in sockets}
+        assert url == f"http://127.0.0.1:{port}"
+        for address in ("127.0.0.1", "::1"):
+            with socket.create_connection((address, port), timeout=HANG):
+                pass
+
+
+@needs_ipv6
+def test_an_address_listens_there_alone() -> None:
+    for host, shown in (("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")):
+        with listening(Settings(host=host, port=0)) as (sockets, url):
+            assert [listener.getsockname()[0] for listener in sockets] == [host]
+            assert url == f"http://{shown}:{sockets[0].getsockname()[1]}"
+
+
+@needs_ipv6
+def test_localhost_of_another_program_on_the_other_family_is_refused_with_the_cure() -> None:
+    with listen("::1", 0) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(PortTaken, match=rf"^cannot listen on \[::1\]:{port}: .*--host 127\.0\.0\.1") as caught:
+            listen_on_localhost(port)
+        assert "\n" not in str(caught.value)
+        with listen("127.0.0.1", port):  # it was closed again
+            pass
+
+
+@needs_ipv6
+def test_both_families_are_served(server: str) -> None:
+    port = server.rpartition(":")[2]
+    with Wire(f"http://[::1]:{port}") as wire:
+        wire.send(request("GET", "/health", host=f"[::1]:{port}"))
+        assert wire.reply().status == 200
 
 
 # Running servers
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
-def test_running_server_is_at_its_url(host: str) -> None:
-    with running(Settings(database=":memory:", host=host, port=0)) as ready, Wire(ready.url) as wire:
-        assert ready.url.startswith(url(host, 0)[:-1])
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1"), ("::1", "[::1]"), ("0.0.0.0", "127.0.0.1")],
+)
+def test_running_server_is_at_its_url(host: str, shown: str) -> None:
+    settings = Settings(database=":memory:", host=host, port=0, anonymous=True)
+    with running(settings) as ready, Wire(ready.url) as wire:
+        assert ready.url.startswith(f"http://{shown}:")
         assert wire.ask("GET", RUNS).json["items"] == []
 
 

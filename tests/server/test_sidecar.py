@@ -25,7 +25,7 @@ from tests.wire import RUN, Wire, request
 
 # Waits for other servers as long as it takes. For one that is not a flowruns, it keeps `_PORT_SECONDS`.
 PATIENT = command_with("flowruns.server.sidecar", _HEALTH_SECONDS=HANG, _REUSE_SECONDS=HANG, _STOP_SECONDS=HANG)
-KEYS = ["event", "url", "port", "pid", "token", "database", "version", "api", "instance", "reused"]
+KEYS = ["event", "url", "port", "uds", "pid", "token", "database", "version", "api", "instance", "reused"]
 
 
 @contextmanager

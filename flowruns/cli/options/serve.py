@@ -6,9 +6,10 @@ from typing import Any, TypeVar
 
 import click
 
+from flowruns.addresses import parse_frame_ancestor, parse_origin, parse_prefix, parse_proxy
 from flowruns.cli.options.command import Option
 from flowruns.cli.options.database import database_alias, database_argument
-from flowruns.cli.options.types import Address, Bytes, Host, Number, Origin, Port, Seconds
+from flowruns.cli.options.types import Address, Bytes, Host, Number, Parsed, Port, Seconds
 from flowruns.settings import DEFAULTS, KIB, MIB
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -21,11 +22,15 @@ _LISTEN, _DATA, _LIMITS, _ACCESS, _LOGS = (
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _LISTEN(
         "--host", default=DEFAULTS.host, show_default=True, type=Address(), envvar="FLOWRUNS_HOST",
-        help="Address to listen on.",
+        help="Address to listen on; localhost is 127.0.0.1 and ::1.",
     ),
     _LISTEN(
         "--port", default=DEFAULTS.port, show_default=True, type=Port(), envvar="FLOWRUNS_PORT",
         help="Port to listen on; 0 takes a free one.",
+    ),
+    _LISTEN(
+        "--uds", type=click.Path(), metavar="PATH", envvar="FLOWRUNS_UDS",
+        help="Listen on a Unix socket at this path instead, to which only your user can connect.",
     ),
     database_alias(group="Data"),
     _DATA(
@@ -88,8 +93,22 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Serve requests with this Host header too, besides loopback and --host; * allows any. Repeatable.",
     ),
     _ACCESS(
-        "--cors-origin", "cors_origins", multiple=True, type=Origin(), envvar="FLOWRUNS_CORS_ORIGIN",
-        help="Let web pages of this origin use the API. Repeatable.",
+        "--cors-origin", "cors_origins", multiple=True, type=Parsed("origin", parse_origin),
+        envvar="FLOWRUNS_CORS_ORIGIN", help="Let web pages of this origin use the API. Repeatable.",
+    ),
+    _ACCESS(
+        "--frame-ancestors", multiple=True, type=Parsed("origin", parse_frame_ancestor),
+        envvar="FLOWRUNS_FRAME_ANCESTORS", help="Let web pages of this origin show the page in a frame. Repeatable.",
+    ),
+    _ACCESS(
+        "--forwarded-allow-ips", multiple=True, type=Parsed("address", parse_proxy),
+        envvar="FLOWRUNS_FORWARDED_ALLOW_IPS",
+        help="Heed X-Forwarded-Proto, -Host and -Prefix from a proxy at this address or in this network; * for all."
+        " Repeatable.",
+    ),
+    _ACCESS(
+        "--root-path", default="", type=Parsed("path", parse_prefix), envvar="FLOWRUNS_ROOT_PATH",
+        help="The prefix that a proxy removes from paths, for example /portal.",
     ),
     _LOGS(
         "--log-level", default="warning", show_default=True, envvar="FLOWRUNS_LOG_LEVEL",

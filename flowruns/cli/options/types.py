@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
@@ -105,16 +106,19 @@ class Host(_Listed, click.ParamType):  # type: ignore[type-arg, unused-ignore]  
         return str(value)
 
 
-class Origin(_Listed, click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
-    """A web origin, as browsers send it."""
+class Parsed(_Listed, click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
+    """What a function of `flowruns.addresses` returns; its ValueError names the cure."""
 
-    name = "origin"
+    def __init__(self, name: str, parse: Callable[[str], str]) -> None:
+        self.name = name
+        self._parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """*value* in lower case, if it is an origin."""
-        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s?#,]+", value.lower()):
-            self.fail(f"{value!r} is not an origin: give for example https://portal.example", param, ctx)
-        return str(value.lower())
+        """*value*, parsed."""
+        try:
+            return self._parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Url(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on

@@ -1,0 +1,1 @@
+"""Which hosts and origins a request may have, and what other origins may read."""
