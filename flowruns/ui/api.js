@@ -86,9 +86,9 @@ export async function orUnreachable(promise) {
 	}
 }
 
-/** The change number in the ETag, where a stream starts. */
+/** The change number in the ETag, where a stream starts. A proxy that compresses makes it `W/"7"` or `"7-gzip"`. */
 function position(response) {
-	return /^"(.*)"$/.exec(response.headers.get("etag") ?? "")?.[1] ?? null;
+	return /^(?:W\/)?"(.*?)(?:-(?:gzip|br|deflate|zstd))?"$/.exec(response.headers.get("etag") ?? "")?.[1] ?? null;
 }
 
 /** A page of runs, its *position*, and the server's time (whole seconds) as *date*. */

@@ -239,6 +239,7 @@ function onToken() {
 	if (entries.length === 0) load();
 }
 
+byId("late")?.remove();
 takeToken();
 fill(byId("token-panel"), tokenForm("menu-token", onToken));
 const help = () => showKeys(null, HELP);

@@ -1,0 +1,170 @@
+"""The page behind TLS, below a prefix, in frames, and pages of other origins that use the API: in Chromium."""
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.browser.conftest import Server
+from tests.conftest import RUNS
+from tests.processes import serving
+from tests.proxies.programs import PROGRAMS, missing, proxied
+
+api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
+expect = api.expect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+LOOPBACK = ("--allow-host", "127.0.0.1")  # the name of the proxy here
+
+
+@contextmanager
+def site(body: str = "<!doctype html><title>portal</title>") -> Iterator[str]:
+    """The origin of a page of another server."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(("name", "trust"), [*((name, True) for name in PROGRAMS), ("nginx", False)])
+def test_the_page_works_behind_tls_and_below_a_prefix(name: str, trust: bool, tmp_path: Path, tab: Any) -> None:
+    if reason := missing(name):
+        pytest.skip(reason)
+    options = ("--forwarded-allow-ips", "127.0.0.1") if trust else ()
+    page: Page = tab(ignore_https_errors=True)
+    with (
+        serving(tmp_path, ":memory:", *LOOPBACK, *options) as served,
+        TemporaryDirectory(prefix="flowruns-") as folder,
+        proxied(name, Path(folder), served.url.removeprefix("http://"), host="127.0.0.1") as proxy,
+    ):
+        Path(folder).chmod(0o755)
+        server = Server(served.url)
+        server.put("a1")
+        page.goto(f"https://127.0.0.1:{proxy.port}/portal/")
+        expect(page).to_have_url(re.compile("/portal/ui/$"))
+        expect(page.locator("#badge")).to_have_text("live")
+        server.put("a2")
+        expect(page.locator(".runs tbody tr")).to_have_count(1)  # new runs move nothing
+        page.get_by_role("button", name=re.compile("1 new run")).click()
+        expect(page.locator(".runs tbody tr")).to_have_count(2)
+        assert page.evaluate("performance.getEntriesByType('navigation')[0].nextHopProtocol") == "h2"
+        page.goto(f"https://127.0.0.1:{proxy.port}/portal/docs#deleteFlowRun")
+        form = page.locator("#deleteFlowRun")
+        form.get_by_label("id_").fill("a2")
+        form.get_by_role("button", name="Send DELETE").click()
+        expect(form.locator(".status-line")).to_contain_text("204")  # HTTP/2 has no reason phrase
+        assert server.status("a2") == 404
+        page.goto(f"https://127.0.0.1:{proxy.port}/portal/ui/runs/a1")
+        page.get_by_role("button", name="Delete", exact=True).click()
+        expect(page.get_by_role("heading", name="a1 was deleted")).to_be_visible()  # once it cannot be undone any more
+        assert server.status("a1") == 404
+        server.close()
+
+
+def test_a_page_whose_scripts_are_refused_says_why(own: Server, browser: "Browser") -> None:
+    refused = '{"detail": [{"loc": ["header", "origin"], "msg": "This origin is not allowed", "type": "x"}]}'
+    for path, script in (("ui/", "app.js"), ("docs", "docs.js")):
+        page = browser.new_page()
+        page.route(f"**/{script}", lambda route: route.fulfill(status=403, body=refused))
+        page.goto(f"{own.url}/{path}")
+        expect(page.get_by_role("alert")).to_contain_text("has the status 403: This origin is not allowed")
+        page.close()
+
+
+def test_a_page_one_of_whose_modules_is_missing_says_so(own: Server, browser: "Browser") -> None:
+    page = browser.new_page()
+    page.route("**/stream.js", lambda route: route.fulfill(status=502, body="Bad gateway"))
+    page.goto(own.ui)
+    expect(page.get_by_role("alert")).to_contain_text("a script that")
+    page.close()
+
+
+def test_a_page_none_of_whose_scripts_loads_is_no_empty_shell(own: Server, browser: "Browser") -> None:
+    page = browser.new_page(reduced_motion="reduce")
+    page.route("**/*.js", lambda route: route.abort())
+    for path in ("ui/", "docs"):
+        page.goto(f"{own.url}/{path}")
+        expect(page.locator("#late")).to_be_visible()
+    page.close()
+
+
+FETCH = """async ([url, headers]) => {
+    try {
+        const response = await fetch(url, { method: "PUT", headers, body: '{"flowId":"a","flowType":"automation"}' });
+        return [response.status, response.headers.get("etag") !== null];
+    } catch (error) {
+        return error.name;
+    }
+}"""
+TRACED = {"content-type": "application/json", "traceparent": "00-1", "x-request-id": "1", "cache-control": "no-cache"}
+
+
+def test_a_page_of_an_allowed_origin_may_send_any_header(tmp_path: Path, browser: "Browser") -> None:
+    page = browser.new_page()
+    with site() as origin, serving(tmp_path, ":memory:", "--cors-origin", f"{origin}/") as served:
+        page.goto(origin)
+        assert page.evaluate(FETCH, [f"{served.url}{RUNS}/a1", TRACED]) == [201, True]
+        page.goto(origin.replace("127.0.0.1", "localhost"))
+        assert page.evaluate(FETCH, [f"{served.url}{RUNS}/a1", TRACED]) == "TypeError"
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "result"), [((), "TypeError"), (("--cors-origin", "null", "--anonymous"), [201, True])]
+)
+def test_a_sandboxed_frame_needs_the_origin_null(
+    tmp_path: Path, browser: "Browser", options: tuple[str, ...], result: object
+) -> None:
+    page = browser.new_page()
+    with (
+        site("<iframe sandbox='allow-scripts' srcdoc='<p>frame</p>'></iframe>") as origin,
+        serving(tmp_path, ":memory:", *options) as served,
+    ):
+        page.goto(origin)
+        frame = page.frames[1]
+        assert frame.evaluate("origin") == "null"
+        assert frame.evaluate(FETCH, [f"{served.url}{RUNS}/a1", TRACED]) == result
+    page.close()
+
+
+def test_the_page_is_shown_in_frames_of_named_origins_only(tmp_path: Path, browser: "Browser") -> None:
+    page = browser.new_page()
+    with site() as origin, serving(tmp_path, ":memory:", "--frame-ancestors", f"{origin}/") as served:
+        add = f"document.body.innerHTML = '<iframe src=\"{served.url}/ui/\"></iframe>'"
+        page.goto(origin)
+        page.evaluate(add)
+        expect(page.frame_locator("iframe").get_by_role("heading", name="No runs yet")).to_be_visible()
+        page.goto(origin.replace("127.0.0.1", "localhost"))
+        with page.expect_console_message(lambda said: "frame-ancestors" in said.text or "violates" in said.text):
+            page.evaluate(add)
+    page.close()
+
+
+def test_a_page_of_an_allowed_origin_can_read_errors_below_the_application(tmp_path: Path, browser: "Browser") -> None:
+    page = browser.new_page()
+    with site() as origin, serving(tmp_path, ":memory:", "--cors-origin", origin, "--max-head", "4KiB") as served:
+        page.goto(origin)
+        headers = {"content-type": "application/json", "x-large": "x" * 5000}
+        assert page.evaluate(FETCH, [f"{served.url}{RUNS}/a1", headers]) == [431, False]
+    page.close()
