@@ -36,8 +36,8 @@ _Seconds = Annotated[float, Meta(ge=0, le=3600)]
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """The configuration of a server. Raises ValueError for an invalid value, and if other machines can reach *host*
-    but neither *tokens* nor *anonymous* is set.
+    """The configuration of a server. Raises ValueError for an invalid value, and if other machines can reach *host*,
+    or any web page the server, but neither *tokens* nor *anonymous* is set.
     """
 
     database: str = "flowruns.db"  # a file, or ":memory:"

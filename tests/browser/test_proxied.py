@@ -75,10 +75,11 @@ def test_the_page_works_behind_tls_and_below_a_prefix(name: str, trust: bool, tm
         form.get_by_role("button", name="Send DELETE").click()
         expect(form.locator(".status-line")).to_contain_text("204")  # HTTP/2 has no reason phrase
         assert server.status("a2") == 404
-        page.goto(f"https://127.0.0.1:{proxy.port}/portal/ui/runs/a1")
-        page.get_by_role("button", name="Delete", exact=True).click()
-        expect(page.get_by_role("heading", name="a1 was deleted")).to_be_visible()  # once it cannot be undone any more
-        assert server.status("a1") == 404
+        if name == "nginx":  # it takes the seconds in which a deletion can be undone
+            page.goto(f"https://127.0.0.1:{proxy.port}/portal/ui/runs/a1")
+            page.get_by_role("button", name="Delete", exact=True).click()
+            expect(page.get_by_role("heading", name="a1 was deleted")).to_be_visible()  # for good
+            assert server.status("a1") == 404
         server.close()
 
 

@@ -37,8 +37,8 @@ _LOADED = [
     "deflate",
     "env",
 ]
-_IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0  # then workers would be another user, who cannot read the files
-_WORKERS = ("-g", "user root;") if _IS_ROOT else ()
+IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0  # then workers would be another user, who cannot read the files
+_WORKERS = ("-g", "user root;") if IS_ROOT else ()
 
 
 class Program(NamedTuple):
@@ -88,6 +88,12 @@ http {{
     ])),
 }  # fmt: skip
 
+# The address of the server on the page, and the socket /run/f.sock instead.
+_TCP = {"nginx": "http://127.0.0.1:8000/", "caddy": "127.0.0.1:8000", "haproxy": "127.0.0.1:8000",
+        "apache": "http://127.0.0.1:8000/"}  # fmt: skip
+SOCKETS = {"nginx": "http://unix:/run/f.sock:/", "caddy": "unix//run/f.sock", "haproxy": "unix@/run/f.sock",
+           "apache": "unix:/run/f.sock|http://localhost/"}  # fmt: skip
+
 
 class Proxy(NamedTuple):
     """A proxy that serves `https://portal.example:PORT/portal/`, at a port of this machine."""
@@ -128,13 +134,20 @@ def missing(name: str) -> str | None:
     return None
 
 
+def documented_sockets() -> str:
+    """The forms of sockets that the page has."""
+    return page("proxies").partition("## A Unix socket")[2].replace("\\|", "|")
+
+
 def _path(command: str) -> str | None:
     return shutil.which(command, path=f"{os.environ['PATH']}:/usr/sbin")
 
 
 @contextmanager
 def proxied(name: str, folder: Path, server: str, host: str = HOST) -> Iterator[Proxy]:
-    """The proxy *name* for *host* in front of *server*, `127.0.0.1:PORT`; its files are in *folder*."""
+    """The proxy *name* for *host* in front of *server*, `127.0.0.1:PORT` or the path of a socket; its files are in
+    *folder*.
+    """
     certificate = _certificate(folder)
     for _ in range(_ATTEMPTS):
         port = _free_port()
@@ -171,7 +184,10 @@ def _started(name: str, folder: Path, port: int, server: str, host: str) -> Iter
 def _block(language: str, folder: Path, port: int, server: str) -> str:
     """The block of the page in *language*, for this machine."""
     (block,) = re.findall(rf"^```{language}\n(.*?)^```$", page("proxies"), re.MULTILINE | re.DOTALL)
-    block = block.replace("/etc/ssl/portal.example", str(folder / "portal")).replace("127.0.0.1:8000", server)
+    block = block.replace("/etc/ssl/portal.example", str(folder / "portal"))
+    if server.startswith("/"):
+        block = block.replace(_TCP[language], SOCKETS[language].replace("/run/f.sock", server))
+    block = block.replace("127.0.0.1:8000", server)
     if language == "caddy":
         return block.replace(f"{HOST} {{", f"{HOST}:{port} {{\n    import compressed", 1)
     return re.sub(r"\b443\b", str(port), block)

@@ -8,11 +8,14 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from flowruns.client.client import Client
+from flowruns.server.starting import running
+from flowruns.settings import Settings
 from tests.conftest import RUNS
 from tests.processes import serving
-from tests.proxies.programs import HOST, PROGRAMS, Proxy, missing, proxied
+from tests.proxies.programs import HOST, IS_ROOT, PROGRAMS, SOCKETS, Proxy, documented_sockets, missing, proxied
 from tests.waits import FOREVER, HANG
 
 RUN = {"flowId": "deploy", "flowType": "automation"}
@@ -130,3 +133,22 @@ def test_without_trust_in_the_proxy_its_headers_have_no_effect(name: str, tmp_pa
         response = site.put(A1, json=RUN, timeout=HANG)
         # The proxy preserves the host, which is named: TLS in front of it needs no trust. The prefix does.
         assert (response.status_code, response.headers["location"]) == (201, A1)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_socket_between_proxy_and_server_is_named_as_the_page_says(name: str, tmp_path: Path) -> None:
+    if reason := missing(name):
+        pytest.skip(reason)
+    if name == "apache" and IS_ROOT:
+        pytest.skip("Apache's workers are another user than root, who alone can connect: run the tests as another user")
+    assert SOCKETS[name] in documented_sockets()
+    settings = Settings(database=":memory:", allow_hosts=frozenset({HOST}), forwarded_allow_ips=frozenset({"*"}))
+    with TemporaryDirectory(prefix="flowruns-") as folder:
+        socket = f"{folder}/s"
+        with (
+            running(replace(settings, uds=socket)),
+            proxied(name, Path(folder), socket) as proxy,
+            proxy.client(origin=proxy.origin) as site,
+        ):
+            response = site.put(A1, json=RUN)
+            assert (response.status_code, response.headers["location"]) == (201, f"/portal{A1}")
