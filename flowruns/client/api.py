@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from flowruns.client.connections import address
+from flowruns.client.connections import address, base_url
 from flowruns.client.responses import check_status, media_type, parse_page, unexpected_response, unreachable
 from flowruns.client.source import Filters, Page
 from flowruns.client.steps import Flow, Read, Send, seconds_left
@@ -38,7 +38,7 @@ class Api:
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        self.url = address(url.rstrip("/").removesuffix(RUNS)).geturl()
+        self.url = address(url.rstrip("/").removesuffix(RUNS))
         if token is not None and not re.fullmatch(TOKEN, token):  # the message must not repeat it: it is a secret
             raise ValueError("the token must not be empty or contain spaces or control characters")
         # No compression: a server on the same machine would spend time on it, and proxies drop the strong ETag.
@@ -111,7 +111,7 @@ class Api:
         deadline: float | None = None,
     ) -> Send:
         """The step that sends a request for *target*, a path with a query. Raises Refused if it is too long."""
-        url = self.url + target
+        url = base_url(self.url) + target
         if len(url) > _MAX_URL:
             raise Refused(f"{self.url}: the id or the filters have over {_MAX_URL} characters", 431)
         content_type = {} if content is None else {"Content-Type": _JSON}

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import anyio
 import httpx
 
-from flowruns.client.connections import Trace, cannot_connect, options, timeouts
+from flowruns.client.connections import Trace, async_transport, cannot_connect, options, timeouts
 from flowruns.client.steps import Closed, Done, Flow, Read, Send, Sleep, Step, advance, seconds_left
 
 T = TypeVar("T")
@@ -70,7 +70,9 @@ class AsyncDriver:
 
     def _new_client(self) -> httpx.AsyncClient:
         try:
-            return httpx.AsyncClient(transport=self._transport, **options(self._url, self._timeout))
+            return httpx.AsyncClient(
+                transport=self._transport or async_transport(self._url), **options(self._url, self._timeout)
+            )
         except (ImportError, OSError, ValueError) as error:
             raise cannot_connect(self._url, error) from error
 

@@ -5,8 +5,9 @@ addresses, and a start of the server asks none.
 import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypedDict
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
+from flowruns.addresses import socket_path, unix_url
 from flowruns.client.steps import seconds_left
 from flowruns.errors import Unreachable, one_line
 from flowruns.settings import is_loopback
@@ -27,17 +28,19 @@ _STREAM_TIMEOUT = 45.0  # seconds without data; the server sends a comment every
 _OPENED = ("connect_tcp.complete", "connect_unix_socket.complete", "start_tls.complete")  # events of `trace`
 
 
-def address(url: str) -> SplitResult:
-    """The parts of the *url* of a server. Raises ValueError, which does not repeat what may be a secret."""
+def address(url: str) -> str:
+    """The *url* of a server, in its usual form. Raises ValueError, which does not repeat what may be a secret."""
     if "@" in url or "#" in url:
         raise ValueError("the address of a server has no user, password or fragment; pass a token as such")
+    if (path := socket_path(url)) is not None and path.startswith("/"):
+        return unix_url(path)
     with suppress(ValueError):  # invalid port or IP address
         parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.query
         if valid and re.fullmatch(r"[\x21-\x7e]+", url):
             _check_ip_address(parts.hostname or "")
-            return parts
-    raise ValueError(f"{url!r} is not a server address: use for example http://127.0.0.1:8000")
+            return parts.geturl()
+    raise ValueError(f"{url!r} is not a server address: use for example http://127.0.0.1:8000, or unix:///run/f.sock")
 
 
 def _check_ip_address(host: str) -> None:
@@ -64,17 +67,44 @@ def options(url: str, timeout: "httpx.Timeout | float | None") -> Options:
     import httpx
 
     parts = urlsplit(url)
-    is_local = _is_local(parts.hostname or "")
+    is_local = parts.scheme == "unix" or _is_local(parts.hostname or "")
     # Reading certificates takes 20 ms: only where the server or a proxy may present one.
     verify = httpx.create_ssl_context() if is_local and parts.scheme == "https" else not is_local
     return {
         "timeout": httpx.Timeout(_RESPONSE_TIMEOUT if timeout is None else timeout),
-        "limits": httpx.Limits(
-            max_connections=None, max_keepalive_connections=_IDLE_CONNECTIONS, keepalive_expiry=_IDLE_SECONDS
-        ),
+        "limits": _limits(),
         "trust_env": not is_local,
         "verify": verify,
     }
+
+
+def base_url(url: str) -> str:
+    """What requests to the server at *url* begin with: a host that every server has, at a Unix socket."""
+    return url if socket_path(url) is None else "http://localhost"
+
+
+def transport(url: str) -> "httpx.HTTPTransport | None":
+    """The transport to the Unix socket in *url*, None for another URL."""
+    import httpx
+
+    path = socket_path(url)
+    return None if path is None else httpx.HTTPTransport(uds=path, limits=_limits(), verify=False)  # no TLS there
+
+
+def async_transport(url: str) -> "httpx.AsyncHTTPTransport | None":
+    """As `transport`, for an `httpx.AsyncClient`."""
+    import httpx
+
+    path = socket_path(url)
+    return None if path is None else httpx.AsyncHTTPTransport(uds=path, limits=_limits(), verify=False)
+
+
+def _limits() -> "httpx.Limits":
+    import httpx
+
+    return httpx.Limits(
+        max_connections=None, max_keepalive_connections=_IDLE_CONNECTIONS, keepalive_expiry=_IDLE_SECONDS
+    )
 
 
 def timeouts(base: "httpx.Timeout", *, is_stream: bool, deadline: float | None = None) -> "httpx.Timeout":

@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 import httpx
 
-from flowruns.client.connections import Trace, cannot_connect, options, timeouts
+from flowruns.client.connections import Trace, cannot_connect, options, timeouts, transport
 from flowruns.client.steps import Closed, Done, Flow, Read, Send, Sleep, Step, advance, seconds_left
 from flowruns.errors import Unreachable
 
@@ -85,7 +85,7 @@ class Driver:
 
     def _new_client(self) -> httpx.Client:
         try:
-            return httpx.Client(transport=self._transport, **options(self._url, self._timeout))
+            return httpx.Client(transport=self._transport or transport(self._url), **options(self._url, self._timeout))
         except (ImportError, OSError, ValueError) as error:
             raise cannot_connect(self._url, error) from error
 
