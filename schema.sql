@@ -22,7 +22,7 @@ create table skipped (                  -- ranges of numbers that no write of th
 ) strict;
 
 create table run (
-    created_seq integer primary key,    -- number of the first write; negative: deleted, and so in no page
+    created_seq integer primary key,    -- number of the first write; negated: deleted, and so in no page
     seq         integer not null unique,-- number of the last write
     id          text    not null unique,
     flow_id     text    not null,
@@ -33,7 +33,9 @@ create table run (
     reviewed_at text,
     reviewed_by integer,
     tags        text,                   -- the tags of the document as JSON, to find out if a PUT changes them
-    doc         text                    -- the body of the response to a GET, byte for byte; null: deleted
+    doc         text,                   -- the body of the response to a GET, byte for byte; null: deleted
+    former_seq  integer                 -- number of the write that ended an earlier run with this id: its deletion, or
+                                        -- an import with another created_at or created_by; null: there was none
 ) strict;
 
 -- A page scans one index from its cursor on. The columns after created_seq allow it to check a second

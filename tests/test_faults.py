@@ -120,10 +120,14 @@ def test_what_a_follower_missed_is_found() -> None:
     follower._take(Event(3, "run", json.dumps(run)))
     rows = {"a": Row(3, run, "failed", []), "b": Row(4, None, "succeeded", [])}
     assert follower.missed(rows, Place()) == []
-    for number, seen in ((5, run), (3, {**run, "phase": "running"}), (3, None)):
+    for number, seen in ((5, run), (3, {**run, "phase": "running"})):
         assert len(follower.missed({"a": Row(number, seen, "running", [])}, Place())) == 1
+    for row in (Row(3, None, "failed", []), Row(4, run, "succeeded", [])):  # which it should no longer hold
+        assert any("holds a" in said for said in follower.missed({"a": row}, Place()))
+    follower._take(Event(4, "left", '{"id":"a"}'))
+    assert follower.missed({"a": Row(4, run, "succeeded", [])}, Place()) == []
     assert len(follower.missed({"c": Row(4, None, "failed", [])}, Place())) == 1
-    for event in (Event(3, "deleted", '{"id":"a"}'), Event(9, "resync", "{}")):
+    for event in (Event(4, "deleted", '{"id":"a"}'), Event(9, "resync", "{}")):
         with pytest.raises(AssertionError, match="received"):
             follower._take(event)
 

@@ -187,3 +187,6 @@ def _changes(source: RunSource, events: Iterator[Event], tail: Tail | None) -> I
             case "deleted":
                 id = decode(event.data)["id"]
                 yield from [encode({"id": id, "deleted": True})] if tail is None else tail.deleted(id, _now())
+            case "left":
+                id = decode(event.data)["id"]
+                yield from [encode({"id": id, "left": True})] if tail is None else tail.left(id, _now())

@@ -26,6 +26,7 @@ from flowruns.sqlite.lockfile import LockInfo, lock_info
 from flowruns.sqlite.open_file import open_readonly
 from flowruns.store import pages, reads
 from flowruns.store.filters import Where, by_id, where
+from flowruns.store.holdings import Holdings
 from flowruns.store.reads import Changes
 from flowruns.store.store import Store
 from flowruns.terminal.output import print_stderr
@@ -198,17 +199,19 @@ class LocalSource:
         if id is not None:
             chosen = by_id(id)._replace(fields=chosen.fields)
         started = False
+        holdings: Holdings | None = Holdings(after or 0)  # None after a stream of a server, which keeps its own
 
         def events(position: int | None) -> Iterator[Event]:
-            nonlocal started
+            nonlocal started, holdings
             if server := self._server():
-                started = True
+                started, holdings = True, None
                 yield from server.stream(id, position, filters)
                 return
             if not started:
                 started, position = True, self._start(id) if position is None else position
                 yield Event("open", position)
-            yield from self._changes(chosen, position or 0)
+            holdings = holdings or Holdings(position or 0)
+            yield from self._changes(chosen, position or 0, holdings)
             raise Unreachable(f"no server is running for {self._path}")
 
         for step in resume(lambda position: IteratedStream(events(position)), after):
@@ -227,13 +230,12 @@ class LocalSource:
             raise NotFound(id)
         return change.seq - 1
 
-    def _changes(self, chosen: Where, position: int) -> Iterator[Event]:
+    def _changes(self, chosen: Where, position: int, holdings: Holdings) -> Iterator[Event]:
         """The changes in the file after *position*, up to now."""
         while True:
-            changes = self._read_changes(chosen, position)
+            changes = holdings.select(self._read_changes(chosen, position))
             for change in changes.found:
-                kind, data = ("run", change.doc) if change.doc else ("deleted", encode({"id": change.id}))
-                yield Event(kind, change.seq, data)
+                yield Event(change.kind, change.seq, change.doc or encode({"id": change.id}))
             position = changes.position
             yield Event("", position)
             if position >= changes.last:

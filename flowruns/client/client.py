@@ -116,7 +116,8 @@ class Client:
         **filters: Any,
     ) -> Generator[Change]:
         """The changes of the run *id*, its current state first, or of the runs that match *filters*, from now on; with
-        *after*, those after this number. Without end, for *timeout* seconds, or until the client is closed; reconnects
-        if the server restarts. With *fields*, as `runs`, and with the id. Raises NotFound.
+        *after*, those after this number. A run that stops matching *filters* is a change "left". Without end, for
+        *timeout* seconds, or until the client is closed; reconnects if the server restarts. With *fields*, as `runs`,
+        and with the id. Raises NotFound.
         """
         return self._driver.items(self._operations.watch(id, after, timeout, fields, filters))

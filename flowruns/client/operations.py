@@ -42,10 +42,10 @@ class TaggedRun(NamedTuple):
 class Change(NamedTuple):
     """A change of the run *id*: *run* is its new state, None if it was deleted. *seq* is the number to resume after.
 
-    *kind* "resync" means that changes were missed, because the server has another database: read the runs again.
+    *kind* "left" means that the run no longer matches the filters; *run* is None then, too. *kind* "resync" means that changes were missed, because the server has another database: read the runs again.
     """
 
-    kind: Literal["run", "deleted", "resync"]
+    kind: Literal["run", "deleted", "left", "resync"]
     seq: int
     id: str | None
     run: Run | None
@@ -166,8 +166,8 @@ class Operations:
             case "run":
                 run = run_of(event.data)
                 yield Change("run", event.position or 0, run.id, run)
-            case "deleted":
-                yield Change("deleted", event.position or 0, self._decode(event.data, _Deleted).id, None)
+            case "deleted" | "left":
+                yield Change(event.kind, event.position or 0, self._decode(event.data, _Gone).id, None)
             case "resync":
                 yield Change("resync", event.position or 0, None, None)
 
@@ -193,7 +193,7 @@ class Operations:
             raise Refused(f"{self.url} sent an invalid flow run: {error}", 200) from None
 
 
-class _Deleted(Struct):
+class _Gone(Struct):
     id: str
 
 

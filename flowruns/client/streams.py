@@ -15,9 +15,9 @@ _MIN_PAUSE, _MAX_PAUSE = 0.1, 2.0  # seconds before a stream is opened again
 
 
 class Event(NamedTuple):
-    """An event of a stream. *kind* is `run` or `deleted`, with *data*; `resync`; `open` when a stream starts; `lost`
-    when it breaks, until the next `open`. *position* is the change number to resume after. An empty *kind* carries
-    only a position.
+    """An event of a stream. *kind* is `run`, `deleted` or `left`, with *data*; `resync`; `open` when a stream starts;
+    `lost` when it breaks, until the next `open`. *position* is the change number to resume after. An empty *kind*
+    carries only a position.
     """
 
     kind: str

@@ -16,6 +16,7 @@ from flowruns.http.responses import STREAMING, Receive, Scope, Send
 from flowruns.model.fields import Fields
 from flowruns.settings import Settings
 from flowruns.store.filters import Where, by_id
+from flowruns.store.holdings import Holdings
 from flowruns.store.reads import Change
 from flowruns.store.store import Store
 
@@ -103,13 +104,19 @@ class EventStream(NamedTuple):
         async def send_body(data: bytes, more: bool = True) -> None:
             await send({"type": "http.response.body", "body": data, "more_body": more})
 
-        position = self.after
+        position, store = self.after, self.streams.store
+        holdings = self._holdings(position if self.resumes or self.resync else 0)
         await send_body(opening(position, resync=self.resync))
-        while (changes := await self.streams.store.changes(self.where, position, _SILENCE_SECONDS)) is not None:
+        while (changes := await store.changes(self.where, position, _SILENCE_SECONDS, holdings)) is not None:
             resync, position = changes.position < position, changes.position
+            if resync:
+                holdings = self._holdings(position)
             for piece in chunks(changes.found) if changes.found else [opening(position, resync=resync)]:
                 await send_body(piece)
         await send_body(_BYE, more=False)
+
+    def _holdings(self, resumed_after: int) -> Holdings | None:
+        return Holdings(resumed_after) if self.where.can_be_left else None
 
 
 async def _stream(streams: EventStreams, request: RequestReader, where: Where, start: int, last: int) -> EventStream:
@@ -143,11 +150,8 @@ def chunks(changes: Iterable[Change]) -> Iterator[bytes]:
     """The events of *changes*, in pieces of about 64 KiB: small events are joined, large ones split."""
     buffer = bytearray()
     for change in changes:
-        if change.doc is None:
-            event, data = b"deleted", encode({"id": change.id})
-        else:
-            event, data = b"run", change.doc
-        buffer += b"id: %d\nevent: %b\ndata: " % (change.seq, event)
+        data = encode({"id": change.id}) if change.doc is None else change.doc
+        buffer += b"id: %d\nevent: %b\ndata: " % (change.seq, change.kind.encode())
         for start in range(0, len(data), _PIECE_BYTES):
             buffer += _data_lines(data[start : start + _PIECE_BYTES])
             if len(buffer) >= _PIECE_BYTES:

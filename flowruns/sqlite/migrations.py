@@ -68,6 +68,7 @@ MIGRATIONS: dict[int, str] = {
             insert into run_counts select new.flow_id, new.flow_type, ifnull(new.phase, ''), 1 where new.created_seq > 0
                 on conflict do update set runs = runs + 1;
         end;
+        alter table run add column former_seq integer;
 
         create trigger tag_added after insert on tag begin
             insert into tag_counts values (new.key, new.value, 1) on conflict do update set runs = runs + 1;

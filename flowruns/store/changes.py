@@ -6,6 +6,7 @@ from operator import itemgetter
 
 from flowruns.sqlite.connection import Failed, call_soon
 from flowruns.store.filters import Where
+from flowruns.store.holdings import Holdings
 from flowruns.store.reads import Changes
 
 Subscription = tuple[Where, int]  # the changes of these runs after this number
@@ -27,6 +28,7 @@ class ChangeNotifier:
     def __init__(self, read: Callable[[Sequence[Subscription]], Awaitable[Sequence[Changes | Failed]]]) -> None:
         self._read = read
         self._subscriptions: dict[asyncio.Future[Changes | None], Subscription] = {}
+        self._holdings: dict[asyncio.Future[Changes | None], Holdings | None] = {}
         self._unread: set[asyncio.Future[Changes | None]] = set()
         self._last = 0  # number of the last write, as of the last read
         self._reader: asyncio.Task[None] | None = None
@@ -35,8 +37,11 @@ class ChangeNotifier:
         self._ended = False
         self._loop: asyncio.AbstractEventLoop | None = None  # of the futures
 
-    async def wait(self, where: Where, position: int, max_wait: float | None = None) -> Changes | None:
-        """The next changes of *where* after number *position*; empty after *max_wait* seconds; None after `end`.
+    async def wait(
+        self, where: Where, position: int, max_wait: float | None = None, holdings: Holdings | None = None
+    ) -> Changes | None:
+        """The next changes of *where* after number *position* , as *holdings* selects them; empty after *max_wait*
+        seconds; None after `end`.
 
         Raises what reading them raises, and RuntimeError if subscribers are waiting in another event loop.
         """
@@ -45,6 +50,7 @@ class ChangeNotifier:
         loop = self._use_running_loop()
         future: asyncio.Future[Changes | None] = loop.create_future()
         self._subscriptions[future] = where, position
+        self._holdings[future] = holdings
         if position < self._last:
             self._start_read([future])
         else:
@@ -56,6 +62,7 @@ class ChangeNotifier:
             if timer is not None:
                 timer.cancel()
             self._subscriptions.pop(future, None)
+            self._holdings.pop(future, None)
             self._unread.discard(future)
 
     def notify(self) -> None:
@@ -82,6 +89,7 @@ class ChangeNotifier:
                 raise RuntimeError("changes of a store can be awaited in one event loop at a time")
             self._loop, self._reader, self._timer, self._next_read = loop, None, None, 0.0
             self._subscriptions.clear()
+            self._holdings.clear()
             self._unread.clear()
         return loop
 
@@ -143,7 +151,7 @@ class ChangeNotifier:
             return [Failed(error)] * len(subscriptions)
 
     def _resolve(self, future: "asyncio.Future[Changes | None]", outcome: Changes | Failed) -> None:
-        """Resolves *future*, or moves its subscription on if nothing was found."""
+        """Resolves *future*, or moves its subscription on if nothing was found for it."""
         if future.done():
             return
         if isinstance(outcome, Failed):
@@ -151,8 +159,10 @@ class ChangeNotifier:
             return
         self._last = outcome.last
         where, position = self._subscriptions[future]
-        if outcome.found or outcome.position < position:
-            future.set_result(outcome)
+        holdings = self._holdings[future]
+        selected = outcome if holdings is None else holdings.select(outcome)
+        if selected.found or selected.position < position:
+            future.set_result(selected)
             return
         self._subscriptions[future] = where, outcome.position
         if outcome.position < outcome.last:

@@ -1,6 +1,6 @@
 """The SQL of each filter, and the `from` and `where` of a query with filters."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from flowruns.errors import ErrorDetail
@@ -20,12 +20,13 @@ class FilterSql(NamedTuple):
     in_run_counts: bool = False  # `run_counts` has the column, so totals need not count runs
     strictest: Callable[[Iterable[Any]], Any] | None = None  # selects the one value that implies all others
     change_sql: str | None = None  # replaces *sql* for changes, which include deleted runs and scan no other index
+    fixed: bool = False  # no PUT changes the column
 
 
 # Times are only roughly in the order of numbers (a clock may go back), so their index just limits the scan's range.
 SQL = {
     "flowId": FilterSql("run.flow_id = ?", in_run_counts=True),
-    "createdBy": FilterSql("run.created_by = ?"),
+    "createdBy": FilterSql("run.created_by = ?", fixed=True),
     "tag": FilterSql(
         "exists (select 1 from tag where tag.created_seq = run.created_seq and tag.key = ? and tag.value = ?)",
         # A deleted run has no rows in `tag`. The JSON of a tag cannot occur inside a string, where quotes are escaped.
@@ -38,12 +39,14 @@ SQL = {
         " where created_seq > 0 and created_at > ?))",
         strictest=max,
         change_sql="run.created_at > ?",
+        fixed=True,
     ),
     "createdBefore": FilterSql(
         "(+run.created_at < ? and run.created_seq <= (select max(created_seq) from run as timed indexed by run_by_time"
         " where created_seq > 0 and created_at < ?))",
         strictest=min,
         change_sql="run.created_at < ?",
+        fixed=True,
     ),
 }
 
@@ -62,6 +65,10 @@ class Where(NamedTuple):
     fingerprint: bytes = b""  # the same for the same filters in any order
     change_clause: str = "true"  # replaces *clause* for changes; a deleted run matches as it did before its deletion
     change_args: tuple[Any, ...] = ()
+    fixed_clause: str = "true"  # the part of *change_clause* whose result no PUT changes
+    fixed_args: tuple[Any, ...] = ()
+    change_scope: str = "true"  # the rows to look at for changes; the others never match
+    scope_args: tuple[Any, ...] = ()
     scan_limit: int = _SCAN_LIMIT
     fields: Fields = ALL_FIELDS  # of their documents; the number and the order of runs do not depend on it
 
@@ -75,6 +82,11 @@ class Where(NamedTuple):
         """Whether a total counts rows, as neither `sequence` nor `run_counts` has it."""
         return not self.selects_all and self.run_counts_clause is None
 
+    @property
+    def can_be_left(self) -> bool:
+        """Whether a run may match now, and no longer after its next change."""
+        return self.change_clause != "true"
+
 
 ALL = Where()
 
@@ -82,7 +94,7 @@ ALL = Where()
 def by_id(id: str) -> Where:
     """The run with this *id*, found by an index, so without a scan limit."""
     clause, args = "run.id = ?", (id,)
-    return Where(clause=clause, args=args, change_clause=clause, change_args=args, scan_limit=MAX_POSITION)
+    return Where(clause=clause, args=args, change_scope=clause, scope_args=args, scan_limit=MAX_POSITION)
 
 
 def where(query: Iterable[tuple[str, str]], details: list[ErrorDetail]) -> Where:
@@ -102,6 +114,10 @@ class _Condition(NamedTuple):
     def clause(self, prefix: str = "", *, of_changes: bool = False) -> str:
         sql = (self.sql.change_sql if of_changes else None) or self.sql.sql
         return f"({self.operator.join([prefix + sql] * len(self.args))})"
+
+    def change_args(self) -> Iterator[Any]:
+        """The arguments of the clause of changes."""
+        return (arg for args in self.args for arg in _change_args(self.name, args))
 
 
 def _condition(filter_values: FilterValues) -> _Condition:
@@ -134,6 +150,7 @@ def _where(selected: Sequence[FilterValues]) -> Where:
         return ALL
     conditions = [_condition(filter_values) for filter_values in selected]
     leader = conditions[0]
+    fixed = [condition for condition in conditions if condition.sql.fixed]
     where = Where(
         # "+" keeps SQLite from scanning another index than that of the leader.
         clause=" and ".join(condition.clause("" if condition is leader else "+") for condition in conditions),
@@ -141,9 +158,9 @@ def _where(selected: Sequence[FilterValues]) -> Where:
         run_counts_clause=_run_counts_clause(conditions),
         fingerprint=repr([(condition.name, sorted(condition.sent)) for condition in conditions]).encode(),
         change_clause=" and ".join(condition.clause(of_changes=True) for condition in conditions),
-        change_args=tuple(
-            arg for condition in conditions for args in condition.args for arg in _change_args(condition.name, args)
-        ),
+        change_args=tuple(arg for condition in conditions for arg in condition.change_args()),
+        fixed_clause=" and ".join(condition.clause(of_changes=True) for condition in fixed) or "true",
+        fixed_args=tuple(arg for condition in fixed for arg in condition.change_args()),
     )
     return _led_by_tag(where, conditions) if leader.name == "tag" else where
 

@@ -1,9 +1,10 @@
 """The SQL that reads single runs, all runs, and changes. Each function runs whole on its connection's thread."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from msgspec.json import decode
 
@@ -17,6 +18,8 @@ from flowruns.store.rows import placeholders
 MAX_CHANGES = 100
 
 MAX_CHANGES_BYTES = 1024 * 1024
+
+MAX_DEPARTURES = 1000  # without documents
 
 
 class StoredRun(NamedTuple):
@@ -67,15 +70,23 @@ def documents(connection: sqlite3.Connection, where: Where, after: int, last: in
 
 
 class Change(NamedTuple):
-    """The last write to a run, with change number *seq*. *doc* is the run after it; None: it deleted the run."""
+    """The last write to a run, with change number *seq*. *doc* is the run after it, None if it deleted the run, or if
+    the run has *left* the filters: it matched them, and no longer does.
+    """
 
     seq: int
     id: str
     doc: bytes | None
+    left: bool = False
+
+    @property
+    def kind(self) -> Literal["run", "deleted", "left"]:
+        """What the change is to a client that holds the runs that match the filters."""
+        return "run" if self.doc is not None else "left" if self.left else "deleted"
 
     @property
     def run(self) -> FlowRun | None:
-        """The run as a Struct, None if it is deleted."""
+        """The run as a Struct, None if it is deleted or has left."""
         return None if self.doc is None else decode(self.doc, type=FlowRun)
 
     def select(self, fields: Fields) -> "Change":
@@ -83,14 +94,27 @@ class Change(NamedTuple):
         return self if self.doc is None else self._replace(doc=select_fields(self.doc, fields))
 
 
+class Departure(NamedTuple):
+    """A change of a run that does not match the filters, though an earlier state may have, which a client then holds.
+
+    *created* is the number of the run's first write; 0: unknown; None: no state of this run matched, as what no PUT
+    changes does not. *former* is the number of the write that ended an earlier run with its id; 0: there was none.
+    """
+
+    change: Change
+    created: int | None
+    former: int
+
+
 class Changes(NamedTuple):
     """The changes *found* by one read, in order: all up to number *position*. If that is below the number that the read
-    started after, the store was cleared and its numbers restarted.
+    started after, the store was cleared and its numbers restarted. `Holdings` selects among the *departures*, by id.
     """
 
     found: Sequence[Change]
     position: int
     last: int  # number of the last write; there may be more changes if *position* is below it
+    departures: Mapping[str, Departure] = MappingProxyType({})
 
 
 def last_change(connection: sqlite3.Connection, id: str) -> Change | None:
@@ -106,24 +130,45 @@ def last_number(connection: sqlite3.Connection) -> int:
 
 
 def changes(connection: sqlite3.Connection, where: Where, after: int, last: int) -> Changes:
-    """The first runs of *where*, including deleted ones, whose last write has a number above *after* and up to *last*.
-    *last* is the number of the last write before this read: any write during it has a higher one.
+    """The first runs of *where*, including deleted ones, whose last write has a number above *after* and up to *last*,
+    and the runs that a client may hold as of *after* and that do not match. *last* is the number of the last write
+    before this read: any write during it has a higher one.
     """
     end = _scan_end(connection, after, last, where.scan_limit)
-    sql = (
-        "select seq, id, cast(doc as blob) from run"
-        f" where seq > ? and seq <= ? and {where.change_clause} order by seq limit {MAX_CHANGES}"
-    )
     found: list[Change] = []
+    departures: dict[str, Departure] = {}
     size = 0
-    with closing(connection.execute(sql, (after, end, *where.change_args))) as rows:
-        for row in rows:
-            change = Change(*row)
-            found.append(change.select(where.fields) if where.fields else change)
-            size += len(change.doc or b"")  # of the whole run, which was read
-            if size > MAX_CHANGES_BYTES or len(found) == MAX_CHANGES:
-                return Changes(found, change.seq, last)
-    return Changes(found, end, last)
+    with closing(connection.execute(*changes_query(where, after, end))) as rows:
+        for seq, id, matches, doc, deleted, created, former in rows:
+            if matches:
+                change = Change(seq, id, doc)
+                found.append(change.select(where.fields) if where.fields else change)
+                size += len(doc or b"")  # of the whole run, which was read
+            else:
+                departures[id] = Departure(Change(seq, id, None, left=not deleted), created, former)
+            full = len(found) == MAX_CHANGES or len(departures) == MAX_DEPARTURES
+            if full or size > MAX_CHANGES_BYTES:
+                return Changes(found, seq, last, departures)
+    return Changes(found, end, last, departures)
+
+
+def changes_query(where: Where, after: int, end: int) -> tuple[str, tuple[Any, ...]]:
+    """The query of `changes`, and its arguments.
+
+    A client holds a run as of *after* only if the run was created by then, or if another run had its id. A file that
+    was of schema 2 or older has, for a run deleted then, the number of its deletion in place of that of its creation.
+    """
+    sql = f"""
+        select seq, id, matches, case when matches then cast(doc as blob) end, created_seq < 0,
+            case when possible then iif(created_seq = -seq, 0, abs(created_seq)) end, ifnull(former_seq, 0)
+        from (
+            select *, {where.change_clause} as matches, {where.fixed_clause} as possible
+            from run where seq > ? and seq <= ? and {where.change_scope}
+        ) as run
+        where matches or former_seq > 0 or possible and (abs(created_seq) <= ? or created_seq = -seq)
+        order by seq
+    """
+    return sql, (*where.change_args, *where.fixed_args, after, end, *where.scope_args, after)
 
 
 def _scan_end(connection: sqlite3.Connection, after: int, last: int, limit: int) -> int:

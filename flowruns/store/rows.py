@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Row(NamedTuple):
-    """A row of `run`, with its columns in their order. A negative *created_seq* marks a deleted run."""
+    """A row of `run`. A negative *created_seq* marks a deleted run."""
 
     created_seq: int
     seq: int
@@ -26,6 +26,7 @@ class Row(NamedTuple):
     reviewed_at: str | None
     reviewed_by: int | None
     tags: str | None
+    former_seq: int | None
     doc: bytes | None = None  # also None in a row from `find_rows`
 
 
@@ -77,7 +78,7 @@ def _insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     marks = _marks_of_rows(len(rows), len(_COLUMNS))
     assignments = ", ".join(f"{column} = excluded.{column}" for column in Row._fields)
     connection.execute(
-        f"insert into run values {marks} on conflict do update set {assignments}",
+        f"insert into run ({', '.join(Row._fields)}) values {marks} on conflict do update set {assignments}",
         [value for row in rows for value in row],
     )
 

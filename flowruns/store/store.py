@@ -28,6 +28,7 @@ from flowruns.store import pages, reads, writes
 from flowruns.store import stats as statistics
 from flowruns.store.changes import ChangeNotifier, Subscription
 from flowruns.store.filters import ALL, Where
+from flowruns.store.holdings import Holdings
 from flowruns.store.pages import PageRows
 from flowruns.store.reads import Change, Changes, StoredRun
 from flowruns.store.stats import Stats
@@ -194,20 +195,24 @@ class Store:
         """The last write to the run, even if that deleted it; None: the run never existed."""
         return await self._read(partial(reads.last_change, id=id))
 
-    async def changes(self, where: Where, after: int, max_wait: float | None = None) -> Changes | None:
-        """The next changes of *where* after number *after*, as soon as there is one.
+    async def changes(
+        self, where: Where, after: int, max_wait: float | None = None, holdings: Holdings | None = None
+    ) -> Changes | None:
+        """The next changes of *where* after number *after*, as soon as there is one. Runs that have left the filters
+        are among them if the subscriber may hold them, according to *holdings*, which this updates.
 
         Without a change for *max_wait* seconds, none is `found`; after `clear`, `position` is below *after*. Returns
         None once `end_subscriptions` was called.
         """
         self._database.watch.check_content()
-        return await self._notifier.wait(where, after, max_wait)
+        return await self._notifier.wait(where, after, max_wait, holdings)
 
     async def follow(self, after: int = 0, where: Where = ALL) -> AsyncGenerator[Change]:
         """The changes of *where* after number *after*: past ones, once for each run, then new ones, until
         `end_subscriptions` is called or the store is closed.
         """
-        while (changes := await self.changes(where, after)) is not None:
+        holdings = Holdings(after)
+        while (changes := await self.changes(where, after, holdings=holdings)) is not None:
             for change in changes.found:
                 yield change
             after = changes.position

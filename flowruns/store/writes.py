@@ -10,7 +10,7 @@ from flowruns.model.datetimes import format_datetime
 from flowruns.model.json_items import encode_list
 from flowruns.model.lines import RunLine
 from flowruns.model.preconditions import Precondition
-from flowruns.model.runs import PreservedFields, RunPut, encode_run
+from flowruns.model.runs import FlowRun, PreservedFields, RunPut, encode_run
 from flowruns.sqlite.connection import Failed
 from flowruns.sqlite.numbers import skip
 from flowruns.store.reads import StoredRun
@@ -139,7 +139,7 @@ class _Batch:
             raise NotFound(id)
         write.when.require(str(row.seq))
         self.number += 1
-        self.rows[id] = row._replace(created_seq=-self.number, seq=self.number, doc=None)
+        self.rows[id] = row._replace(created_seq=-row.created_seq, seq=self.number, doc=None)
 
     def _restore(self, id: str, write: Restore) -> bool | None:
         row = self._live(id)
@@ -162,6 +162,16 @@ class _Batch:
         self.number += 1
         self.rows[id] = Row(
             row.created_seq if row else self.number, self.number, id, run.flow_id, run.flow_type, run.phase,
-            run.created_at, run.created_by, run.reviewed_at, run.reviewed_by, tags, doc,
+            run.created_at, run.created_by, run.reviewed_at, run.reviewed_by, tags, self._former_seq(id, run), doc,
         )  # fmt: skip
         return StoredRun(self.number, doc)
+
+    def _former_seq(self, id: str, run: FlowRun) -> int | None:
+        """The number of the write that ended an earlier run with this *id*, of which *run* is the newest state."""
+        old = self.rows.get(id)
+        if old is None:
+            return None
+        if old.created_seq < 0:
+            return old.seq
+        same = (old.created_at, old.created_by) == (run.created_at, run.created_by)
+        return old.former_seq if same else self.number

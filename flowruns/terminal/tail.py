@@ -64,8 +64,15 @@ class Tail:
 
     def deleted(self, id: str, now: datetime) -> Iterator[str]:
         """The line about the deletion of the run *id*."""
+        yield self._gone(id, self._style.paint("deleted", "red"), now)
+
+    def left(self, id: str, now: datetime) -> Iterator[str]:
+        """The line about the run *id*, which no longer matches the filters."""
+        yield self._gone(id, self._style.paint("left", "dim") + "     no longer matches", now)
+
+    def _gone(self, id: str, text: str, now: datetime) -> str:
         self._states.pop(id, None)
-        yield f"{self._prefix(id, now.isoformat(), now)}{self._style.paint('deleted', 'red')}"
+        return f"{self._prefix(id, now.isoformat(), now)}{text}"
 
     def _new_logs(self, logs: Sequence[Log], before: _State | None) -> Sequence[Log]:
         if before is not None and _keys(logs[: before.logs][-1:]) == before.last_log:

@@ -424,6 +424,20 @@ def test_documents_are_followed_by_programs(runs: Flowruns, tmp_path: Path) -> N
         assert line(tail) == runs.client.get(f"{RUNS}/b1").text + "\n"
         runs.client.delete(f"{RUNS}/b1")
         assert json.loads(line(tail)) == {"id": "b1", "deleted": True}
+        runs.run("c1", phase="failed")
+        assert json.loads(line(tail))["id"] == "c1"
+        runs.advance("c1", "running")
+        assert json.loads(line(tail)) == {"id": "c1", "left": True}
+        assert interrupted(tail)[:2] == (130, "")
+
+
+def test_run_that_no_longer_matches_is_followed_to_its_end(runs: Flowruns, tmp_path: Path) -> None:
+    with running(tmp_path, "tail", "--phase", "running") as tail:
+        note(tail)
+        runs.run("a1", phase="running")
+        assert line(tail).endswith("  a1  run      deploy-web running\n")
+        runs.advance("a1", "succeeded")
+        assert line(tail).endswith("  a1  left     no longer matches\n")
         assert interrupted(tail)[:2] == (130, "")
 
 

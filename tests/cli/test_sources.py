@@ -1,5 +1,6 @@
 """Runs of a file: by its server, or straight from it and without a trace."""
 
+import asyncio
 import json
 import os
 import sqlite3
@@ -10,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.json import encode
 
 from flowruns.cli.sources import LocalSource
 from flowruns.client.transport import Transport
 from flowruns.errors import DatabaseInUse, DatabaseUnusable, Invalid, NotFound, Refused
 from flowruns.model.cursors import MAX_PAGE_SIZE
+from flowruns.model.runs import FlowType, RunPut
+from flowruns.store.store import Store
 from flowruns.testing import server
 from tests.cli.test_main import UNUSABLE, files
 from tests.processes import serving
@@ -193,4 +197,29 @@ def test_changes_go_on_over_servers_and_without_one(path: Path) -> None:
         assert next(events).kind == "lost"
     LocalSource(str(path)).delete("a1")  # without a server
     assert json.loads(next(events).data) == {"id": "a1"}
+    local.close()
+
+
+def test_runs_leave_a_filter_over_servers_and_without_one(path: Path) -> None:
+    with server.serve(path) as runs:
+        for name in ("a1", "b1"):
+            runs.run(name, phase="running")
+        runs.run("c1")
+    local = LocalSource(str(path))
+    events = local.watch(phase="running", after=0)
+    assert [(event.kind, event.data[:11]) for event in (next(events) for _ in range(4))] == [
+        ("open", b""), ("run", b'{"id":"a1",'), ("run", b'{"id":"b1",'), ("lost", b""),
+    ]  # fmt: skip
+    with server.serve(path) as runs:
+        runs.advance("a1", "failed")
+        assert [next(events).kind, next(events)[::2]] == ["open", ("left", b'{"id":"a1"}')]
+    assert next(events).kind == "lost"
+
+    async def change() -> None:  # without a server
+        async with Store.open(path) as store:
+            for id in ("c1", "b1", "a1"):
+                await store.put(id, RunPut(flow_id="deploy-web", flow_type=FlowType.AUTOMATION))
+
+    asyncio.run(change())
+    assert [next(events)[::2] for _ in "cba"] == [("left", encode({"id": id})) for id in ("c1", "b1", "a1")]
     local.close()

@@ -321,8 +321,10 @@ def test_watch_returns_changes(runs: Flowruns, client: Any) -> None:
         assert change.run == run
         client.delete("a1")
         assert next(changes) == ("deleted", 4, "a1", None)
+        runs.advance("before", "running")
+        assert next(changes) == ("left", 5, "before", None)
     with closing(client.watch(after=1000)) as changes:
-        assert next(changes) == ("resync", 4, None, None)
+        assert next(changes) == ("resync", 5, None, None)
 
 
 def test_watch_continues_over_a_restart(path: Path, make: Make) -> None:

@@ -16,6 +16,7 @@ from flowruns.http import events
 from flowruns.http.events import chunks, comment, opening
 from flowruns.server.starting import running
 from flowruns.settings import Settings
+from flowruns.store import holdings
 from flowruns.store.reads import Change
 from tests.conftest import RUNS
 from tests.processes import command_with, ended, serving
@@ -328,13 +329,109 @@ def test_a_filter_by_creator_knows_deleted_runs(path: Path) -> None:
             assert summary([stream.event()]) == [("deleted", "b")]
 
 
-def test_a_run_that_matches_no_longer_is_not_sent(server: str, wire: Wire) -> None:
+def test_a_run_that_was_sent_and_matches_no_longer_has_left(server: str, wire: Wire) -> None:
     with Stream(server, "?phase=running") as stream:
         put(wire, "a", phase="running")
         stream.event()
+        last = put(wire, "a", phase="failed")
+        assert stream.event() == Event(last, "left", '{"id":"a"}')
+        put(wire, "a", phase="pending")
+        put(wire, "a", phase="running")
+        assert summary([stream.event()]) == [("run", "a")]
+        delete(wire, "a")
+        assert summary([stream.event()]) == [("deleted", "a")]
+
+
+@pytest.mark.parametrize("after", [None, 0])
+def test_a_run_that_never_matched_is_not_sent(server: str, wire: Wire, after: int | None) -> None:
+    put(wire, "before", phase="pending")
+    with Stream(server, "?phase=running", after) as stream:
+        put(wire, "before", phase="failed")
+        put(wire, "a", phase="pending")
+        put(wire, "a", phase="failed")
+        delete(wire, "a")
         put(wire, "a", phase="failed")
         put(wire, "b", phase="running")
         assert summary([stream.event()]) == [("run", "b")]
+
+
+def test_a_resumed_stream_releases_runs_that_existed_and_no_others(server: str, wire: Wire) -> None:
+    put(wire, "seen", phase="running")
+    put(wire, "seen-and-deleted", phase="running")
+    put(wire, "seen-and-made-again", phase="running")
+    put(wire, "may-have-matched", phase="failed")
+    after = put(wire, "stays", phase="running")
+    put(wire, "seen", phase="failed")
+    put(wire, "seen-and-deleted", phase="failed")
+    delete(wire, "seen-and-deleted")
+    delete(wire, "seen-and-made-again")
+    put(wire, "seen-and-made-again", phase="failed")
+    put(wire, "may-have-matched", phase="pending")
+    put(wire, "new", phase="failed")
+    put(wire, "new-and-deleted", phase="failed")
+    delete(wire, "new-and-deleted")
+    expected = [("left", "seen"), ("deleted", "seen-and-deleted"), ("left", "seen-and-made-again")]
+    with Stream(server, "?phase=running", after) as stream:
+        assert summary(stream.events(4)) == [*expected, ("left", "may-have-matched")]
+        put(wire, "seen", phase="pending")  # which the client holds no longer
+        put(wire, "new", phase="pending")
+        put(wire, "stays", phase="failed")
+        assert summary([stream.event()]) == [("left", "stays")]
+
+
+@pytest.mark.parametrize("bounds", [{"_MAX_RUNS": 2}, {"_MAX_ID": 1}])
+def test_a_stream_that_has_sent_too_many_runs_releases_all_of_them(
+    server: str, wire: Wire, bounds: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in bounds.items():
+        monkeypatch.setattr(holdings, name, value)
+    with Stream(server, "?phase=running") as stream:
+        for number in range(10):
+            put(wire, f"run-{number}", phase="running")
+        assert len(stream.events(10)) == 10
+        for number in range(10):
+            put(wire, f"run-{number}", phase="failed")
+        assert summary(stream.events(10)) == [("left", f"run-{number}") for number in range(10)]
+        put(wire, "new", phase="failed")
+        put(wire, "last", phase="running")
+        assert summary([stream.event()]) == [("run", "last")]
+
+
+def test_what_no_put_changes_decides_at_once(path: Path) -> None:
+    settings = Settings(database=str(path), port=0, tokens={"one": 1, "two": 2})
+    with running(settings) as ready, Wire(ready.url) as wire:
+        one, two = "Authorization: Bearer one", "Authorization: Bearer two"
+        after = number(wire.ask("PUT", f"{RUNS}/of-two", RUN, two))
+        for id, by in (("of-two", one), ("of-one", one), ("of-two", two)):
+            assert wire.ask("PUT", f"{RUNS}/{id}", RUN, by).status in (200, 201)
+        with Stream(ready.url, "?createdBy=1", after, one) as stream:
+            assert summary([stream.event()]) == [("run", "of-one")]
+            wire.ask("PUT", f"{RUNS}/of-two", RUN, two)
+            wire.ask("DELETE", f"{RUNS}/of-one", None, two)
+            wire.ask("PUT", f"{RUNS}/of-one", RUN, two)  # another run, which the filter excludes
+            assert {id for _, id in summary([stream.event()])} == {"of-one"}
+            wire.ask("PUT", f"{RUNS}/of-two", RUN, one)
+            wire.ask("PUT", f"{RUNS}/last", RUN, one)
+            assert summary([stream.event()]) == [("run", "last")]
+
+
+def test_a_run_made_again_by_another_user_leaves_a_client_that_was_away(path: Path) -> None:
+    settings = Settings(database=str(path), port=0, tokens={"one": 1, "two": 2})
+    with running(settings) as ready, Wire(ready.url) as wire:
+        one, two = "Authorization: Bearer one", "Authorization: Bearer two"
+        after = number(wire.ask("PUT", f"{RUNS}/a", RUN, one))
+        wire.ask("DELETE", f"{RUNS}/a", None, one)
+        wire.ask("PUT", f"{RUNS}/a", RUN, two)
+        with Stream(ready.url, "?createdBy=1", after, one) as stream:
+            assert summary([stream.event()]) == [("left", "a")]
+
+
+def test_a_resync_may_be_followed_by_runs_that_leave(server: str, wire: Wire) -> None:
+    put(wire, "a", phase="running")
+    with Stream(server, "?phase=running", "x") as stream:
+        assert stream.event().kind == "resync"
+        put(wire, "a", phase="failed")
+        assert summary([stream.event()]) == [("left", "a")]
 
 
 @pytest.mark.parametrize("query", ["?size=1", "?order=asc", "?cursor=", "?size=1&order=desc&unknown=1"])
