@@ -20,12 +20,13 @@ class Event(NamedTuple):
 
 
 class Events:
-    """A parser. Its *events* are those received and not yet taken."""
+    """A parser. Its *events* are those received and not yet taken, without those that only have a *position*."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.last_id: int | None = None  # of blocks that are complete
-        self.comments = 0
+        self.positions = 0
+        self.retry: list[int] = []
         self._rest = b""
         self._id: int | None = None
         self._kind, self._data = "", list[str]()
@@ -45,18 +46,23 @@ class Events:
                 self._kind = value
             case "data":
                 self._data.append(value)
+            case "retry":
+                self.retry.append(int(value))
             case "":
                 self.last_id = self._id
-                if self._data:
+                assert self._data, "a block without data reaches the handlers of some clients"
+                if self._kind == "position":
+                    assert self._data == ["{}"]
+                    self.positions += 1
+                else:
                     self.events.append(Event(self.last_id or 0, self._kind, "\n".join(self._data)))
                 self._kind, self._data = "", []
             case _:
-                assert field.startswith(":"), line
-                self.comments += 1
+                raise AssertionError(line)
 
 
 class Stream(Wire):
-    """A stream of the server at *url*, whose first comment was received."""
+    """A stream of the server at *url*, whose first position was received."""
 
     def __init__(self, url: str, query: str = "", after: int | str | None = None, *lines: str) -> None:
         super().__init__(url)
@@ -67,7 +73,7 @@ class Stream(Wire):
         assert self.answer.header(b"transfer-encoding") == b"chunked"
         self.parsed = Events()
         self.ended = False
-        while not self.parsed.comments:
+        while not self.parsed.positions:
             self.chunk()
 
     @property

@@ -23,7 +23,7 @@ _RESPONSE_TIMEOUT = 30.0  # seconds without data
 # client closes them first.
 _IDLE_CONNECTIONS, _IDLE_SECONDS = 100, 30.0
 
-_STREAM_TIMEOUT = 45.0  # seconds without data; the server sends a comment every 5
+_STREAM_TIMEOUT = 15.0  # seconds without data; the server sends something every 4
 
 _OPENED = ("connect_tcp.complete", "connect_unix_socket.complete", "start_tls.complete")  # events of `trace`
 

@@ -42,7 +42,8 @@ class TaggedRun(NamedTuple):
 class Change(NamedTuple):
     """A change of the run *id*: *run* is its new state, None if it was deleted. *seq* is the number to resume after.
 
-    *kind* "left" means that the run no longer matches the filters; *run* is None then, too. *kind* "resync" means that changes were missed, because the server has another database: read the runs again.
+    *kind* "left" means that the run no longer matches the filters; *run* is None then, too. "resync" means that changes
+    were missed, because the server has another database: read the runs again.
     """
 
     kind: Literal["run", "deleted", "left", "resync"]

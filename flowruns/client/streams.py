@@ -126,6 +126,8 @@ class EventParser:
                 self._opened = True
                 yield Event("open", self._position)
             self.ended = self._kind == "bye"
-            if not self.ended:  # without data there is no event to dispatch, but the id counts
-                yield Event(self._kind if self._data else "", self._position, b"\n".join(self._data))
+            if not self.ended:
+                # Without data there is no event to dispatch, but the id counts, as it does in `position`.
+                kind = self._kind if self._data and self._kind != "position" else ""
+                yield Event(kind, self._position, b"\n".join(self._data))
             self._kind, self._data = "", []

@@ -20,11 +20,13 @@ from flowruns.store.holdings import Holdings
 from flowruns.store.reads import Change
 from flowruns.store.store import Store
 
-_SILENCE_SECONDS = 15  # without a change, after which a comment shows proxies and clients that the stream is open
+_SILENCE_SECONDS = 4  # at most; clients such as httpx give up after 5 without data
 
 _PIECE_BYTES = 64 * 1024  # sent at once; the server buffers this much for a client that does not read
 
-_RETRY_SECONDS = 5
+_RETRY_SECONDS = 5  # to wait at the limit
+
+_RETRY = b"retry: 500\n"  # milliseconds, after which a browser connects again: a development server restarts often
 
 _BYE = b"event: bye\ndata: {}\n\n"
 
@@ -106,7 +108,7 @@ class EventStream(NamedTuple):
 
         position, store = self.after, self.streams.store
         holdings = self._holdings(position if self.resumes or self.resync else 0)
-        await send_body(opening(position, resync=self.resync))
+        await send_body(_RETRY + opening(position, resync=self.resync))
         while (changes := await store.changes(self.where, position, _SILENCE_SECONDS, holdings)) is not None:
             resync, position = changes.position < position, changes.position
             if resync:
@@ -136,14 +138,12 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
-def comment(position: int) -> bytes:
-    """A comment with the number to resume from. It is no event, as it has no data."""
-    return b":\nid: %d\n\n" % position
-
-
 def opening(position: int, *, resync: bool) -> bytes:
-    """The first block of a stream: a comment, and a resync event if the client has missed changes."""
-    return comment(position) + (b"id: %d\nevent: resync\ndata: {}\n\n" % position if resync else b"")
+    """The number to resume from, as an event with data: clients parse those without data as JSON, too. After a resync
+    event if the client has missed changes.
+    """
+    kinds = (b"resync", b"position") if resync else (b"position",)
+    return b"".join(b"id: %d\nevent: %b\ndata: {}\n\n" % (position, kind) for kind in kinds)
 
 
 def chunks(changes: Iterable[Change]) -> Iterator[bytes]:

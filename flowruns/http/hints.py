@@ -7,12 +7,12 @@ from msgspec import Raw, defstruct
 from msgspec.json import decode
 
 from flowruns.http.logs import log
-from flowruns.http.requests import RequestReader
+from flowruns.http.requests import LAST_EVENT_ID, RequestReader
 from flowruns.model.filters import FILTERS
 from flowruns.model.runs import RunPost, RunPut
 from flowruns.settings import RUNS
 
-PARAMETERS = ("cursor", "size", "order", "fields", *(filter.name for filter in FILTERS))
+PARAMETERS = ("cursor", "size", "order", "fields", LAST_EVENT_ID, *(filter.name for filter in FILTERS))
 
 # Each parameter, and names that other APIs have for it, in lower case without "_" and "-".
 ALIASES = {name.lower(): name for name in PARAMETERS} | {

@@ -27,7 +27,9 @@ CALLER = "flowruns.caller"  # the key in an ASGI scope under which AccessMiddlew
 STATUS_ONLY = "flowruns.status_only"  # a key in an ASGI scope: /health without a token
 HEALTH = "/health"
 
-_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
+_NUMBER = re.compile(r"\s*(\d{1,18})\s*", re.ASCII)
+
+LAST_EVENT_ID = "lastEventId"  # the query parameter for clients that cannot send the header
 
 _THREAD_BYTES = 64 * 1024  # of a body that the event loop decodes: 8 MiB of log lines would hold it up for a second
 
@@ -115,15 +117,16 @@ class RequestReader:
         return prefers_events(self.header(b"accept") or "")
 
     def last_event_id(self, last: int) -> int | None:
-        """The change number in Last-Event-ID, at most *last*; None if the header is empty or absent. Raises ValueError
-        for anything else, which another database must have sent.
+        """The change number in Last-Event-ID, or else in the query: the largest of several up to *last*. None if both
+        are empty or absent. Raises ValueError for anything else, which another database must have sent.
         """
-        text = self.header(b"last-event-id")
-        if not text:
+        texts = (self.header(b"last-event-id") or "").split(",")
+        if not any(texts):  # as browsers send it at first
+            texts = [text for name, text in self.query() if name == LAST_EVENT_ID]
+        if not any(texts):
             return None
-        if not _NUMBER.fullmatch(text) or int(text) > last:
-            raise ValueError("of another database")
-        return int(text)
+        numbers = [int(match[1]) for match in map(_NUMBER.fullmatch, texts) if match]
+        return max(number for number in numbers if number <= last)
 
     def fields(self) -> Fields:
         """The fields of runs that the query names."""

@@ -31,6 +31,7 @@ class ChangeNotifier:
         self._holdings: dict[asyncio.Future[Changes | None], Holdings | None] = {}
         self._unread: set[asyncio.Future[Changes | None]] = set()
         self._last = 0  # number of the last write, as of the last read
+        self._written = True  # since the last read; then a subscriber of its number has nothing to read
         self._reader: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._next_read = 0.0  # the time of the loop before which no read for commits starts
@@ -53,8 +54,8 @@ class ChangeNotifier:
         self._holdings[future] = holdings
         if position < self._last:
             self._start_read([future])
-        else:
-            self._schedule_read()  # for writes since the last read
+        elif self._written or self._reader is not None:
+            self._schedule_read()
         timer = None if max_wait is None else loop.call_later(max_wait, self._time_out, future)
         try:
             return await future
@@ -67,6 +68,7 @@ class ChangeNotifier:
 
     def notify(self) -> None:
         """Schedules a read for all subscribers, as something was written. From any thread."""
+        self._written = True
         if self._loop is not None and self._subscriptions and self._timer is None:
             call_soon(self._loop, self._schedule_read)
 
@@ -87,7 +89,7 @@ class ChangeNotifier:
         if self._loop is not loop:
             if self._loop is not None and self._subscriptions and not self._loop.is_closed():
                 raise RuntimeError("changes of a store can be awaited in one event loop at a time")
-            self._loop, self._reader, self._timer, self._next_read = loop, None, None, 0.0
+            self._loop, self._reader, self._timer, self._next_read, self._written = loop, None, None, 0.0, True
             self._subscriptions.clear()
             self._holdings.clear()
             self._unread.clear()
@@ -112,6 +114,7 @@ class ChangeNotifier:
 
     def _read_all(self) -> None:
         self._timer = None
+        self._written = not self._subscriptions  # before the read begins: it has every write until now
         self._start_read(self._subscriptions)
 
     def _start_read(self, futures: Iterable["asyncio.Future[Changes | None]"]) -> None:
@@ -129,6 +132,7 @@ class ChangeNotifier:
                 futures = {future for future in self._unread if self._subscriptions[future] in subscriptions}
                 self._unread -= futures
                 outcomes = dict(zip(subscriptions, await self._outcomes(subscriptions), strict=True))
+                self._note_last(outcomes.values())
                 for future in futures & self._subscriptions.keys():
                     self._resolve(future, outcomes[self._subscriptions[future]])
                 ended = loop.time()
@@ -150,6 +154,13 @@ class ChangeNotifier:
         except Exception as error:
             return [Failed(error)] * len(subscriptions)
 
+    def _note_last(self, outcomes: Iterable[Changes | Failed]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Failed):
+                self._written = True
+            else:
+                self._last = outcome.last
+
     def _resolve(self, future: "asyncio.Future[Changes | None]", outcome: Changes | Failed) -> None:
         """Resolves *future*, or moves its subscription on if nothing was found for it."""
         if future.done():
@@ -157,7 +168,6 @@ class ChangeNotifier:
         if isinstance(outcome, Failed):
             future.set_exception(outcome.error)
             return
-        self._last = outcome.last
         where, position = self._subscriptions[future]
         holdings = self._holdings[future]
         selected = outcome if holdings is None else holdings.select(outcome)

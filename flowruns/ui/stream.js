@@ -2,7 +2,7 @@
 
 import { HttpError, orUnreachable, request, Unreachable } from "./api.js";
 
-const IDLE_TIMEOUT = 40_000; // ms; the server sends a comment every 15 s: two are missing
+const IDLE_TIMEOUT = 12_000; // ms; the server sends something every 4 s: two are missing
 const BACKOFF = [0, 500, 1_000, 2_000, 4_000, 8_000, 15_000]; // ms before each attempt; the last one repeats
 const STABLE = 5_000; // ms until a connection resets the backoff
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from flowruns.http import events
-from flowruns.http.events import chunks, comment, opening
+from flowruns.http.events import chunks, opening
 from flowruns.server.starting import running
 from flowruns.settings import Settings
 from flowruns.store import holdings
@@ -94,12 +94,10 @@ def test_pieces_are_small_and_make_the_same_events(monkeypatch: pytest.MonkeyPat
     assert [event.data.encode() for event in parsed(b"".join(found))] == docs
 
 
-def test_a_comment_has_the_number_to_resume_from() -> None:
+def test_a_stream_begins_with_the_number_to_resume_from() -> None:
     events = Events()
-    events.feed(comment(7))
-    assert (events.events, events.last_id, events.comments) == ([], 7, 1)
     events.feed(opening(8, resync=False))
-    assert (events.events, events.last_id) == ([], 8)
+    assert (events.events, events.last_id, events.positions) == ([], 8, 1)
 
 
 def test_a_lost_position_is_an_immediate_resync() -> None:
@@ -142,15 +140,14 @@ def test_headers_keep_proxies_from_gathering(server: str) -> None:
     }
 
 
-def test_comments_with_the_position_keep_a_stream_without_events_alive(
-    server: str, wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_positions_keep_a_stream_without_events_alive(server: str, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "_SILENCE_SECONDS", 0.01)
     with Stream(server, "?phase=failed") as stream:
         last = put(wire, "a")
         while stream.position != last:
             stream.chunk()
-        assert stream.parsed.comments > 1
+        assert stream.parsed.positions > 1
+        assert stream.parsed.retry == [500]  # once
         assert stream.parsed.events == []
         put(wire, "b", phase="failed")
         assert summary([stream.event()]) == [("run", "b")]
@@ -240,13 +237,45 @@ def test_a_stream_resumes_after_a_restart_of_the_server(path: Path) -> None:
         assert summary([stream.event()]) == [("run", "c")]
 
 
-@pytest.mark.parametrize("after", [4, 10**17, 10**30, "-1", "1.0", "x", "1, 2", "\xb2"])
+@pytest.mark.parametrize("after", [4, 10**17, 10**30, "-1", "1.0", "x", "4, x", "1 2", "\xb2"])
 def test_a_position_of_another_database_gets_a_resync(server: str, wire: Wire, after: str) -> None:
     last = [put(wire, id) for id in "abc"][-1]
     with Stream(server, after=after) as stream:
         assert stream.event() == Event(last, "resync", "{}")
         put(wire, "d")
         assert summary([stream.event()]) == [("run", "d")]
+
+
+@pytest.mark.parametrize("target", ["", "/b"])
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("?lastEventId={n}", []),
+        ("?lastEventId={n}", [""]),  # as browsers send it first
+        ("?lastEventId=&lastEventId={n}", []),
+        ("?lastEventId=0&lastEventId={n}&lastEventId=x&lastEventId=99", []),
+        ("?lastEventId=0", ["{n}"]),
+        ("?lastEventId=99", ["0", "{n}"]),
+        ("", ["{n}, 0, 99"]),
+    ],
+)
+def test_position_may_come_in_the_query_and_twice(
+    server: str, wire: Wire, target: str, query: str, headers: list[str]
+) -> None:
+    for id in "ab":
+        put(wire, id)
+    seen = put(wire, "b")
+    last = put(wire, "b")
+    lines = [f"Last-Event-ID: {text.format(n=seen)}" for text in headers]
+    with Stream(server, target + query.format(n=seen), None, *lines) as stream:
+        event = stream.event()
+        assert (event.id, event.kind, event.json["id"]) == (last, "run", "b")
+
+
+def test_position_of_another_database_in_the_query_gets_a_resync(server: str, wire: Wire) -> None:
+    last = put(wire, "a")
+    with Stream(server, "?lastEventId=99") as stream:
+        assert stream.event() == Event(last, "resync", "{}")
 
 
 def test_an_empty_last_event_id_is_none(server: str, wire: Wire) -> None:

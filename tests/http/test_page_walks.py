@@ -422,7 +422,7 @@ def filled(runs: int) -> sqlite3.Connection:
     for number in range(1, runs + 1):
         rare = not 100 < number <= runs - 100
         connection.execute(
-            "insert into run values (?, ?, ?, ?, 'automation', ?, ?, ?, null, null, null, '{}')",
+            "insert into run values (?, ?, ?, ?, 'automation', ?, ?, ?, null, null, null, '{}', null)",
             (number, number, f"r{number}", *(("rare", "rare", "2025", 1) if rare else ("usual", "usual", "2026", 2))),
         )
         connection.execute("insert into tag values ('k', ?, ?)", ("rare" if rare else "usual", number))

@@ -451,6 +451,21 @@ async def test_changes_that_match_no_subscription_are_scanned_once() -> None:
     assert [after for ((_, after),) in reader.reads][-3:] == [10, 20, 30]
 
 
+async def test_subscriber_that_waits_again_reads_only_after_a_write() -> None:
+    reader = Reader()
+    notifier = ChangeNotifier(reader)
+    for number in (0, 0, 0):
+        assert await notifier.wait(ALL, number, max_wait=0.01) == Changes((), 0, 0)
+        await settled(notifier)
+    assert len(reader.reads) == 1
+    reader.write(1)
+    notifier.notify()
+    assert await notifier.wait(ALL, 0) == Changes([Change(1, "a", b"{}")], 1, 1)
+    await settled(notifier)
+    assert await notifier.wait(ALL, 1, max_wait=0.01) == Changes((), 1, 1)
+    assert len(reader.reads) == 2
+
+
 async def test_many_commits_share_a_read() -> None:
     reader = Reader()
     notifier = ChangeNotifier(reader)

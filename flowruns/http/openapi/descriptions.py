@@ -17,8 +17,8 @@ To read all pages, send `next_page` as `cursor` until it is null. This returns e
 replaced or deleted meanwhile. A cursor is valid only with the filters and the order of its page.
 
 With `Accept: text/event-stream` the response is a stream of the changes to runs that match the filters, from now on \
-or after `Last-Event-ID`. The stream ignores `size`, `order` and `cursor`. To miss no change, read a page first and \
-send its `ETag`, without the quotes, as `Last-Event-ID`.""",
+or after `Last-Event-ID`, or `lastEventId` in the query. The stream ignores `size`, `order` and `cursor`. To miss no \
+change, read a page first and send its `ETag`, without the quotes, as `Last-Event-ID`.""",
     "createFlowRun": """\
 For portals: a person starts an action. The new run is `pending` and of type `selfServiceAction`. Agents report \
 progress with PUT.""",
@@ -116,8 +116,9 @@ FALLBACKS = {
 
 EVENTS = """\
 Server-sent events, without end: `run` (data: the whole run) after it is created or replaced, `deleted` (data: its \
-id), `resync` (`Last-Event-ID` is not of this database: read everything again) and `bye` (the server stops). Each `id` \
-is a change number, to be sent as `Last-Event-ID`. After 15 seconds without a change the server sends a comment."""
+id), `left` (data: its id) when a run that was sent no longer matches the filters, `resync` (`Last-Event-ID` is not of \
+this database: read everything again), `position` (the number to resume from, after 4 seconds without a change) and \
+`bye` (the server stops). Each `id` is a change number, to be sent as `Last-Event-ID`."""
 
 
 def description(schema: str, field: str) -> str | None:

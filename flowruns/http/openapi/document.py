@@ -22,6 +22,7 @@ from flowruns.http.openapi.schemas import (
     PageSize,
     Stats,
 )
+from flowruns.http.requests import LAST_EVENT_ID
 from flowruns.model.error_details import published
 from flowruns.model.fields import FIELDS, ActionCounts, LogCounts
 from flowruns.model.filters import FILTERS, MAX_VALUES
@@ -91,7 +92,7 @@ def _document(prefix: str) -> dict[str, Any]:
                 "get": _operation(
                     "getFlowRun",
                     "One run, or a stream of its changes",
-                    [_id(str), _FIELDS, _IF_MATCH, _IF_NONE_MATCH, _LAST_EVENT_ID],
+                    [_id(str), _FIELDS, _LAST_EVENT_ID_IN_QUERY, _IF_MATCH, _IF_NONE_MATCH, _LAST_EVENT_ID],
                     _streamed({"200": _json("the run", _RUN_OR_FIELDS, **_ETAG)}),
                     "304 401 403 404 412 422 503",
                 ),
@@ -240,6 +241,10 @@ _LAST_EVENT_ID = _parameter(
     "for a stream: the change number to resume after; `0` sends all runs",
 )
 
+_LAST_EVENT_ID_IN_QUERY = _parameter(
+    "query", LAST_EVENT_ID, _LAST_EVENT_ID["schema"], "for a stream: as `Last-Event-ID`, which is used if both are sent"
+)
+
 
 _FIELDS = _parameter(
     "query",
@@ -280,6 +285,7 @@ def _page_parameters() -> list[dict[str, Any]]:
         _parameter("query", "order", {"enum": ["desc", "asc"], "default": "desc"}, "newest or oldest first"),
         _FIELDS,
         *_filters(),
+        _LAST_EVENT_ID_IN_QUERY,
         _IF_NONE_MATCH,
         _LAST_EVENT_ID,
     ]

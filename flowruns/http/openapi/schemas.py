@@ -135,8 +135,10 @@ EXAMPLES: dict[str, Any] = {
 }
 
 EVENTS_EXAMPLE = f"""\
-:
+retry: 500
 id: 16
+event: position
+data: {{}}
 
 id: 17
 event: run
