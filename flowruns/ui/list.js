@@ -1,6 +1,6 @@
 // A page of the list of runs. New runs do not move its rows.
 
-import { fetchPage, RUNS, runUrl, withQuery } from "./api.js";
+import { fetchPage, fetchRun, RUNS, runUrl, withQuery } from "./api.js";
 import { announce, button, byId, fill, h, oneLine, plural, refill, tableHead } from "./dom.js";
 import { FilterBar, filtersOf, listUrl, remember, without } from "./filters.js";
 import { setKeys } from "./keys.js";
@@ -89,7 +89,7 @@ export class ListView {
 		fill(this.body, this.list.map((row) => row.element));
 		fill(this.content, runs.length ? this.table : this.emptyState());
 		this.drawStatus();
-		// Without the phase filter: a run that leaves it still updates its row.
+		// Without the phase filter: the counts of all phases change.
 		subscribe(withQuery(RUNS, filtersOf(this.query, "phase")), page.position, this.abort.signal,
 			{ event: (event) => this.onEvent(event), failed: (error) => this.fail(error) });
 		this.rows.get(state?.row)?.link.focus({ preventScroll: true });
@@ -137,6 +137,7 @@ export class ListView {
 		if (type === "resync") this.update({ query: this.query, state: this.state() });
 		else if (type === "run") this.onRun(summary(JSON.parse(data)));
 		else if (type === "deleted") this.onDeleted(JSON.parse(data).id);
+		else if (type === "left") this.onLeft(JSON.parse(data).id);
 		this.recount();
 	}
 
@@ -158,6 +159,23 @@ export class ListView {
 		this.rows.get(id)?.markDeleted();
 		this.newIds.delete(id);
 		this.drawNew();
+	}
+
+	/** A run no longer matches the filters: its row stays, and shows its new state. */
+	async onLeft(id) {
+		this.newIds.delete(id);
+		this.drawNew();
+		const row = this.rows.get(id);
+		if (!row) return;
+		const { run } = row;
+		try {
+			const { doc } = await fetchRun(id, this.abort.signal);
+			if (row.run !== run) return; // a later event was faster
+			row.update(summary(JSON.parse(doc)));
+			row.markLeft();
+		} catch (error) {
+			if (error.status === 404) row.markDeleted(); // the stream has an event for this, too
+		}
 	}
 
 	/** Whether *run*, which has no row, belongs to this page or a newer one. */
@@ -241,9 +259,15 @@ class Row {
 
 	update(run) {
 		this.draw(run, this.run);
-		this.element.classList.remove("gone", "fresh");
+		this.element.classList.remove("gone", "left", "fresh");
+		this.element.title = "";
 		void this.element.offsetWidth; // restarts the animation
 		this.element.classList.add("fresh");
+	}
+
+	markLeft() {
+		this.element.classList.add("left");
+		this.element.title = "This run no longer matches the filters";
 	}
 
 	markDeleted() {

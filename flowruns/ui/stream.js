@@ -117,7 +117,7 @@ export class Stream {
 			if (this.since - start > STABLE) this.failures = 0;
 			for (const event of parser.feed(value)) {
 				if (this.abort !== abort) return; // an earlier event closed the stream
-				this.dispatch(event);
+				if (event.type !== "position") this.dispatch(event);
 			}
 			this.position = parser.lastId;
 		}

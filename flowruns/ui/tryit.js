@@ -262,7 +262,7 @@ export class RequestForm {
 			const { done, value } = await reader.read();
 			if (done) return end("Ended by the server");
 			const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 30; // else the user is reading
-			for (const event of parser.feed(value)) {
+			for (const event of parser.feed(value).filter(({ type }) => type !== "position")) {
 				count += 1;
 				list.append(this.event(event));
 				if (count > MAX_EVENTS) list.firstChild.remove();

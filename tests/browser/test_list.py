@@ -151,6 +151,23 @@ def test_new_runs_are_counted_and_changed_runs_change_in_place(own: Server, page
     expect(page.get_by_role("button", name="new", exact=False)).to_have_count(0)
 
 
+def test_a_run_that_loses_its_tag_shows_that_it_has_left(own: Server, page: Page) -> None:
+    tags = [{"key": "env", "value": "test"}]
+    for id in ("a", "b"):
+        own.put(id, phase="running", tags=tags)
+    page.goto(f"{own.ui}?tag=env:test")
+    row = page.locator("[data-id=a]")
+    expect(row).to_contain_text("running")
+    expect(page.locator("#badge")).to_have_text("live")
+    own.put("a", phase="failed")
+    expect(row).to_contain_text("failed")
+    expect(row).to_have_attribute("title", "This run no longer matches the filters")
+    expect(page.locator(".left")).to_have_count(1)
+    own.put("a", phase="succeeded", tags=tags)
+    expect(row).to_contain_text("succeeded")
+    expect(page.locator(".left")).to_have_count(0)
+
+
 def test_a_run_that_leaves_the_filter_shows_how_it_ended(own: Server, page: Page) -> None:
     own.put("a", phase="running", startTime="2026-01-01T00:00:00Z")
     page.goto(f"{own.ui}?phase=running")

@@ -221,7 +221,7 @@ def test_an_idle_connection_is_closed(own: Server, page: Page) -> None:
     page.route("**/flow-runs/a", lambda route: idle.append(route) if len(idle) < 2 else route.fallback())
     with page.expect_request("**/flow-runs/a"):
         page.evaluate(HIDE, False)
-    page.clock.run_for(41_000)
+    page.clock.run_for(13_000)
     expect(page.locator("#badge")).to_have_text("reconnecting")
     page.clock.run_for(3_000)
     page.get_by_role("button", name="Retry now").click()
