@@ -9,7 +9,7 @@ from msgspec import Meta
 from flowruns.errors import ErrorDetail
 from flowruns.model.datetimes import parse_datetime
 from flowruns.model.error_details import Loc
-from flowruns.model.runs import DateTime, FlowType, Identifier, Slug
+from flowruns.model.runs import DateTime, FlowType, Identifier, Int64, Slug
 from flowruns.model.validation import check_text
 
 TagPair = Annotated[str, Meta(pattern=r"\A[^:]*:")]  # the key ends at the first colon
@@ -30,7 +30,7 @@ class Filter(NamedTuple):
 # The most selective first, as a page scans the index of the first filter in its query.
 FILTERS = (
     Filter("flowId", Slug, "any", "runs of this flow"),
-    Filter("createdBy", int, "any", "runs that this user id created"),
+    Filter("createdBy", Int64, "any", "runs that this user id created"),
     Filter("tag", TagPair, "all", "runs with this tag; the key ends at the first colon"),
     Filter("phase", Identifier, "any", "runs in this phase"),
     Filter("flowType", FlowType, "any", "runs of this type"),
@@ -73,7 +73,7 @@ def integer(text: str, loc: Loc) -> int | ErrorDetail:
 
 
 def _errors(text: str, type: Any, loc: Loc) -> list[ErrorDetail]:
-    if type is int:
+    if type is Int64:
         number = integer(text, loc)
         return [number] if isinstance(number, ErrorDetail) else []
     details = check_text(_unescaped(text) if type is DateTime else text, type, loc)
@@ -81,7 +81,7 @@ def _errors(text: str, type: Any, loc: Loc) -> list[ErrorDetail]:
 
 
 def _value(text: str, type: Any) -> Value:
-    if type is int:
+    if type is Int64:
         return int(text)
     if type is TagPair:
         key, _, value = text.partition(":")

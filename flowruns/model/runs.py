@@ -32,9 +32,13 @@ def require_object(value: Raw) -> Raw:
 
 DateTime = Annotated[str, Meta(extra_json_schema={"format": "date-time"}, extra={"check": parse_datetime})]
 
-UserId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]  # the range of SQLite's integers
+Int64 = Annotated[int, Meta(extra_json_schema={"format": "int64"})]
 
-JsonObject = Annotated[Raw, Meta(extra_json_schema={"type": ["object", "null"]}, extra={"check": require_object})]
+UserId = Annotated[Int64, Meta(ge=-(2**63), le=2**63 - 1)]  # the range of SQLite's integers
+
+_JSON_OBJECT = {"type": ["object", "null"], "additionalProperties": True}  # else generators drop its content
+
+JsonObject = Annotated[Raw, Meta(extra_json_schema=_JSON_OBJECT, extra={"check": require_object})]
 
 _NULL = Raw(b"null")
 
@@ -116,10 +120,10 @@ class FlowRun(Model, kw_only=True):
     logs: list[Log] | None
     tags: list[Tag] | None
     created_at: DateTime
-    created_by: int | None
+    created_by: Int64 | None
     updated_at: DateTime
-    updated_by: int | None
-    reviewed_by: int | None
+    updated_by: Int64 | None
+    reviewed_by: Int64 | None
     reviewed_at: DateTime | None
 
 

@@ -24,7 +24,7 @@ let requests = [];
 function operationsOf(api) {
 	const operation = (path, item, method) => {
 		const { operationId, requestBody, responses } = item[method];
-		const streams = Boolean(responses[200]?.content?.["text/event-stream"]);
+		const streams = Boolean(responses[200]?.["x-event-stream"]);
 		return {
 			...item[method], id: operationId, method: method.toUpperCase(), tone: METHODS[method], path, streams,
 			body: requestBody?.content["application/json"].schema,
@@ -73,7 +73,8 @@ function parameterTable({ inputs, accept }) {
 }
 
 /** A response of an operation. Its fields and examples are drawn when it is opened. */
-function responseDoc(status, { description, headers = {}, content = {} }) {
+function responseDoc(status, { description, headers = {}, content = {}, "x-event-stream": events }) {
+	if (events) content = { ...content, "text/event-stream": events };
 	const header = ([name, header]) =>
 		h("p", h("code", name), " ", inline(header.description), ", for example ", h("code", header.example));
 	const draw = () => details.open && details.children.length === 1 && details.append(h("div",
@@ -88,11 +89,11 @@ function responseDoc(status, { description, headers = {}, content = {} }) {
 function mediaBlock(type, { schema: value, example }, status) {
 	const { schema, name } = resolve(value);
 	const shown = example ?? schema.examples?.[0];
-	const typeName = name === "Error" ? h("a", { href: hash("Error") }, name) : name;
+	const typeName = name === "ErrorResponse" ? h("a", { href: hash("Error") }, name) : name;
 	return [
 		h("h5", type, name && [": ", typeName]),
 		!name && schema.description && paragraphs(schema.description),
-		name && name !== "Error" &&
+		name && name !== "ErrorResponse" &&
 			[h("p.muted", "Every field is always present."), fieldTable(value, false, `Fields of ${name}`)],
 		shown && (typeof shown === "string" ? codeBlock(shown, `Example of ${type}`)
 			: jsonBlock(shown, `Example of ${status}`)),
@@ -108,7 +109,7 @@ function errorSection(api, operations) {
 	const row = ([status, { description }]) => h("tr",
 		h("th", { scope: "row" }, h(status < "400" ? "b.tone.off" : "b.tone.bad", status)),
 		h("td", inline(description)), h("td", links(status)));
-	const { Error: schema } = api.components.schemas;
+	const { ErrorResponse: schema } = api.components.schemas;
 	return h("section.operation", { id: "Error", tabIndex: -1, "aria-labelledby": "Error-title" },
 		heading("h2", "Error", "Errors"), paragraphs(schema.description), fieldTable(schema, false, "Fields of an error"),
 		h("table.fields.statuses", h("caption.sr-only", "Status codes"), h("tbody", [...statuses].map(row))));
@@ -149,7 +150,7 @@ function show(text) {
 }
 
 /** The text of *node* and of the *schemas* it refers to, each once. */
-function searchText(node, schemas, seen = new Set(["Error"])) {
+function searchText(node, schemas, seen = new Set(["ErrorResponse"])) {
 	const text = JSON.stringify(node);
 	const references = [...text.matchAll(/schemas\/(\w+)/g)].map(([, name]) => name);
 	const names = references.filter((name) => !seen.has(name) && seen.add(name));

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -14,7 +15,7 @@ from flowruns.http import static
 from flowruns.http.endpoints import Endpoint
 from flowruns.http.openapi import descriptions
 from flowruns.http.openapi.document import document
-from flowruns.http.openapi.schemas import Error, FlowRunPage, Health, Stats
+from flowruns.http.openapi.schemas import ErrorResponse, FlowRunPage, Health, Stats
 from flowruns.model.filters import FILTERS
 from flowruns.model.runs import FlowRun, RunPost, RunPut
 from flowruns.model.validation import decode
@@ -52,8 +53,55 @@ def test_every_filter_is_a_parameter() -> None:
 @pytest.mark.parametrize("path", [RUNS, f"{RUNS}/{{id_}}"])
 def test_streams_are_of_the_same_operations(path: str) -> None:
     operation = DOCUMENT["paths"][path]["get"]
-    assert set(operation["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
-    assert {"header": "Last-Event-ID"} in [{one["in"]: one["name"]} for one in operation["parameters"]]
+    response = operation["responses"]["200"]
+    assert set(response["content"]) == {"application/json"}  # with two, generated clients return a union
+    assert {"schema", "example"} == set(response["x-event-stream"])
+    names = [(one["in"], one["name"]) for one in operation["parameters"]]
+    assert {("header", "Last-Event-ID"), ("query", "lastEventId")} <= set(names)
+
+
+def nodes(node: Any) -> Iterator[dict[str, Any]]:
+    """All objects in *node*."""
+    if isinstance(node, dict):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from nodes(child)
+
+
+def test_generated_clients_keep_the_content_of_args_and_outputs() -> None:
+    for name in ("FlowRun", "RunPost", "RunPut"):
+        properties = DOCUMENT["components"]["schemas"][name]["properties"]
+        for field in {"args", "outputs"} & set(properties):
+            assert properties[field]["type"] == ["object", "null"]
+            assert properties[field]["additionalProperties"] is True
+
+
+def test_generated_clients_send_no_null_for_what_is_omitted() -> None:
+    assert [node for node in nodes(DOCUMENT) if node.get("default", ...) is None] == []
+
+
+def test_every_enum_has_its_type() -> None:
+    enums = [node for node in nodes(DOCUMENT) if "enum" in node and "in" not in node]
+    assert len(enums) > 2
+    assert all(node.get("type") == "string" for node in enums)
+
+
+def test_ids_of_users_have_64_bits() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    for field in ("createdBy", "updatedBy", "reviewedBy"):
+        assert {"type": "integer", "format": "int64"} in schemas["FlowRun"]["properties"][field]["anyOf"]
+    (creator,) = [one for one in DOCUMENT["paths"][RUNS]["get"]["parameters"] if one["name"] == "createdBy"]
+    assert creator["schema"]["items"] == {"type": "integer", "format": "int64"}
+
+
+def test_names_of_schemas_shadow_nothing_and_operations_have_tags() -> None:
+    assert not {"Error", "Response", "Request", "Event"} & set(DOCUMENT["components"]["schemas"])
+    tags = {tag["name"] for tag in DOCUMENT["tags"]}
+    for item in DOCUMENT["paths"].values():
+        for operation in item.values():
+            assert set(operation["tags"]) <= tags
+            assert len(operation["tags"]) == 1
+    assert DOCUMENT["info"]["contact"]
 
 
 def test_patterns_are_written_as_json_schema_reads_them() -> None:
@@ -97,7 +145,7 @@ def test_every_description_is_used() -> None:
     }
 
 
-@pytest.mark.parametrize("model", [FlowRunPage, FlowRun, RunPost, RunPut, Error, Health, Stats])
+@pytest.mark.parametrize("model", [FlowRunPage, FlowRun, RunPost, RunPut, ErrorResponse, Health, Stats])
 def test_examples_are_what_they_are_examples_of(model: type[Struct]) -> None:
     errors = [
         response["content"]["application/json"]["example"]
@@ -106,7 +154,7 @@ def test_examples_are_what_they_are_examples_of(model: type[Struct]) -> None:
         for status, response in operation["responses"].items()
         if status >= "400"
     ]
-    shown = errors if model is Error else DOCUMENT["components"]["schemas"][model.__name__]["examples"]
+    shown = errors if model is ErrorResponse else DOCUMENT["components"]["schemas"][model.__name__]["examples"]
     assert shown
     for example in shown:
         decode(json.dumps(example).encode(), model)

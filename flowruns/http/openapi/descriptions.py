@@ -9,7 +9,12 @@ GET returned. `HEAD` works wherever `GET` does. If the server has tokens, send `
 
 Any path may also return 400 (not valid HTTP), 404 (no such path), 405 (method not allowed; `Allow` lists the allowed \
 ones), 408 (the request did not arrive in time), 431 (headers too large) and 500 (internal error). Every error has the \
-schema `Error`."""
+schema `ErrorResponse`.
+
+A client that prefers `text/event-stream` gets a stream from `getFlowRuns` and `getFlowRun`. `x-event-stream` of their \
+response 200 describes it: with two media types, generated clients would return a union."""
+
+TAGS = {"flow-runs": "The runs, and streams of their changes.", "service": "The service itself."}
 
 OPERATIONS = {
     "getFlowRuns": """\
@@ -46,7 +51,7 @@ SCHEMAS = {
     "Action": "A step of a run.",
     "ActionCounts": "The actions of a run in numbers. One without a phase is counted in `total` alone.",
     "Detail": "One error.",
-    "Error": "The body of every error response.",
+    "ErrorResponse": "The body of every error response.",
     "FlowRun": "A run. Every response carries every field; a field without a value is null.",
     "FlowRunPage": "A page of runs, from one snapshot of the database.",
     "FlowType": "The kind of flow.",
@@ -103,7 +108,7 @@ FIELDS = {
     "Stats.flowId": "the number of runs of each flow",
     "Stats.flowType": "the number of runs of each type",
     "Stats.tag": "the number of runs with each tag, as `key:value`; a tag whose key has a colon is left out",
-    "Error.detail": "one entry for each error",
+    "ErrorResponse.detail": "one entry for each error",
     "Health.status": "`ok`",
     "Health.version": "the version of flowruns",
 }

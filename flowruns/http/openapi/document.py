@@ -16,7 +16,7 @@ from flowruns.http.openapi.schemas import (
     TAG_EXAMPLE,
     Cursor,
     Detail,
-    Error,
+    ErrorResponse,
     FlowRunPage,
     Health,
     PageSize,
@@ -33,9 +33,11 @@ from flowruns.version import __version__
 
 RUN = RUNS + "/{id_}"
 
+EVENT_STREAM = "x-event-stream"  # an extension of a response, with the content of a media type
+
 _REF = "#/components/schemas/{name}"
 
-_COMPONENTS = (FlowRunPage, FlowRun, ActionCounts, LogCounts, Stats, RunPost, RunPut, Error, Health)
+_COMPONENTS = (FlowRunPage, FlowRun, ActionCounts, LogCounts, Stats, RunPost, RunPut, ErrorResponse, Health)
 
 _COUNTS: dict[str, type[Struct]] = {"actionCounts": ActionCounts, "logCounts": LogCounts}
 
@@ -72,6 +74,7 @@ def _document(prefix: str) -> dict[str, Any]:
             "version": __version__,
             "summary": "Self-service action runs",
             "description": descriptions.SERVICE,
+            "contact": {"name": "The flowruns maintainers"},
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": prefix or "/"}],
@@ -139,6 +142,7 @@ def _document(prefix: str) -> dict[str, Any]:
             },
         },
         "security": [{}, {"bearer": []}],
+        "tags": [{"name": name, "description": text} for name, text in descriptions.TAGS.items()],
     }
 
 
@@ -147,6 +151,7 @@ def _operation(
 ) -> dict[str, Any]:
     operation = {
         "operationId": id,
+        "tags": ["flow-runs" if "FlowRun" in id else "service"],
         "summary": summary,
         "description": descriptions.OPERATIONS[id],
         "parameters": parameters,
@@ -161,7 +166,7 @@ def _error(status: str) -> dict[str, Any]:
     if status == "304":
         return {"description": "If-None-Match matches the current ETag", "headers": _ETAG}
     detail = [to_builtins(Detail(**detail._asdict())) for detail in ERROR_EXAMPLES[status].details]
-    response = _json(ERRORS[status], _ref(Error), **_ERROR_HEADERS.get(status, {}))
+    response = _json(ERRORS[status], _ref(ErrorResponse), **_ERROR_HEADERS.get(status, {}))
     response["content"]["application/json"]["example"] = {"detail": detail}
     return response
 
@@ -212,9 +217,11 @@ def _created(description: str) -> dict[str, Any]:
 
 
 def _streamed(success: dict[str, Any]) -> dict[str, Any]:
-    """*success*, or a stream of server-sent events if the client prefers one."""
+    """*success*, or a stream of server-sent events if the client prefers one. The stream is no second media type, for
+    which generated clients return a union of both.
+    """
     events = {"schema": {"type": "string", "description": descriptions.EVENTS}, "example": EVENTS_EXAMPLE}
-    return success | {"200": success["200"] | {"content": success["200"]["content"] | {"text/event-stream": events}}}
+    return success | {"200": success["200"] | {EVENT_STREAM: events}}
 
 
 _PAGE = _streamed({"200": _json("the page", _ref(FlowRunPage), **_ETAG)})
@@ -266,6 +273,9 @@ def _id(type: Any) -> dict[str, Any]:
     return _parameter("path", "id_", {**_schema(type), "examples": [ID_EXAMPLE]}, "the run's id")
 
 
+_ORDER = {"type": "string", "enum": ["desc", "asc"], "default": "desc"}
+
+
 def _filters() -> list[dict[str, Any]]:
     return [
         _parameter(
@@ -282,7 +292,7 @@ def _page_parameters() -> list[dict[str, Any]]:
     return [
         _parameter("query", "cursor", _schema(Cursor), "any of the four cursors of a page"),
         _parameter("query", "size", {**_schema(PageSize), "default": 50}, "the maximum number of runs on the page"),
-        _parameter("query", "order", {"enum": ["desc", "asc"], "default": "desc"}, "newest or oldest first"),
+        _parameter("query", "order", _ORDER, "newest or oldest first"),
         _FIELDS,
         *_filters(),
         _LAST_EVENT_ID_IN_QUERY,
@@ -292,9 +302,17 @@ def _page_parameters() -> list[dict[str, Any]]:
 
 
 def _published(node: Any) -> Any:
-    """*node* with its patterns in the syntax of JSON Schema."""
+    """*node* as JSON Schema: patterns in its syntax, enums with their type, and no default of null, which generated
+    clients would send.
+    """
     if isinstance(node, dict):
-        return {key: published(value) if key == "pattern" else _published(value) for key, value in node.items()}
+        if "enum" in node and "properties" not in node:
+            node = {"type": "string", **node}
+        return {
+            key: published(value) if key == "pattern" else _published(value)
+            for key, value in node.items()
+            if (key, value) != ("default", None)
+        }
     if isinstance(node, list | tuple):
         return [_published(item) for item in node]
     return node

@@ -53,7 +53,7 @@ class Detail(Struct, kw_only=True):
     type: Annotated[str, Meta(description="the kind of error, for programs")]
 
 
-class Error(Struct, kw_only=True):
+class ErrorResponse(Struct, kw_only=True):
     """The body of every error response."""
 
     detail: Annotated[list[Detail], Meta(min_length=1, max_length=100)]
