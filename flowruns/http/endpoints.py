@@ -51,11 +51,12 @@ class RunsApi:
     def __init__(self, store: Store, streams: EventStreams) -> None:
         self.store = store
         self.streams = streams
+        self._noted: set[str] = set()  # names of query parameters that are in the log
         self._large = LargeBodies()
 
     async def page(self, request: RequestReader) -> Response | EventStream:
         """GET …/flow-runs: a page of runs, or a stream of their changes."""
-        hints.log_unknown_parameters(request)
+        hints.log_unknown_parameters(request, self._noted)
         with request:
             where, page_request, fingerprint = request.page_query(self.store.cursors)
         if request.wants_events():

@@ -25,6 +25,8 @@ _MAX_NAMES = 5  # in one line
 
 _MAX_NAME = 40  # characters of a name
 
+_MAX_NOTED = 1000  # names that are remembered; more are not logged
+
 _NULL = b"null"  # which has no effect in a PUT either
 
 _PUT_ONLY = [name for name in RunPut.__struct_encode_fields__ if name not in RunPost.__struct_encode_fields__]
@@ -32,12 +34,16 @@ _PUT_ONLY = [name for name in RunPut.__struct_encode_fields__ if name not in Run
 _PutOnly: Any = defstruct("_PutOnly", [(name, Raw, Raw(_NULL)) for name in _PUT_ONLY])
 
 
-def log_unknown_parameters(request: RequestReader) -> None:
-    """Logs the unknown query parameters of a page, each with the parameter that was probably meant."""
+def log_unknown_parameters(request: RequestReader, noted: set[str]) -> None:
+    """Logs the unknown query parameters of a page, each with the parameter that was probably meant, once: adds their
+    names to *noted*.
+    """
     if not (log.isEnabledFor(logging.INFO) and request.scope["query_string"]):
         return
-    unknown = list(dict.fromkeys(name for name, _ in request.query() if name not in PARAMETERS))
-    if unknown:
+    names = dict.fromkeys(name[:_MAX_NAME] for name, _ in request.query() if name not in PARAMETERS)
+    unknown = [name for name in names if name not in noted]
+    if unknown and len(noted) < _MAX_NOTED:
+        noted.update(unknown[:_MAX_NAMES])
         more = f" (and {len(unknown) - _MAX_NAMES} more)" if len(unknown) > _MAX_NAMES else ""
         log.info("%s%s", " ".join(map(_hint, unknown[:_MAX_NAMES])), more)
 
@@ -55,13 +61,13 @@ def log_ignored_fields(request: RequestReader) -> None:
 def _hint(name: str) -> str:
     parameter = _parameter(name)
     ending = f"; did you mean {parameter!r}?" if parameter else "."
-    return f"unknown query parameter {name[:_MAX_NAME]!r} is ignored{ending}"
+    return f"unknown query parameter {name!r} is ignored{ending}"
 
 
 def _parameter(name: str) -> str | None:
     """The parameter that *name* is an alias of, or similar to."""
     from difflib import get_close_matches  # rarely needed
 
-    key = name[:_MAX_NAME].lower().replace("_", "").replace("-", "")
+    key = name.lower().replace("_", "").replace("-", "")
     similar = get_close_matches(key, ALIASES, n=1, cutoff=0.75)
     return ALIASES[similar[0]] if similar else None

@@ -79,10 +79,11 @@ class RequestReader:
             return text  # type: ignore[no-any-return]  # the context manager raises
 
     def query(self) -> list[tuple[str, str]]:
-        """The names and values of the query, in order."""
+        """The names and values of the query, in order. `name[]`, as axios and PHP write lists, is `name`."""
         if not self.scope["query_string"]:
             return []
-        return parse_qsl(self.scope["query_string"].decode(errors="replace"), keep_blank_values=True)
+        pairs = parse_qsl(self.scope["query_string"].decode(errors="replace"), keep_blank_values=True)
+        return [(name.removesuffix("[]"), value) for name, value in pairs]
 
     async def body(self, type: type[T]) -> T | None:
         """The body as a *type*; None if it is invalid. Raises UnsupportedMediaType, BodyTooLarge or

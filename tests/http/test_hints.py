@@ -40,6 +40,24 @@ async def test_parameter_that_is_similar_to_none_is_logged_alone(
     assert caplog.messages == ["unknown query parameter 'xyzzy' is ignored."]
 
 
+async def test_unknown_parameter_is_logged_once(client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+    for query in ("?limit=10", "?limit=20&size=5", "?limit=10&limit[]=3", "?Limit=1"):
+        await client.get(f"{RUNS}{query}")
+    assert caplog.messages == [
+        "unknown query parameter 'limit' is ignored; did you mean 'size'?",
+        "unknown query parameter 'Limit' is ignored; did you mean 'size'?",
+    ]
+
+
+async def test_names_that_were_logged_are_bounded(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hints, "_MAX_NOTED", 3)
+    for number in range(10):
+        await client.get(f"{RUNS}?x{number}=")
+    assert len(caplog.messages) == 3
+
+
 async def test_several_unknown_parameters_are_one_line(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -285,6 +285,18 @@ async def test_every_broken_query_value_is_named(client: httpx.AsyncClient) -> N
     assert set(details(response)) == {("query", name) for name in ("size", "order", "flowId", "phase", "createdBy")}
 
 
+async def test_a_name_with_brackets_is_the_name(client: httpx.AsyncClient) -> None:
+    for phase in ("failed", "running", "pending"):
+        body = {"flowId": "a", "flowType": "automation", "phase": phase}
+        assert (await client.put(f"{RUNS}/{phase}", json=body)).status_code == 201
+    page = (await client.get(f"{RUNS}?phase[]=failed&phase%5B%5D=running&size[]=1")).json()
+    assert (page["total"], [run["id"] for run in page["items"]]) == (2, ["running"])
+    rest = (await client.get(f"{RUNS}?phase=running&phase=failed&cursor={page['next_page']}")).json()
+    assert [run["id"] for run in rest["items"]] == ["failed"]
+    response = await client.get(f"{RUNS}?phase[]=1")
+    assert [detail["loc"] for detail in response.json()["detail"]] == [["query", "phase"]]
+
+
 async def test_a_hundred_values_of_a_filter_are_taken(client: httpx.AsyncClient) -> None:
     await put(client, "a", flowId="f99")
     query = "&".join(f"flowId=f{number}" for number in range(100))
