@@ -2,7 +2,6 @@
 
 import asyncio
 import traceback
-from hmac import compare_digest
 
 from starlette.types import ASGIApp
 
@@ -24,6 +23,7 @@ from flowruns.http.responses import (
     internal_error,
 )
 from flowruns.http.static import is_public, security_headers
+from flowruns.http.tokens import SESSION, Tokens
 from flowruns.http.unknown_path import path_not_found
 from flowruns.settings import Settings
 
@@ -38,7 +38,7 @@ class AccessMiddleware:
         self._root_path = settings.root_path
         self._cors_origins = settings.cors_origins
         self._security = security_headers(settings.frame_ancestors)
-        self._tokens = [(token.encode(), user) for token, user in settings.tokens.items()]
+        self._tokens = Tokens(settings.tokens)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends a response, also if the application raises."""
@@ -51,18 +51,14 @@ class AccessMiddleware:
             public = is_public(path := _path(scope))
             for origin in [value.decode("latin-1") for name, value in headers if name == b"origin"]:
                 if origin in self._cors_origins:
-                    send = with_cors(send, origin)
+                    send = with_cors(send, origin, cookies=bool(self._tokens))
                     if scope["method"] == "OPTIONS":
                         await preflight(scope)(scope, receive, send)
                         return
                 elif not (public and scope["method"] in ("GET", "HEAD")):  # browsers send it with scripts of the page
                     self._hosts.check_origin(origin, scope["scheme"], host)
             if self._tokens and not public:
-                tokens = [value for name, value in headers if name == b"authorization"]
-                if path == HEALTH and not tokens:
-                    scope[STATUS_ONLY] = True  # for probes, which have no token
-                else:
-                    scope[CALLER] = self._user(tokens)
+                self._authenticate(scope, path)
             await self._app(scope, receive, send)
         except PathNotFound as error:
             await _respond(path_not_found(error, scope, self._security), scope, receive, send)
@@ -106,16 +102,15 @@ class AccessMiddleware:
             add_prefix(scope, prefix)
         return host
 
-    def _user(self, values: list[bytes]) -> int:
-        """The user id of the token in Authorization. Raises Unauthorized."""
-        scheme, _, token = values[0].partition(b" ") if len(values) == 1 else (b"", b"", b"")
-        user = None
-        for known, id in self._tokens:  # compares with all of them, in constant time
-            if compare_digest(known, token.strip()):
-                user = id
-        if user is None or scheme.lower() != b"bearer":
-            raise Unauthorized
-        return user
+    def _authenticate(self, scope: Scope, path: str) -> None:
+        """Puts the caller into *scope*. Raises Unauthorized."""
+        try:
+            scope[CALLER] = self._tokens.user(scope)
+        except Unauthorized:
+            if path == HEALTH and not any(name == b"authorization" for name, _ in scope["headers"]):
+                scope[STATUS_ONLY] = True  # for probes, which have no token
+            elif (scope["method"], path) != ("DELETE", SESSION):  # which ends one that is not valid any more, too
+                raise
 
 
 async def _respond(response: Response, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,9 +11,10 @@ from starlette.types import ASGIApp
 
 from flowruns.http import static
 from flowruns.http.access import AccessMiddleware
-from flowruns.http.endpoints import Endpoint, RunsApi, ServiceApi, no_route
+from flowruns.http.endpoints import Endpoint, RunsApi, ServiceApi, SessionApi, no_route
 from flowruns.http.events import EventStreams
 from flowruns.http.logs import RequestLog, log
+from flowruns.http.tokens import SESSION, Tokens
 from flowruns.settings import DEFAULTS, RUNS, STATS, Settings
 from flowruns.store.store import Store
 
@@ -42,6 +43,7 @@ class App(Starlette):
 def create_app(store: Store, settings: Settings = DEFAULTS) -> Starlette:
     """An ASGI application on an open *store*, which the caller closes."""
     runs, service = RunsApi(store, EventStreams(store, settings)), ServiceApi(store)
+    session = SessionApi(Tokens(settings.tokens))
     max_body, pages = settings.max_body, static.routes(settings.frame_ancestors)
     middleware = [Middleware(AccessMiddleware, settings)]
     if log.isEnabledFor(logging.INFO):
@@ -52,6 +54,7 @@ def create_app(store: Store, settings: Settings = DEFAULTS) -> Starlette:
             Path(RUNS + "/{id_}", Endpoint(max_body, get=runs.get, put=runs.put, delete=runs.delete)),
             Path(STATS, Endpoint(max_body, get=runs.stats)),
             Path("/openapi.json", Endpoint(max_body, get=service.openapi)),
+            Path(SESSION, Endpoint(max_body, post=session.create, delete=session.end)),
             Path("/health", Endpoint(max_body, get=service.health)),
             *(Path(path, Endpoint(max_body, get=operation)) for path, operation in pages.items()),
         ],

@@ -10,6 +10,7 @@ from flowruns.http import hints, responses
 from flowruns.http.events import EventStream, EventStreams
 from flowruns.http.requests import STATUS_ONLY, RequestReader
 from flowruns.http.responses import Header, LargeBodies, Receive, Response, Scope, Send
+from flowruns.http.tokens import Tokens, expired_cookie
 from flowruns.model.cursors import Cursor
 from flowruns.model.runs import RunPost, RunPut, Slug
 from flowruns.sqlite.datafile import SCHEMA_VERSION
@@ -80,7 +81,7 @@ class RunsApi:
 
     async def stats(self, request: RequestReader) -> Response:
         """GET /api/v1/stats: the number of runs with each phase, flow, type and tag."""
-        hints.log_unknown_parameters(request)
+        hints.log_unknown_parameters(request, self._noted)
         with request:
             where = request.stats_query()
         precondition = request.precondition()
@@ -130,12 +131,28 @@ class RunsApi:
         with request:
             id, precondition = request.path("id_", Slug), request.precondition()
         await self.store.delete(id, when=precondition)
-        return responses.deleted()
+        return responses.no_content()
 
 
 def _location(request: RequestReader, suffix: str = "") -> Header:
     """The path of the run. ASGI's `path` includes the prefix at which the application is mounted."""
     return b"location", quote(request.scope["path"] + suffix).encode()
+
+
+class SessionApi:
+    """The operations on the cookie that stands for a token."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    async def create(self, request: RequestReader) -> Response:
+        """POST /session: sets the cookie for the token in Authorization; none is needed if the server has no tokens."""
+        cookies = [self._tokens.cookie(request.scope)] if self._tokens else []
+        return responses.no_content(*cookies)
+
+    async def end(self, request: RequestReader) -> Response:
+        """DELETE /session: removes the cookie."""
+        return responses.no_content(expired_cookie(request.scope))
 
 
 class ServiceApi:

@@ -131,9 +131,9 @@ def not_modified(etag_: str) -> Response:
     return Response(304, (*_COMMON, etag(etag_)))
 
 
-def deleted() -> Response:
-    """204: the run is deleted."""
-    return Response(204, _COMMON)
+def no_content(*headers: Header) -> Response:
+    """204: done."""
+    return Response(204, (*_COMMON, *headers))
 
 
 def etag(value: str) -> Header:

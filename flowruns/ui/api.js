@@ -4,7 +4,9 @@
 export const BASE = new URL(document.baseURI);
 export const RUNS = new URL("../api/v1/flow-runs", BASE);
 
+const SESSION = new URL("../session", BASE);
 const TOKEN_KEY = `flowruns.token ${RUNS.pathname}`;
+const COOKIE_KEY = `flowruns.cookie ${RUNS.pathname}`; // set while there is a cookie, which scripts cannot see
 
 export const TOKEN_PATTERN = "\\s*[!-~]+\\s*"; // what a header can carry
 
@@ -19,31 +21,41 @@ export class HttpError extends Error {
 /** No complete response. */
 export class Unreachable extends Error {}
 
-let storage = null;
+let [storage, shared] = [null, null];
 try {
-	storage = sessionStorage;
+	[storage, shared] = [sessionStorage, localStorage];
 } catch {
 	// blocked: the token lasts until the page is closed
 }
-let token = storage?.getItem(TOKEN_KEY) ?? null;
+let token = storage?.getItem(TOKEN_KEY) ?? null; // where the browser keeps no cookie, as in a frame of another site
 
 export function hasToken() {
-	return token !== null;
+	return token !== null || Boolean(shared?.getItem(COOKIE_KEY));
 }
 
-export function setToken(value) {
+/** Exchanges the token for a cookie, which all tabs send and no script can read. */
+export async function setToken(value) {
 	token = value.trim();
-	storage?.setItem(TOKEN_KEY, token);
+	try {
+		const { ok } = await send(SESSION, { method: "POST" });
+		if (ok && (await fetch(withQuery(RUNS, { size: 1 }), { method: "HEAD" })).ok) token = null;
+	} catch {
+		// the next request fails, too
+	}
+	if (token === null) {
+		storage?.removeItem(TOKEN_KEY);
+		shared?.setItem(COOKIE_KEY, "yes");
+	} else storage?.setItem(TOKEN_KEY, token);
 }
 
-/** Moves the token in `#token=…` out of the address bar and the history. Returns whether it is valid. */
-export function takeToken() {
+/** Moves the token in `#token=…` out of the address bar and the history. Resolves to whether it is well-formed. */
+export async function takeToken() {
 	const [, encoded] = /^#token=(.+)/.exec(location.hash) ?? [];
 	if (!encoded) return false;
 	history.replaceState(history.state, "", location.pathname + location.search);
 	const value = decode(encoded);
 	const isValid = new RegExp(`^${TOKEN_PATTERN}$`).test(value);
-	if (isValid) setToken(value);
+	if (isValid) await setToken(value);
 	return isValid;
 }
 

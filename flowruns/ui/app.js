@@ -36,8 +36,8 @@ function back() {
 	else navigate(listUrl());
 }
 
-function load() {
-	takeToken();
+async function load() {
+	await takeToken();
 	show();
 }
 

@@ -241,7 +241,7 @@ function onToken() {
 }
 
 byId("late")?.remove();
-takeToken();
+await takeToken();
 fill(byId("token-panel"), tokenForm("menu-token", onToken));
 const help = () => showKeys(null, HELP);
 byId("help").onclick = help;
@@ -251,7 +251,7 @@ byId("search").onkeydown = ({ key }) => {
 	const [first] = shownEntries();
 	if (key === "Enter" && first) location.hash = first.id;
 };
-addEventListener("hashchange", () => (takeToken() ? onToken() : showTarget()));
+addEventListener("hashchange", async () => ((await takeToken()) ? onToken() : showTarget()));
 setKeys({ "/": () => byId("search").select(), j: () => step(1), k: () => step(-1), "?": help });
 tokenChanged();
 load();

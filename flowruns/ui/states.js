@@ -22,14 +22,14 @@ function primaryButton(label, onclick) {
 export function tokenState(rejected, done) {
 	const field = h("input", { type: "password", id: "token", autocomplete: "off", required: true, pattern: TOKEN_PATTERN,
 		"aria-describedby": "token-help" });
-	const submit = () => {
-		setToken(field.value);
+	const submit = async () => {
+		await setToken(field.value);
 		done();
 	};
 	return state(rejected ? "The server rejected this token" : "This server requires a token",
 		form(submit, h("label", "Token ", field), h("button.primary", "Use token")),
 		h("p.muted", { id: "token-help" }, "The server's operator sets tokens with ", h("code", "--token TOKEN=USER_ID"),
-			". Enter the part before “=”. This tab stores the token until you close it. A link can contain it: append ",
+			". Enter the part before “=”. A cookie stands for it until you close the browser. A link can contain it: append ",
 			h("code", "#token=TOKEN"), " to the URL."));
 }
 

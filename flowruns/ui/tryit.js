@@ -20,13 +20,14 @@ export function tokenForm(id, done) {
 		type: "password", id, autocomplete: "off", required: true, pattern: TOKEN_PATTERN,
 		title: "ASCII characters without spaces",
 	});
-	const submit = () => {
-		setToken(field.value);
+	const submit = async () => {
+		const { value } = field;
 		field.value = "";
+		await setToken(value);
 		done();
 	};
 	const help = h("p.muted", "The server's operator sets tokens with ", h("code", "--token TOKEN=USER_ID"),
-		". Enter the part before “=”. This tab stores the token until you close it. Commands use the variable ",
+		". Enter the part before “=”. A cookie stands for it until you close the browser. Commands use the variable ",
 		h("code", "$FLOWRUNS_TOKEN"), " in its place.");
 	const element = form(submit, h("label", { htmlFor: id }, "Token"), field, h("button.primary", "Use token"), help);
 	element.className = "token";

@@ -184,7 +184,7 @@ async def test_allowed_origin_may_read_every_response(
     assert reply.status == status
     assert reply.header(b"access-control-allow-origin") == PORTAL.encode()
     assert reply.header(b"access-control-expose-headers") == b"etag, location, retry-after"
-    assert reply.header(b"access-control-allow-credentials") is None
+    assert reply.header(b"access-control-allow-credentials") == b"true"
     assert reply.header(b"vary") == b"origin"
 
 

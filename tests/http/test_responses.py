@@ -75,7 +75,7 @@ async def test_internal_error_does_not_show_the_exception() -> None:
         (responses.json(b"{}", 201, (b"x", b"y")), 201, COMMON | {b"content-length": b"2", b"x": b"y"}),
         (responses.stored(StoredRun(7, b"{}")), 200, COMMON | {b"content-length": b"2", b"etag": b'"7"'}),
         (responses.not_modified("7"), 304, {b"etag": b'"7"'}),
-        (responses.deleted(), 204, {}),
+        (responses.no_content(), 204, {}),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

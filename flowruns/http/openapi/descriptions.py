@@ -42,6 +42,10 @@ tags, are not counted, but kept. Others take longer in a large database, and get
     "getHealth": """\
 Reads the database, so a response of 200 means that the process and the database work. Without a token, where one is \
 set, the response has `status` alone.""",
+    "createSession": """\
+For browsers, whose `EventSource` can send no header: sets a cookie for the token in `Authorization`. It is `HttpOnly` \
+and `SameSite=Strict`, and counts only in requests from this origin and from allowed ones.""",
+    "deleteSession": "Removes the cookie. It also ends with the browser, and when the server no longer has the token.",
     "getOpenapi": "This document is generated from the code that validates requests. `/docs` displays it.",
 }
 

@@ -23,6 +23,7 @@ from flowruns.http.openapi.schemas import (
     Stats,
 )
 from flowruns.http.requests import LAST_EVENT_ID
+from flowruns.http.tokens import SESSION
 from flowruns.model.error_details import published
 from flowruns.model.fields import FIELDS, ActionCounts, LogCounts
 from flowruns.model.filters import FILTERS, MAX_VALUES
@@ -49,6 +50,8 @@ def _header(name: str, description: str, example: str) -> dict[str, Any]:
 _ETAG = _header("ETag", "changes with each write", f'"{TAG_EXAMPLE}"')
 
 _LOCATION = _header("Location", "the path of the run", f"{RUNS}/{ID_EXAMPLE}")
+
+_SET_COOKIE = _header("Set-Cookie", "absent if the server has no tokens", "flowruns-8000=…; HttpOnly; SameSite=Strict")
 
 _ERROR_HEADERS = {
     "401": _header("WWW-Authenticate", "the authentication scheme", "Bearer"),
@@ -124,6 +127,22 @@ def _document(prefix: str) -> dict[str, Any]:
                     "304 401 403 422 503",
                 )
             },
+            SESSION: {
+                "post": _operation(
+                    "createSession",
+                    "Exchange a token for a cookie",
+                    [],
+                    {"204": {"description": "the cookie is set", "headers": _SET_COOKIE}},
+                    "401 403",
+                ),
+                "delete": _operation(
+                    "deleteSession",
+                    "Remove the cookie",
+                    [],
+                    {"204": {"description": "the cookie is removed", "headers": _SET_COOKIE}},
+                    "403",
+                ),
+            },
             "/health": {
                 "get": _operation(
                     "getHealth", "Whether the service works, and the number of runs", [], _HEALTH, "401 403 503"
@@ -151,7 +170,7 @@ def _operation(
 ) -> dict[str, Any]:
     operation = {
         "operationId": id,
-        "tags": ["flow-runs" if "FlowRun" in id else "service"],
+        "tags": ["flow-runs" if "FlowRun" in id or id == "getStats" else "service"],
         "summary": summary,
         "description": descriptions.OPERATIONS[id],
         "parameters": parameters,

@@ -34,12 +34,15 @@ def cors_headers(origin: str) -> tuple[Header, ...]:
     return (b"access-control-allow-origin", origin.encode("latin-1")), _EXPOSED, _VARY
 
 
-def with_cors(send: Send, origin: str) -> Send:
-    """*send*, which adds `cors_headers`."""
+def with_cors(send: Send, origin: str, *, cookies: bool) -> Send:
+    """*send*, which adds `cors_headers`, and with *cookies* that the origin may send them; "null" may be any page."""
+    headers = cors_headers(origin)
+    if cookies and origin.startswith(("http://", "https://")):
+        headers += ((b"access-control-allow-credentials", b"true"),)
 
     async def send_with_cors(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *cors_headers(origin)]
+            message["headers"] = [*message["headers"], *headers]
         await send(message)
 
     return send_with_cors

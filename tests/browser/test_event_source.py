@@ -1,0 +1,123 @@
+"""The browser's own EventSource: where it starts, how it resumes, and with which cookie it may."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.conftest import Server
+from tests.conftest import RUNS
+from tests.processes import ended, serving
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+OPEN = """([url, options]) => {
+    window.events = [];
+    const source = new EventSource(url, options);
+    source.onopen = () => events.push(["open"]);
+    source.onerror = () => events.push(["error", source.readyState]);
+    for (const type of ["run", "left", "deleted", "resync", "position", "bye", "message"]) {
+        source.addEventListener(type, ({ data, lastEventId }) => events.push([type, JSON.parse(data).id, lastEventId]));
+    }
+}"""
+SEEN = "(part) => JSON.stringify(window.events).includes(part) ? window.events : null"
+
+
+def seen(page: "Page", part: str) -> list[list[str]]:
+    """The events so far, once their JSON has *part*."""
+    events: list[list[str]] = page.wait_for_function(SEEN, arg=part).json_value()
+    return events
+
+
+@pytest.fixture
+def other_port() -> Iterator[str]:
+    """An empty page on another port of the same host, which is the same site."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><link rel=icon href=data:,>")
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_event_source_starts_at_a_number_and_resumes_after_a_restart(tmp_path: Path, page: "Page") -> None:
+    with serving(tmp_path, "runs.db") as served:
+        port = served.url.rpartition(":")[2]
+        server = Server(served.url)
+        server.put("a", phase="running")
+        page.goto(f"{served.url}/docs")
+        page.evaluate(OPEN, [f"{served.url}{RUNS}?phase=running&lastEventId=0", {}])
+        assert [event[0] for event in seen(page, '"a"')] == ["open", "position", "run"]
+        server.put("a", phase="succeeded")
+        seen(page, '"left","a"')
+        server.put("b", phase="running")
+        seen(page, '"run","b"')
+        server.close()
+        served.process.terminate()
+        ended(served.process)
+    with serving(tmp_path, "runs.db", env={"FLOWRUNS_PORT": port}) as served:
+        server = Server(served.url)
+        server.put("c", phase="running")
+        events = seen(page, '"run","c"')
+        assert [event[1] for event in events if event[0] == "run"] == ["a", "b", "c"]
+        assert ["bye", None, events[-1][2]] not in events
+        assert "resync" not in [event[0] for event in events]
+        server.close()
+
+
+def test_event_source_needs_the_cookie_that_a_token_sets(tmp_path: Path, page: "Page") -> None:
+    with serving(tmp_path, ":memory:", "--token", "s3cret=7") as served:
+        page.goto(f"{served.url}/docs#token=s3cret")
+        page.locator("#createFlowRun").wait_for()
+        kept = page.evaluate("document.cookie + JSON.stringify(sessionStorage) + JSON.stringify(localStorage)")
+        assert "s3cret" not in kept
+        assert "flowruns-" not in kept
+        page.evaluate(OPEN, [f"{served.url}{RUNS}?lastEventId=0", {}])
+        seen(page, '"position"')
+        page.evaluate("fetch('../session', {method: 'DELETE'})")
+        page.evaluate(OPEN, [f"{served.url}{RUNS}", {}])
+        assert seen(page, '"error"') == [["error", 2]]  # closed
+
+
+def test_page_on_another_port_cannot_use_the_cookie(tmp_path: Path, browser: "Browser", other_port: str) -> None:
+    tries = """async (url) => {
+        const run = {flowId: "a", flowType: "automation"};
+        const send = (options) => fetch(url, {credentials: "include", ...options}).then(({type, status}) =>
+            `${type} ${status}`, () => "failed");
+        const body = JSON.stringify(run);
+        return [
+            await send({mode: "no-cors"}), await send({}), await send({mode: "no-cors", method: "POST", body}),
+            await send({method: "POST", body, headers: {"Content-Type": "application/json"}}),
+        ];
+    }"""
+    # A context of its own: the browser reports on the console what it blocks.
+    with serving(tmp_path, ":memory:", "--token", "s3cret=7") as served, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{served.url}/ui/#token=s3cret")
+        page.get_by_role("heading", name="No runs yet").wait_for()
+        page.goto(other_port)
+        responses: dict[str, int] = {}
+        page.on("response", lambda response: responses.update({response.request.method: response.status}))
+        results = page.evaluate(tries, f"{served.url}{RUNS}")
+        assert results == ["opaque 0", "failed", "opaque 0", "failed"]
+        assert set(responses.values()) <= {401, 403, 405}
+        page.evaluate(OPEN, [f"{served.url}{RUNS}", {"withCredentials": True}])
+        assert seen(page, '"error"') == [["error", 2]]
+        page.goto(f"{served.url}/ui/")
+        page.get_by_role("heading", name="No runs yet").wait_for()
