@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import aiosqlite
 
@@ -15,8 +15,34 @@ class Connection(aiosqlite.Connection):
     """A connection, and the only thread that uses it. It may be opened, used and closed in different event loops."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
-        super().__init__(connect, iter_chunk_size=64)
+        self._opened: sqlite3.Connection | None = None
+
+        def open() -> sqlite3.Connection:
+            self._opened = connect()
+            return self._opened
+
+        super().__init__(open, iter_chunk_size=64)
         self._thread.daemon = True  # a connection that is never closed does not keep the program running
+
+    async def __aenter__(self) -> Self:
+        """Opens the connection. If that fails or is cancelled, it is closed, and its thread has ended."""
+        try:
+            await super().__aenter__()
+        except BaseException:
+            if self._thread.is_alive():
+                self._thread.join()  # aiosqlite has called `stop`
+            raise
+        return self
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        """Ends the thread after the queued functions, and closes the connection."""
+
+        def close() -> None:
+            if self._opened is not None:  # also if its opening was cancelled: aiosqlite does not have it then
+                self._opened.close()
+
+        self._tx.put_nowait((None, close))
+        return super().stop()
 
     async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """What *function* returns or raises on the thread, which runs it to its end even if the caller is cancelled.
