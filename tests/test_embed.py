@@ -22,7 +22,7 @@ from flowruns.embed import Embedded
 from flowruns.errors import DatabaseInUse, DatabaseUnusable
 from tests.conftest import RUNS
 from tests.waits import HANG
-from tests.wire import RUN, Wire, call
+from tests.wire import RUN, Wire, call, request
 
 BODY = {"flowId": "deploy", "flowType": "automation"}
 
@@ -89,6 +89,26 @@ async def test_server_in_the_running_loop_raises_why_it_cannot_start(tmp_path: P
     with pytest.raises(DatabaseUnusable, match="is not a file"):
         async with flowruns.serve_async(tmp_path):
             pass
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks can start at once since Python 3.12: `.ci/matrix` has it")
+async def test_server_in_a_loop_that_starts_tasks_at_once_responds_as_in_others() -> None:
+    stream = f"GET {RUNS} HTTP/1.0\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode()
+
+    def ask(url: str) -> None:
+        with Wire(url) as wire:
+            wire.send(request("PUT", f"{RUNS}/a1", RUN) + request("GET", "/openapi.json") * 3)
+            assert [wire.reply().status for _ in range(4)] == [201, 200, 200, 200]
+            wire.send(stream)
+            head = wire.head()
+            assert (head.status, head.header(b"transfer-encoding")) == (200, None)
+
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+    try:
+        async with flowruns.serve_async() as server:
+            await asyncio.to_thread(ask, server.url)
+    finally:
+        asyncio.get_running_loop().set_task_factory(None)
 
 
 async def test_server_in_the_running_loop_leaves_signals_alone(tmp_path: Path) -> None:

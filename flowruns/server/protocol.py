@@ -7,8 +7,8 @@ package overrides or reads these names of uvicorn, which it does not document:
   `headers`, `loop`, `on_response_complete`, `parser`, `pipeline`, `server_state`, `shutdown`, `transport`, `url`,
   `timeout_keep_alive_task`
 - `RequestResponseCycle`: `chunked_encoding`, `default_headers`, `disconnected`, `expected_content_length`, `flow`,
-  `keep_alive`, `message_event`, `on_response`, `response_complete`, `response_started`, `scope`, `send`, `transport`,
-  `waiting_for_100_continue`
+  `keep_alive`, `message_event`, `on_response`, `response_complete`, `response_started`, `run_asgi`, `scope`, `send`,
+  `transport`, `waiting_for_100_continue`
 - `STATUS_LINE` of the same module, and `FlowControl`
 """
 
@@ -191,7 +191,6 @@ class Protocol(HttpToolsProtocol):
         if not self._rejected:
             super().on_headers_complete()  # raises if the target is invalid
             self._state = "body"
-            self.cycle.__class__ = Cycle  # uvicorn's method hard-codes the class
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
@@ -212,6 +211,7 @@ class Protocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Called by uvicorn when the request is first in the queue."""
         self._current = cycle
+        cycle.__class__ = Cycle  # uvicorn's method that makes it hard-codes the class
         cycle.scope[OWN_SERVER] = True  # type: ignore[literal-required]  # an extension
         super()._start_asgi_task(cycle, app)
 

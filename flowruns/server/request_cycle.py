@@ -1,5 +1,7 @@
 """uvicorn's request and response, with one write for each complete response."""
 
+import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -16,6 +18,18 @@ class Cycle(RequestResponseCycle):
 
     is_stream = False  # whether the body has no end
     _start: Any = None
+
+    def run_asgi(self, app: Any) -> Coroutine[Any, Any, None]:
+        """Runs *app*. A task factory of the loop may start tasks at once (`asyncio.eager_task_factory`): *app* then
+        waits until the parser has returned from the request's headers.
+        """
+        if asyncio.get_running_loop().get_task_factory() is None:
+            return super().run_asgi(app)
+        return self._run_later(app)
+
+    async def _run_later(self, app: Any) -> None:
+        await asyncio.sleep(0)
+        await super().run_asgi(app)
 
     async def send(self, message: Any) -> None:
         """Holds back the start of a response until the first piece of its body."""

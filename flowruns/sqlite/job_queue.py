@@ -43,7 +43,8 @@ class JobQueue(Generic[J, T]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._waiting.append((job, future))
-        if self._driver is None or self._driver.get_loop() is not loop:  # the other loop may be closed
+        driver = self._driver
+        if driver is None or driver.done() or driver.get_loop() is not loop:  # the other loop may be closed
             self._driver = loop.create_task(self._drive())
         try:
             return await future
@@ -54,8 +55,9 @@ class JobQueue(Generic[J, T]):
 
     async def drain(self) -> None:
         """Returns once no job of the running loop is waiting or being performed."""
-        while self._driver is not None and self._driver.get_loop() is asyncio.get_running_loop():
-            await asyncio.wait([self._driver])
+        loop = asyncio.get_running_loop()
+        while (driver := self._driver) is not None and driver.get_loop() is loop and not driver.done():
+            await asyncio.wait([driver])
 
     async def _drive(self) -> None:
         try:
@@ -65,9 +67,6 @@ class JobQueue(Generic[J, T]):
             futures = [future for _, future in self._waiting]
             self._waiting.clear()
             _deliver(futures, [Failed(error)] * len(futures))
-        finally:
-            if self._driver is asyncio.current_task():
-                self._driver = None
 
     def _perform_waiting(self, connection: sqlite3.Connection) -> None:
         """Performs the waiting jobs on the thread, and those that are added meanwhile."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -139,3 +140,18 @@ async def test_reads_of_one_batch_fail_alone() -> None:
     assert isinstance(failed.error, LookupError)
     assert isinstance(wrong, Failed)
     assert isinstance(wrong.error, sqlite3.OperationalError)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks can start at once since Python 3.12: `.ci/matrix` has it")
+async def test_closed_connection_fails_every_job_where_tasks_start_at_once(path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    async with Connection(lambda: connect(path)) as connection:
+        queue = JobQueue(connection, perform_each)
+    loop.set_task_factory(asyncio.eager_task_factory)
+    try:
+        for _ in range(2):
+            with pytest.raises(ValueError, match="no active connection"):
+                await queue.run(lambda _: None)
+        await queue.drain()
+    finally:
+        loop.set_task_factory(None)
