@@ -15,6 +15,7 @@ from flowruns.http.app import create_app as create_app_on
 from flowruns.http.responses import Receive, Scope, Send, error_response
 from flowruns.server.starting import RunningServer, running, serving
 from flowruns.settings import ANY_HOST, MEMORY, Settings
+from flowruns.sqlite.connection import FORKED, require_asyncio
 from flowruns.store.store import Store
 
 Path = str | os.PathLike[str]
@@ -70,6 +71,7 @@ class Embedded:
         self._settings = settings
         self._lock = threading.Lock()
         self._opening: Future[Store] | None = None
+        self._process = 0  # which has begun to open it
         self._app: Any = None
         _apps.add(self)
 
@@ -88,6 +90,7 @@ class Embedded:
 
     async def open(self) -> None:
         """Opens the database, if it is not open. Raises CannotStart."""
+        require_asyncio()
         while True:
             opening = self._store_future()
             store = await asyncio.shield(asyncio.wrap_future(opening))
@@ -109,12 +112,14 @@ class Embedded:
             _run(store.aclose())
 
     def _store_future(self) -> "Future[Store]":
-        """The store that is open or being opened."""
+        """The store that is open or being opened. Raises CannotStart if that is so in the parent of this process."""
         with self._lock:
             if self._opening is None or (self._opening.done() and self._opening.exception() is not None):
-                self._opening = Future()
+                self._opening, self._process = Future(), os.getpid()
                 # On a thread: it may take seconds, and the event loop of this call may end before that.
                 threading.Thread(target=self._connect, args=(self._opening,), daemon=True).start()
+            if self._process != os.getpid():
+                raise CannotStart(FORKED)
             return self._opening
 
     def _connect(self, future: "Future[Store]") -> None:
@@ -128,10 +133,12 @@ class Embedded:
             future.set_exception(error)
 
     def _take_store(self) -> Store | None:
-        """The store, which the caller closes; None if it is not open."""
+        """The store, which the caller closes; None if it is not open in this process."""
         with self._lock:
             opening, self._opening, self._app = self._opening, None, None
-        return None if opening is None or opening.exception() is not None else opening.result()
+        if opening is None or self._process != os.getpid() or opening.exception() is not None:
+            return None
+        return opening.result()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         """ASGI's lifespan protocol."""

@@ -19,7 +19,8 @@ from starlette.types import Message
 
 import flowruns
 from flowruns.embed import Embedded
-from flowruns.errors import DatabaseInUse, DatabaseUnusable
+from flowruns.errors import CannotStart, DatabaseInUse, DatabaseUnusable
+from flowruns.sqlite import connection
 from tests.conftest import RUNS
 from tests.waits import HANG
 from tests.wire import RUN, Wire, call, request
@@ -334,3 +335,88 @@ async def test_a_server_that_is_cancelled_while_it_starts_leaves_nothing(path: P
         assert task.cancelled()
         async with flowruns.Store.open(path):  # which nobody holds
             pass
+
+
+# Other event loops, and forks
+
+
+NO_TRIO = "the test needs trio: pip install -e '.[test]'"
+
+
+def test_event_loop_of_trio_is_refused_in_one_line_at_each_start(path: Path) -> None:
+    trio = pytest.importorskip("trio", reason=NO_TRIO)
+    app, sent = flowruns.create_app(path), []
+
+    async def startup() -> Message:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def refusals() -> list[str]:
+        await app({"type": "lifespan"}, startup, send)
+        refused = [sent[0]["message"], (await call(app, "GET", "/health")).json["detail"][0]["msg"]]
+        for start in (flowruns.lifespan_of(app)(None), flowruns.serve_async(path), flowruns.Store.open(path)):
+            with pytest.raises(CannotStart) as caught:
+                await start.__aenter__()
+            refused.append(str(caught.value))
+        return refused
+
+    message = (
+        "flowruns needs asyncio, and this is another event loop; run it with asyncio, such as"
+        " `hypercorn --worker-class asyncio`"
+    )
+    assert trio.run(refusals) == [message] * 5
+    assert not path.exists()
+
+
+FORKED = """
+import asyncio, os, sys
+import flowruns
+from tests.wire import call
+
+def in_child(function):
+    child = os.fork()
+    if not child:
+        try: print(function(), flush=True)
+        except Exception as error: print(error, flush=True)
+        sys.exit()
+    assert os.waitpid(child, 0)[1] == 0
+
+async def health():
+    reply = await call(app, "GET", "/health")
+    return reply.status, reply.json.get("detail")
+
+async def connect():
+    return await flowruns.Store.connect("b.db")
+
+with flowruns.serve() as server:
+    in_child(lambda: server.call(server.store.count()))
+    in_child(server.stop)
+app, store = flowruns.create_app("a.db"), asyncio.run(connect())
+assert asyncio.run(health()) == (200, None)
+in_child(lambda: asyncio.run(health()))
+in_child(app.close)
+in_child(lambda: asyncio.run(store.count()))
+in_child(lambda: asyncio.run(store.aclose()))
+assert asyncio.run(health()) == (200, None)
+asyncio.run(store.aclose())
+app.close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_forked_process_gets_errors_and_leaves_what_its_parent_has_open(tmp_path: Path) -> None:
+    forking = ["-W", "ignore:This process:DeprecationWarning"]
+    process = subprocess.run(
+        [sys.executable, "-W", "error", *forking, "-c", FORKED],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True, text=True, timeout=HANG,
+    )  # fmt: skip
+    assert process.stderr == ""
+    detail = [{"loc": ["database"], "msg": connection.FORKED, "type": "unavailable"}]
+    assert process.stdout.splitlines() == [
+        "a forked process cannot control this server: use its url, or start one with serve()", "None",
+        str((503, detail)), "None", connection.FORKED, "None",
+    ]  # fmt: skip
+    assert sorted(os.listdir(tmp_path)) == ["a.db", "b.db"]

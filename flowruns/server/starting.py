@@ -15,6 +15,7 @@ from flowruns.server.listener import Listening, listening
 from flowruns.server.server import Server, uvicorn_config
 from flowruns.server.shutdown import Shutdown
 from flowruns.settings import Settings
+from flowruns.sqlite.connection import require_asyncio
 from flowruns.sqlite.lockfile import LockInfo
 from flowruns.store.store import Sources, Store
 from flowruns.version import __version__
@@ -38,14 +39,20 @@ class RunningServer(NamedTuple):
     secret: str | None  # a token, in the lock file for other programs of this user
     stop: Callable[[], None]  # from any thread
     stop_now: Callable[[], None]  # after `stop`: does not wait for requests any longer
+    process: int  # whose thread runs the loop
 
     @property
     def lock_info(self) -> LockInfo:
         """What its lock file says, for programs of the same user."""
-        return LockInfo(os.getpid(), self.url, self.instance, self.stop_key, __version__, self.secret)
+        return LockInfo(self.process, self.url, self.instance, self.stop_key, __version__, self.secret)
 
     def call(self, coroutine: Coroutine[Any, Any, _R]) -> _R:
-        """Runs *coroutine* in the server's loop, from another thread; returns or raises its result."""
+        """Runs *coroutine* in the server's loop, from another thread; returns or raises its result. Raises RuntimeError
+        in a process that was forked since: it has no copy of that thread.
+        """
+        if self.process != os.getpid():
+            coroutine.close()
+            raise RuntimeError("a forked process cannot control this server: use its url, or start one with serve()")
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
 
@@ -69,6 +76,7 @@ def serve(
 @asynccontextmanager
 async def serving(settings: Settings, **sources: Unpack[Sources]) -> AsyncIterator[RunningServer]:
     """A server in this event loop, while entered. Raises CannotStart."""
+    require_asyncio()
     ready: asyncio.Future[RunningServer] = asyncio.get_running_loop().create_future()
     with listening(settings) as listeners:
         task = asyncio.create_task(_serve(settings, listeners, ready.set_result, **sources))
@@ -105,7 +113,7 @@ async def _serve(
 
     def started() -> None:
         loop = asyncio.get_running_loop()
-        ready(RunningServer(address, runs, instance, store, loop, stop_key, secret, stop, stop_now))
+        ready(RunningServer(address, runs, instance, store, loop, stop_key, secret, stop, stop_now, os.getpid()))
 
     def stop() -> None:
         server.should_exit = True

@@ -1,6 +1,7 @@
 """Connections on threads of their own, and the outcomes that they hand back to event loops."""
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -8,7 +9,29 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import aiosqlite
 
+from flowruns.errors import CannotStart, Unavailable
+
 T = TypeVar("T")
+
+FORKED = (
+    "This process was forked from the one that has the database open; call that one's server, or open the database"
+    " after the fork"
+)
+
+_inherited: list[sqlite3.Connection | None] = []
+
+
+def require_asyncio() -> None:
+    """Raises CannotStart unless the caller is a task of asyncio, which everything here needs."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop of asyncio is running
+        task = None
+    if task is None:
+        raise CannotStart(
+            "flowruns needs asyncio, and this is another event loop; run it with asyncio, such as"
+            " `hypercorn --worker-class asyncio`"
+        )
 
 
 class Connection(aiosqlite.Connection):
@@ -23,6 +46,14 @@ class Connection(aiosqlite.Connection):
 
         super().__init__(open, iter_chunk_size=64)
         self._thread.daemon = True  # a connection that is never closed does not keep the program running
+        self._process = os.getpid()
+
+    def __del__(self) -> None:
+        """Keeps open what a fork has inherited: SQLite must not close it there."""
+        if self.is_of_parent:
+            _inherited.append(self._opened)
+        else:
+            super().__del__()  # type: ignore[no-untyped-call]  # aiosqlite's has no annotation
 
     async def __aenter__(self) -> Self:
         """Opens the connection. If that fails or is cancelled, it is closed, and its thread has ended."""
@@ -46,8 +77,10 @@ class Connection(aiosqlite.Connection):
 
     async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """What *function* returns or raises on the thread, which runs it to its end even if the caller is cancelled.
-        Raises ValueError once the connection is closed.
+        Raises ValueError once the connection is closed, and Unavailable in a process that was forked since.
         """
+        if self.is_of_parent:
+            raise Unavailable(FORKED)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         connection = self._conn
@@ -70,6 +103,13 @@ class Connection(aiosqlite.Connection):
         await super().close()
         if not self._running:
             self._thread.join()  # its last act was to resolve what was awaited above
+
+    @property
+    def is_of_parent(self) -> bool:
+        """Whether another process has made the connection: a fork has no copy of its thread, and must not use or close
+        what SQLite has open (https://sqlite.org/howtocorrupt.html, 2.6).
+        """
+        return self._process != os.getpid()
 
     def interrupt_statement(self) -> None:
         """Ends the statement that runs on the thread, if there is one, with SQLITE_INTERRUPT."""

@@ -70,6 +70,7 @@ def locked(path: Path, holder: str) -> Iterator[Lock]:
     """
     lock_path = _lock_path(path)
     handle = _acquire(lock_path, path)
+    process = os.getpid()
     note = ""
     try:
         try:
@@ -80,12 +81,14 @@ def locked(path: Path, holder: str) -> Iterator[Lock]:
         try:
             yield lock
         finally:
-            if lock.note and has_wal(path):
+            is_holder = os.getpid() == process  # not one that was forked since, and ends
+            if is_holder and lock.note and has_wal(path):
                 note = lock.note
                 with suppress(OSError):
                     lock.write("")
     finally:
-        _release(lock_path, handle, keep=bool(note))
+        if os.getpid() == process:
+            _release(lock_path, handle, keep=bool(note))
 
 
 class LockInfo(Struct, frozen=True):

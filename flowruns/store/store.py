@@ -18,7 +18,7 @@ from flowruns.model.ids import Uuid7
 from flowruns.model.preconditions import ALWAYS, Precondition
 from flowruns.model.runs import FlowRun, RunPost, RunPut
 from flowruns.settings import Synchronous
-from flowruns.sqlite.connection import Failed
+from flowruns.sqlite.connection import Failed, require_asyncio
 from flowruns.sqlite.database import Database, connect
 from flowruns.sqlite.job_queue import JobQueue, run_each
 from flowruns.sqlite.numbers import StartAfter, is_skipped, start_after
@@ -130,6 +130,7 @@ class Store:
         default a UUIDv7. *start_after* returns the number after which the writes of this opening begin. Raises
         DatabaseInUse or DatabaseUnusable.
         """
+        require_asyncio()
         database = await connect(
             os.fspath(path),
             lock_timeout=lock_timeout,
@@ -142,8 +143,10 @@ class Store:
 
     async def aclose(self) -> None:
         """Completes all pending jobs and closes the database. That leaves one file, unless another program reads it.
-        May run in any event loop.
+        May run in any event loop. Does nothing in a process that was forked since it was opened.
         """
+        if self._database.writing.is_of_parent:
+            return
         self.end_subscriptions()
         self._database.counted_pages.interrupt_statement()  # it may take seconds
         try:

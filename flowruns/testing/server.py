@@ -203,7 +203,7 @@ class Flowruns(Traffic):
 
     def _end(self) -> None:
         self._ended = True
-        if self._process == os.getpid():  # a fork has no loop
+        if self._server.process == os.getpid():  # a fork has no loop
             # The server would wait for the requests in flight. This does not wait for its result: a program that never
             # leaves `serve` gets here when its threads have ended.
             asyncio.run_coroutine_threadsafe(self._injector.drop_all(), self._server.loop)
