@@ -1,6 +1,7 @@
 """The command `flowruns serve`."""
 
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from flowruns.settings import MEMORY, RUNS, Settings, is_loopback
 from flowruns.terminal.output import print_stderr, print_stdout
 from flowruns.terminal.text import plural
 from flowruns.version import __version__
+
+_STDIN = 0
 
 _STOP_NOW_SECONDS = 1.0  # that requests in flight may take, once the program that sent them is gone
 
@@ -53,6 +56,11 @@ def serve_command(
         raise click.UsageError("--exit-with-stdin and --token - both read standard input; give tokens as @FILE")
     if "-" in seeds and (exit_with_stdin or "-" in tokens):
         raise click.UsageError("--seed - reads standard input, which another option reads too; name a file")
+    if exit_with_stdin and not stdin_has_other_end():
+        raise click.UsageError(
+            "--exit-with-stdin needs a pipe as standard input, which stays open until the server should stop; this is"
+            " none, as with `</dev/null`: start flowruns with a pipe, or leave out the option"
+        )
     options["database"] = named_database(options["database"], demo=demo)
     users, made_token = read_tokens(tokens)
     _check_access(bool(users or anonymous), **options)
@@ -146,10 +154,21 @@ def _check_access(has_access: bool, host: str, uds: str | None, cors_origins: tu
         raise click.UsageError(f"--cors-origin null: {reason}; set --token TOKEN=USER_ID, or --anonymous")
 
 
+def stdin_has_other_end() -> bool:
+    """Whether standard input is a pipe, a socket or a terminal. A file has ended before anybody can use the server, and
+    so has /dev/null.
+    """
+    try:
+        mode = os.fstat(_STDIN).st_mode
+    except OSError:  # it is closed
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(_STDIN)
+
+
 def stop_at_end_of_stdin(stop: Callable[[], None], stop_now: Callable[[], None]) -> None:
     """Calls *stop*, then *stop_now*, at the end of standard input: its other end was closed, or its program killed."""
-    with suppress(OSError):  # standard input is closed
-        while os.read(0, 65536):  # not sys.stdin, whose lock the interpreter needs when it exits
+    with suppress(OSError):  # its terminal is gone
+        while os.read(_STDIN, 65536):  # not sys.stdin, whose lock the interpreter needs when it exits
             pass
     stop()
     time.sleep(_STOP_NOW_SECONDS)  # no event reports that requests have finished; the process may exit meanwhile

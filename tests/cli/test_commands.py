@@ -376,7 +376,7 @@ def test_commands_that_ask_no_server_import_no_client(tmp_path: Path) -> None:
     )
     for command in commands:
         run = subprocess.run(
-            [sys.executable, "-c", code, *command.split()], cwd=tmp_path, stdin=subprocess.DEVNULL,
+            [sys.executable, "-c", code, *command.split()], cwd=tmp_path, input="",
             capture_output=True, text=True, timeout=HANG,
         )  # fmt: skip
         assert run.returncode == (1 if command in ("status", "stop") else 0), (command, run.stderr)

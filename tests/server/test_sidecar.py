@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from flowruns.settings import Settings
 from flowruns.sqlite.lockfile import LockInfo, lock_info, locked
 from tests.conftest import RUNS
 from tests.faults.sidecars import READY, SIDECAR, Sidecar, at_once, orphaned
-from tests.processes import command_with, ended, ran, started
+from tests.processes import COMMAND, command_with, ended, ran, started
 from tests.waits import HANG
 from tests.wire import RUN, Wire, request
 
@@ -35,6 +36,19 @@ def sidecars(cwd: Path, *args: str, env: Mapping[str, str] | None = None) -> Ite
 
 
 # The ready line
+
+
+@pytest.mark.parametrize("stdin", ["/dev/null", "a file", "closed"])
+def test_start_that_gets_no_pipe_fails_in_one_line_with_the_cure(tmp_path: Path, stdin: str) -> None:
+    (tmp_path / "a file").write_text("text")
+    redirection = "<&-" if stdin == "closed" else f"<{shlex.quote(stdin)}"
+    command = f"{shlex.join([*COMMAND, 'runs.db', *SIDECAR])} {redirection}"
+    process = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=HANG)
+    failed = json.loads(process.stdout)
+    assert (process.returncode, failed["event"], failed["code"]) == (2, "failed", 2)
+    assert failed["message"].startswith("--exit-with-stdin needs a pipe as standard input")
+    assert process.stderr.count("\n") == 1
+    assert os.listdir(tmp_path) == ["a file"]
 
 
 def test_ready_line_is_all_on_stdout_and_true(tmp_path: Path) -> None:
