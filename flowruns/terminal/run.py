@@ -85,8 +85,10 @@ def describe_run(run: Run, style: Style, now: datetime) -> Iterator[str]:
         yield from _actions(run.actions, style, now)
     if run.logs:
         yield ""
-        for log in run.logs:
-            yield f"  {local_time(log.timestamp):<19}  {style.word(log.level, 7)}  {log_text(log)}"
+        times = [local_time(log.timestamp) for log in run.logs]
+        width = max(map(len, times))
+        for log, time in zip(run.logs, times, strict=True):
+            yield f"  {time:<{width}}  {style.word(log.level, 7)}  {log_text(log)}"
 
 
 def _fields(run: Run, style: Style, now: datetime) -> Iterator[tuple[str, list[str]]]:

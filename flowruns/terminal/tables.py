@@ -19,7 +19,7 @@ class Column(NamedTuple):
 COLUMNS = (
     Column("PHASE", lambda run, now: run.phase or NOTHING),
     Column("FLOW", lambda run, now: run.flow_id),
-    Column("STARTED", lambda run, now: local_time(run.start_time)[:-3] if run.start_time else NOTHING),
+    Column("STARTED", lambda run, now: local_time(run.start_time, "minutes")),
     Column("TOOK", lambda run, now: time_taken(run.start_time, run.end_time, now)),
     Column("ID", lambda run, now: run.id),
 )

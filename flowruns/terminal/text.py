@@ -2,7 +2,7 @@
 
 import unicodedata
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from flowruns.errors import one_line
 
@@ -42,11 +42,11 @@ class Style(NamedTuple):
 PLAIN = Style()
 
 
-def local_time(text: str | None) -> str:
-    """The date-time *text* in local time, to the second."""
+def local_time(text: str | None, precision: Literal["seconds", "minutes"] = "seconds") -> str:
+    """The date-time *text* in local time, with its offset from UTC, of which zones have several: `+01:00`, or `Z`."""
     moment = _moment(text)
     try:
-        return moment.astimezone().isoformat(" ", "seconds")[:19] if moment else NOTHING
+        return moment.astimezone().isoformat(" ", precision).replace("+00:00", "Z") if moment else NOTHING
     except (OverflowError, ValueError, OSError):  # beyond the years 1 to 9999 in local time
         return str(text)
 

@@ -13,6 +13,7 @@ from threading import Timer
 import pytest
 
 from flowruns.cli.main import main
+from flowruns.terminal.text import local_time
 from flowruns.testing import server
 from flowruns.testing.server import Flowruns
 from tests.cli.test_main import VARIABLES, files, one_line
@@ -82,7 +83,7 @@ def test_table_needs_only_the_fields_that_it_shows(
             assert "fields" not in runs.requests[-1].query
     if not served:
         lines = Result(capfd, "ls").lines
-    assert re.fullmatch(r"failed  deploy-web  2025-01-20 \d\d:53  .*  a1", lines[-1])
+    assert re.fullmatch(r"failed  deploy-web  2025-01-20 \d\d:53(Z|[+-]\d\d:\d\d)  .*  a1", lines[-1])
 
 
 def test_limit_is_reported(runs: Flowruns, capfd: pytest.CaptureFixture[str]) -> None:
@@ -149,7 +150,7 @@ def test_run_is_shown_whole(runs: Flowruns, capfd: pytest.CaptureFixture[str]) -
     assert (result.code, result.err, result.lines[0]) == (0, "", "a1")
     assert [line.split()[0] for line in result.lines if line][1:] == [
         "phase", "flow", "started", "ended", "took", "created", "updated", "tags", "args", "outputs", "ACTION",
-        *(action.id for action in run.actions or []), *(str(log.timestamp)[:10] for log in run.logs or []),
+        *(action.id for action in run.actions or []), *(local_time(log.timestamp)[:10] for log in run.logs or []),
     ]  # fmt: skip
 
 
@@ -401,7 +402,7 @@ def test_one_run_is_followed_from_its_present_state(runs: Flowruns, tmp_path: Pa
         assert [line(tail)[-8:-1] for _ in range(3)] == ["pending", " line 3", " line 4"]
         runs.advance("b1", "running")
         runs.advance("a1", "succeeded")
-        assert re.fullmatch(r"[\d:]{8}  run      deploy-web succeeded( \(.*\))?\n", line(tail))
+        assert re.fullmatch(r"(\S+ )?\S+  run      deploy-web succeeded( \(.*\))?\n", line(tail))
         assert interrupted(tail)[:2] == (130, "")
 
 

@@ -40,8 +40,9 @@ def run(id: str = "a1", **fields: Any) -> Run:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("2025-01-20T18:53:03.558Z", "2025-01-20 19:53:03"), ("2025-07-20T18:53:03.558Z", "2025-07-20 20:53:03"),
-        (None, "-"), ("", "-"), ("nonsense", "-"), ("0001-01-01T00:00:00.000Z", "0001-01-01 00:53:28"),
+        ("2025-01-20T18:53:03.558Z", "2025-01-20 19:53:03+01:00"),
+        ("2025-07-20T18:53:03.558Z", "2025-07-20 20:53:03+02:00"),
+        (None, "-"), ("", "-"), ("nonsense", "-"), ("0001-01-01T00:00:00.000Z", "0001-01-01 00:53:28+00:53:28"),
         ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
     ],
 )  # fmt: skip
@@ -49,9 +50,22 @@ def test_time_is_local(text: str | None, shown: str) -> None:
     assert local_time(text) == shown
 
 
+def test_zone_with_two_offsets_is_told_apart_and_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/London")
+    time.tzset()
+    assert [local_time(f"2025-10-26T{hour}:30:00Z", "minutes") for hour in ("00", "01")] == [
+        "2025-10-26 01:30+01:00", "2025-10-26 01:30Z",
+    ]  # fmt: skip
+    logs = [{"timestamp": f"2025-10-26T{hour}:30:00Z", "message": "x"} for hour in ("00", "01")]
+    assert list(describe_run(run(logs=logs), PLAIN, NOW))[-2:] == [
+        "  2025-10-26 01:30:00+01:00  info     x",
+        "  2025-10-26 01:30:00Z       info     x",
+    ]
+
+
 def test_day_is_left_out_if_it_is_today() -> None:
-    assert local_clock("2025-01-20T17:59:00Z", NOW) == "18:59:00"
-    assert local_clock("2025-01-19T17:59:00Z", NOW) == "2025-01-19 18:59:00"
+    assert local_clock("2025-01-20T17:59:00Z", NOW) == "18:59:00+01:00"
+    assert local_clock("2025-01-19T17:59:00Z", NOW) == "2025-01-19 18:59:00+01:00"
 
 
 @pytest.mark.parametrize(
@@ -102,10 +116,10 @@ def test_columns_are_aligned_and_nothing_is_a_dash() -> None:
     started = {"startTime": "2025-01-20T17:00:00Z", "endTime": "2025-01-20T17:00:40Z"}
     runs = [run("a1"), run("longer-id", phase="succeeded", flowId="web", **started), run("c", phase=None)]
     assert list(Table(PLAIN).lines(runs, NOW)) == [
-        "PHASE      FLOW        STARTED           TOOK  ID",
-        "pending    deploy-web  -                 -     a1",
-        "succeeded  web         2025-01-20 18:00  40 s  longer-id",
-        "-          deploy-web  -                 -     c",
+        "PHASE      FLOW        STARTED                 TOOK  ID",
+        "pending    deploy-web  -                       -     a1",
+        "succeeded  web         2025-01-20 18:00+01:00  40 s  longer-id",
+        "-          deploy-web  -                       -     c",
     ]
 
 
@@ -119,7 +133,7 @@ def test_later_rows_go_on_without_a_head() -> None:
 
 @pytest.mark.parametrize(
     ("width", "shown"),
-    [(200, ["STARTED", "TOOK"]), (80, ["STARTED", "TOOK"]), (70, ["STARTED"]), (60, []), (45, []), (10, [])],
+    [(200, ["STARTED", "TOOK"]), (80, ["STARTED", "TOOK"]), (76, ["STARTED"]), (60, []), (45, []), (10, [])],
 )
 def test_table_fits_the_terminal_and_never_cuts_an_id(width: int, shown: list[str]) -> None:
     long = run("0" * 20, flowId="flow" * 10, startTime="2025-01-20T17:00:00Z", phase="p" * 64)
@@ -164,11 +178,11 @@ def test_all_that_is_known_of_a_run_is_shown() -> None:
         "web-42",
         "  phase     failed",
         "  flow      deploy-web (automation)",
-        "  started   2025-01-20 18:00:00",
-        "  ended     2025-01-20 18:00:40",
+        "  started   2025-01-20 18:00:00+01:00",
+        "  ended     2025-01-20 18:00:40+01:00",
         "  took      40 s",
-        "  created   2025-01-20 18:53:03",
-        "  updated   2025-01-20 18:53:03",
+        "  created   2025-01-20 18:53:03+01:00",
+        "  updated   2025-01-20 18:53:03+01:00",
         r"  tags      env:test, team:a\x1b[31m\r\nb\x9b\u202e",
         '  args      {"ref": "main"}',
         "  outputs   {",
@@ -179,12 +193,12 @@ def test_all_that_is_known_of_a_run_is_shown() -> None:
         "              ]",
         "            }",
         "",
-        "  ACTION                    PHASE      STARTED              TOOK",
-        r"  a\x1b[31m\r\nb\x9b\u202e  succeeded  2025-01-20 18:00:00  1 h…",
-        "  test                      -          -                    -",
+        "  ACTION                    PHASE      STARTED                    TOOK",
+        r"  a\x1b[31m\r\nb\x9b\u202e  succeeded  2025-01-20 18:00:00+01:00  1 h…",
+        "  test                      -          -                          -",
         "",
-        r"  2025-01-20 18:00:01  error    test: a\x1b[31m\r\nb\x9b\u202e",
-        "  2025-01-20 18:00:02  info     done",
+        r"  2025-01-20 18:00:01+01:00  error    test: a\x1b[31m\r\nb\x9b\u202e",
+        "  2025-01-20 18:00:02+01:00  info     done",
     ]
 
 
@@ -224,30 +238,30 @@ def test_only_changes_are_shown() -> None:
     begun = {"id": "build", "phase": "running", "startTime": "2025-01-20T17:00:00Z"}
     ended = {**begun, "phase": "succeeded", "endTime": "2025-01-20T17:00:09Z"}
     first, second = log("one", 1), log("two", 2, "warning", "build")
-    assert changed(tail) == ["18:53:03  a1  run      deploy-web pending"]
+    assert changed(tail) == ["18:53:03+01:00  a1  run      deploy-web pending"]
     assert changed(tail) == []
     assert changed(tail, phase="running", actions=[begun], logs=[first]) == [
-        "18:53:03  a1  run      deploy-web running",
-        "18:00:00  a1  action   build running",
-        "18:00:01  a1  info     one",
+        "18:53:03+01:00  a1  run      deploy-web running",
+        "18:00:00+01:00  a1  action   build running",
+        "18:00:01+01:00  a1  info     one",
     ]
     assert changed(tail, phase="running", actions=[begun], logs=[first, second]) == [
-        "18:00:02  a1  warning  build: two",
+        "18:00:02+01:00  a1  warning  build: two",
     ]
     times = {"startTime": "2025-01-20T17:00:00Z", "endTime": "2025-01-20T17:00:10Z"}
     assert changed(tail, phase="failed", actions=[ended], logs=[first, second], **times) == [
-        "18:00:09  a1  action   build succeeded (9 s)",
-        "18:00:10  a1  run      deploy-web failed (10 s)",
+        "18:00:09+01:00  a1  action   build succeeded (9 s)",
+        "18:00:10+01:00  a1  run      deploy-web failed (10 s)",
     ]
-    assert list(tail.deleted("a1", NOW)) == ["19:00:00  a1  deleted"]
-    assert changed(tail) == ["18:53:03  a1  run      deploy-web pending"]
+    assert list(tail.deleted("a1", NOW)) == ["19:00:00+01:00  a1  deleted"]
+    assert changed(tail) == ["18:53:03+01:00  a1  run      deploy-web pending"]
 
 
 def test_lines_that_a_server_stamps_anew_are_shown_once() -> None:
     tail = Tail(PLAIN, names=False, lines=10)
     assert len(changed(tail, logs=[log("one", 1)])) == 2
-    assert changed(tail, logs=[log("one", 5), log("two", 5)]) == ["18:00:05  info     two"]
-    assert changed(tail, logs=[log("other", 7)]) == ["18:00:07  info     other"]
+    assert changed(tail, logs=[log("one", 5), log("two", 5)]) == ["18:00:05+01:00  info     two"]
+    assert changed(tail, logs=[log("other", 7)]) == ["18:00:07+01:00  info     other"]
     assert changed(tail, logs=[]) == []
 
 
