@@ -7,9 +7,11 @@ from uuid import UUID
 
 import httpx
 import pytest
+from starlette.applications import Starlette
 
 from flowruns.sqlite.datafile import SCHEMA_VERSION
 from tests.conftest import RUNS
+from tests.wire import call
 
 Run = dict[str, Any]
 
@@ -69,6 +71,16 @@ class TestResources:
         assert details(await client.get(url), 404)
         for response in (await client.put(url, json=PUT), await client.delete(url)):
             assert details(response) == {("path", "id_"): "string_pattern_mismatch"}
+
+    @pytest.mark.parametrize(("id", "escaped"), [(".", "%252E"), ("..", "%252e%252E")])
+    async def test_ids_that_clients_remove_from_paths_can_be_escaped_twice(
+        self, app: Starlette, client: httpx.AsyncClient, id: str, escaped: str
+    ) -> None:
+        assert (await put(client, escaped))["id"] == id
+        assert (await client.put(f"{RUNS}/{escaped}", json={**PUT, "id": id})).status_code == 200
+        assert (await call(app, "GET", f"{RUNS}/{id}", [(b"host", b"localhost")])).json["id"] == id
+        assert details(await client.get(f"{RUNS}/%252E%252E%252E"), 404)
+        assert (await client.delete(f"{RUNS}/{escaped}")).status_code == 204
 
     async def test_a_slash_in_an_id_makes_another_path(self, client: httpx.AsyncClient) -> None:
         assert details(await client.put(f"{RUNS}/a%2Fb", json=PUT), 404) == {("path",): "not_found"}

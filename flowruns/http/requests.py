@@ -27,6 +27,8 @@ CALLER = "flowruns.caller"  # the key in an ASGI scope under which AccessMiddlew
 STATUS_ONLY = "flowruns.status_only"  # a key in an ASGI scope: /health without a token
 HEALTH = "/health"
 
+_DOT_SEGMENTS = {"%2e": ".", "%2e%2e": ".."}  # ids that clients remove from paths (RFC 3986 5.2.4), escaped twice
+
 _NUMBER = re.compile(r"\s*(\d{1,18})\s*", re.ASCII)
 
 LAST_EVENT_ID = "lastEventId"  # the query parameter for clients that cannot send the header
@@ -72,6 +74,7 @@ class RequestReader:
     def path(self, name: str, type: type[T]) -> T:
         """The path parameter *name*; the text as sent if it is invalid, for use in a message."""
         text = self.scope["path_params"][name]
+        text = _DOT_SEGMENTS.get(text.lower(), text)
         try:
             return convert(text, type)
         except ValidationError:

@@ -133,8 +133,19 @@ export async function deleteRun(id) {
 	await request(apiUrl(id), { method: "DELETE" });
 }
 
+/** *id* as a path segment. Browsers remove `.` and `..` from paths, however they are encoded once. */
+export function encodeId(id) {
+	return /^\.\.?$/.test(id) ? id.replaceAll(".", "%252E") : encodeURIComponent(id);
+}
+
+/** The id of a path segment, also of one that a user has typed. */
+export function decodeId(segment) {
+	const id = decode(segment);
+	return /^(%2E){1,2}$/i.test(id) ? decode(id) : id;
+}
+
 export function apiUrl(id) {
-	return new URL(`${RUNS.pathname}/${encodeURIComponent(id)}`, RUNS);
+	return new URL(`${RUNS.pathname}/${encodeId(id)}`, RUNS);
 }
 
 export function withQuery(url, query) {
@@ -144,7 +155,7 @@ export function withQuery(url, query) {
 }
 
 export function runUrl(id, query = {}) {
-	return withQuery(new URL(`runs/${encodeURIComponent(id)}`, BASE), query);
+	return withQuery(new URL(`runs/${encodeId(id)}`, BASE), query);
 }
 
 export function compareUrl(a, b) {

@@ -1,6 +1,6 @@
 // The router: shows the view for the URL.
 
-import { BASE, decode, hasToken, takeToken } from "./api.js";
+import { BASE, decodeId, hasToken, takeToken } from "./api.js";
 import { CompareView } from "./compare.js";
 import { byId, fill, h } from "./dom.js";
 import { listUrl } from "./filters.js";
@@ -16,7 +16,7 @@ function currentRoute() {
 	const path = location.pathname.slice(BASE.pathname.length);
 	const id = /^runs\/(.+)$/.exec(path)?.[1];
 	const View = id ? RunView : path === "compare" ? CompareView : ListView;
-	return { path, View, id: id && decode(id), query: new URLSearchParams(location.search), state: history.state };
+	return { path, View, id: id && decodeId(id), query: new URLSearchParams(location.search), state: history.state };
 }
 
 /** *silent*: only updates the address bar. */

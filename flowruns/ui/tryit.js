@@ -1,6 +1,6 @@
 // A form that sends a request, its curl command, and the response.
 
-import { BASE, hasToken, send, setToken, TOKEN_PATTERN } from "./api.js";
+import { BASE, encodeId, hasToken, send, setToken, TOKEN_PATTERN } from "./api.js";
 import { announce, button, fill, form, h, plural, toggle } from "./dom.js";
 import { parse } from "./json.js";
 import { pretty } from "./pretty.js";
@@ -144,7 +144,7 @@ export class RequestForm {
 	filled() {
 		const of = (place) => this.inputs.filter((item) => item.in === place)
 			.flatMap((item) => item.values().map((value) => [item.name, value]));
-		const path = of("path").reduce((path, [name, value]) => path.replace(`{${name}}`, encodeURIComponent(value)),
+		const path = of("path").reduce((path, [name, value]) => path.replace(`{${name}}`, encodeId(value)),
 			this.operation.path);
 		const url = new URL(`..${path}`, BASE);
 		url.search = new URLSearchParams(of("query"));

@@ -92,6 +92,28 @@ def test_a_run_is_updated_while_it_is_shown(own: Server, page: Page) -> None:
     expect(page).to_have_title("succeeded deploy-web · flowruns")
 
 
+@pytest.mark.parametrize(("id", "segment"), [(".", "%252E"), ("..", "%252E%252e"), ("...", "...")])
+def test_a_run_whose_id_browsers_remove_from_paths_is_like_others(
+    own: Server, page: Page, id: str, segment: str
+) -> None:
+    own.put(segment, phase="running")
+    page.clock.install()
+    page.goto(own.ui)
+    page.get_by_role("link", name="deploy-web").click()
+    expect(page.locator("#badge")).to_have_text("live")
+    expect(page.locator(".head code")).to_have_text(id)
+    page.reload()
+    expect(page.locator("h1")).to_contain_text("running")
+    page.get_by_role("button", name="Copy as curl").click()
+    expect(shown(page).get_by_text("copied")).to_be_visible()
+    command = clipboard(page).replace('"running"', '"failed"')
+    subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=HANG, check=True)
+    expect(page.locator("h1")).to_contain_text("failed")
+    page.get_by_role("button", name="Delete").click()
+    page.clock.run_for(7_000)
+    expect(page.get_by_role("heading", name=f"{id} was deleted", exact=True)).to_be_visible()
+
+
 def test_numbers_and_duplicate_keys_are_shown_as_sent(own: Server, page: Page) -> None:
     args = (
         '{"big": 123456789012345678901234567890, "e": 1E5, "minus": -0, "huge": 1e400, '
