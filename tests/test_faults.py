@@ -46,7 +46,7 @@ def test_full_disk_refuses_writes_until_there_is_room(small: Small) -> None:
     try:
         assert "0 lost" in full(2, seed=8, small=small)  # which draws little room, soon taken
     except Impossible as error:
-        pytest.skip(str(error))
+        pytest.skip(str(error))  # what this machine does not allow, and why
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_command_on_a_full_disk_is_one_line(args: list[str]) -> None:
             if "json" in args:
                 assert json.loads(run.stdout)["code"] == 5
     except Impossible as error:
-        pytest.skip(str(error))
+        pytest.skip(str(error))  # what this machine does not allow, and why
 
 
 # SQLite's index of the log (FILE-shm) grows by 32 KiB after 4,062 pages of log, which lie there whole by then.
@@ -90,7 +90,7 @@ async def test_write_refused_since_the_index_of_the_log_is_full_is_not_found_aft
                 await asyncio.to_thread(subprocess.run, ["cp", file, log, tmp_path], check=True)
                 (folder / "ballast").unlink()
     except Impossible as error:
-        pytest.skip(str(error))
+        pytest.skip(str(error))  # what this machine does not allow, and why
     async with Store.open(tmp_path / NAME) as store:
         assert await store.count() == total
         with pytest.raises(NotFound):

@@ -17,7 +17,7 @@ def eventually(holds: Callable[[], bool], why: Callable[[], str] = lambda: "it n
     deadline = time.monotonic() + HANG
     while not holds():
         assert time.monotonic() < deadline, why()
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS)  # no event announces it
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -52,6 +53,10 @@ def _suite(given: str) -> float:
         return time.perf_counter() - began
 
 
+def _start(stack: ExitStack, servers: list[Flowruns]) -> None:
+    servers.append(stack.enter_context(serve()))
+
+
 def _round() -> Figures:
     """One of `costs`: flowruns is imported by now, and nothing has been started."""
     found: Figures = {}
@@ -64,7 +69,7 @@ def _round() -> Figures:
     for name in ("first start", "start"):
         stack = ExitStack()
         servers: list[Flowruns] = []
-        timed(name, lambda stack=stack, servers=servers: servers.append(stack.enter_context(serve())))  # type: ignore[misc]
+        timed(name, partial(_start, stack, servers))
         (runs,) = servers
         for _ in range(RUNS):
             runs.run()

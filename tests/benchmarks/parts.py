@@ -45,7 +45,7 @@ def without_threads() -> None:
     """Neither statements nor threads: HTTP, checks and documents alone."""
     without_statements()
     writer.Writer.run = _write_here  # type: ignore[method-assign, assignment]  # that is the point
-    job_queue.JobQueue.run = _read_here  # type: ignore[method-assign, assignment]
+    job_queue.JobQueue.run = _read_here  # type: ignore[method-assign, assignment]  # as above
 
 
 PARTS = {

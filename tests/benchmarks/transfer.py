@@ -72,9 +72,9 @@ def transfers(runs: int, folder: Path, say: Callable[[str], None]) -> Transferre
         done = threading.Event()
         others = threading.Thread(target=lambda: found.append(loaded_until(done, server, requests)))
         others.start()
-        time.sleep(_WARM_SECONDS)
+        time.sleep(_WARM_SECONDS)  # the writers' rate is measured before and after the backup, too
         step("backup under 16 writers", "backup", copy, "-d", database)
-        time.sleep(_WARM_SECONDS)
+        time.sleep(_WARM_SECONDS)  # the writers' rate is measured before and after the backup, too
         done.set()
         others.join()
     step("check of that", "check", "-d", copy)

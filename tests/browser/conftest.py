@@ -69,7 +69,7 @@ def fill(server: Server) -> None:
 @pytest.fixture(scope="session")
 def browser() -> "Iterator[Browser]":
     if reason := chromium.missing():
-        pytest.skip(reason)
+        pytest.skip(reason)  # Chromium is missing, and how to get it
     from playwright.sync_api import expect
 
     expect.set_options(timeout=_WAIT_MS)

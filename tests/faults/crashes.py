@@ -80,7 +80,7 @@ def _rounds(name: str, rounds: int, seed: int, ending: Ending) -> Course:
                     course.findings.check(server.url, file, course.writers)
                 if number < rounds:
                     with at_work(course.writers, server.url):
-                        time.sleep(course.chance.uniform(0, _WORK_SECONDS))
+                        time.sleep(course.chance.uniform(0, _WORK_SECONDS))  # the end comes at a random moment
                         ending(course, server.process, file)
     return course
 
@@ -91,13 +91,13 @@ def _killed(course: Course, process: Process, file: Path) -> None:
     if chance.random() < 0.2:
         course.killed_ends += 1
         process.terminate()
-        time.sleep(chance.uniform(0, 0.1))
+        time.sleep(chance.uniform(0, 0.1))  # the kill comes at a random moment of the end
     process.kill()
     process.wait()
     if chance.random() < 0.3:
         course.killed_starts += 1
         with started(file.parent, NAME, "--port", "0"):
-            time.sleep(chance.uniform(0, 0.4))
+            time.sleep(chance.uniform(0, 0.4))  # and here, of the start
 
 
 def _stopped(course: Course, process: Process, file: Path) -> None:

@@ -256,7 +256,7 @@ def _write(
                 place.one = place.one or next(iter(writers[0].runs))
                 while acknowledged(writers) < share * changes and not following.done():
                     progress(f"stream: {acknowledged(writers):,} of {changes:,} changes")
-                    time.sleep(_LOOK_SECONDS)
+                    time.sleep(_LOOK_SECONDS)  # no event announces a number of acknowledged writes
                 if number == 0:
                     place.url = ""
                     server.process.kill()

@@ -71,7 +71,7 @@ class Clocked(protocol.Protocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.loop = ClockedLoop(self.loop, self.clock)  # type: ignore[assignment]
+        self.loop = ClockedLoop(self.loop, self.clock)  # type: ignore[assignment]  # a proxy
 
     def connection_made(self, transport: Any) -> None:
         self.clock.connections.add(self)

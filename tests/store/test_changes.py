@@ -483,7 +483,7 @@ async def test_many_commits_share_a_read() -> None:
 async def test_a_slow_read_delays_the_next_one_for_a_bounded_time() -> None:
     class Slow(Reader):
         async def __call__(self, subscriptions: Sequence[Subscription]) -> list[Changes | Failed]:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # as slow a read as the one whose duration is bounded
             return await super().__call__(subscriptions)
 
     reader = Slow()

@@ -91,7 +91,7 @@ async def test_subscriptions_that_are_up_to_date_are_read_first_and_a_few_at_a_t
         await asyncio.sleep(0)
         return [Changes((), 100, 100) for _ in subscriptions]
 
-    notifier = ChangeNotifier(read)  # type: ignore[arg-type]
+    notifier = ChangeNotifier(read)  # type: ignore[arg-type]  # a list of one outcome's type is invariant
     positions = [*range(20), 95, 96]
     waiting = [asyncio.create_task(notifier.wait(by_id(str(number)), number)) for number in positions]
     while sum(map(len, asked)) < len(positions):  # noqa: ASYNC110  # nothing is found, so no future resolves
