@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE
 from threading import Timer
 from typing import NamedTuple
 
@@ -35,15 +36,16 @@ def started(
     cwd: Path,
     *args: str,
     env: Mapping[str, str] | None = None,
+    stdout: int = PIPE,
     seconds: float = HANG,
     command: Sequence[str] = COMMAND,
 ) -> Iterator[Process]:
     """`flowruns` with *args* in the folder *cwd*; killed at the end, and after *seconds*."""
-    pipe = subprocess.PIPE
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("FLOWRUNS_")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("FLOWRUNS_", "COLUMNS"))}
     with subprocess.Popen(
-        [*command, *args], cwd=cwd, env=clean | dict(env or {}), stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8"
-    ) as process:
+        [*command, *args], cwd=cwd, env=clean | dict(env or {}), stdin=PIPE, stdout=stdout, stderr=PIPE,
+        encoding="utf-8",
+    ) as process:  # fmt: skip
         watchdog = Timer(seconds, process.kill)
         watchdog.start()
         try:

@@ -20,7 +20,7 @@ import pytest
 from flowruns.cli.main import main
 from tests.conftest import REAL_RUNS, RUNS
 from tests.processes import COMMAND, command_with, ended, serving, started
-from tests.sqlite.files import contents, holder
+from tests.sqlite.files import another_process, contents
 from tests.waits import HANG
 from tests.wire import RUN, Wire
 
@@ -442,7 +442,7 @@ def test_backup_needs_no_file_beside_it_and_is_no_part_of_another(filled: Path) 
 
 
 def test_backup_on_a_file_that_is_locked_is_refused(filled: Path) -> None:
-    with holder(filled / "b.db"):
+    with another_process(filled / "b.db"):
         assert done(filled, "backup", "b.db").code == 4
 
 

@@ -4,11 +4,9 @@ import json
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Timer
 
 import pytest
 
@@ -17,8 +15,7 @@ from flowruns.terminal.text import local_time
 from flowruns.testing import server
 from flowruns.testing.server import Flowruns
 from tests.cli.test_main import VARIABLES, files, one_line
-from tests.processes import COMMAND, Process, serving
-from tests.waits import HANG
+from tests.processes import Process, serving, started
 from tests.wire import Wire
 
 RUNS = "/api/v1/flow-runs"
@@ -248,31 +245,14 @@ def test_token_is_read_from_a_file(tmp_path: Path, capfd: pytest.CaptureFixture[
 # Output
 
 
-@contextmanager
-def running(cwd: Path, *args: str, out: int = subprocess.PIPE, **env: str) -> Iterator[Process]:
-    """A command as a process, with *env*; killed at the end, and after a while."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("FLOWRUNS_", "COLUMNS"))}
-    with subprocess.Popen(
-        [*COMMAND, *args], cwd=cwd, env=clean | env, stdout=out, stderr=subprocess.PIPE, encoding="utf-8"
-    ) as process:
-        watchdog = Timer(HANG, process.kill)
-        watchdog.start()
-        try:
-            yield process
-        finally:
-            process.kill()
-            watchdog.cancel()
-            watchdog.join()
-
-
 def test_narrow_encoding_escapes_what_it_lacks(runs: Flowruns, tmp_path: Path) -> None:
     runs.run("a1", phase="running", startTime="2025-01-20T18:53:03Z", tags={"é": "日本"})
     for args, shown in ((["ls"], "~  a1"), (["get", "a1"], r"\xe9:\u65e5\u672c")):
-        with running(tmp_path, *args, PYTHONIOENCODING="ascii") as process:
+        with started(tmp_path, *args, env={"PYTHONIOENCODING": "ascii"}) as process:
             out, err = process.communicate()
         assert (process.returncode, err) == (0, "")
         assert shown in out
-    with running(tmp_path, "ls", "--json", PYTHONIOENCODING="ascii") as process:
+    with started(tmp_path, "ls", "--json", env={"PYTHONIOENCODING": "ascii"}) as process:
         assert json.loads(process.communicate()[0])["tags"] == [{"key": "é", "value": "日本"}]
 
 
@@ -282,7 +262,7 @@ def test_closed_pipe_ends_it_quietly(runs: Flowruns, tmp_path: Path, args: list[
     for number in range(150):
         runs.run(f"run-{number}", logs=200)
     reading, writing = os.pipe()
-    with running(tmp_path, *args, out=writing) as process:
+    with started(tmp_path, *args, stdout=writing) as process:
         os.close(writing)
         os.read(reading, 10)
         os.close(reading)
@@ -293,7 +273,7 @@ def test_closed_pipe_ends_it_quietly(runs: Flowruns, tmp_path: Path, args: list[
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full disk")
 def test_full_disk_is_reported(runs: Flowruns, tmp_path: Path) -> None:
     runs.run("a1")
-    with open("/dev/full", "w") as full, running(tmp_path, "ls", out=full.fileno()) as process:
+    with open("/dev/full", "w") as full, started(tmp_path, "ls", stdout=full.fileno()) as process:
         assert process.stderr
         assert "No space left" in one_line(process.stderr.read())
         assert process.wait() == 1
@@ -310,7 +290,7 @@ def in_terminal(cwd: Path, width: int, *args: str, **env: str) -> Iterator[tuple
     screen, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     try:
-        with running(cwd, *args, out=terminal, **{"TERM": "xterm", **env}) as process:
+        with started(cwd, *args, stdout=terminal, env={"TERM": "xterm", **env}) as process:
             os.close(terminal)
             yield process, screen
     finally:
@@ -377,7 +357,7 @@ def put(url: str, id: str, **fields: object) -> None:
 
 def test_changes_are_followed_over_a_restart_until_ctrl_c(tmp_path: Path) -> None:
     first, second = ({"message": text, "level": "error", "action": "build"} for text in ("one\x1b[31m", "two\n"))
-    with serving(tmp_path, "runs.db") as server, running(tmp_path, "tail", "-d", "runs.db", TZ="UTC") as tail:
+    with serving(tmp_path, "runs.db") as server, started(tmp_path, "tail", "-d", "runs.db", env={"TZ": "UTC"}) as tail:
         assert note(tail) == f"flowruns: following {server.url}\n"
         put(server.url, "a1", phase="running", logs=[first])
         assert line(tail).endswith("  a1  run      deploy-web running\n")
@@ -398,7 +378,7 @@ def test_changes_are_followed_over_a_restart_until_ctrl_c(tmp_path: Path) -> Non
 def test_one_run_is_followed_from_its_present_state(runs: Flowruns, tmp_path: Path) -> None:
     runs.run("a1", logs=[{"message": f"line {number}"} for number in range(5)])
     runs.run("b1")
-    with running(tmp_path, "tail", "a1", "-n", "2") as tail:
+    with started(tmp_path, "tail", "a1", "-n", "2") as tail:
         assert [line(tail)[-8:-1] for _ in range(3)] == ["pending", " line 3", " line 4"]
         runs.advance("b1", "running")
         runs.advance("a1", "succeeded")
@@ -409,7 +389,7 @@ def test_one_run_is_followed_from_its_present_state(runs: Flowruns, tmp_path: Pa
 def test_only_the_fields_that_are_shown_are_followed(runs: Flowruns, tmp_path: Path) -> None:
     runs.run("a1", args={"text": "x"}, logs=[{"message": "begun"}], actions=[{"id": "build"}])
     for args in (["a1"], ["--flow-id", "deploy-web"]):
-        with running(tmp_path, "tail", *args) as tail:
+        with started(tmp_path, "tail", *args) as tail:
             if not args[0].startswith("-"):
                 assert [line(tail).split()[1] for _ in range(3)] == ["run", "action", "info"]
             note(tail)
@@ -418,7 +398,7 @@ def test_only_the_fields_that_are_shown_are_followed(runs: Flowruns, tmp_path: P
 
 
 def test_documents_are_followed_by_programs(runs: Flowruns, tmp_path: Path) -> None:
-    with running(tmp_path, "tail", "--json", "--phase", "failed") as tail:
+    with started(tmp_path, "tail", "--json", "--phase", "failed") as tail:
         note(tail)
         runs.run("a1", phase="running")
         runs.run("b1", phase="failed")
@@ -433,7 +413,7 @@ def test_documents_are_followed_by_programs(runs: Flowruns, tmp_path: Path) -> N
 
 
 def test_run_that_no_longer_matches_is_followed_to_its_end(runs: Flowruns, tmp_path: Path) -> None:
-    with running(tmp_path, "tail", "--phase", "running") as tail:
+    with started(tmp_path, "tail", "--phase", "running") as tail:
         note(tail)
         runs.run("a1", phase="running")
         assert line(tail).endswith("  a1  run      deploy-web running\n")
@@ -445,7 +425,7 @@ def test_run_that_no_longer_matches_is_followed_to_its_end(runs: Flowruns, tmp_p
 def test_file_without_a_server_is_followed_until_one_starts(tmp_path: Path) -> None:
     with server.serve(tmp_path / "flowruns.db") as runs:
         runs.run("a1")
-    with running(tmp_path, "tail", "a1") as tail:
+    with started(tmp_path, "tail", "a1") as tail:
         assert line(tail).endswith("run      deploy-web pending\n")
         assert [note(tail), note(tail)] == [
             f"flowruns: following {tmp_path / 'flowruns.db'}\n", "flowruns: no server responds; waiting for one\n",

@@ -1,4 +1,4 @@
-"""The contents of a folder, and another process that holds the lock of a database."""
+"""The contents of a folder, and another process that has a database."""
 
 import subprocess
 import sys
@@ -11,20 +11,20 @@ import sys
 from pathlib import Path
 from flowruns.sqlite.lockfile import locked
 with locked(Path(sys.argv[1]), "the other one"):
-    print("held", flush=True)
+    print("ready", flush=True)
     sys.stdin.read()
 """
 
 
 @contextmanager
-def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has locked *path*."""
+def another_process(path: Path, program: str = HOLDER) -> Iterator[subprocess.Popen[str]]:
+    """Another process whose *program* is ready with *path*; by default it has locked it."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None
-            assert process.stdout.readline() == "held\n"
+            assert process.stdout.readline() == "ready\n"
             yield process
         finally:
             process.kill()

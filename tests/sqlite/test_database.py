@@ -6,8 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from flowruns.sqlite.datafile import SCHEMA_VERSION
 from flowruns.sqlite.migrations import prepare
 from flowruns.sqlite.numbers import count_on as same_number
 from flowruns.sqlite.writer import Writer
+from tests.sqlite.files import another_process
 from tests.sqlite.jobs import connect, perform_each, run_sql
 from tests.waits import HANG
 
@@ -254,7 +255,7 @@ def test_refused_start_leaves_no_thread_behind(path: Path) -> None:
     assert refused.stderr == ""
 
 
-SERVER = """
+WRITER = """
 import asyncio, sys
 from contextlib import aclosing
 from flowruns.sqlite.database import connect
@@ -262,29 +263,15 @@ from flowruns.sqlite.database import connect
 async def main():
     async with aclosing(await connect(sys.argv[1], lock_timeout=1, holder="other")) as database:
         await database.writing.call(lambda connection: connection.execute("update sequence set seq = 7").rowcount)
-        print("written", flush=True)
+        print("ready", flush=True)
         sys.stdin.read()
 
 asyncio.run(main())
 """
 
 
-@contextmanager
-def serving(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has *path* open and has written to it."""
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "written\n"
-            yield process
-        finally:
-            process.kill()
-
-
 async def test_acknowledged_write_survives_a_kill(path: Path) -> None:
-    with serving(path) as process:
+    with another_process(path, WRITER) as process:
         with pytest.raises(DatabaseInUse, match=r"\(other\)"):
             async with open_database(path):
                 pass

@@ -12,7 +12,7 @@ from flowruns.errors import DatabaseInUse, DatabaseUnusable, Unavailable
 from flowruns.model.runs import RunPost
 from flowruns.sqlite.lockfile import LockInfo, lock_info, locked
 from flowruns.store.store import Store
-from tests.sqlite.files import holder
+from tests.sqlite.files import another_process
 
 INFO = LockInfo(pid=1, url="http://127.0.0.1:1", instance="x")
 
@@ -47,7 +47,7 @@ def test_locks_of_two_files_are_independent(tmp_path: Path) -> None:
 
 
 def test_lock_of_a_killed_process_is_released(path: Path) -> None:
-    with holder(path) as process:
+    with another_process(path) as process:
         with pytest.raises(DatabaseInUse, match="the other one"), locked(path, "me"):
             pass
         process.send_signal(signal.SIGKILL if os.name != "nt" else signal.SIGTERM)
@@ -59,7 +59,7 @@ def test_lock_of_a_killed_process_is_released(path: Path) -> None:
 
 
 def test_lock_of_a_process_that_ends_is_released(path: Path) -> None:
-    with holder(path) as process:
+    with another_process(path) as process:
         process.communicate("")
         with locked(path, "me"):
             pass

@@ -1,7 +1,7 @@
 """The middleware of the test server: what it records, matches and injects."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 from flowruns.testing.fault_injection import Injection, failure_response
 from flowruns.testing.requests import RecordedRequest, RecordedRequests, RequestMatcher, assert_requests, differences
-from flowruns.testing.server import Flowruns, serve
+from flowruns.testing.server import Flowruns
 from tests.conftest import RUNS
 from tests.waits import HANG
 from tests.wire import RUN, Wire, ping, request
@@ -176,19 +176,6 @@ def test_invalid_injections_are_refused(call: Callable[[], object], message: str
 
 
 # On a server
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Flowruns]:
-    with serve() as server:
-        yield server
-
-
-@pytest.fixture
-def runs(server: Flowruns) -> Iterator[Flowruns]:
-    server.reset()
-    yield server
-    server.reset()
 
 
 def test_injected_error_replaces_the_effect(runs: Flowruns) -> None:

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,19 +20,6 @@ from tests.waits import HANG
 from tests.wire import RUN, Wire, ping
 
 TIME = "2025-01-20T18:53:03.558Z"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Flowruns]:
-    with serve() as server:
-        yield server
-
-
-@pytest.fixture
-def runs(server: Flowruns) -> Iterator[Flowruns]:
-    server.reset()
-    yield server
-    server.reset()
 
 
 # The clock and the ids

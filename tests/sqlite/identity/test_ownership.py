@@ -15,7 +15,7 @@ from flowruns.sqlite.lockfile import left_note, locked
 from flowruns.sqlite.open_file import open_readonly
 from flowruns.store.maintenance import backup
 from flowruns.store.store import Store
-from tests.sqlite.files import contents, holder
+from tests.sqlite.files import another_process, contents
 from tests.sqlite.identity.killed import filled, frames, killed, put, write_page
 
 FIRST, LAST = [f"a{number}" for number in range(20)], [f"b{number}" for number in range(30)]
@@ -150,7 +150,7 @@ async def test_wal_that_another_server_may_use_is_left_alone(left_over: Path, tm
     shutil.copy(await filled(tmp_path / "other.db", "o"), left_over)
     note = left_note(left_over)
     assert note
-    with holder(left_over):
+    with another_process(left_over):
         assert left_note(left_over) is None
         with pytest.raises(DatabaseInUse), locked(left_over, "me"):
             pass
