@@ -1,14 +1,15 @@
 """The commands `import` and `export`: runs as lines of JSON."""
 
+import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
-from flowruns.cli.inputs import check_format, open_input
+from flowruns.cli.inputs import decoded, open_input
 from flowruns.cli.options.command import Command, Option
 from flowruns.cli.options.database import database_option
 from flowruns.cli.options.runs import CAMEL_CASE, filter_options, filter_query, filter_values
@@ -39,7 +40,8 @@ Write = Callable[[bytes], object]
     help="What to do with a line whose run exists already, or is on an earlier line.",
 )  # fmt: skip
 def import_command(files: tuple[str, ...], database: str, skip_invalid: bool, on_conflict: writes.OnConflict) -> None:
-    """Import runs from FILEs of NDJSON, one JSON object a line, or - for standard input: all of them, or none.
+    """Import runs from FILEs of NDJSON, one JSON object a line, or - for standard input: all of them, or none. A FILE
+    may also be a JSON array, in UTF-16, or compressed with gzip.
 
     A line is the body of a PUT, or a line that `flowruns export` wrote, which preserves who created, updated and
     reviewed a run, and when. Each error is reported by file and line. Exit code 6: there are invalid lines, and nothing
@@ -50,8 +52,7 @@ def import_command(files: tuple[str, ...], database: str, skip_invalid: bool, on
     flowruns export -d old.db --phase failed | flowruns import -d new.db -
     """  # noqa: D301  # click reads the escape
     with ExitStack() as stack:
-        inputs = [(name, stack.enter_context(open_input(name))) for name in files]
-        total = total_size([file for _, file in inputs])
+        opened = [(name, stack.enter_context(open_input(name))) for name in files]
         progress = stack.enter_context(Progress("importing"))
 
         def report(line: str) -> None:
@@ -63,8 +64,8 @@ def import_command(files: tuple[str, ...], database: str, skip_invalid: bool, on
 
         interrupts = stack.enter_context(interruptible())
         with interrupts.allowed():
-            for name, file in inputs:
-                check_format(name, file, skip_invalid=skip_invalid)
+            inputs = [(name, decoded(name, file, skip_invalid=skip_invalid)) for name, file in opened]
+        total = total_size([file for _, file in inputs])
         with (
             open_exclusive(
                 database, holder=f"pid {os.getpid()}, an import", make=True, warn=print_warning
@@ -147,7 +148,12 @@ def _export_from_server(source: RunSource) -> Export:
     return export
 
 
-def total_size(files: list[BinaryIO]) -> int:
-    """The size of all *files*, in bytes; 0 if one of them is a pipe, whose size is unknown."""
-    sizes = [os.fstat(file.fileno()).st_size for file in files]
+def total_size(files: Iterable[object]) -> int:
+    """The size of all *files*, in bytes; 0 if that of one is unknown, because it is a pipe or was decoded."""
+    sizes = [
+        os.fstat(file.fileno()).st_size
+        if isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO)
+        else 0
+        for file in files
+    ]
     return sum(sizes) if all(sizes) else 0

@@ -3,16 +3,20 @@
 import os
 import re
 import sys
+import zlib
 from pathlib import Path
 from secrets import token_urlsafe
 from shlex import quote
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import click
 
 from flowruns.cli.options.command import SQLITE_MAGIC
 from flowruns.errors import InputRefused, one_line
 from flowruns.settings import TOKEN
+
+if TYPE_CHECKING:
+    from flowruns.store.import_formats import ArrayFile, LineReader
 
 _TOKENS = "FLOWRUNS_TOKENS"
 
@@ -24,14 +28,24 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _ARRAY = re.compile(rb'[\s\[]*\[\s*([{"\]\d-]|\Z)')  # the first line of a JSON array, not [table] of TOML
 
+_PAGE = re.compile(rb'\s*\{\s*"items"\s*:\s*\[')  # as GET /api/v1/flow-runs returns it
+
 # Files that are no lines of JSON: their first bytes, what they are, and the cure.
 _FORMATS = (
     (SQLITE_MAGIC, "a SQLite database", "`flowruns export -d {} | flowruns import -` copies its runs"),
-    (b"\x1f\x8b", "compressed with gzip", "`gunzip -c {} | flowruns import -` reads it"),
+    (b"BZh", "compressed with bzip2", "`bunzip2 -c {} | flowruns import -` reads it"),
+    (b"\xfd7zXZ\0", "compressed with xz", "`xz -dc {} | flowruns import -` reads it"),
+    (b"PK\x03\x04", "a ZIP archive", "`unzip -p {} | flowruns import -` reads the file in it"),
     (b"\x28\xb5\x2f\xfd", "compressed with zstd", "`zstd -dc {} | flowruns import -` reads it"),
-    (b"\xff\xfe", "UTF-16", "`iconv -f UTF-16 -t UTF-8 {} | flowruns import -` reads it"),
-    (b"\xfe\xff", "UTF-16", "`iconv -f UTF-16 -t UTF-8 {} | flowruns import -` reads it"),
+    (b"\xff\xfe\0\0", "UTF-32", "`iconv -f UTF-32 -t UTF-8 {} | flowruns import -` reads it"),
+    (b"\0\0\xfe\xff", "UTF-32", "`iconv -f UTF-32 -t UTF-8 {} | flowruns import -` reads it"),
 )
+
+_GZIP = b"\x1f\x8b"
+
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
+
+_TAR, _TAR_OFFSET = b"ustar", 257
 
 
 def open_input(name: str, *, spool: bool = False) -> BinaryIO:
@@ -56,36 +70,63 @@ def open_input(name: str, *, spool: bool = False) -> BinaryIO:
         raise click.UsageError(f"{name} cannot be read: {error.strerror}") from None
 
 
-def check_format(name: str, file: BinaryIO, *, skip_invalid: bool = False) -> None:
-    """Raises InputRefused if the first bytes of *file* show that it is something else than lines of JSON objects.
+def decoded(name: str, file: BinaryIO, *, skip_invalid: bool = False) -> "LineReader | ArrayFile":
+    """The lines of JSON objects in *file*: as they are, compressed with gzip, in UTF-16, or the items of a JSON array.
+    Raises InputRefused if its first bytes show that it is something else.
 
-    Leaves the position in *file*. A file with both valid and invalid lines passes: the import reports each error. With
-    *skip_invalid*, every text passes, as valid lines may follow.
+    A file with both valid and invalid lines passes: the import reports each error. With *skip_invalid*, every text
+    passes, as valid lines may follow.
     """
+    from flowruns.store.import_formats import ArrayFile, Utf16Lines, unzipped  # not for other commands
+
+    head = _head(file)
+    if head.startswith(_GZIP):
+        file = unzipped(file)
+        head = _head(file)
+    _check_binary(name, head)
+    if head.startswith(_UTF_16):
+        head = head[: len(head) & ~1].decode("utf-16", "replace").encode()
+        reader: LineReader = Utf16Lines(file)
+    else:
+        reader = file
+    lines = [line for line in map(bytes.strip, head.removeprefix(_BYTE_ORDER_MARK).splitlines()) if line]
+    if lines and _ARRAY.match(lines[0]):
+        return ArrayFile(reader)
+    if lines and not skip_invalid:
+        _check_text(name, lines)
+    return reader
+
+
+def _head(file: BinaryIO) -> bytes:
+    """The first bytes of *file*, whose position stays; none if they cannot be read, which the import reports."""
     try:
         head: bytes = file.peek(_PEEK)[:_PEEK] if hasattr(file, "peek") else b""
-    except OSError:  # the import reports it
-        return
-    what, cure = next(((what, cure) for magic, what, cure in _FORMATS if head.startswith(magic)), ("", ""))
-    if not (what or skip_invalid):
-        what, cure = _text_format(head)
-    if what:
-        shown = "FILE" if name == "-" else quote(name)
-        raise InputRefused(one_line(f"{name} is {what}, not one JSON object a line (NDJSON): {cure.format(shown)}"))
+    except (OSError, EOFError, zlib.error):
+        return b""
+    return head
 
 
-def _text_format(head: bytes) -> tuple[str, str]:
-    """What a text that begins with *head* is, and the cure; both empty if it may be lines of JSON objects."""
-    lines = [line for line in map(bytes.strip, head.removeprefix(_BYTE_ORDER_MARK).splitlines()) if line]
-    if not lines:
-        return "", ""
-    if _ARRAY.match(lines[0]):
-        return "a JSON array", "`jq -c '.[]' {} | flowruns import -` reads it"
+def _check_binary(name: str, head: bytes) -> None:
+    for magic, what, cure in _FORMATS:
+        if head.startswith(magic):
+            raise _refused(name, what, cure)
+    if head.startswith(_TAR, _TAR_OFFSET):
+        raise _refused(name, "a tar archive", "`tar -xOf {} | flowruns import -` reads the file in it")
+
+
+def _check_text(name: str, lines: list[bytes]) -> None:
+    """Raises InputRefused if the first *lines*, which are not blank, show that no line is a JSON object with a run."""
+    if _PAGE.match(b" ".join(lines[:2])):
+        raise _refused(name, "a page of the API", "`jq -c '.items[]' {} | flowruns import -` reads it")
     if lines[0].startswith(b"{") and not lines[0].endswith(b"}") and lines[1:] and lines[1].startswith(b'"'):
-        return "one JSON document on several lines", "`jq -c . {} | flowruns import -` reads it"
+        raise _refused(name, "one JSON document on several lines", "`jq -c . {} | flowruns import -` reads it")
     if not any(line.startswith(b"{") for line in lines):
-        return "text without JSON objects", "give lines as `flowruns export` writes them"
-    return "", ""
+        raise _refused(name, "text without JSON objects", "give lines as `flowruns export` writes them")
+
+
+def _refused(name: str, what: str, cure: str) -> InputRefused:
+    shown = "FILE" if name == "-" else quote(name)
+    return InputRefused(one_line(f"{name} is {what}, not one JSON object a line (NDJSON): {cure.format(shown)}"))
 
 
 class Tokens(NamedTuple):

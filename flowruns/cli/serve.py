@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 from msgspec.json import decode
 
-from flowruns.cli.inputs import check_format, open_input, read_tokens
+from flowruns.cli.inputs import decoded, open_input, read_tokens
 from flowruns.cli.options.command import Command
 from flowruns.cli.options.database import named_database
 from flowruns.cli.options.serve import serve_options
@@ -124,9 +124,8 @@ def serve_command(
 
     with ExitStack() as opened:
         # Opened once, as a start may be tried again; read once the database is locked.
-        inputs = [(name, opened.enter_context(open_input(name, spool=True))) for name in seeds]
-        for name, file in inputs:
-            check_format(name, file)
+        files = [(name, opened.enter_context(open_input(name, spool=True))) for name in seeds]
+        inputs = [(name, decoded(name, file)) for name, file in files]
         if reuse:
             sidecar.start_or_reuse(start, print_reused, settings.database)
             return

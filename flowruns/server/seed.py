@@ -2,14 +2,16 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import BinaryIO
 
 from flowruns.server.starting import Setup
+from flowruns.store.import_formats import ArrayFile, LineReader
 from flowruns.store.store import Store
 from flowruns.store.transfer import ImportObserver, ImportStopped, import_lines, read_lines
 
 
-def seed_setup(inputs: Sequence[tuple[str, BinaryIO]], report: Callable[[str], None], *, demo: bool) -> Setup:
+def seed_setup(
+    inputs: Sequence[tuple[str, LineReader | ArrayFile]], report: Callable[[str], None], *, demo: bool
+) -> Setup:
     """A setup that imports the runs of the named *inputs*, all or none, and runs the *demo*. It calls *report* with
     each error in a line, from another thread.
     """

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from flowruns.errors import AlreadyExists, ErrorDetail, InputRefused, Invalid, one_line
 from flowruns.model.ids import Uuid7
@@ -12,15 +12,12 @@ from flowruns.model.validation import decode
 from flowruns.sqlite.connection import Failed
 from flowruns.store import reads
 from flowruns.store.filters import ALL, Where
+from flowruns.store.import_formats import ArrayFile, LineReader, Unreadable, lines
 from flowruns.store.writes import OnConflict, Restore, apply_writes
 
 MAX_REPORTED = 100  # errors of one import
 
-_MAX_LINE = 1_000_000_000  # bytes: SQLite stores no longer document, so an export has no longer line
-
 _BATCH, _BATCH_BYTES = 256, 4 * 1024 * 1024  # of one statement: with more rows it is no faster
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Line(NamedTuple):
@@ -73,26 +70,24 @@ class ImportStopped(Exception):
     """An import was stopped by its observer, and has changed nothing."""
 
 
-def read_lines(inputs: Iterable[tuple[str, BinaryIO]]) -> Iterator[Line]:
-    """The lines of the *inputs*, pairs of a name and a file, that are not blank. Raises InputRefused."""
+def read_lines(inputs: Iterable[tuple[str, LineReader | ArrayFile]]) -> Iterator[Line]:
+    """The lines of the *inputs*, pairs of a name and a file, that are not blank; the items of an array. Raises
+    InputRefused.
+    """
     for name, file in inputs:
         number = 0
-        while text := _read_line(name, number + 1, file):
-            number += 1
-            if number == 1:
-                text = text.removeprefix(_BYTE_ORDER_MARK)
-            if text.strip():
-                yield Line(name, number, text.rstrip())
-
-
-def _read_line(name: str, number: int, file: BinaryIO) -> bytes:
-    try:
-        text = file.readline(_MAX_LINE + 1)
-    except OSError as error:
-        raise InputRefused(f"{name}: line {number} cannot be read: {error.strerror}; nothing was imported") from None
-    if len(text) > _MAX_LINE:
-        raise InputRefused(f"{name}: line {number} is over {_MAX_LINE} bytes; nothing was imported")
-    return text
+        try:
+            if isinstance(file, ArrayFile):
+                for number, text in file.items():
+                    yield Line(name, number, text)
+            else:
+                for number, text in lines(file):
+                    if text.strip():
+                        yield Line(name, number, text.rstrip())
+        except (OSError, Unreadable) as error:
+            line = file.line if isinstance(file, ArrayFile) else number + 1
+            problem = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+            raise InputRefused(f"{name}: line {line} {problem}; nothing was imported") from None
 
 
 def import_lines(

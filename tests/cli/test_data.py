@@ -1,7 +1,9 @@
 """The commands on what is in a file, as processes of their own: what they say, leave, refuse, and survive."""
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import re
 import shlex
@@ -203,15 +205,18 @@ def test_database_is_not_written_over_by_what_is_made_of_it(filled: Path) -> Non
 
 
 FORMATS = {
-    "a JSON array": (b'[{"id": "a"}]', "jq -c '.[]' FILE"),
-    "a JSON array\r": (b'\xef\xbb\xbf\r\n[\r\n  {"id": "a"},\r\n  {"id": "b"}\r\n]\r\n', "jq -c '.[]' FILE"),
     "one JSON document on several lines": (b'{\n  "id": "a",\n  "tags": [\n    {}\n  ]\n}\n', "jq -c . FILE"),
-    "compressed with gzip": (gzip.compress(b'{"id": "a"}\n'), "gunzip -c FILE | flowruns import -"),
+    "a page of the API": (b'{"items":[{"id":"a"}],"total":1}', "jq -c '.items[]' FILE"),
+    "a page of the API\n": (b'{\n  "items": [\n', "jq -c '.items[]' FILE"),
     "compressed with zstd": (b"\x28\xb5\x2f\xfd\x04\x00", "zstd -dc FILE"),
-    "UTF-16": ('{"id": "a"}\n'.encode("utf-16"), "iconv -f UTF-16 -t UTF-8 FILE"),
+    "compressed with bzip2": (bz2.compress(b"{}"), "bunzip2 -c FILE"),
+    "compressed with xz": (lzma.compress(b"{}"), "xz -dc FILE"),
+    "a ZIP archive": (b"PK\x03\x04" + bytes(30), "unzip -p FILE"),
+    "a tar archive": (gzip.compress(b"a.ndjson".ljust(257, b"\0") + b"ustar\x0000"), "tar -xOf FILE"),
+    "UTF-32": ('{"id": "a"}\n'.encode("utf-32"), "iconv -f UTF-32 -t UTF-8 FILE"),
     "text without JSON objects": (b'[tool]\nname = "x"\n' * 1000, "as `flowruns export` writes them"),
     "text without JSON objects\r": (b'[[tool]]\nname = "x"\n', "as `flowruns export` writes them"),
-    "a JSON array\n": (b'[\n  [{"id": "a"}]\n]\n', "jq -c '.[]' FILE"),
+    "text without JSON objects\n": ("nothing".encode("utf-16"), "as `flowruns export` writes them"),
 }
 
 
@@ -229,10 +234,48 @@ def test_file_of_another_format_is_named_once_with_the_cure(tmp_path: Path, comm
 
 
 def test_standard_input_of_another_format_is_named_once(tmp_path: Path) -> None:
-    run = done(tmp_path, "import", "-", stdin='[{"id": "a"}]')
+    run = done(tmp_path, "import", "-", stdin='{"items":[{"id": "a"}]}')
     assert (run.code, run.stderr.count("\n")) == (6, 1)
-    assert "- is a JSON array" in run.stderr
-    assert "jq -c '.[]' FILE" in run.stderr
+    assert "- is a page of the API" in run.stderr
+    assert "jq -c '.items[]' FILE" in run.stderr
+
+
+RUN_LINE = '{"id": "a%d", "flowId": "f", "flowType": "automation", "args": {"n": [1E5, "],[é"]}}'
+TAKEN = {
+    "gzip": gzip.compress((RUN_LINE % 1 + "\n" + RUN_LINE % 2).encode()),
+    "UTF-16": f"{RUN_LINE % 1}\r\n\n{RUN_LINE % 2}\n".encode("utf-16"),
+    "UTF-16 of the other order": b"\xfe\xff" + f"{RUN_LINE % 1}\n{RUN_LINE % 2}".encode("utf-16-be"),
+    "an array": f"[{RUN_LINE % 1},{RUN_LINE % 2}]".encode(),
+    "an array on lines": f"\ufeff\n[\n{RUN_LINE % 1},\n\n  {RUN_LINE % 2}\n]\n".encode(),
+    "all of it": gzip.compress(f"[{RUN_LINE % 1}\n,{RUN_LINE % 2}]".encode("utf-16")),
+}
+
+
+@pytest.mark.parametrize("what", TAKEN)
+@pytest.mark.parametrize("from_pipe", [False, True])
+def test_runs_are_imported_from_other_formats(tmp_path: Path, what: str, from_pipe: bool) -> None:
+    (tmp_path / "a").write_bytes(TAKEN[what])
+    command = [*COMMAND, "import", "-d", "a.db", "-" if from_pipe else "a"]
+    data = TAKEN[what] if from_pipe else b""
+    run = subprocess.run(command, cwd=tmp_path, input=data, capture_output=True, timeout=HANG)
+    assert (run.returncode, run.stdout, run.stderr) == (0, b"a.db: 2 created, 0 replaced\n", b"")
+    exported = done(tmp_path, "export", "-d", "a.db").stdout.splitlines()
+    assert [json.loads(line)["id"] for line in exported] == ["a1", "a2"]
+    assert all('"args":{"n": [1E5, "],[é"]}' in line for line in exported)
+
+
+def test_server_starts_with_the_runs_of_another_format(tmp_path: Path) -> None:
+    (tmp_path / "a.gz").write_bytes(TAKEN["all of it"])
+    with serving(tmp_path, ":memory:", "--seed", "a.gz") as server:
+        assert "2 runs" in server.banner[2]
+
+
+def test_errors_in_an_array_have_their_lines(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text(f'[\n{RUN_LINE % 1},\n\n{{"id": 7}},\n, [1]\n]\n')
+    run = done(tmp_path, "import", "-d", "a.db", "a")
+    assert (run.code, run.stdout) == (6, "")
+    assert [line.split(" ")[0] for line in run.stderr.splitlines()] == [*["a:4:"] * 3, *["a:5:"] * 2, "flowruns:"]
+    assert names(tmp_path) == ["a"]
 
 
 def test_database_is_not_imported(filled: Path) -> None:
