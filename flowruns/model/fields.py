@@ -15,6 +15,7 @@ from msgspec.json import Decoder, encode
 from flowruns.errors import ErrorDetail, one_line
 from flowruns.model.error_details import choice_detail
 from flowruns.model.runs import FlowRun, Item
+from flowruns.model.validation import MAX_DETAILS
 
 Fields = tuple[str, ...]  # names, in the order of `FIELDS`
 
@@ -92,14 +93,13 @@ FIELDS: Fields = tuple(
 
 def parse_fields(query: Iterable[tuple[str, str]], details: list[ErrorDetail], known: Fields = FIELDS) -> Fields:
     """The names in the parameters `fields` of *query*, which may be repeated and have several names, separated by
-    commas. They are in the order of *known*; `ALL_FIELDS` if there is none. Appends an error detail for each unknown
-    name.
+    commas. They are in the order of *known*; `ALL_FIELDS` without the parameter. Appends an error detail for
+    each unknown name, also for an empty one.
     """
-    texts = [text for name, value in query if name == "fields" for text in value.split(",")]
-    names = {name for text in texts if (name := text.strip())}
-    for name in sorted(names.difference(known)):
-        choice = choice_detail(("query", "fields"), "literal_error", known)
-        details.append(choice._replace(msg=f"{choice.msg}, not '{one_line(name[:_MAX_NAME])}'"))
+    names = {text.strip() for name, value in query if name == "fields" for text in value.split(",")}
+    choice = choice_detail(("query", "fields"), "literal_error", known)
+    unknown = sorted(names.difference(known))[: MAX_DETAILS + 1]
+    details += [choice._replace(msg=f"{choice.msg}, not '{one_line(name[:_MAX_NAME])}'") for name in unknown]
     return tuple(name for name in known if name in names)
 
 

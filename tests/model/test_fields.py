@@ -9,7 +9,7 @@ import pytest
 from flowruns.errors import ErrorDetail
 from flowruns.model.fields import ALL_FIELDS, COUNTS, FIELDS, MAX_GROUPS, Fields, parse_fields, select_fields
 from flowruns.model.runs import FlowRun, RunPut, encode_run
-from flowruns.model.validation import decode
+from flowruns.model.validation import MAX_DETAILS, decode
 
 NOW = "2026-01-28T23:05:10.042Z"
 
@@ -36,16 +36,30 @@ def test_fields_are_those_of_a_run_each_count_after_what_it_counts() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [("phase,id",), ("phase", "id"), ("id", "phase,id"), (" id , phase ",), ("id,,phase", "")],
+    [
+        ("phase,id",),
+        ("phase", "id"),
+        ("id", "phase,id"),
+        (" id , phase ",),
+    ],
 )
 def test_names_are_repeated_or_separated_by_commas_in_any_order(values: tuple[str, ...]) -> None:
     assert parsed(*values) == (("id", "phase"), [])
 
 
-@pytest.mark.parametrize("values", [(), ("",), (",", " ")])
-def test_no_name_means_the_whole_run(values: tuple[str, ...]) -> None:
-    assert parsed(*values) == (ALL_FIELDS, [])
+def test_no_parameter_means_the_whole_run() -> None:
+    assert parsed() == (ALL_FIELDS, [])
     assert select_fields(document(), ALL_FIELDS) == document()
+
+
+@pytest.mark.parametrize("values", [("",), ("id,",), ("id", " ")])
+def test_an_empty_name_is_unknown(values: tuple[str, ...]) -> None:
+    (detail,) = parsed(*values)[1]
+    assert detail.msg.endswith("not ''")
+
+
+def test_only_the_first_errors_are_made() -> None:
+    assert len(parsed(",".join(map(str, range(10_000))))[1]) == MAX_DETAILS + 1
 
 
 def test_each_unknown_name_is_an_error_that_names_the_known_ones() -> None:
