@@ -19,7 +19,7 @@ from flowruns.model.preconditions import Precondition, parse_precondition
 from flowruns.model.runs import RunPut
 from flowruns.model.validation import check_text, decode, limit_details, text_field
 from flowruns.store.filters import Where, where
-from flowruns.store.stats import STATS_FIELDS
+from flowruns.store.stats import COUNTED_FIELDS, STATS_FIELDS
 
 T = TypeVar("T")
 
@@ -139,7 +139,9 @@ class RequestReader:
     def stats_query(self) -> Where:
         """The filters and the fields of statistics."""
         query = self.query()
-        return where(query, self.details)._replace(fields=parse_fields(query, self.details, STATS_FIELDS))
+        return where(query, self.details)._replace(
+            fields=parse_fields(query, self.details, STATS_FIELDS + COUNTED_FIELDS)
+        )
 
     def page_query(self, cursors: CursorCodec) -> tuple[Where, PageRequest, bytes]:
         """The filters, the page request, and the fingerprint that ties *cursors* to the filters and the order."""

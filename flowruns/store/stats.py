@@ -6,7 +6,9 @@ with them.
 """
 
 import sqlite3
-from typing import NamedTuple
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from msgspec.json import encode
 
@@ -17,13 +19,23 @@ from flowruns.store.pages import MAX_COUNT_SECONDS, from_where
 
 STATS_FIELDS: Fields = ("total", "phase", "flowId", "flowType", "tag")
 
-MAX_VALUES = 1000  # of each field, the most frequent ones
+# These are sent only if they are named, as they are always counted.
+COUNTED_FIELDS: Fields = ("hour", "day", "duration")
+
+MAX_VALUES = 1000  # of each field: the most frequent ones; the latest hours and days
+
+_MAX_SLOTS = 10 * MAX_VALUES  # pairs of an hour or a day and a phase
+
+_TIME_LENGTHS = {"hour": len("2025-01-20T18"), "day": len("2025-01-20")}
+
+# Percentiles by nearest rank: how many durations are below each.
+_RANKS = {"median": "(count(*) - 1) / 2", "p95": "(count(*) * 95 + 99) / 100 - 1"}
 
 _COLUMNS = {"phase": "phase", "flowId": "flow_id", "flowType": "flow_type"}  # of `kinds` below
 
 _TOO_SLOW = f"The query takes over {MAX_COUNT_SECONDS:g} s; narrow it, for example with createdAfter"
 
-_WITHOUT_TAGS = "fields=total,phase,flowId,flowType"  # no table has the tags of the runs of a flow
+_NOT_COUNTED = "fields=total,phase,flowId,flowType"  # if a table has the total
 
 
 class Stats(NamedTuple):
@@ -39,28 +51,57 @@ class Stats(NamedTuple):
 
 
 def must_count(where: Where) -> bool:
-    """Whether statistics of *where*, with the fields that it has of `STATS_FIELDS`, count runs."""
-    return where.must_count or ("tag" in _fields(where) and not where.selects_all)
+    """Whether statistics of *where*, with the fields that it has of `STATS_FIELDS` and `COUNTED_FIELDS`, count runs."""
+    fields = _fields(where)
+    counts_tags = "tag" in fields and not where.selects_all
+    return where.must_count or counts_tags or any(name in fields for name in COUNTED_FIELDS)
 
 
 def stats(connection: sqlite3.Connection, where: Where) -> Stats:
-    """The statistics of the runs of *where*, with the fields that it has of `STATS_FIELDS`. Raises Unavailable if
-    counting takes too long.
-    """
+    """The statistics of the runs of *where*, with its fields. Raises Unavailable if counting takes too long."""
     if not must_count(where):
         return _read(connection, where)
-    message = _TOO_SLOW if where.must_count else f"{_TOO_SLOW}, or leave out tags with {_WITHOUT_TAGS}"
+    message = _TOO_SLOW if where.must_count else f"{_TOO_SLOW}, or request only {_NOT_COUNTED}"
     with time_limit(connection, MAX_COUNT_SECONDS, message):
         return _read(connection, where)
 
 
 def _read(connection: sqlite3.Connection, where: Where) -> Stats:
-    counts: dict[str, dict[str, int]] = {name: {} for name in ("seq", *_fields(where))}
+    counts: dict[str, dict[str, Any]] = {name: {} for name in ("seq", *_fields(where))}
     for field, value, runs in connection.execute(*stats_query(where)):
         counts[field][value] = runs
     seq = counts.pop("seq")[""]
-    total = {"total": counts["total"][""]} if "total" in counts else {}
-    return Stats(encode({**counts, **total}), seq)
+    return Stats(encode({name: _SHAPES.get(name, dict)(numbers) for name, numbers in counts.items()}), seq)
+
+
+def _by_time(numbers: dict[str, int]) -> dict[str, dict[str, Any]]:
+    """The *numbers* of pairs of a time and a phase, the latest first, as the number and the phases of each time, the
+    earliest first.
+    """
+    times: dict[str, dict[str, Any]] = {}
+    for slot, runs in numbers.items():
+        time, _, phase = slot.partition(" ")
+        entry = times.setdefault(time, {"total": 0, "phase": {}})
+        entry["total"] += runs
+        if phase:
+            entry["phase"][phase] = runs
+    if len(numbers) == _MAX_SLOTS:
+        times.popitem()  # some phases of the earliest one may be missing
+    return dict(reversed(list(times.items())[:MAX_VALUES]))
+
+
+def _in_seconds(numbers: dict[str, int | None]) -> dict[str, float | None]:
+    seconds = {name: None if (ms := numbers[name]) is None else ms / 1000 for name in _RANKS}
+    return {"total": numbers["total"], **seconds}
+
+
+# What makes the value of a field of its numbers.
+_SHAPES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "total": itemgetter(""),
+    "hour": _by_time,
+    "day": _by_time,
+    "duration": _in_seconds,
+}
 
 
 def stats_query(where: Where) -> tuple[str, tuple[object, ...]]:
@@ -71,6 +112,10 @@ def stats_query(where: Where) -> tuple[str, tuple[object, ...]]:
     if counts_tags:
         tables.append(_tag_sets(where))
         args += () if where.must_count else where.args
+    if "duration" in fields:
+        tables.append(_durations(where))
+        args += where.args
+    args += sum((where.args for name in fields if name in _TIME_LENGTHS), ())
     selects = ["select 'seq', '', seq from sequence", *(_select(name, where) for name in fields)]
     return f"with {', '.join(tables)} {' union all '.join(selects)}", args
 
@@ -94,9 +139,27 @@ def _tag_sets(where: Where) -> str:
     return f"tag_sets as materialized (select row_number() over () as id, tags, runs from ({sets}))"
 
 
+def _durations(where: Where) -> str:
+    """The table `durations`: the milliseconds of each run that has ended, unless it ended before it started."""
+    times = "json_extract(doc, '$.startTime') as start, json_extract(doc, '$.endTime') as finish"
+    ms = "cast(round((julianday(finish) - julianday(start)) * 86400000) as integer)"
+    runs = f"select {times} {from_where(where, '> 0')}"
+    return f"durations as materialized (select {ms} as ms from ({runs}) where start <= finish)"
+
+
 def _select(field: str, where: Where) -> str:
     if field == "total":
         return "select 'total', '', ifnull(sum(runs), 0) from kinds"
+    if field in _TIME_LENGTHS:
+        slot = f"substr(run.created_at, 1, {_TIME_LENGTHS[field]}) || ' ' || ifnull(run.phase, '')"
+        numbers = f"select '{field}', {slot}, count(*) {from_where(where, '> 0')} group by 2 order by 2 desc"
+        return f"select * from ({numbers} limit {_MAX_SLOTS})"
+    if field == "duration":
+        rows = ["select 'duration', 'total', count(*) from durations"]
+        for name, rank in _RANKS.items():
+            at_rank = f"select ms from durations order by ms limit 1 offset (select {rank} from durations)"
+            rows.append(f"select 'duration', '{name}', ({at_rank})")
+        return " union all ".join(rows)
     if field != "tag":
         column = _COLUMNS[field]
         return _most_frequent(field, column, f"from kinds where {column} <> '' group by 1, 2")

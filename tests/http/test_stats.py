@@ -60,6 +60,16 @@ async def test_fields_are_chosen_as_those_of_runs(client: httpx.AsyncClient, que
     assert all(name in response.text for name in STATS_FIELDS)
 
 
+async def test_times_and_durations_are_sent_if_they_are_named(client: httpx.AsyncClient) -> None:
+    run = await put(client, "a", startTime="2025-01-20T18:53:03.5Z", endTime="2025-01-20T18:54:03Z")
+    day = run["createdAt"][:10]
+    assert await get_stats(client, "?fields=day,duration") == {
+        "day": {day: {"total": 1, "phase": {"pending": 1}}},
+        "duration": {"total": 1, "median": 59.5, "p95": 59.5},
+    }
+    assert list(await get_stats(client)) == list(STATS_FIELDS)
+
+
 @pytest.mark.parametrize("query", ["", "?tag=env:prod", "?phase=failed"])
 async def test_its_etag_is_that_of_a_page(client: httpx.AsyncClient, query: str) -> None:
     await fill(client)

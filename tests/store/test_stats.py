@@ -1,11 +1,13 @@
 """Statistics are the numbers that one gets by counting the runs, whichever tables they are read from."""
 
 import itertools
+import math
 import random
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +150,7 @@ async def test_runs_are_counted_only_where_no_table_has_their_number(
 async def test_counting_that_takes_too_long_is_unavailable(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stats, "MAX_COUNT_SECONDS", 0.01)
     monkeypatch.setattr(stats, "_read", lambda connection, where: endless(connection))
-    with pytest.raises(Unavailable, match="narrow it, .* leave out tags with fields=total,phase,flowId,flowType"):
+    with pytest.raises(Unavailable, match="narrow it, .* request only fields=total,phase,flowId,flowType"):
         await store.stats(where([("phase", "failed")], []))
     with pytest.raises(Unavailable, match="createdAfter$"):
         await store.stats(where([("tag", "a:b")], []))
@@ -162,3 +164,65 @@ async def test_a_run_of_many_tags_is_counted_in_time(store: Store) -> None:
     found = await read(store, where([("flowId", "web")], []))
     assert len(found["tag"]) == stats.MAX_VALUES
     assert len(encode(found)) < 100_000
+
+
+MOMENTS = ["2025-01-19T23:59:59.999Z", "2025-01-20T00:00:00Z", "2025-01-20T00:30:00Z", "2025-01-20T18:53:03.558Z"]
+
+
+async def fill_over_time(path: Path) -> None:
+    """Creates a run at each of `MOMENTS`, and a failed one at the last."""
+    times = iter([*map(datetime.fromisoformat, MOMENTS), datetime.fromisoformat(MOMENTS[-1])])
+    async with Store.open(path, clock=lambda: next(times)) as store:
+        for number in range(len(MOMENTS)):
+            await store.put(f"r{number}", RunPut(flow_id="web", flow_type=FlowType.AUTOMATION, phase=None))
+        await store.put("failed", RunPut(flow_id="api", flow_type=FlowType.AUTOMATION, phase="failed"))
+
+
+async def test_hours_and_days_are_those_of_creation(path: Path) -> None:
+    await fill_over_time(path)
+    async with Store.open(path) as store:
+        found = await read(store, ALL._replace(fields=("hour", "day")))
+        assert list(found["hour"].items()) == [
+            ("2025-01-19T23", {"total": 1, "phase": {}}),
+            ("2025-01-20T00", {"total": 2, "phase": {}}),
+            ("2025-01-20T18", {"total": 2, "phase": {"failed": 1}}),
+        ]
+        assert list(found["day"].items()) == [
+            ("2025-01-19", {"total": 1, "phase": {}}), ("2025-01-20", {"total": 4, "phase": {"failed": 1}}),
+        ]  # fmt: skip
+        for filters in ([("flowId", "web")], [("createdAfter", MOMENTS[0])], [("phase", "failed")], [("tag", "a:b")]):
+            query = where(filters, [])._replace(fields=("total", "tag", "hour", "day"))
+            numbers = await read(store, query)
+            for field in ("hour", "day"):
+                assert sum(time["total"] for time in numbers[field].values()) == numbers["total"]
+
+
+async def test_the_latest_times_are_sent_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await fill_over_time(path)
+    async with Store.open(path) as store:
+        query = ALL._replace(fields=("hour",))
+        monkeypatch.setattr(stats, "MAX_VALUES", 2)
+        assert list((await read(store, query))["hour"]) == ["2025-01-20T00", "2025-01-20T18"]
+        monkeypatch.setattr(stats, "_MAX_SLOTS", 1)  # of the two of the last hour
+        assert (await read(store, query))["hour"] == {}
+        monkeypatch.setattr(stats, "_MAX_SLOTS", 3)
+        assert list((await read(store, query))["hour"]) == ["2025-01-20T18"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 20, 21, 100])
+async def test_durations_are_nearest_ranks_of_runs_that_have_ended(store: Store, count: int) -> None:
+    start = datetime(2025, 1, 20, 23, 59, tzinfo=UTC)
+    seconds = [number * 10 + 0.123 for number in range(count)]
+    random.Random(count).shuffle(seconds)
+    spans = [(start, start + timedelta(seconds=duration)) for duration in seconds]
+    for number, (began, ended) in enumerate([*spans, (start, start - timedelta(1)), (start, None), (None, start)]):
+        times = {"start_time": began and began.isoformat(), "end_time": ended and ended.isoformat()}
+        await store.put(f"r{number}", RunPut(flow_id="web", flow_type=FlowType.AUTOMATION, **times))
+    found = await read(store, where([("flowId", "web")], [])._replace(fields=("duration",)))
+    ranked = sorted(seconds)
+    assert found["duration"] == {
+        "total": count,
+        "median": ranked[math.ceil(count * 0.5) - 1] if count else None,
+        "p95": ranked[math.ceil(count * 95 / 100) - 1] if count else None,
+    }
+    assert must_count(ALL._replace(fields=("duration",)))

@@ -29,7 +29,7 @@ from flowruns.model.fields import FIELDS, ActionCounts, LogCounts
 from flowruns.model.filters import FILTERS, MAX_VALUES
 from flowruns.model.runs import FlowRun, RunPost, RunPut, Slug
 from flowruns.settings import RUNS, STATS
-from flowruns.store.stats import STATS_FIELDS
+from flowruns.store.stats import COUNTED_FIELDS, STATS_FIELDS
 from flowruns.version import __version__
 
 RUN = RUNS + "/{id_}"
@@ -283,8 +283,8 @@ _FIELDS = _parameter(
 _STATS_FIELDS = _parameter(
     "query",
     "fields",
-    {"type": "array", "items": {"type": "string", "enum": list(STATS_FIELDS)}},
-    "the fields of the response, also separated by commas; without it, all. The others are not counted",
+    {"type": "array", "items": {"type": "string", "enum": [*STATS_FIELDS, *COUNTED_FIELDS]}},
+    "the fields of the response, also separated by commas; without it, all but `hour`, `day` and `duration`",
 )
 
 

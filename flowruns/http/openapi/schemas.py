@@ -35,6 +35,24 @@ class FlowRunPage(Struct, kw_only=True):
 _Numbers = Annotated[dict[str, Annotated[int, Meta(ge=1)]], Meta(max_length=MAX_VALUES)]
 
 
+class RunsOfTime(Struct):
+    """The runs that were created in one hour, or on one day."""
+
+    total: Annotated[int, Meta(ge=1, description="the number of runs")]
+    phase: _Numbers
+
+
+_Times = Annotated[dict[str, RunsOfTime], Meta(max_length=MAX_VALUES)]
+
+
+class Durations(Struct):
+    """How long runs took, in seconds."""
+
+    total: Annotated[int, Meta(ge=0, description="the number of runs that have ended after their start")]
+    median: float | None
+    p95: float | None
+
+
 class Stats(Struct, kw_only=True):
     """The number of runs with each value."""
 
@@ -43,6 +61,9 @@ class Stats(Struct, kw_only=True):
     flowId: _Numbers | UnsetType = UNSET
     flowType: _Numbers | UnsetType = UNSET
     tag: _Numbers | UnsetType = UNSET
+    hour: _Times | UnsetType = UNSET
+    day: _Times | UnsetType = UNSET
+    duration: Durations | UnsetType = UNSET
 
 
 class Detail(Struct, kw_only=True):
@@ -124,6 +145,9 @@ EXAMPLES: dict[str, Any] = {
         "flowId": {"deploy-web": 7},
         "flowType": {"automation": 7},
         "tag": {"env:prod": 5, "env:test": 2},
+        "hour": {"2025-01-20T18": {"total": 7, "phase": {"succeeded": 4, "failed": 2}}},
+        "day": {"2025-01-20": {"total": 7, "phase": {"succeeded": 4, "failed": 2}}},
+        "duration": {"total": 6, "median": 12.5, "p95": 40.042},
     },
     "Health": {
         "status": "ok",
