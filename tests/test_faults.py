@@ -5,9 +5,11 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -18,6 +20,7 @@ from flowruns.errors import NotFound, Unavailable
 from flowruns.model.runs import FlowType, Log, RunPut
 from flowruns.server.starting import running
 from flowruns.settings import Settings
+from flowruns.sqlite.datafile import APPLICATION_ID
 from flowruns.store.store import Store
 from tests.cli.test_data import done
 from tests.conftest import RUNS
@@ -25,10 +28,21 @@ from tests.faults import Impossible, crashes, streams
 from tests.faults.__main__ import main
 from tests.faults.clients import Findings, Writer, crew, each
 from tests.faults.crashes import NAME, end, ended_by, kill, stop
-from tests.faults.databases import Small, full, held, leave_room, locked, mounted, reads, size_limit, small_disk
+from tests.faults.databases import (
+    Small,
+    full,
+    held,
+    leave_room,
+    locked,
+    mounted,
+    reads,
+    size_limit,
+    small_disk,
+)  # fmt: skip
 from tests.faults.streams import Follower, Place, Row
-from tests.processes import command_with, ended, serving
-from tests.streams import Event
+from tests.processes import command_with, ended, serving, started
+from tests.sqlite.files import contents, unwritable
+from tests.streams import Event, Stream
 from tests.waits import HANG
 from tests.wire import RUN, Wire, ping, request
 
@@ -64,6 +78,82 @@ def test_command_on_a_full_disk_is_one_line(args: list[str]) -> None:
                 assert json.loads(run.stdout)["code"] == 5
     except Impossible as error:
         pytest.skip(str(error))  # what this machine does not allow, and why
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize(
+    ("args", "stdout"),
+    [
+        (["ls", "--json"], '{"id":"a1",'), (["get", "a1", "--json"], '{"id":"a1",'), (["export"], '{"id":"a1",'),
+        (["check"], "runs.db is ok: 1 run, 0 deleted"), (["backup", "../copy.db"], "../copy.db: "),
+    ],
+)  # fmt: skip
+def test_runs_are_read_on_a_full_disk(tmp_path: Path, killed: bool, args: list[str], stdout: str) -> None:
+    try:
+        with mounted(tmp_path) as folder:
+            with serving(folder, "runs.db") as server, Wire(server.url) as wire:
+                assert wire.ask("PUT", f"{RUNS}/a1", RUN).status == 201
+                server.process.send_signal(signal.SIGKILL if killed else signal.SIGTERM)
+                server.process.wait()
+            (folder / "runs.db-shm").unlink(missing_ok=True)
+            leave_room(folder, 0)
+            run = done(folder, *args, "-d", "runs.db")
+            assert (run.code, run.stderr) == (0, "")
+            assert run.stdout.startswith(stdout)
+            assert not (folder / "runs.db-shm").exists()
+    except Impossible as error:
+        pytest.skip(str(error))  # what this machine does not allow, and why
+
+
+@pytest.mark.parametrize("part", ["folder", "file"])
+def test_what_cannot_be_written_is_served_to_readers(tmp_path: Path, part: str) -> None:
+    assert done(tmp_path, "import", "-d", "runs.db", "-", stdin=f'{{"id":"a1",{RUN.decode()[1:]}\n').code == 0
+    with unwritable(tmp_path if part == "folder" else tmp_path / "runs.db"):
+        with serving_readers(tmp_path) as url, Wire(url) as wire, Stream(url) as stream:
+            assert stream.position > 0
+            for target in ("/health", f"{RUNS}/a1"):
+                assert wire.ask("GET", target).status == 200
+            assert wire.ask("GET", f"{RUNS}?phase=pending").json["total"] == 1
+            for method, body in (("PUT", RUN), ("DELETE", None)):
+                reply = wire.ask(method, f"{RUNS}/a1", body)
+                assert reply.details(503) == [(("database",), "unavailable")]
+        assert os.listdir(tmp_path) == ["runs.db"]
+
+
+@contextmanager
+def serving_readers(folder: Path) -> Iterator[str]:
+    """The address of a server of runs.db, which is read-only and says so."""
+    with started(folder, "runs.db", "--port", "0", "--ready", "json") as process:
+        assert process.stdout
+        assert process.stderr
+        yield json.loads(process.stdout.readline())["url"]
+        process.terminate()
+        code, said = ended(process)
+        assert (code, said.count("\n"), "read-only: writes are refused" in said) == (0, 1, True), said
+
+
+@pytest.mark.parametrize(
+    ("state", "message"), [("a WAL", "copy it with its -wal and .lock files to"),
+                           ("older", "with schema 1"), ("empty", "is empty, and is read-only")],
+)  # fmt: skip
+def test_what_cannot_be_served_read_only_is_refused_in_one_line(tmp_path: Path, state: str, message: str) -> None:
+    file = tmp_path / "runs.db"
+    file.touch()
+    if state == "a WAL":
+        with serving(tmp_path, "runs.db") as server, Wire(server.url) as wire:
+            assert wire.ask("PUT", f"{RUNS}/a1", RUN).status == 201
+            server.process.kill()
+            server.process.wait()
+    elif state == "older":
+        with closing(sqlite3.connect(file)) as connection:
+            connection.executescript((Path(__file__).parent / "data" / "schema_1.sql").read_text("utf-8"))
+            connection.execute(f"pragma application_id = {APPLICATION_ID}")
+            connection.execute("pragma user_version = 1")
+    before = contents(tmp_path)
+    with unwritable(tmp_path):
+        run = done(tmp_path, "runs.db", "--port", "0")
+        assert (run.code, run.stderr.count("\n"), message in run.stderr) == (5, 1, True), run.stderr
+    assert contents(tmp_path) == before
 
 
 # SQLite's index of the log (FILE-shm) grows by 32 KiB after 4,062 pages of log, which lie there whole by then.

@@ -57,6 +57,36 @@ def has_wal(path: Path) -> bool:
     return wal.exists() and wal.stat().st_size > 0
 
 
+def unreadable_wal(path: Path) -> DatabaseUnusable:
+    """The error of the database *path* with a WAL in a read-only folder. The lock file may say of which file it is."""
+    return DatabaseUnusable(
+        f"{path} has a WAL, which cannot be read in a read-only folder; copy it with its -wal and .lock files to a"
+        " folder that can be written"
+    )
+
+
+def is_folder_writable(path: Path) -> bool:
+    """Whether this user can create files beside the file *path*."""
+    return os.access(path.parent, os.W_OK)
+
+
+def is_read_only(path: Path) -> bool:
+    """Whether there is a file *path*, and this user cannot write it, or cannot create files beside it."""
+    return path.exists() and not (os.access(path, os.W_OK) and is_folder_writable(path))
+
+
+def immutable_uri(path: Path) -> str:
+    """The address with which SQLite reads the file *path* alone, without its WAL, and creates no files beside it. Only
+    for a file that nobody writes meanwhile (https://sqlite.org/uri.html).
+    """
+    return f"{path.as_uri()}?immutable=1"
+
+
+def is_open(path: Path) -> bool:
+    """Whether another program has the database *path* open, or was killed while it had."""
+    return has_wal(path) or path.with_name(path.name + "-shm").exists()
+
+
 def real_path(name: str | Path) -> Path:
     """The absolute path of the file *name* without symbolic links, so that every name of a file leads to the same lock,
     and SQLite takes none for a URI. Raises DatabaseUnusable.

@@ -91,6 +91,23 @@ def locked(path: Path, holder: str) -> Iterator[Lock]:
             _release(lock_path, handle, keep=bool(note))
 
 
+def check_free(path: Path) -> None:
+    """Raises DatabaseInUse if the lock of *path* is held, DatabaseUnusable if that cannot be found out. For a folder
+    where no lock file can be created.
+    """
+    lock_path = _lock_path(path)
+    try:
+        handle = os.open(lock_path, os.O_RDONLY | _NO_FOLLOW)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _unopened(lock_path, path, error) from None
+    try:
+        _lock_free(handle, path)
+    finally:
+        os.close(handle)
+
+
 class LockInfo(Struct, frozen=True):
     """The server that holds the lock of a database, as its lock file describes it."""
 
@@ -128,7 +145,7 @@ def lock_info(path: Path) -> LockInfo | None:
 def left_note(path: Path) -> str | None:
     """The note of a holder of the lock of *path* that has ended; None if the lock is held, or that is unknown."""
     try:
-        handle = os.open(_lock_path(path), os.O_RDWR | _NO_FOLLOW)
+        handle = os.open(_lock_path(path), os.O_RDONLY | _NO_FOLLOW)  # the folder may be read-only
     except FileNotFoundError:
         return ""
     except OSError:
@@ -183,19 +200,28 @@ def _open(lock_path: Path, path: Path) -> int:
     try:
         return os.open(lock_path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
     except OSError as error:
-        reason = " is a symbolic link; remove it" if error.errno == errno.ELOOP else f": {error.strerror}"
-        raise DatabaseUnusable(f"{path} cannot be used: {lock_path.name}{reason}") from None
+        raise _unopened(lock_path, path, error) from None
+
+
+def _unopened(lock_path: Path, path: Path, error: OSError) -> DatabaseUnusable:
+    reason = " is a symbolic link; remove it" if error.errno == errno.ELOOP else f": {error.strerror}"
+    return DatabaseUnusable(f"{path} cannot be used: {lock_path.name}{reason}")
+
+
+def _lock_free(handle: int, path: Path) -> None:
+    """Locks the open file *handle*. Raises DatabaseInUse, which names the holder."""
+    try:
+        _lock_with_retries(handle)
+    except OSError:
+        holder = _read(handle).decode(errors="replace").partition("\n")[0] or "starting"
+        raise DatabaseInUse(f"{path} is in use by another flowruns ({holder}); stop it, or name another file") from None
 
 
 def _is_locked_by_us(handle: int, lock_path: Path, path: Path) -> bool:
     """Locks the open file *handle*. Returns whether *lock_path* still names it, and it is private; a file that is not
     private is removed.
     """
-    try:
-        _lock_with_retries(handle)
-    except OSError:
-        holder = _read(handle).decode(errors="replace").partition("\n")[0] or "starting"
-        raise DatabaseInUse(f"{path} is in use by another flowruns ({holder}); stop it, or name another file") from None
+    _lock_free(handle, path)
     if not _is_at(lock_path, handle):  # the previous holder has removed the file between our open and our lock
         return False
     if not _is_private(handle):

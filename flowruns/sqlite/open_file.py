@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from flowruns.errors import DatabaseUnusable
@@ -12,7 +12,7 @@ from flowruns.sqlite import datafile, lockfile, pragmas, wal
 from flowruns.sqlite.identity.ownership import check_files, foreign_wal
 from flowruns.sqlite.migrations import prepare, schema_version
 from flowruns.sqlite.numbers import StartAfter, start_after
-from flowruns.sqlite.result_codes import errors_as_unusable
+from flowruns.sqlite.result_codes import errors_as_unusable, primary_code
 
 _LOCK_TIMEOUT = 5.0  # seconds
 
@@ -33,6 +33,8 @@ def open_exclusive(
     Raises DatabaseInUse or DatabaseUnusable, also for any sqlite3.Error in the block.
     """
     file = _existing_file(path, make)
+    if datafile.is_read_only(file):
+        raise DatabaseUnusable(f"{file} is read-only, or its folder is; make both writable, or name another file")
     with (
         lockfile.locked(file, holder) as lock,
         datafile.created(file) if make else nullcontext(),
@@ -61,13 +63,7 @@ def open_readonly(path: str | Path, *, older: bool = False) -> Iterator[sqlite3.
         stack.enter_context(errors_as_unusable(file))
         datafile.check_header(file)
         _set_aside_foreign_wal(file)
-        try:
-            connection = stack.enter_context(closing(_connect_reader(f"{file.as_uri()}?mode=rw")))  # never creates one
-        except sqlite3.OperationalError:
-            if not _is_immutable(file):
-                raise
-            # SQLite cannot create the -shm file that readers and writers share, but nothing can write there either.
-            connection = stack.enter_context(closing(_connect_reader(f"{file.as_uri()}?immutable=1")))
+        connection = stack.enter_context(closing(_reader(file)))
         version = schema_version(connection)
         if version == 0:
             connection = stack.enter_context(closing(sqlite3.connect(MEMORY, isolation_level=None)))
@@ -82,10 +78,12 @@ def open_readonly(path: str | Path, *, older: bool = False) -> Iterator[sqlite3.
 
 def _set_aside_foreign_wal(file: Path) -> None:
     """Renames the WAL beside *file* if it is certainly not of it, and no server has *file* open. Raises
-    DatabaseUnusable.
+    DatabaseUnusable, also if the folder is read-only.
     """
     note = lockfile.left_note(file) if datafile.has_wal(file) else None
     if note is not None and foreign_wal(file, note):
+        if not datafile.is_folder_writable(file):
+            raise datafile.unreadable_wal(file)
         with lockfile.locked(file, f"pid {os.getpid()}") as lock:
             check_files(file, lock.note)
 
@@ -100,28 +98,42 @@ def _existing_file(path: str | Path, make: bool = False) -> Path:
     return file
 
 
-def _connect(uri: str) -> sqlite3.Connection:
+def _reader(file: Path) -> sqlite3.Connection:
+    """A connection that reads *file*, also where SQLite cannot create the -shm file that readers and writers share."""
+    read_only = datafile.is_read_only(file)
+    if read_only and not datafile.is_open(file):
+        return _connect(datafile.immutable_uri(file), _prepare_reader)
+    uri = f"{file.as_uri()}?mode=rw"  # never creates a database
+    try:
+        return _connect(uri, _prepare_reader)
+    except sqlite3.OperationalError as error:
+        if read_only and not datafile.has_wal(file):
+            return _connect(datafile.immutable_uri(file), _prepare_reader)
+        if read_only and not datafile.is_folder_writable(file):
+            raise datafile.unreadable_wal(file) from None
+        if primary_code(error) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            raise
+    # The disk is full. An exclusive connection keeps in memory what would be in the -shm file (SQLite's page "WAL", 8).
+    connection = _connect(uri, pragmas.set_exclusive, _prepare_reader)
+    with suppress(OSError):  # what the first attempt has left; nobody else can use it now
+        file.with_name(file.name + "-shm").unlink()
+    return connection
+
+
+def _prepare_reader(connection: sqlite3.Connection) -> None:
+    pragmas.set_read_only(connection)
+    connection.execute("select count(*) from sqlite_schema").fetchone()  # raises if the file cannot be read
+
+
+def _connect(uri: str, *setups: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
+    """A connection to the database at *uri* after all *setups*; closed if one of them fails."""
     connection = sqlite3.connect(uri, isolation_level=None, cached_statements=256, uri=True)
     try:
         pragmas.set_busy_timeout(connection, _LOCK_TIMEOUT)
+        for setup in setups:
+            setup(connection)
         pragmas.set_cache_size(connection, pragmas.BULK_CACHE_KIB)  # reads the schema, which may be damaged
     except sqlite3.Error:
         connection.close()
         raise
     return connection
-
-
-def _connect_reader(uri: str) -> sqlite3.Connection:
-    connection = _connect(uri)
-    try:
-        pragmas.set_read_only(connection)
-        connection.execute("select count(*) from sqlite_schema").fetchone()
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
-def _is_immutable(file: Path) -> bool:
-    """Whether *file* has no WAL and no files can be created beside it."""
-    return not os.access(file.parent, os.W_OK) and not datafile.has_wal(file)

@@ -29,6 +29,11 @@ def set_read_only(connection: sqlite3.Connection) -> None:
     connection.execute("pragma wal_autocheckpoint = 0")  # before SQLite 3.51.3 only one connection may checkpoint
 
 
+def set_exclusive(connection: sqlite3.Connection) -> None:
+    """Locks the file from the first read on, against all other connections. Before anything is read."""
+    connection.execute("pragma locking_mode = exclusive")
+
+
 def set_durable(connection: sqlite3.Connection, synchronous: Synchronous) -> None:
     """Sets when a commit waits for the disk, and how large the WAL grows."""
     connection.execute(f"pragma synchronous = {synchronous}")  # full: an acknowledged write survives a power cut

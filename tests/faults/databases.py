@@ -54,9 +54,9 @@ def _room(chance: random.Random) -> int:
 
 
 @contextmanager
-def mounted() -> Iterator[Path]:
-    """A small file system of its own. Raises Impossible where mounting is not allowed."""
-    with tempfile.TemporaryDirectory(prefix="flowruns-faults-") as name:
+def mounted(parent: Path | None = None) -> Iterator[Path]:
+    """A small file system of its own, below *parent*. Raises Impossible where mounting is not allowed."""
+    with tempfile.TemporaryDirectory(prefix="flowruns-faults-", dir=parent) as name:
         try:
             mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK},mode=700", "flowruns-faults", name]
             subprocess.run(mount, check=True, capture_output=True, text=True)
@@ -66,6 +66,22 @@ def mounted() -> Iterator[Path]:
             yield Path(name)
         finally:
             subprocess.run(["umount", name], check=True)
+
+
+@contextmanager
+def read_only(path: Path) -> Iterator[None]:
+    """While entered, nobody can write the file *path*, or in the folder *path*. Raises Impossible where mounting is not
+    allowed.
+    """
+    try:
+        subprocess.run(["mount", "--bind", path, path], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Impossible(f"nothing can be mounted: {getattr(error, 'stderr', None) or error}") from None
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", path], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", path], check=True)
 
 
 def leave_room(folder: Path, size: int) -> Path:

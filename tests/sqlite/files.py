@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from tests.faults import Impossible
+from tests.faults.databases import read_only
+
 HOLDER = """
 import sys
 from pathlib import Path
@@ -33,3 +38,15 @@ def another_process(path: Path, program: str = HOLDER) -> Iterator[subprocess.Po
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     """The files in *folder*, with the times of their last writes."""
     return {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in folder.iterdir()}
+
+
+@contextmanager
+def unwritable(path: Path) -> Iterator[None]:
+    """While entered, nobody can write the file *path*, or in the folder *path*, not even the superuser. Skips the test
+    where that is not possible.
+    """
+    try:
+        with read_only(path):
+            yield
+    except Impossible as error:
+        pytest.skip(str(error))  # what this machine does not allow, and why

@@ -10,7 +10,7 @@ import pytest
 
 from flowruns.errors import DatabaseInUse, DatabaseUnusable, Unavailable
 from flowruns.model.runs import RunPost
-from flowruns.sqlite.lockfile import LockInfo, lock_info, locked
+from flowruns.sqlite.lockfile import LockInfo, check_free, lock_info, locked
 from flowruns.store.store import Store
 from tests.sqlite.files import another_process
 
@@ -121,6 +121,18 @@ def test_lock_file_that_is_a_second_name_of_a_file_is_replaced(path: Path) -> No
     with locked(path, "token"):
         assert path.with_name("flowruns.db.lock").read_text() == "token"
     assert target.read_text() == "precious"
+
+
+def test_lock_that_is_held_is_seen_without_a_lock_of_ones_own(path: Path) -> None:
+    check_free(path)
+    with locked(path, "holder"), pytest.raises(DatabaseInUse, match=r"in use by another flowruns \(holder\)"):
+        check_free(path)
+    path.with_name("flowruns.db.lock").touch()  # as left by one that was killed
+    check_free(path)
+    path.with_name("flowruns.db.lock").unlink()
+    path.with_name("flowruns.db.lock").symlink_to(path)
+    with pytest.raises(DatabaseUnusable, match=r"flowruns\.db\.lock is a symbolic link"):
+        check_free(path)
 
 
 @pytest.mark.parametrize("mode", [0o666, 0o644, 0o620])

@@ -19,7 +19,7 @@ from flowruns.store.maintenance import FAILED, Pruned, backup, count_prunable, p
 from flowruns.store.reads import changes, last_number
 from flowruns.store.transfer import import_lines, read_lines
 from tests.conftest import REAL_RUNS
-from tests.sqlite.files import contents
+from tests.sqlite.files import contents, unwritable
 
 DAY = timedelta(days=1)
 NOW = datetime(2025, 1, 20, 18, 53, 3, 558000, UTC)
@@ -62,12 +62,11 @@ def test_reading_leaves_the_file_and_its_folder_as_they_were(filled: Path) -> No
     assert contents(filled.parent) == before
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the superuser may write everywhere")
-def test_file_in_a_folder_where_nothing_can_be_written_is_read(filled: Path) -> None:
-    filled.parent.chmod(0o500)
-    filled.chmod(0o400)
-    assert checked(filled) == Checked(346, 0, SCHEMA_VERSION, [])
-    filled.parent.chmod(0o700)
+@pytest.mark.parametrize("folder", [True, False])
+def test_file_that_cannot_be_written_is_read_and_no_file_is_made_beside_it(filled: Path, folder: bool) -> None:
+    with unwritable(filled.parent if folder else filled):
+        assert checked(filled) == Checked(346, 0, SCHEMA_VERSION, [])
+        assert os.listdir(filled.parent) == [filled.name]
 
 
 # Check

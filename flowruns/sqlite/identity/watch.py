@@ -91,11 +91,11 @@ class FileWatch(Watch):
         try:
             status = os.stat(self._file)
         except OSError:
-            raise _gone() from None
+            raise gone() from None
         signature = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
         if signature != self._seen.get(connection is not None):
             if signature[:2] != self._identity:
-                raise _gone()
+                raise gone()
             self._compare(signature, connection)
         self.check_content()
         self._lock.check()
@@ -105,7 +105,7 @@ class FileWatch(Watch):
     def check_content(self) -> None:
         """As in `Watch`."""
         if self._overwritten:
-            raise Unavailable("The database file was overwritten; restart flowruns")
+            raise overwritten()
 
     def committed(self) -> None:
         """As in `Watch`."""
@@ -169,12 +169,12 @@ class FileWatch(Watch):
             if self._overwritten:
                 return
             try:
-                overwritten = all(self._is_foreign(connection) for _ in range(_READS))
+                foreign = all(self._is_foreign(connection) for _ in range(_READS))
             except OSError:
                 return  # it cannot be read; what SQLite reads and writes fails, too
-            if overwritten:
+            if foreign:
                 self._overwritten = True
-                log.error("%s was overwritten by another program; requests are refused until a restart", self._file)
+                log_overwritten(self._file)
             else:
                 self._seen[connection is not None] = signature
 
@@ -208,8 +208,19 @@ class FileWatch(Watch):
         return b""
 
 
-def _gone() -> Unavailable:
+def gone() -> Unavailable:
+    """The error once the file is no longer at its path."""
     return Unavailable("The database file was removed or replaced; restart flowruns")
+
+
+def overwritten() -> Unavailable:
+    """The error once another program has written to the file."""
+    return Unavailable("The database file was overwritten; restart flowruns")
+
+
+def log_overwritten(file: Path) -> None:
+    """Logs that requests get the error of `overwritten` from now on."""
+    log.error("%s was overwritten by another program; requests are refused until a restart", file)
 
 
 @contextmanager
