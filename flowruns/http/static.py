@@ -1,6 +1,7 @@
 """Serves the files of the page, with the headers that restrict what browsers let it do."""
 
 import gzip
+import re
 from collections.abc import Collection, Mapping
 from functools import cache
 from hashlib import blake2b
@@ -17,6 +18,10 @@ from flowruns.http.responses import Header, Response, etag
 FILES = "/ui/"  # every path below it is a file of the package
 
 ASSET = FILES + "assets/{version}/{name}"
+
+
+# A line of a comment. Its end stays, so a browser tells the line numbers of the source.
+_COMMENT = re.compile(rb"^\t*(?://|/\*\*| \*).*$", re.MULTILINE)
 
 
 class Page(NamedTuple):
@@ -87,9 +92,10 @@ def routes(frame_ancestors: Collection[str] = ()) -> dict[str, Operation]:
 
 @cache
 def files() -> Mapping[str, bytes]:
-    """The files by name, read once, so that no page mixes two versions of them."""
+    """The files by name, read once, so that no page mixes two versions of them; scripts without lines of comments."""
     folder = resources.files("flowruns") / "ui"
-    return {file.name: file.read_bytes() for file in folder.iterdir() if PurePath(file.name).suffix in MEDIA_TYPES}
+    bodies = {file.name: file.read_bytes() for file in folder.iterdir() if PurePath(file.name).suffix in MEDIA_TYPES}
+    return {name: _COMMENT.sub(b"", body) if name.endswith(".js") else body for name, body in bodies.items()}
 
 
 @cache

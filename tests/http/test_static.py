@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -16,6 +17,7 @@ from tests.conftest import RUNS
 
 MAX_BYTES = {"index.html": 60_000, "docs.html": 20_000}  # with gzip; the second without what it shares with the first
 MAX_LINE = 120  # characters
+SOURCE = Path(static.__file__).parents[1] / "ui"
 PATHS = ["/ui/", "/ui/runs/a1", "/ui/compare", "/docs"]
 ASSETS = sorted(name for name in static.files() if not name.endswith(".html"))
 HOST = "http://localhost"
@@ -78,8 +80,19 @@ async def test_a_file_is_sent_compressed_to_clients_that_accept_it(client: httpx
 
 @pytest.mark.parametrize("name", static.files())
 def test_no_line_of_the_source_is_long(name: str) -> None:
-    lines = static.files()[name].decode().expandtabs(1).splitlines()
+    lines = (SOURCE / name).read_text(encoding="utf-8").expandtabs(1).splitlines()
     assert max(map(len, lines)) <= MAX_LINE
+
+
+@pytest.mark.parametrize("name", [name for name in ASSETS if name.endswith(".js")])
+def test_a_script_is_sent_without_comments_and_with_its_line_numbers(name: str) -> None:
+    source = (SOURCE / name).read_text(encoding="utf-8").splitlines()
+    sent = static.files()[name].decode().splitlines()
+    assert len(sent) == len(source)
+    for before, after in zip(source, sent, strict=True):
+        assert after in (before, "")
+        assert after or not before or before.lstrip("\t").startswith(("//", "/**", " *"))
+    assert not any("/**" in line for line in sent)
 
 
 @pytest.mark.parametrize("target", [*PATHS, "/", asset("app.js")])
