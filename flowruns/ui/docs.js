@@ -1,11 +1,12 @@
 // The API page: shows /openapi.json, and sends requests.
 
-import { BASE, decode, hasToken, request, takeToken } from "./api.js";
+import { BASE, decode, fetchPage, hasToken, request, takeToken } from "./api.js";
 import { announce, button, byId, fill, h, plural } from "./dom.js";
 import { setKeys, showKeys } from "./keys.js";
 import { described, fieldTable, inline, paragraphs, resolve, setSchemas } from "./schema.js";
-import { copy, download } from "./share.js";
-import { codeBlock, jsonBlock, RequestForm, tokenForm } from "./tryit.js";
+import { pretty } from "./pretty.js";
+import { copy, download, putBody } from "./share.js";
+import { codeBlock, jsonBlock, RequestForm, setValue, tokenForm } from "./tryit.js";
 
 const METHODS = { get: "busy", post: "good", put: "held", delete: "bad" };
 const HELP = {
@@ -51,7 +52,7 @@ function heading(level, id, text) {
 
 function operationSection(operation) {
 	const { id, path, summary, description, body, responses } = operation;
-	const requestForm = new RequestForm(operation, tokenChanged);
+	const requestForm = new RequestForm(operation, { tokenChanged, edit });
 	requests.push(requestForm);
 	const bodyFields = body && [h("h4", `Body: ${resolve(body).name}`), fieldTable(body, true, "Fields of the body")];
 	const responseDocs = Object.entries(responses).map(([status, response]) => responseDoc(status, response));
@@ -147,6 +148,26 @@ function show(text) {
 		h("p.state", { id: "none", hidden: true }, "No operation contains all of these words."));
 	watchSections();
 	showTarget();
+	suggestId();
+}
+
+/** Fills in the ID of the newest run where a run is read, instead of an example that is not there. */
+async function suggestId() {
+	const reading = requests.filter(({ operation }) => operation.method === "GET");
+	const fields = reading.map(({ inputs }) => inputs.find(({ name }) => name === "id_")?.element).filter(Boolean);
+	const before = fields.map(({ value }) => value);
+	const { items: [run] } = await fetchPage({ size: 1, fields: "id" }).catch(() => ({ items: [] })); // no token, say
+	if (!run) return;
+	fields.filter(({ value }, at) => value === before[at]).forEach((field) => setValue(field, run.id));
+}
+
+/** Loads the run *doc* into the form of PUT, and shows it. */
+function edit(doc) {
+	const put = requests.find(({ operation }) => operation.method === "PUT");
+	setValue(put.inputs.find(({ name }) => name === "id_").element, JSON.parse(doc).id);
+	put.setBody(h("pre", pretty(putBody(doc))).textContent);
+	if (location.hash === `#${put.operation.id}`) showTarget();
+	else location.hash = put.operation.id;
 }
 
 /** The text of *node* and of the *schemas* it refers to, each once. */

@@ -5,7 +5,8 @@ import { announce, button, fill, form, h, plural, toggle } from "./dom.js";
 import { parse } from "./json.js";
 import { pretty } from "./pretty.js";
 import { resolve } from "./schema.js";
-import { copy, shellQuote } from "./share.js";
+import { copy } from "./share.js";
+import { SNIPPETS } from "./snippets.js";
 import { EventParser } from "./stream.js";
 import { duration, timeOfDay } from "./time.js";
 
@@ -100,10 +101,22 @@ function charactersOf(text, steps) {
 	}
 }
 
+/** Fills in *value* as if it was typed. */
+export function setValue(field, value) {
+	field.value = value;
+	field.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+/** The value of a header; an address is a link. */
+function headerValue(response, name) {
+	const value = response.headers.get(name);
+	return name === "location" ? h("a", { href: new URL(value, response.url).href, target: "_blank" }, value) : value;
+}
+
 export class RequestForm {
-	/** A request of *operation*; *tokenChanged* is called after a token is set. */
-	constructor(operation, tokenChanged) {
-		Object.assign(this, { operation, tokenChanged, abort: null });
+	/** A request of *operation*. *on*: `tokenChanged()` follows a new token, `edit(doc)` loads a run into PUT. */
+	constructor(operation, on) {
+		Object.assign(this, { operation, on, language: "curl", abort: null });
 		const { id, method, parameters, body, streams } = operation;
 		this.inputs = parameters.map((parameter) =>
 			({ ...parameter, ...input(parameter, `${id}-${parameter.in}-${parameter.name}`) }));
@@ -119,7 +132,7 @@ export class RequestForm {
 			this.body && [h("label", { htmlFor: this.body.id }, "Body"), this.body],
 			h("div.buttons", h(`button.primary${risk}`, { title: "Ctrl+Enter" }, `Send ${method}`),
 				this.body && button("Reset body", () => this.setBody(example), { title: "Replace the body with the example" })),
-			this.response, h("h4", "curl command"), this.command);
+			this.response, h("h4", "The same as code"), this.languages(), this.command);
 		this.refresh();
 	}
 
@@ -155,15 +168,20 @@ export class RequestForm {
 	}
 
 	refresh() {
-		const { url, headers, body } = this.filled();
-		const { method } = this.operation;
-		const command = [
-			`curl -s${headers.Accept ? "N" : ""}${method === "GET" ? "" : ` -X ${method}`} ${shellQuote(url)}`,
-			hasToken() && `-H "Authorization: Bearer $FLOWRUNS_TOKEN"`, // not the token: users share screens
-			...Object.entries(headers).map(([name, value]) => `-H ${shellQuote(`${name}: ${value}`)}`),
-			body !== undefined && `--data-raw ${shellQuote(body)}`,
-		];
-		fill(this.command, codeBlock(command.filter(Boolean).join(" \\\n  "), `curl command for ${this.operation.id}`));
+		const { id, method } = this.operation;
+		const code = SNIPPETS[this.language]({ ...this.filled(), method, hasToken: hasToken() });
+		fill(this.command, codeBlock(code, `${this.language} command for ${id}`));
+	}
+
+	languages() {
+		const choose = (name) => {
+			this.language = name;
+			for (const element of chips.children) element.ariaPressed = element.textContent === name;
+			this.refresh();
+		};
+		const chip = (name) => button(name, () => choose(name), { className: "chip", ariaPressed: name === this.language });
+		const chips = h("div.chips", { role: "group", ariaLabel: "Language" }, Object.keys(SNIPPETS).map(chip));
+		return chips;
 	}
 
 	async send() {
@@ -197,7 +215,7 @@ export class RequestForm {
 		announce(`Response: ${status}`);
 		return [
 			h("h4.status-line", h(`b.${tone}.tone`, status), h("span.muted", note)),
-			h("dl.headers", names.map((name) => [h("dt", name), h("dd", response.headers.get(name))])),
+			h("dl.headers", names.map((name) => [h("dt", name), h("dd", headerValue(response, name))])),
 		];
 	}
 
@@ -206,21 +224,26 @@ export class RequestForm {
 		const note = `${duration(performance.now() - start)} · ${size} bytes`;
 		const json = response.headers.get("content-type")?.startsWith("application/json");
 		const detail = json && response.status >= 400 && JSON.parse(text).detail;
-		const onToken = () => (this.tokenChanged(), this.send());
+		const onToken = () => (this.on.tokenChanged(), this.send());
 		fill(this.response, this.head(response, note),
 			response.status === 401 && tokenForm(`${this.operation.id}-token`, onToken),
 			detail && h("ul.details", detail.map((item) => this.errorDetail(item))),
+			this.isRun(response, json) && button("Load this run into PUT", () => this.on.edit(text)),
 			text && (json ? bodyBlock(text, "Response body") : codeBlock(text, "Response body")));
 		if (response.status === 401) this.response.querySelector("input").focus();
 		if (response.status === 201 && json) this.setIds(JSON.parse(text).id);
 	}
 
+	/** Whether *response* is a whole run that GET has read. */
+	isRun(response, json) {
+		const { method, path } = this.operation;
+		const isWhole = !/[?&]fields=/.test(response.url);
+		return json && response.status === 200 && method === "GET" && path.endsWith("{id_}") && isWhole;
+	}
+
 	/** Fills in the ID of a created run in all forms. */
 	setIds(id) {
-		for (const field of document.querySelectorAll("input[name=id_]")) {
-			field.value = id;
-			field.dispatchEvent(new Event("input", { bubbles: true }));
-		}
+		for (const field of document.querySelectorAll("input[name=id_]")) setValue(field, id);
 	}
 
 	/** An error detail, with a button that focuses the input it is about. */

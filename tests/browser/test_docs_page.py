@@ -1,7 +1,9 @@
 """The API page: it shows /openapi.json and sends requests."""
 
+import re
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -412,3 +414,38 @@ def test_invalid_json_links_to_the_position_of_the_error(own: Server, page: Page
     put.get_by_role("button", name="Send PUT").click()
     put.locator(".details").get_by_role("button").click()
     assert editor.evaluate("editor => editor.value.slice(editor.selectionStart, editor.selectionEnd)") == "}"
+
+
+def test_a_run_that_is_there_is_the_default_and_can_be_loaded_into_put(own: Server, page: Page) -> None:
+    own.put("real", args={"n": 1})
+    get = open_docs(page, own, "getFlowRun")
+    expect(get.locator("input[name=id_]")).to_have_value("real")
+    expect(send(get)).to_contain_text("200 OK")
+    get.get_by_role("button", name="Load this run into PUT").click()
+    put = page.locator("#upsertFlowRun")
+    expect(put).to_be_in_viewport()
+    expect(put.locator("input[name=id_]")).to_have_value("real")
+    expect(put.locator("textarea[name=body]")).to_have_value(re.compile('"n": 1'))
+    expect(send(put)).to_contain_text("200 OK")
+
+
+def test_the_location_of_a_created_run_is_a_link(own: Server, page: Page) -> None:
+    post = open_docs(page, own, "createFlowRun")
+    expect(send(post)).to_contain_text("201 Created")
+    link = post.locator(".headers a")
+    expect(link).to_have_attribute("href", re.compile(f"^{own.url}/api/v1/flow-runs/"))
+    assert httpx.get(str(link.get_attribute("href"))).status_code == 200
+
+
+def test_a_request_is_shown_in_python_and_javascript(own: Server, page: Page) -> None:
+    put = open_docs(page, own, "upsertFlowRun")
+    put.locator("input[name=id_]").fill("by-code")
+    put.get_by_role("button", name="Python").click()
+    code = put.get_by_label("Python command for upsertFlowRun").first.inner_text()
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG, check=True)
+    assert result.stdout.startswith("201 ")
+    put.get_by_role("button", name="JavaScript").click()
+    code = put.get_by_label("JavaScript command for upsertFlowRun").first.inner_text()
+    with page.expect_console_message() as logged:
+        page.evaluate(f"(async () => {{ {code} }})()")
+    assert logged.value.text.startswith("200 ")
