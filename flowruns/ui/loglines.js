@@ -8,6 +8,8 @@ const NAMES = ["message", "timestamp", "level", "action"];
 // Commands of GitHub's and Azure's runners.
 const MARK = /^(?:##\[(\w+)\]|::(\w+)(?: [^:]*)?::|\[(command)\])/;
 
+const MARKS = new Set("#:["); // first characters
+const NO_MARK = { prefix: "", mark: null };
 const LINE_END = /\r\n|\n/;
 
 /** The lines of a log so far: one for each line of a message, so that each has a link. */
@@ -87,6 +89,7 @@ function lastState(text) {
 }
 
 function markOf(text) {
+	if (!MARKS.has(text[0])) return NO_MARK; // nearly every line
 	const [prefix, ...names] = MARK.exec(text) ?? [""];
 	return { prefix, mark: names.find(Boolean)?.toLowerCase() ?? null };
 }

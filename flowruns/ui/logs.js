@@ -26,7 +26,7 @@ export class LogView {
 		this.setRun(run);
 		if (!query.line && !this.follow.hidden) this.setFollow(true);
 		this.print = new AbortController();
-		addEventListener("beforeprint", () => this.list.drawAll(), this.print);
+		addEventListener("beforeprint", () => this.drawAll(), this.print);
 		addEventListener("afterprint", () => this.list.draw(), this.print);
 		this.resized = new ResizeObserver(() => this.onResize());
 		this.resized.observe(this.box);
@@ -97,16 +97,24 @@ export class LogView {
 	/** Reads and shows a slice of the log. Returns whether there is more. */
 	read(grows) {
 		const more = this.more = this.reader.read(SLICE);
-		if (!more || !grows) this.drawTools();
-		this.refilter(grows);
+		if (!more || !grows) { // in between, the lines in view are the same
+			this.drawTools();
+			this.refilter(grows);
+		}
 		if (!more) {
 			this.hits = matches(this.lines, this.needle);
 			this.drawCount();
 			if (this.needle) this.list.refresh();
 			if (this.follow.hidden) this.setFollow(false); // after the last lines are in view
 		}
-		if (this.target && (!more || this.lines.length >= parseInt(this.target, 10))) this.select(this.target);
+		if (this.target && !more) this.select(this.target);
 		return more;
+	}
+
+	/** For paper, which has all lines: there is no later. */
+	drawAll() {
+		while (this.more) this.read(true);
+		this.list.drawAll();
 	}
 
 	refilter(grows = false) {

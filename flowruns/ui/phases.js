@@ -12,6 +12,8 @@ const TONES = {
 };
 
 const LEVELS = { error: /^(err|fatal|crit|alert|emerg|panic|severe)/i, warning: /^warn/i };
+const names = Object.keys(LEVELS);
+let [lastLevel, lastSeverity] = [null, null]; // logs are long, and their levels repeat
 const MARK = /^(?:##\[|::)(error|warning)\b/;
 
 export function tone(phase) {
@@ -35,15 +37,22 @@ export function phaseMark(phase) {
 /** `error`, `warning` or null, by the level or by the mark at the start of the message. */
 export function severity({ level, message }) {
 	const mark = MARK.exec(message)?.[1];
-	return Object.keys(LEVELS).find((name) => name === mark || LEVELS[name].test(level)) ?? null;
+	if (level !== lastLevel) [lastLevel, lastSeverity] = [level, names.find((name) => LEVELS[name].test(level)) ?? null];
+	return mark && lastSeverity !== "error" ? mark : lastSeverity;
 }
 
-/** What the list shows; the rest can be large. */
-export function summary(run) {
-	const { id, flowId, flowType, phase, startTime, endTime, createdAt, tags, logs } = run;
-	const severities = (logs ?? []).map(severity);
-	const [errors, warnings] = ["error", "warning"].map((name) => severities.filter((item) => item === name).length);
-	return { id, flowId, flowType, phase, startTime, endTime, createdAt, tags: tags ?? [], errors, warnings };
+/** The fields of a run that the list requests. */
+export const LIST_FIELDS = [
+	"id", "flowId", "flowType", "phase", "startTime", "endTime", "createdAt", "tags", "actionCounts", "logCounts",
+];
+
+/** What a row shows of a run with the fields `LIST_FIELDS`. */
+export function summary({ actionCounts, logCounts, tags, ...run }) {
+	const levels = Object.entries(logCounts?.level ?? {});
+	const count = (name) => levels.reduce((sum, [level, lines]) => sum + (LEVELS[name].test(level) ? lines : 0), 0);
+	const failed = Object.entries(actionCounts?.first ?? {}).find(([phase]) => tone(phase) === "bad");
+	const [errors, warnings] = ["error", "warning"].map(count);
+	return { ...run, tags: tags ?? [], failedAction: failed?.[1] ?? null, errors, warnings };
 }
 
 export function typeName(type) {

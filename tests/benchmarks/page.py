@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LINES = 20_000
 _FRAMES = 300
+_HEAVY = 6  # runs of 830 KB
 _STEP = 240  # px that each frame scrolls, 12 lines: a quick wheel
 
 # When the first row stood in the document; when a row last showed a change.
@@ -29,6 +30,12 @@ new MutationObserver(() => {
     if (!window.firstRow && document.querySelector(".runs tbody tr")) window.firstRow = performance.now();
     if (document.querySelector(".fresh")) window.changed ??= Date.now();
 }).observe(document, { subtree: true, childList: true, attributes: true });
+"""
+# The tasks that blocked the page: the browser reports those of 50 ms or more.
+_TASKS = """
+window.tasks = [];
+new PerformanceObserver((list) => window.tasks.push(...list.getEntries().map((entry) => entry.duration)))
+    .observe({ type: "longtask", buffered: true });
 """
 _PAINTED = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 _SCROLL = """([frames, step]) => new Promise((done) => {
@@ -57,6 +64,9 @@ def main() -> None:
             first_paint(browser, served.url, options)
             changes(browser, served.url, options)
             frames(browser, served.url)
+            tasks(browser, served.url)
+        with serving(Path(folder), ":memory:", seconds=FOREVER) as served, launched() as browser:
+            slow_network(browser, served.url)
 
 
 def arguments() -> argparse.Namespace:
@@ -116,6 +126,58 @@ def frames(browser: "Browser", url: str) -> None:
     page.context.close()
     tell(f"a frame while {_LINES:,} log lines scroll", found)
     print(f"frames over 20 ms: {sum(one > 20 for one in found)} of {len(found)}")
+
+
+def tasks(browser: "Browser", url: str) -> None:
+    """The longest tasks while a long log is opened, and while lines are appended to it."""
+    time = "2026-01-01T00:00:00Z"  # else the server sets another one with each PUT
+    logs = [{"message": f"line {number} does its work", "timestamp": time} for number in range(_LINES)]
+    body = {"flowId": "deploy-web", "flowType": "automation", "phase": "running"}
+    put(f"{url}{RUNS}/long", body | {"logs": logs})
+    page = watched(browser)
+    page.add_init_script(_TASKS)
+    page.goto(f"{url}/ui/runs/long?tab=logs")
+    page.wait_for_selector("#badge[data-state=live]")
+    page.wait_for_function("lines => document.querySelector('.chips .count').textContent === lines", arg=f"{_LINES:,}")
+    tell_tasks(page, "opening", 0)
+    for number in range(1, 6):
+        page.evaluate("window.tasks.length = 0")
+        put(
+            f"{url}{RUNS}/long",
+            body | {"logs": [*logs, *({"message": "more", "timestamp": time} for _ in range(number))]},
+        )
+        expected = f"{_LINES + number:,}"
+        page.wait_for_function("lines => document.querySelector('.chips .count').textContent === lines", arg=expected)
+        tell_tasks(page, "an append", number)
+    page.context.close()
+
+
+def tell_tasks(page: "Page", what: str, number: int) -> None:
+    found = page.evaluate("window.tasks")
+    print(f"tasks over 50 ms while {_LINES + number:,} log lines: {what}: {[round(one) for one in found]}")
+
+
+def slow_network(browser: "Browser", url: str) -> None:
+    """What a list of heavy runs takes over 10 Mbit/s with 50 ms of latency, with an empty cache."""
+    logs = [{"message": f"line {number} " + "x" * 800} for number in range(1_000)]
+    for number in range(_HEAVY):
+        body = {"flowId": "deploy-web", "flowType": "automation", "phase": "failed", "logs": logs}
+        put(f"{url}{RUNS}/heavy-{number}", body)
+    page = watched(browser)
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    session.send("Network.emulateNetworkConditions", {
+        "offline": False, "latency": 50, "downloadThroughput": 10e6 / 8, "uploadThroughput": 10e6 / 8,
+    })  # fmt: skip
+    sizes: list[float] = []
+    session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    page.goto(f"{url}/ui/")
+    page.wait_for_selector("#badge[data-state=live]")
+    page.wait_for_selector(".chip[data-value=failed] .count:not(:empty)")
+    rows = page.evaluate("window.firstRow")
+    sent = f"{len(sizes)} requests, {sum(sizes):,.0f} bytes"
+    print(f"10 Mbit/s, 50 ms, {_HEAVY} heavy runs: {sent}, rows after {rows:.0f} ms")
+    page.context.close()
 
 
 def watched(browser: "Browser") -> "Page":
