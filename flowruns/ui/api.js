@@ -3,6 +3,7 @@
 /** The page's folder: it may be below any prefix. */
 export const BASE = new URL(document.baseURI);
 export const RUNS = new URL("../api/v1/flow-runs", BASE);
+const STATS = new URL("../api/v1/stats", BASE);
 
 const SESSION = new URL("../session", BASE);
 const TOKEN_KEY = `flowruns.token ${RUNS.pathname}`;
@@ -113,12 +114,18 @@ export async function fetchPage(query, signal) {
 export async function fetchTotal(query) {
 	const params = new URLSearchParams(query);
 	params.set("size", "1");
+	params.set("fields", "id");
 	return (await fetchPage(params)).total;
 }
 
-/** A run as text, because parsing rounds numbers, and its *position*. */
-export async function fetchRun(id, signal) {
-	const response = await request(apiUrl(id), { signal });
+/** The numbers of runs that match *query*: `total`, and by value of `phase`, `flowId`, `flowType` and `tag`. */
+export async function fetchStats(query) {
+	return JSON.parse(await orUnreachable((await request(withQuery(STATS, query))).text()));
+}
+
+/** A run as text, because parsing rounds numbers, and its *position*. *fields*: which ones, if not all. */
+export async function fetchRun(id, signal, fields) {
+	const response = await request(withQuery(apiUrl(id), fields ? { fields } : {}), { signal });
 	return { doc: await orUnreachable(response.text()), position: position(response) };
 }
 

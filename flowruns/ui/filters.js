@@ -1,13 +1,12 @@
-// The filters of the list: a search box, menus and chips for the URL's query.
+// The filters of the list: menus and chips for the URL's query.
 
-import { BASE, fetchTotal, runUrl, withQuery } from "./api.js";
+import { BASE, fetchRun, fetchStats, fetchTotal, withQuery } from "./api.js";
 import { button, fill, form, h, oneLine, refill } from "./dom.js";
 import { phaseMark, tagText, tone, typeName } from "./phases.js";
+import { SearchBox } from "./search.js";
 import { dateTime } from "./time.js";
 
-const PHASES = ["running", "waiting", "pending", "failed", "succeeded", "cancelled"]; // shown if any run has them
 const TONES = ["busy", "held", "new", "bad", "good", "off"]; // the order of the chips
-const TYPES = ["automation", "selfServiceAction", "scorecard", "reference"];
 const MAX_ENTRIES = 40; // of a menu
 const HOUR = 3_600_000;
 const PERIODS = { "Last hour": 1, "Last day": 24, "Last week": 168, "Last 30 days": 720 };
@@ -16,18 +15,6 @@ const NAMES = {
 	createdBefore: "created before",
 };
 export const FILTERS = Object.keys(NAMES);
-
-/** The values that the menus offer: those of the runs loaded so far. */
-const known = { phase: new Set(PHASES), flowId: new Set(), flowType: new Set(TYPES), tag: new Set(), id: new Set() };
-
-export function remember(runs) {
-	for (const run of runs) {
-		if (run.phase) known.phase.add(run.phase);
-		known.flowId.add(run.flowId);
-		known.id.add(run.id);
-		for (const { key, value } of run.tags) known.tag.add(`${key}:${value}`);
-	}
-}
 
 /** The filters in *query* but *except*. */
 export function filtersOf(query, except) {
@@ -54,22 +41,24 @@ export function tagLink(tag, text = tagText(tag), props = {}) {
 	return h("a.tag", { href: listUrl({ tag: `${tag.key}:${tag.value}` }), title: tagText(tag), ...props }, text);
 }
 
-/** *change(query)* applies a new query, *navigate(url)* opens a run. */
+/** *change(query)* applies a new query, *navigate(url)* opens a run, *counted(total)* gets the number of runs. */
 export class FilterBar {
-	constructor(root, change, navigate) {
-		const query = new URLSearchParams();
-		Object.assign(this, { change, navigate, query, totals: new Map(), counts: new Map(), queue: Promise.resolve() });
-		this.phases = h("div.chips", { role: "group", ariaLabel: "Phase" });
+	constructor(root, { change, navigate, counted, ids }) {
+		Object.assign(this, { change, counted, query: new URLSearchParams(), answers: new Map() });
+		this.phases = h("div.chips.phases", { role: "group", ariaLabel: "Phase" });
 		this.active = h("div.chips", { role: "group", ariaLabel: "Filters" });
 		const menus = Object.entries({ Flow: "flowId", Type: "flowType", Tag: "tag" });
 		this.menus = menus.map(([label, name]) => new Menu(label, name, this));
-		const elements = this.menus.map((menu) => menu.element);
-		fill(root, h("div.filters", this.searchBox(), elements, this.createdMenu()), this.phases, this.active);
+		const search = new SearchBox({
+			ids, stats: () => this.stats(), find: findExact, open: navigate, add: (...more) => this.add(...more),
+		});
+		fill(root, h("div.filters", search.element, this.menus.map((menu) => menu.element), this.createdMenu()),
+			this.phases, this.active);
 	}
 
 	/** *changed*: runs have changed, so counts are fetched again. */
 	update(query, changed) {
-		if (changed) this.totals.clear();
+		if (changed) this.answers.clear();
 		this.query = query;
 		this.drawPhases();
 		this.drawActive();
@@ -80,76 +69,52 @@ export class FilterBar {
 		this.change(toggled(this.query, name, value));
 	}
 
-	add(name, value) {
-		if (!this.query.has(name, value)) this.toggle(name, value);
+	add(name, ...values) {
+		const query = without(this.query, "cursor");
+		for (const value of values) if (!query.has(name, value)) query.append(name, value);
+		if (String(query) !== String(without(this.query, "cursor"))) this.change(query);
 	}
 
 	drop(...names) {
 		this.change(without(this.query, "cursor", ...names));
 	}
 
-	// Search box
-
-	searchBox() {
-		const options = h("datalist", { id: "known" });
-		const input = h("input", {
-			type: "search", id: "search", autocomplete: "off", spellcheck: false,
-			ariaLabel: "Flow, tag, phase or run ID", placeholder: "Flow, tag, phase or run ID  ( / )",
-			onfocus: () => fill(options, ["phase", "flowId", "tag", "id"].flatMap((name) =>
-				[...known[name]].map((value) => h("option", { value }, NAMES[name] ?? "run")))),
-		});
-		input.setAttribute("list", "known");
-		const submit = () => {
-			this.search(input.value.trim());
-			input.value = "";
-		};
-		return h("div.search", { role: "search" }, form(submit, input, options));
+	/** The counts of the runs that match *query*, by one request for each. */
+	stats(query = new URLSearchParams()) {
+		const key = String(query);
+		if (!this.answers.has(key)) this.answers.set(key, fetchStats(query));
+		return this.answers.get(key);
 	}
 
-	/** Filters by *text* if it is a known value, has a colon (a tag) or is a flow on the server; else opens the run. */
-	async search(text) {
-		if (!text) return;
-		const name = ["phase", "flowId", "id"].find((kind) => known[kind].has(text)) ?? (text.includes(":") ? "tag" : null)
-			?? (await fetchTotal({ flowId: text }).catch(() => 0) ? "flowId" : "id");
-		if (!this.phases.isConnected) return; // the user has left the list
-		if (name === "id") this.navigate(runUrl(text));
-		else this.add(name, text);
+	/** The numbers of runs by value of the filter *name* that match the other filters. */
+	async counts(name) {
+		// Tags add up: a run must have all of them.
+		return this.stats(filtersOf(this.query, name === "tag" ? null : name));
 	}
 
 	// Chips
 
-	chip(name, value, label) {
-		const count = h("span.count");
+	chip(name, value, label, count) {
 		const on = value === null ? !this.query.has(name) : this.query.has(name, value);
-		const chip = button([h("span", label), " ", count],
+		const text = count === undefined ? "" : count.toLocaleString("en");
+		return button([h("span", label), " ", h("span.count", text)],
 			() => (value === null ? this.drop(name) : this.toggle(name, value)),
 			{ className: "chip", ariaPressed: on, "data-value": value ?? "" });
-		const draw = (total) => {
-			this.counts.set(`${name} ${value}`, total);
-			count.textContent = total?.toLocaleString("en") ?? "";
-			chip.hidden = name === "phase" && value !== null && !on && !total;
-		};
-		draw(this.counts.get(`${name} ${value}`)); // until the new count arrives: no flicker
-		this.count(name, value).then(draw, () => {}); // the list shows the error
-		return chip;
 	}
 
-	/** The number of runs that have *value* and match the other filters, by one request at a time. */
-	count(name, value) {
-		const query = filtersOf(this.query, name === "tag" ? null : name);
-		if (value !== null && !query.has(name, value)) query.append(name, value);
-		const key = String(query);
-		if (!this.totals.has(key)) {
-			this.totals.set(key, this.queue = this.queue.catch(() => {}).then(() => fetchTotal(query)));
-		}
-		return this.totals.get(key);
-	}
-
-	drawPhases() {
-		const phases = [...new Set([...known.phase, ...this.query.getAll("phase")])];
+	/** Draws all chips at once, when their counts are there. */
+	async drawPhases() {
+		const { query } = this;
+		const stats = await this.counts("phase").catch(() => null); // the list shows the error
+		if (query !== this.query) return;
+		const chosen = query.getAll("phase");
+		const counts = stats?.phase ?? {};
+		const phases = [...new Set([...Object.keys(counts), ...chosen])];
 		phases.sort((a, b) => TONES.indexOf(tone(a)) - TONES.indexOf(tone(b)) || (a < b ? -1 : 1));
-		const chips = phases.map((phase) => this.chip("phase", phase, phaseMark(phase)));
-		refill(this.phases, this.chip("phase", null, "All"), chips);
+		refill(this.phases, this.chip("phase", null, "All", stats?.total),
+			phases.map((phase) => this.chip("phase", phase, phaseMark(phase), stats ? counts[phase] ?? 0 : undefined)));
+		if (!stats) return;
+		this.counted(chosen.length ? chosen.reduce((sum, phase) => sum + (counts[phase] ?? 0), 0) : stats.total);
 	}
 
 	drawActive() {
@@ -198,16 +163,27 @@ class Menu {
 		return this.input.value.trim();
 	}
 
-	draw() {
+	async draw() {
 		if (!this.element.open) return;
 		const { bar, name, typed } = this;
-		const values = [...new Set([...bar.query.getAll(name), ...known[name]])];
+		const { query } = bar;
+		const { [name]: counts } = await bar.counts(name).catch(() => ({ [name]: {} }));
+		if (query !== bar.query || typed !== this.typed) return;
+		const values = [...new Set([...query.getAll(name), ...Object.keys(counts)])];
 		const matches = values.filter((value) => value.toLowerCase().includes(typed.toLowerCase()));
-		refill(this.list, matches.slice(0, MAX_ENTRIES).map((value) => bar.chip(name, value, display(name, value))));
+		const chip = (value) => bar.chip(name, value, display(name, value), counts[value] ?? 0);
+		refill(this.list, matches.slice(0, MAX_ENTRIES).map(chip));
 		const more = matches.length - MAX_ENTRIES;
 		if (more > 0) this.list.append(h("p.muted", `${more} more: type a part of the name`));
 		if (matches.length === 0) this.list.append(h("p.muted", "Press Enter to use this filter"));
 	}
+}
+
+/** The name of the filter or `id` for a *text* that no count has: there can be more flows than counts. */
+async function findExact(text) {
+	const exists = (promise) => promise.then(Boolean, () => false);
+	if (await exists(fetchTotal({ flowId: text }))) return "flowId";
+	return (await exists(fetchRun(text, undefined, ["id"]))) ? "id" : null;
 }
 
 function display(name, value) {

@@ -5,6 +5,7 @@ import { button, h } from "./dom.js";
 const HELP = {
 	"/": "Focus the search box",
 	"j k": "Next or previous run",
+	x: "Select the run",
 	Enter: "Open the run",
 	Esc: "Leave a field, close a menu or go back",
 	"1 2 3 4 5": "Show timeline, logs, args, outputs or JSON",

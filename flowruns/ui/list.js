@@ -1,26 +1,17 @@
 // A page of the list of runs. New runs do not move its rows.
 
-import { fetchPage, fetchRun, RUNS, runUrl, withQuery } from "./api.js";
-import { announce, button, byId, fill, h, oneLine, plural, refill, tableHead } from "./dom.js";
-import { FilterBar, filtersOf, listUrl, remember, without } from "./filters.js";
+import { fetchPage, fetchRun, RUNS, withQuery } from "./api.js";
+import { columnsMenu } from "./columns.js";
+import { announce, button, byId, fill, h, plural, refill, tableHead } from "./dom.js";
+import { FilterBar, filtersOf, listUrl, without } from "./filters.js";
 import { setKeys } from "./keys.js";
 import { retry, subscribe } from "./live.js";
-import { agoMark, elapsed, phaseMark, summary, tagText, typeName } from "./phases.js";
+import { LIST_FIELDS, summary } from "./phases.js";
+import { COLUMNS, Row, sharedTags } from "./rows.js";
+import { Selection } from "./selection.js";
 import { errorState, invalidQuery, noMatches, noRuns, skeleton } from "./states.js";
 
 const RECOUNT = 2_000; // ms after a change: each count is a request
-const MAX_TAGS = 2; // in a row; a tooltip has the rest
-// By name: the title, the fields shown, and the cell.
-const COLUMNS = {
-	phase: ["Phase", ["phase"], (run) => phaseMark(run.phase)],
-	flow: ["Flow", ["flowId"], (run) => h("a.run", { href: runUrl(run.id) }, run.flowId)],
-	id: ["Run ID", ["id"], (run) => h("span", { title: run.id }, run.id)],
-	type: ["Type", ["flowType"], (run) => typeName(run.flowType)],
-	tags: ["Tags", ["tags"], (run) => tagsCell(run.tags)],
-	started: ["Started", ["startTime"], (run) => startedCell(run.startTime)],
-	took: ["Duration", ["startTime", "endTime", "phase"], elapsed],
-	problems: ["Problems", ["errors", "warnings"], problemsCell],
-};
 
 export class ListView {
 	constructor(root, { navigate, route, unauthorized }) {
@@ -32,6 +23,7 @@ export class ListView {
 			k: () => this.step(-1),
 			g: () => this.focusRow(0),
 			G: () => this.focusRow(this.rows.size - 1),
+			x: () => this.list[this.focused]?.box.click(),
 			Escape: () => document.activeElement.blur(),
 		});
 		this.update(route);
@@ -39,16 +31,22 @@ export class ListView {
 
 	build() {
 		const bar = h("div.filterbar");
-		this.bar = new FilterBar(bar, (query) => this.navigate(listUrl(query)), this.navigate);
+		this.bar = new FilterBar(bar, {
+			change: (query) => this.navigate(listUrl(query)), navigate: this.navigate,
+			counted: (total) => this.drawTotal(total), ids: () => this.rows.keys(),
+		});
 		this.status = h("span.muted");
 		this.newButton = button("", () => this.showNew(), { className: "new-runs", hidden: true });
-		this.pager = h("nav.pager", { ariaLabel: "Pages" });
+		this.pagers = ["Pages", "Pages, below the table"].map((ariaLabel) => h("nav.pager", { ariaLabel }));
 		this.body = h("tbody");
 		const head = tableHead(Object.entries(COLUMNS).map(([name, [label]]) => [label, `.c-${name}`]));
 		this.table = h("table.runs", h("caption.sr-only"), head, this.body);
 		this.content = h("div", skeleton());
-		const status = h("div.status", this.status, this.newButton, this.pager);
-		fill(this.root, h("h1.sr-only", "Flow runs"), bar, status, this.content);
+		this.order = h("span");
+		this.selection = new Selection(() => this.list);
+		const status = h("div.status", this.status, this.newButton, this.selection.element, h("span.spacer"),
+			this.order, columnsMenu(this.table), this.pagers[0]);
+		fill(this.root, h("h1.sr-only", "Flow runs"), bar, status, this.content, h("div.below", this.pagers[1]));
 	}
 
 	close() {
@@ -63,7 +61,7 @@ export class ListView {
 		this.query = this.bar.query = query; // before the runs arrive: filters add up
 		this.offset = state?.offset ?? (query.has("cursor") ? NaN : 0); // runs before this page; NaN: unknown
 		const { signal } = (this.abort = new AbortController());
-		const params = filtersOf(query);
+		const params = listed(filtersOf(query));
 		for (const name of ["size", "order", "cursor"]) if (query.get(name)) params.set(name, query.get(name));
 		retry(() => fetchPage(params, signal), signal, (page) => this.show(page, state), (error) => this.fail(error));
 	}
@@ -74,23 +72,24 @@ export class ListView {
 		this.rows.clear();
 		this.clearNew();
 		fill(this.status);
-		fill(this.pager);
+		for (const pager of this.pagers) fill(pager);
+		this.selection.draw();
 		fill(this.content, error.status === 422 ? invalidQuery(error, (name) => this.bar.drop(name))
 			: errorState(error, () => this.update({ query: this.query })));
 	}
 
 	show(page, state) {
 		const runs = page.items.map(summary);
-		remember(runs);
 		this.page = { ...page, items: null };
 		this.clearNew();
 		this.bar.update(this.query, true);
-		this.rows = new Map(runs.map((run) => [run.id, new Row(run)]));
+		const shared = sharedTags(runs);
+		this.rows = new Map(runs.map((run) => [run.id, new Row(run, shared, () => this.selection.draw())]));
 		fill(this.body, this.list.map((row) => row.element));
 		fill(this.content, runs.length ? this.table : this.emptyState());
 		this.drawStatus();
 		// Without the phase filter: the counts of all phases change.
-		subscribe(withQuery(RUNS, filtersOf(this.query, "phase")), page.position, this.abort.signal,
+		subscribe(withQuery(RUNS, listed(filtersOf(this.query, "phase"))), page.position, this.abort.signal,
 			{ event: (event) => this.onEvent(event), failed: (error) => this.fail(error) });
 		this.rows.get(state?.row)?.link.focus({ preventScroll: true });
 		scrollTo(0, state?.scroll ?? 0);
@@ -110,15 +109,30 @@ export class ListView {
 		const { total, previous_page: previous, next_page: next } = this.page;
 		const { offset } = this;
 		const count = this.rows.size;
-		const isAll = count === 0 || count === total;
-		const range = isAll ? "" : offset >= 0 ? `${offset + 1}–${offset + count} of ` : `${count} of `;
-		this.status.textContent = total ? range + plural(total, "run") : "";
+		this.drawTotal(total);
 		announce(this.status.textContent);
 		const [first, before, after] = this.oldestFirst ? ["Oldest", "Older", "Newer"] : ["Newest", "Newer", "Older"];
 		this.table.caption.textContent = `Runs, ${first.toLowerCase()} first`;
 		const size = Number(this.query.get("size") ?? 50);
 		const toPrevious = () => [this.pageLink(first, "", 0), this.pageLink(before, previous, Math.max(0, offset - size))];
-		refill(this.pager, previous && toPrevious(), next && this.pageLink(after, next, offset + count));
+		for (const pager of this.pagers) {
+			refill(pager, previous && toPrevious(), next && this.pageLink(after, next, offset + count));
+		}
+		const other = without(this.query, "cursor", "order");
+		if (!this.oldestFirst) other.set("order", "asc");
+		refill(this.order, h("a.button", { href: listUrl(other), title: "Reverse the order" }, `${first} first`));
+		this.selection.draw();
+	}
+
+	/** *total*: the runs that match now; rows of runs that no longer match stay. */
+	drawTotal(total) {
+		if (!this.page) return;
+		const { previous_page: previous, next_page: next } = this.page;
+		const { offset } = this;
+		const count = this.rows.size;
+		const range = !previous && !next ? "" : offset >= 0 ? `${offset + 1}–${offset + count} of ` : `${count} of `;
+		const text = count || total ? range + plural(total, "run") : "";
+		if (this.status.textContent !== text) this.status.textContent = text;
 	}
 
 	get oldestFirst() {
@@ -149,10 +163,11 @@ export class ListView {
 	}
 
 	onRun(run) {
-		remember([run]);
 		const row = this.rows.get(run.id);
-		if (row) row.update(run);
-		else if (this.isNew(run)) this.addNew(run.id);
+		if (row) {
+			row.update(run);
+			if (!this.hasPhase(run)) row.markLeft();
+		} else if (this.isNew(run)) this.addNew(run.id);
 	}
 
 	onDeleted(id) {
@@ -169,7 +184,7 @@ export class ListView {
 		if (!row) return;
 		const { run } = row;
 		try {
-			const { doc } = await fetchRun(id, this.abort.signal);
+			const { doc } = await fetchRun(id, this.abort.signal, LIST_FIELDS);
 			if (row.run !== run) return; // a later event was faster
 			row.update(summary(JSON.parse(doc)));
 			row.markLeft();
@@ -178,9 +193,13 @@ export class ListView {
 		}
 	}
 
+	hasPhase({ phase }) {
+		return !this.query.has("phase") || this.query.has("phase", phase);
+	}
+
 	/** Whether *run*, which has no row, belongs to this page or a newer one. */
 	isNew(run) {
-		if (this.query.has("phase") && !this.query.has("phase", run.phase)) return false;
+		if (!this.hasPhase(run)) return false;
 		const { previous_page, next_page, date } = this.page;
 		if (this.oldestFirst && next_page) return false;
 		if (previous_page) return Date.parse(run.createdAt) >= date; // an older run may be on a previous page
@@ -232,72 +251,8 @@ export class ListView {
 	}
 }
 
-/** A row. It redraws only cells that changed: focus and selection stay. */
-class Row {
-	constructor(run) {
-		this.cells = Object.keys(COLUMNS).map((name) => h(`td.c-${name}`));
-		const open = (event) => this.open(event);
-		const onmousedown = (event) => event.button === 1 && event.preventDefault(); // it would scroll
-		this.element = h("tr", { "data-id": run.id, onclick: open, onauxclick: open, onmousedown }, this.cells);
-		this.draw(run, {});
-	}
-
-	get link() {
-		return this.element.querySelector(".run");
-	}
-
-	/** Opens the run as its link would, unless on a link or after selecting text. */
-	open(event) {
-		const inNewTab = event.button === 1 || event.ctrlKey || event.metaKey || event.shiftKey;
-		if (event.button > 1 || event.target.closest("a, button, input")) return;
-		if (inNewTab) window.open(this.link.href); // with the session of this tab
-		else if (!String(getSelection())) {
-			this.link.focus(); // "back" restores the focus
-			this.link.click();
-		}
-	}
-
-	update(run) {
-		this.draw(run, this.run);
-		this.element.classList.remove("gone", "left", "fresh");
-		this.element.title = "";
-		void this.element.offsetWidth; // restarts the animation
-		this.element.classList.add("fresh");
-	}
-
-	markLeft() {
-		this.element.classList.add("left");
-		this.element.title = "This run no longer matches the filters";
-	}
-
-	markDeleted() {
-		this.element.classList.add("gone");
-		this.draw({ ...this.run, phase: "deleted" }, this.run);
-	}
-
-	draw(run, old) {
-		const isChanged = (name) => JSON.stringify(run[name]) !== JSON.stringify(old[name]);
-		Object.values(COLUMNS).forEach(([, fields, cell], at) => {
-			if (fields.some(isChanged)) fill(this.cells[at], cell(run));
-		});
-		this.run = run;
-	}
-}
-
-/** Values of the first tags. They are no links: a click on a row opens its run. */
-function tagsCell(tags) {
-	const tag = (item) => h("span.tag", { title: tagText(item) }, oneLine(item.value) || item.key);
-	const rest = tags.slice(MAX_TAGS);
-	const more = rest.length > 0 && h("span.muted", { title: rest.map(tagText).join("\n") }, `+${rest.length}`);
-	return h("div", tags.slice(0, MAX_TAGS).map(tag), more);
-}
-
-function startedCell(time) {
-	if (!time) return h("span.muted", "–");
-	return agoMark(time);
-}
-
-function problemsCell(run) {
-	const count = (name) => run[`${name}s`] > 0 && h(`span.${name}`, plural(run[`${name}s`], name), " ");
-	return ["error", "warning"].map(count);
+/** *query*, with the fields that a row shows: whole runs can be large. */
+function listed(query) {
+	query.set("fields", LIST_FIELDS.join());
+	return query;
 }

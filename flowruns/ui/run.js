@@ -91,14 +91,14 @@ export class RunView {
 			button("Copy PUT body", () => copy(putBody(this.doc), "PUT body")),
 			h("details.menu", { ontoggle }, h("summary", "Compare with"), panel),
 			h("a.button", { href: apiUrl(this.id).href, target: "_blank", title: "The run in the API, as JSON" }, "API"),
-			button("Delete", () => deleteLater(this.id, () => this.root.isConnected && this.back()), {
+			button("Delete", () => deleteLater([this.id], () => this.root.isConnected && this.back()), {
 				className: "danger", title: "Deletes the run after a few seconds, unless you undo it or leave the page",
 			}));
 	}
 
 	loadOthers(panel) {
 		const { signal } = this.abort;
-		const query = { flowId: this.run.flowId, size: MAX_OTHERS + 1 };
+		const query = { flowId: this.run.flowId, size: MAX_OTHERS + 1, fields: "id,phase,startTime" };
 		const choice = (run) => h("a.choice", { href: compareUrl(run.id, this.id) },
 			phaseMark(run.phase), run.id, h("span.muted", run.startTime && ago(run.startTime)));
 		const show = ({ items }) => {

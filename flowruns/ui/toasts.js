@@ -1,7 +1,7 @@
 // Notifications, and deletion with undo.
 
 import { deleteRun } from "./api.js";
-import { announce, button, byId, h } from "./dom.js";
+import { announce, button, byId, h, plural } from "./dom.js";
 
 const SHOWN = 2_500; // ms
 const UNDO = 6; // seconds
@@ -17,36 +17,41 @@ export function toast(text, ...more) {
 	return notice;
 }
 
-/** Deletes a run after a delay, unless undone, then calls *then*. Leaving the page undoes it too. */
-export function deleteLater(id, then) {
-	if (pending.has(id)) return; // a double click would start a second timer
-	pending.add(id);
+/** Deletes runs after a delay, unless undone, then calls *then*. Leaving the page undoes it too. */
+export function deleteLater(all, then = () => {}) {
+	const ids = all.filter((id) => !pending.has(id)); // a double click would start a second timer
+	if (ids.length === 0) return;
+	const what = ids.length === 1 ? ids[0] : plural(ids.length, "run");
+	for (const id of ids) pending.add(id);
 	let left = UNDO;
 	const count = h("span.muted", { ariaHidden: "true" }, `${left} s`);
 	const timer = setInterval(() => {
 		left -= 1;
 		count.textContent = `${left} s`;
-		if (left === 0) end(() => deleteNow(id, then));
+		if (left === 0) end(() => deleteNow(ids, what, then));
 	}, 1_000);
 	const end = (last) => {
 		clearInterval(timer);
-		pending.delete(id);
+		for (const id of ids) pending.delete(id);
 		notice.remove();
 		last();
 	};
-	const undo = button("Undo", () => end(() => announce(`${id} was not deleted`)));
-	const notice = toast(`Deleting ${id} in`, count, undo);
-	announce(`Deleting ${id} in ${UNDO} seconds`);
+	const undo = button("Undo", () => end(() => announce(`Undone: ${what}`)));
+	const notice = toast(`Deleting ${what} in`, count, undo);
+	announce(`Deleting ${what} in ${UNDO} seconds`);
 	undo.focus();
 }
 
-async function deleteNow(id, then) {
-	try {
-		await deleteRun(id);
-		announce(`${id} was deleted`);
-		then();
-	} catch (error) {
-		if (error.status === 404) return then(); // another client deleted it
-		const notice = toast(`Could not delete ${id}: ${error.message}`, button("Close", () => notice.remove()));
+async function deleteNow(ids, what, then) {
+	for (const id of ids) {
+		try {
+			await deleteRun(id);
+		} catch (error) {
+			if (error.status === 404) continue; // another client deleted it
+			const notice = toast(`Could not delete ${id}: ${error.message}`, button("Close", () => notice.remove()));
+			return;
+		}
 	}
+	announce(`Deleted: ${what}`);
+	then();
 }

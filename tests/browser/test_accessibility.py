@@ -92,7 +92,7 @@ def test_tab_reaches_all_controls(site: Server, page: Page) -> None:
     expect(page.locator(".line").first).to_be_visible()
     name = "document.activeElement.ariaLabel || document.activeElement.innerText"
     reached = set()
-    for _ in range(30):
+    for _ in range(50):
         page.keyboard.press("Tab")
         reached.add(page.evaluate(name))
     assert reached >= {"Skip to content", "Delete", "Search the log", "Log lines", "Collapse groups", "Wrap lines"}

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 
 from tests.browser.conftest import Server
@@ -13,6 +14,10 @@ expect, Page = api.expect, api.Page
 
 def rows(page: Page) -> "api.Locator":
     return page.locator(".runs tbody tr")
+
+
+def pages(page: Page) -> "api.Locator":
+    return page.get_by_role("navigation", name="Pages", exact=True)
 
 
 def chip(page: Page, phase: str) -> "api.Locator":
@@ -88,11 +93,15 @@ def test_the_created_menu_filters_by_time(site: Server, page: Page) -> None:
     ("text", "url"),
     [
         ("failed", "?phase=failed"),
+        ("FAILED", "?phase=failed"),
         ("biome.lint-pull-request-titles", "?flowId=biome.lint-pull-request-titles"),
-        ("merico.pip_test", "?flowId=merico.pip_test"),  # not on the first page: a request to the server finds it
+        ("biome.lint", "?flowId=biome.lint-pull-request-titles"),
+        ("merico.pip_test", "?flowId=merico.pip_test"),  # not on the first page
+        ("my-org.devlake-jenkins", "?flowId=jenkins.my-org.devlake-jenkins"),
         ("source:jenkins", "?tag=source%3Ajenkins"),
+        ("self-serv", "?flowType=selfServiceAction"),
         ("gh-711446981", "runs/gh-711446981"),
-        ("nothing-of-that-name", "runs/nothing-of-that-name"),
+        ("21458831126", "runs/gh-21458831126"),  # a part of an id on this page
     ],
 )
 def test_the_search_box_filters_or_opens_a_run(site: Server, page: Page, text: str, url: str) -> None:
@@ -104,17 +113,52 @@ def test_the_search_box_filters_or_opens_a_run(site: Server, page: Page, text: s
     expect(page).to_have_url(site.ui + url)
 
 
+def test_a_search_without_a_result_stays_on_the_list(site: Server, page: Page) -> None:
+    page.goto(site.ui)
+    expect(rows(page)).to_have_count(50)
+    page.keyboard.press("/")
+    page.keyboard.type("nothing-of-that-name")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("search")).to_contain_text("contains “nothing-of-that-name”")
+    expect(rows(page)).to_have_count(50)
+    page.get_by_role("button", name="Clear", exact=True).click()
+    expect(page.get_by_role("combobox")).to_be_focused()
+    expect(page.get_by_role("search")).not_to_contain_text("nothing")
+
+
+def test_suggestions_come_from_all_runs_and_are_chosen_with_keys(site: Server, page: Page) -> None:
+    page.goto(site.ui)
+    page.keyboard.press("/")
+    page.keyboard.type("PIP_")
+    option = page.get_by_role("option", name=re.compile("flow merico.pip_test"))  # of no run on this page
+    expect(option.locator(".count")).to_have_text("58")
+    page.keyboard.press("ArrowDown")
+    expect(option).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{site.ui}?flowId=merico.pip_test")
+    page.get_by_role("combobox").fill("succ")
+    page.get_by_role("option", name=re.compile("succeeded")).click()
+    expect(page).to_have_url(f"{site.ui}?flowId=merico.pip_test&phase=succeeded")
+
+
+def test_a_menu_offers_all_flows(site: Server, page: Page) -> None:
+    page.goto(site.ui)
+    page.locator("summary", has_text="Flow").click()
+    flows = httpx.get(f"{site.url}/api/v1/stats").json()["flowId"]
+    expect(page.locator(".column .chip")).to_have_count(min(40, len(flows)))
+
+
 def test_links_lead_to_the_next_and_previous_page(site: Server, page: Page) -> None:
     page.goto(site.ui)
     first = rows(page).first.get_attribute("data-id")
-    page.get_by_role("link", name="Older").click()
+    pages(page).get_by_role("link", name="Older").click()
     expect(page.locator(".status")).to_contain_text("51–100 of 346 runs")
     expect(page).to_have_url(re.compile("cursor="))
-    page.get_by_role("link", name="Older").click()
+    pages(page).get_by_role("link", name="Older").click()
     expect(page.locator(".status")).to_contain_text("101–150 of 346 runs")
-    page.get_by_role("link", name="Newer").click()
+    pages(page).get_by_role("link", name="Newer").click()
     expect(page.locator(".status")).to_contain_text("51–100 of 346 runs")
-    page.get_by_role("link", name="Newest").click()
+    pages(page).get_by_role("link", name="Newest").click()
     expect(rows(page).first).to_have_attribute("data-id", str(first))
 
 
@@ -210,10 +254,10 @@ def test_keys_move_the_focus_open_a_run_and_show_help(site: Server, page: Page) 
 def test_a_page_in_ascending_order_is_labelled(site: Server, page: Page) -> None:
     page.goto(f"{site.ui}?order=asc")
     expect(page.get_by_role("table", name="Runs, oldest first")).to_be_visible()
-    page.get_by_role("link", name="Newer").click()
+    pages(page).get_by_role("link", name="Newer").click()
     expect(page.locator(".status")).to_contain_text("51–100 of 346 runs")
-    expect(page.get_by_role("link", name="Newer")).to_be_focused()
-    page.get_by_role("link", name="Oldest").click()
+    expect(pages(page).get_by_role("link", name="Newer")).to_be_focused()
+    pages(page).get_by_role("link", name="Oldest").click()
     expect(page.locator(".status")).to_contain_text("1–50 of 346 runs")
 
 
@@ -231,7 +275,7 @@ def test_a_later_page_counts_only_new_runs(own: Server, page: Page) -> None:
         own.put(f"old-{number}")
     own.wait_for_seconds(2)
     page.goto(f"{own.ui}?size=2")
-    page.get_by_role("link", name="Older").click()
+    pages(page).get_by_role("link", name="Older").click()
     expect(page.locator(".status")).to_contain_text("3–4 of 4 runs")
     expect(page.locator("#badge")).to_have_text("live")
     own.put("old-3", phase="running")
@@ -272,9 +316,9 @@ def test_filters_that_are_chosen_quickly_all_apply(site: Server, page: Page) -> 
 def test_a_filter_that_is_typed_again_stays(site: Server, page: Page) -> None:
     page.goto(f"{site.ui}?phase=failed")
     expect(page.locator(".status")).to_contain_text("of 92 runs")
-    page.get_by_label("Flow, tag, phase or run ID").fill("failed")
+    page.get_by_role("combobox").fill("failed")
     page.keyboard.press("Enter")
-    page.get_by_label("Flow, tag, phase or run ID").fill("running")
+    page.get_by_role("combobox").fill("running")
     page.keyboard.press("Enter")
     expect(page).to_have_url(f"{site.ui}?phase=failed&phase=running")
 
@@ -283,14 +327,14 @@ def test_a_late_search_result_does_not_navigate_away(site: Server, page: Page) -
     page.goto(site.ui)
     expect(chip(page, "failed")).to_have_text("failed 92")
     routes: list[api.Route] = []
-    page.route("**/flow-runs?flowId=merico.pip_test*", lambda route: routes.append(route))
-    page.get_by_label("Flow, tag, phase or run ID").fill("merico.pip_test")
-    with page.expect_request("**/flow-runs?flowId=merico.pip_test*"):
+    page.route("**/flow-runs?flowId=unknown*", lambda route: routes.append(route))
+    page.get_by_role("combobox").fill("unknown")
+    with page.expect_request("**/flow-runs?flowId=unknown*"):
         page.keyboard.press("Enter")
     rows(page).first.locator(".run").click()
     expect(page.locator(".tabs")).to_be_visible()
     url = page.url
-    with page.expect_response("**/flow-runs?flowId=merico.pip_test*"):
+    with page.expect_response("**/flow-runs?flowId=unknown*"):
         routes[0].continue_()
     page.get_by_role("link", name="Outputs").click()
     expect(page).to_have_url(f"{url}?tab=outputs")
@@ -349,3 +393,117 @@ def test_a_count_in_a_narrow_menu_stays_on_one_line(own: Server, page: Page) -> 
     count = page.locator(".panel .count")
     expect(count).to_have_text("15")
     assert count.evaluate("(count) => count.getClientRects().length === 1 && count.offsetHeight < 30")
+
+
+def test_the_total_and_the_chip_agree_when_a_run_leaves_the_filter(own: Server, page: Page) -> None:
+    for id in ("a", "b"):
+        own.put(id, phase="running")
+    page.clock.install()
+    page.goto(f"{own.ui}?phase=running")
+    expect(page.locator("#badge")).to_have_text("live")
+    expect(page.locator(".status")).to_contain_text("2 runs")
+    own.put("a", phase="succeeded")
+    expect(page.locator("[data-id=a]")).to_have_class(re.compile("left"))
+    page.clock.run_for(3_000)
+    expect(chip(page, "running")).to_have_text("running 1")
+    expect(page.locator(".status")).to_contain_text("1 run")
+    expect(page.locator(".status")).not_to_contain_text("2 runs")
+    expect(rows(page)).to_have_count(2)  # the row stays, and shows how the run ended
+
+
+def test_all_chips_arrive_together(own: Server, page: Page) -> None:
+    for phase in ("running", "failed", "succeeded", "waiting"):
+        own.put(phase, phase=phase)
+    page.add_init_script("""
+        window.seen = new Set();
+        new MutationObserver(() => window.seen.add(document.querySelectorAll(".phases .chip").length))
+            .observe(document, { subtree: true, childList: true });
+    """)
+    page.goto(own.ui)
+    expect(page.locator(".phases .chip")).to_have_count(5)
+    assert set(page.evaluate("[...window.seen]")) <= {0, 5}
+
+
+def test_the_list_requests_no_logs_and_no_args(own: Server, page: Page) -> None:
+    own.put("a", phase="failed", args={"x": "y" * 100_000}, logs=[{"message": "z" * 100_000, "level": "error"}],
+            actions=[{"id": "build", "phase": "succeeded"}, {"id": "ship", "phase": "failed"}])  # fmt: skip
+    sizes: list[int] = []
+    page.on("response", lambda response: "/api/" in response.url and "stream" not in response.headers["content-type"]
+            and sizes.append(len(response.body())))  # fmt: skip
+    page.goto(own.ui)
+    expect(page.locator("[data-id=a] .c-issues")).to_contain_text("ship")
+    expect(page.locator("[data-id=a] .c-issues")).to_contain_text("1 error")
+    expect(chip(page, "failed")).to_have_text("failed 1")
+    expect(page.locator("#badge")).to_have_text("live")
+    own.put("a", phase="failed", args={"x": "y" * 100_000}, actions=[{"id": "test", "phase": "failed"}])
+    expect(page.locator("[data-id=a] .c-issues")).to_have_text("test")
+    assert 0 < sum(sizes) < 3_000
+
+
+def test_several_runs_are_deleted_at_once_and_can_be_restored(own: Server, page: Page) -> None:
+    for id in ("a", "b", "c"):
+        own.put(id)
+    page.clock.install()
+    page.goto(own.ui)
+    for id in ("a", "c"):
+        page.get_by_label(f"Select {id}").check()
+    selected = page.get_by_role("group", name="Selected runs")
+    expect(selected).to_contain_text("2 runs selected")
+    selected.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Undo").click()
+    page.clock.run_for(8_000)
+    assert {own.status(id) for id in ("a", "b", "c")} == {200}
+    for id in ("a", "c"):
+        page.get_by_label(f"Select {id}").check()
+    selected.get_by_role("button", name="Delete").click()
+    page.clock.run_for(7_000)
+    expect(page.locator("tr.gone")).to_have_count(2)
+    assert [own.status(id) for id in ("a", "b", "c")] == [404, 200, 404]
+
+
+def test_two_selected_runs_are_compared(own: Server, page: Page) -> None:
+    for id in ("a", "b"):
+        own.put(id, args={"id": id})
+    page.goto(own.ui)
+    for id in ("a", "b"):
+        page.get_by_label(f"Select {id}").check()
+    page.get_by_role("link", name="Compare").click()
+    expect(page.locator("tr.changed")).to_contain_text("$.id")
+
+
+def test_columns_can_be_hidden_and_the_order_reversed(own: Server, page: Page) -> None:
+    for id in ("a", "b"):
+        own.put(id, tags=[{"key": "only", "value": id}])
+    page.goto(own.ui)
+    expect(rows(page).first).to_have_attribute("data-id", "b")
+    page.get_by_role("link", name="Newest first").click()
+    expect(page).to_have_url(f"{own.ui}?order=asc")
+    expect(rows(page).first).to_have_attribute("data-id", "a")
+    expect(page.locator("[data-id=a] .c-tags")).to_be_visible()
+    page.locator("summary", has_text="Columns").click()
+    page.get_by_label("Tags", exact=True).last.uncheck()
+    expect(page.locator("[data-id=a] .c-tags")).to_be_hidden()
+    page.reload()
+    expect(rows(page)).to_have_count(2)
+    expect(page.locator("[data-id=a] .c-tags")).to_be_hidden()
+
+
+def test_tags_that_all_rows_share_are_left_out(own: Server, page: Page) -> None:
+    for id in ("a", "b"):
+        own.put(id, tags=[{"key": "source", "value": "ci"}, {"key": "only", "value": f"of-{id}"}])
+    page.goto(own.ui)
+    expect(page.locator("[data-id=a] .c-tags")).to_have_text("of-a")
+
+
+def test_a_long_id_is_shortened_in_its_middle(own: Server, tab: "api.Callable[..., Page]") -> None:
+    ids = [f"0197f3c2-7a11-7c44-9f61-2a1d3c5b7e9{number}-{'x' * 40}-end{number}" for number in range(2)]
+    for id in ids:
+        own.put(id)
+    page = tab(viewport={"width": 390, "height": 844})
+    page.goto(own.ui)
+    expect(rows(page)).to_have_count(2)
+    for id in ids:
+        cell = page.locator(f"[data-id='{id}'] .id")
+        expect(cell).to_have_text(id)
+        assert cell.evaluate("(cell) => cell.scrollWidth <= cell.clientWidth")  # its end is not clipped
+    expect(rows(page).first).to_contain_text("created")
