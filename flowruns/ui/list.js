@@ -6,6 +6,7 @@ import { announce, button, byId, fill, h, plural, refill, tableHead } from "./do
 import { FilterBar, filtersOf, listUrl, without } from "./filters.js";
 import { setKeys } from "./keys.js";
 import { retry, subscribe } from "./live.js";
+import { Overview } from "./overview.js";
 import { LIST_FIELDS, summary } from "./phases.js";
 import { COLUMNS, Row, sharedTags } from "./rows.js";
 import { Selection } from "./selection.js";
@@ -46,7 +47,9 @@ export class ListView {
 		this.selection = new Selection(() => this.list);
 		const status = h("div.status", this.status, this.newButton, this.selection.element, h("span.spacer"),
 			this.order, columnsMenu(this.table), this.pagers[0]);
-		fill(this.root, h("h1.sr-only", "Flow runs"), bar, status, this.content, h("div.below", this.pagers[1]));
+		this.overview = new Overview();
+		const below = h("div.below", this.pagers[1]);
+		fill(this.root, h("h1.sr-only", "Flow runs"), bar, this.overview.element, status, this.content, below);
 	}
 
 	close() {
@@ -88,6 +91,7 @@ export class ListView {
 		fill(this.body, this.list.map((row) => row.element));
 		fill(this.content, runs.length ? this.table : this.emptyState());
 		this.drawStatus();
+		this.overview.update(this.query);
 		// Without the phase filter: the counts of all phases change.
 		subscribe(withQuery(RUNS, listed(filtersOf(this.query, "phase"))), page.position, this.abort.signal,
 			{ event: (event) => this.onEvent(event), failed: (error) => this.fail(error) });

@@ -128,6 +128,7 @@ def test_a_search_without_a_result_stays_on_the_list(site: Server, page: Page) -
 
 def test_suggestions_come_from_all_runs_and_are_chosen_with_keys(site: Server, page: Page) -> None:
     page.goto(site.ui)
+    expect(rows(page)).to_have_count(50)
     page.keyboard.press("/")
     page.keyboard.type("PIP_")
     option = page.get_by_role("option", name=re.compile("flow merico.pip_test"))  # of no run on this page
@@ -507,3 +508,27 @@ def test_a_long_id_is_shortened_in_its_middle(own: Server, tab: "api.Callable[..
         expect(cell).to_have_text(id)
         assert cell.evaluate("(cell) => cell.scrollWidth <= cell.clientWidth")  # its end is not clipped
     expect(rows(page).first).to_contain_text("created")
+
+
+def test_the_overview_shows_runs_over_time_and_the_facts_of_a_flow(own: Server, page: Page) -> None:
+    for number, phase in enumerate(["succeeded", "succeeded", "succeeded", "failed", "running"]):
+        end = {} if phase == "running" else {"endTime": f"2026-01-01T00:00:{10 + number}Z"}
+        own.put(f"r{number}", phase=phase, startTime="2026-01-01T00:00:00Z", **end)
+    own.put("other", flowId="other", phase="failed")
+    page.goto(own.ui)
+    expect(rows(page)).to_have_count(6)
+    page.get_by_text("Over time").click()
+    chart = page.get_by_role("group", name="Runs over time")
+    expect(chart.locator(".bucket")).to_have_count(20)
+    counts = r"""bars => bars.flatMap((bar) => [...bar.title.matchAll(/(\d+) (failed|succeeded|running)/g)])
+        .reduce((sum, [, count]) => sum + Number(count), 0)"""
+    assert chart.locator(".bucket").evaluate_all(counts) == 6
+    assert page.locator(".overview").get_by_text("succeeded").count() == 0  # several flows
+    page.goto(f"{own.ui}?flowId=deploy-web")
+    page.get_by_text("Over time").click()
+    expect(page.locator(".overview")).to_contain_text(
+        "75% of 4 runs succeeded · median 11 s, 95% within 13 s (last 4 runs)"
+    )
+    page.locator("a.bucket").first.click()
+    expect(page).to_have_url(re.compile("createdAfter=.*createdBefore="))
+    expect(rows(page).first).to_be_visible()

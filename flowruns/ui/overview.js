@@ -1,0 +1,113 @@
+// What happened over time: runs by phase as stacked bars; of a single flow also its success rate and durations.
+
+import { fetchPage, fetchStats } from "./api.js";
+import { fill, h, plural } from "./dom.js";
+import { filtersOf, listUrl, without } from "./filters.js";
+import { isFinal, tone } from "./phases.js";
+import { dateTime, duration, toMs } from "./time.js";
+
+const BARS = 20; // each is a request, made when the overview is opened
+const LAST = 100; // runs that durations are taken from
+const TONES = ["bad", "off", "busy", "held", "new", "good"]; // from the bottom
+
+export class Overview {
+	constructor() {
+		this.content = h("div");
+		this.element = h("details.overview", { ontoggle: () => this.draw() }, h("summary", "Over time"), this.content);
+	}
+
+	update(query) {
+		this.query = query;
+		this.draw();
+	}
+
+	async draw() {
+		if (!this.element.open) return;
+		const { query } = this;
+		const filters = filtersOf(query);
+		try {
+			const range = await rangeOf(filters);
+			const [bars, facts] = await Promise.all([range ? barsOf(filters, range) : [], factsOf(filters)]);
+			if (query !== this.query) return;
+			fill(this.content, range ? [chart(query, bars), h("p.muted", dateTime(range.from), " – ", dateTime(range.to))]
+				: h("p.muted", "No runs match these filters."), facts && h("p", facts));
+		} catch (error) {
+			fill(this.content, h("p.error", error.message));
+		}
+	}
+}
+
+/** The time that *filters* choose, from the oldest run at the earliest: `{from, to}` in ms; null without runs. */
+async function rangeOf(filters) {
+	const oldest = await fetchPage(withFields(filters, "createdAt", { size: 1, order: "asc" }));
+	if (oldest.items.length === 0) return null;
+	const from = toMs(oldest.items[0].createdAt);
+	const to = Math.min(Date.now(), ...filters.getAll("createdBefore").map(toMs));
+	return { from, to: Math.max(to, from + BARS) };
+}
+
+/** The bars of *range*: `{from, to, phase}`, *phase*: the numbers of runs by phase. */
+function barsOf(filters, { from, to }) {
+	const time = (at) => Math.round(from + ((to - from) * at) / BARS);
+	return Promise.all(Array.from({ length: BARS }, async (_, at) => {
+		const span = { from: time(at), to: time(at + 1) + (at === BARS - 1) };
+		const { phase } = await fetchStats(withFields(within(filters, span), "phase"));
+		return { ...span, phase };
+	}));
+}
+
+/** *query* with the runs created in `{from, to}`, but for *to*. */
+function within(query, { from, to }) {
+	const result = without(query, "createdAfter", "createdBefore", "cursor");
+	result.set("createdAfter", new Date(from - 1).toISOString()); // exclusive
+	result.set("createdBefore", new Date(to).toISOString());
+	return result;
+}
+
+function withFields(query, fields, more = {}) {
+	const result = new URLSearchParams(query);
+	for (const [name, value] of Object.entries({ fields, ...more })) result.set(name, value);
+	return result;
+}
+
+function chart(query, bars) {
+	const totals = bars.map(({ phase }) => sum(Object.values(phase)));
+	const most = Math.max(1, ...totals);
+	const bar = (item, at) => {
+		const counts = Object.entries(item.phase).map(([phase, count]) => `${count.toLocaleString("en")} ${phase}`);
+		const title = `${dateTime(item.from)} – ${dateTime(item.to)}: ${counts.join(", ") || plural(0, "run")}`;
+		const parts = TONES.map((name) => part(name, item.phase, most));
+		if (totals[at] === 0) return h("span.bucket", { title });
+		return h("a.bucket", { href: listUrl(within(query, item)), title, ariaLabel: title }, parts);
+	};
+	return h("div.buckets", { role: "group", ariaLabel: "Runs over time" }, bars.map(bar));
+}
+
+function part(name, phases, most) {
+	const count = sum(Object.entries(phases).filter(([phase]) => tone(phase) === name).map(([, number]) => number));
+	const element = count > 0 && h(`i.${name}`);
+	if (element) element.style.height = `${(count / most) * 100}%`;
+	return element;
+}
+
+/** Of a single flow: its success rate, and the durations of its last runs. */
+async function factsOf(filters) {
+	if (filters.getAll("flowId").length !== 1) return null;
+	const fields = "phase,startTime,endTime";
+	const [{ phase }, { items }] = await Promise.all([
+		fetchStats(withFields(filters, "phase")), fetchPage(withFields(filters, fields, { size: LAST })),
+	]);
+	const count = (name) => sum(Object.entries(phase).filter(([word]) => tone(word) === name).map(([, number]) => number));
+	const [good, bad] = [count("good"), count("bad")];
+	const ended = items.filter((run) => run.startTime && run.endTime && isFinal(run.phase));
+	const times = ended.map((run) => toMs(run.endTime) - toMs(run.startTime)).sort((a, b) => a - b);
+	const at = (share) => duration(times[Math.ceil(share * times.length) - 1]);
+	return [
+		good + bad > 0 && `${Math.round((good / (good + bad)) * 100)}% of ${plural(good + bad, "run")} succeeded`,
+		times.length > 0 && ` · median ${at(0.5)}, 95% within ${at(0.95)} (last ${plural(times.length, "run")})`,
+	];
+}
+
+function sum(numbers) {
+	return numbers.reduce((total, number) => total + number, 0);
+}
