@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from flowruns.client.client import Client
     from flowruns.embed import create_app, lifespan_of, serve, serve_async
     from flowruns.model.runs import FlowRun, RunPost, RunPut
+    from flowruns.player.remote import play, play_async
+    from flowruns.player.script import Script
     from flowruns.settings import Settings
     from flowruns.store.store import Store
 
@@ -19,12 +21,15 @@ __all__ = [
     "FlowRun",
     "RunPost",
     "RunPut",
+    "Script",
     "Settings",
     "Store",
     "__version__",
     "create_app",
     "errors",
     "lifespan_of",
+    "play",
+    "play_async",
     "serve",
     "serve_async",
 ]
@@ -35,10 +40,13 @@ _MODULES = {
     "FlowRun": "model.runs",
     "RunPost": "model.runs",
     "RunPut": "model.runs",
+    "Script": "player.script",
     "Settings": "settings",
     "Store": "store.store",
     "create_app": "embed",
     "lifespan_of": "embed",
+    "play": "player.remote",
+    "play_async": "player.remote",
     "serve": "embed",
     "serve_async": "embed",
 }

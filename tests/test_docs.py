@@ -70,16 +70,20 @@ def blocks(document: str, language: str, beginning: str = "") -> list[Block]:
 
 # Every block, by the test that runs it.
 DEMO = blocks(README, "console", r"\$ flowruns --demo") + blocks("configuration", "console")
-QUICK_START = blocks(README, "console", r"\$ curl ")
+QUICK_START = blocks(README, "console", r"\$ curl -s (?!-o)")
+PLAY = blocks(README, "console", r"\$ curl -s -o")
+SCRIPTS = blocks(README, "toml") + blocks("scripts", "toml")
 EXAMPLES = blocks("api", "console")
 STREAMS = blocks("events", "console")
 DATA = blocks("data", "console")
 COMMANDS = blocks("cli", "console")
 PUT = blocks("cli", "sh", "curl ")
 TESTS = blocks(README, "python", "from flowruns import Client") + blocks("testing", "python")
+TESTS += blocks("scripts", "python", "import flowruns as api")
 TOOLS = blocks(README, "python", "import json\nimport shutil") + blocks("sidecar", "python")
 NODE = blocks("sidecar", "js")
 PYTHON = blocks(README, "python", "import flowruns") + blocks("python", "python") + blocks("embedding", "python")
+PYTHON += blocks("scripts", "python", "import asyncio")
 SIDECAR = blocks("sidecar", "sh")
 READY = blocks("sidecar", "json")
 SQL = blocks("data", "sh", "sqlite3 ")
@@ -91,8 +95,8 @@ LITESTREAM = blocks("copies", "yaml")  # by tests/test_litestream.py
 COPIES = blocks("copies", "sh") + blocks("copies", "crontab")
 BY_CI = [block for block in BLOCKS if block.text.startswith("python3 -m venv ")]  # they need a package index
 TESTED = [
-    DEMO, QUICK_START, EXAMPLES, STREAMS, DATA, COMMANDS, PUT, TESTS, TOOLS, NODE, PYTHON, SIDECAR, READY, SQL,
-    COMPLETION, BENCHMARKS, LITESTREAM, COPIES, BY_CI, PROXIED,
+    DEMO, QUICK_START, PLAY, SCRIPTS, EXAMPLES, STREAMS, DATA, COMMANDS, PUT, TESTS, TOOLS, NODE, PYTHON, SIDECAR,
+    READY, SQL, COMPLETION, BENCHMARKS, LITESTREAM, COPIES, BY_CI, PROXIED,
     PROXIES,  # run by tests/proxies
 ]  # fmt: skip
 # What differs each time: generated ids, the time now, change numbers, cursors.
@@ -152,6 +156,36 @@ def test_quick_start(tmp_path: Path) -> None:
             run = subprocess.run(words, capture_output=True, text=True, check=True, timeout=HANG)
             shown = re.escape(block.output.removesuffix("\n")).replace("…", ".*")  # the README shortens responses
             assert re.fullmatch(shown, run.stdout), block.command
+
+
+@pytest.mark.parametrize("block", SCRIPTS)
+def test_scripts_have_no_mistakes(block: Block) -> None:
+    assert flowruns.Script.parse(block.text).rules
+
+
+@needs_curl
+def test_runs_are_played_as_shown(tmp_path: Path) -> None:
+    (block,), (script, *_) = PLAY, SCRIPTS
+    (tmp_path / "deploy.toml").write_text(script.text)
+    with serving(tmp_path) as server:
+        address = server.url.removeprefix("http://")
+        text = re.sub(r"(localhost|127\.0\.0\.1):8000", address, re.sub(r"\\\n\s*", "", block.text))
+        (create, _), (play, played), (tail, shown) = re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", text, re.MULTILINE)
+        subprocess.run(shlex.split(create), cwd=tmp_path, check=True, timeout=HANG)
+        with started(tmp_path, *shlex.split(tail)[1:], env={"TZ": "UTC"}) as follower:
+            assert follower.stdout
+            assert follower.stderr
+            following, *lines = shown.splitlines()
+            assert follower.stderr.readline() == f"{following}\n"
+            with started(tmp_path, *shlex.split(play)[1:]) as player:
+                out, err = player.communicate()
+            assert err + out == played
+            found = []
+            while not found or "run      deploy-web succeeded" not in found[-1]:
+                found.append(follower.stdout.readline())
+    varying = re.compile(r"^[\d: -]+Z?(?=  \w)|\([\d.]+ m?s\)", re.MULTILINE)
+    left = iter(varying.sub("", "\n".join(lines)).splitlines())
+    assert [line for line in varying.sub("", "".join(found)).splitlines() if line not in left] == []  # in this order
 
 
 @needs_curl
@@ -215,6 +249,7 @@ def test_commands_on_runs_print_what_is_shown(tmp_path: Path) -> None:
         (README, "https://web.example\n['deploy-web']\n"),
         ("python", "https://web.example\n['deploy-web']\nNUMBER run pending\nNUMBER run pending\n"),
         ("embedding", "0\npending 1\n"),
+        ("scripts", "200 succeeded\n"),
     ],
 )
 def test_python_examples_run(tmp_path: Path, document: str, output: str) -> None:
@@ -228,7 +263,7 @@ def test_python_examples_run(tmp_path: Path, document: str, output: str) -> None
     assert re.sub("^[0-9]+ run", "NUMBER run", printed, flags=re.MULTILINE) == output
 
 
-@pytest.mark.parametrize(("block", "count"), list(zip(TESTS, (1, 4), strict=True)))
+@pytest.mark.parametrize(("block", "count"), list(zip(TESTS, (1, 4, 2), strict=True)))
 def test_examples_of_tests_pass(tmp_path: Path, block: Block, count: int) -> None:
     (tmp_path / "test_deploy.py").write_text(block.text)
     env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -463,7 +498,7 @@ def test_every_folder_and_module_is_in_the_architecture() -> None:
     for name, path in {"Modules of the package": PACKAGE, **folders}.items():
         found = path.iterdir() if path == PACKAGE else path.rglob("*")
         files = {file.relative_to(path).as_posix() for file in found if file.is_file() and file.suffix != ".pyc"}
-        if name not in ("ui", "docs"):
+        if name not in ("ui", "docs", "scripts"):
             files = {file for file in files if file.endswith(".py")}
             files -= set() if path == PACKAGE else {file for file in files if file.endswith("__init__.py")}
         if name != "docs":

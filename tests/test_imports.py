@@ -14,6 +14,7 @@ LAYERS = [
     {"terminal"},
     {"server"},
     {"http"},
+    {"player"},
     {"client"},
     {"store"},
     {"sqlite"},

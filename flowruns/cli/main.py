@@ -27,7 +27,7 @@ EXIT_CODES: dict[type[Failure], int] = {
 # The sections of `flowruns --help`: each command, with the module of flowruns.cli that has it as NAME_command.
 COMMAND_GROUPS = {
     "Serve": {"serve": "serve"},
-    "Runs": {"ls": "runs", "get": "runs", "tail": "runs", "rm": "runs"},
+    "Runs": {"ls": "runs", "get": "runs", "tail": "runs", "rm": "runs", "play": "play"},
     "Data": {
         "import": "import_export",
         "export": "import_export",

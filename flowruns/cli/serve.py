@@ -39,6 +39,7 @@ def serve_command(
     exit_with_stdin: bool,
     seeds: tuple[str, ...],
     demo: bool,
+    script: str | None,
     **options: Any,
 ) -> None:
     """Serve runs from DATABASE: a file, made if there is none (default flowruns.db), or :memory:.
@@ -50,7 +51,7 @@ def serve_command(
     flowruns serve --seed runs.ndjson :memory:   with runs from a file
 
     Each option can be set by its environment variable. Exit codes: 0 stopped, 2 usage, 3 port, 4 database in use by
-    another flowruns, 5 database unusable or newer, 6 invalid line in --seed.
+    another flowruns, 5 database unusable or newer, 6 invalid line in --seed or --play.
     """  # noqa: D301  # click reads the escape
     if exit_with_stdin and "-" in tokens:
         raise click.UsageError("--exit-with-stdin and --token - both read standard input; give tokens as @FILE")
@@ -107,14 +108,15 @@ def serve_command(
             print_ready(server)
 
         with log_to_stderr(log_level.upper(), as_json=log_format == "json"), ExitStack() as stack:
-            if not (seeds or demo):
+            if not (seeds or demo or rules):
                 serve(settings, ready, secret=made_token)
                 return
             from flowruns.server.seed import seed_setup
             from flowruns.store.transfer import ImportStopped
 
+            setup = seed_setup(inputs, print_error, demo=demo, script=rules)
             with suppress(ImportStopped):  # a signal arrived before the server was ready
-                serve(settings, ready, secret=made_token, setup=seed_setup(inputs, print_error, demo=demo))
+                serve(settings, ready, secret=made_token, setup=setup)
 
     def print_reused(line: str) -> None:
         if ready_format == "json":
@@ -122,6 +124,11 @@ def serve_command(
         else:
             print_stderr(f"flowruns: {data} is already served at {decode(line)['url']}")
 
+    rules = None
+    if script is not None:
+        from flowruns.cli.scripts import read_script
+
+        _, rules = read_script(script)
     with ExitStack() as opened:
         # Opened once, as a start may be tried again; read once the database is locked.
         files = [(name, opened.enter_context(open_input(name, spool=True))) for name in seeds]

@@ -13,7 +13,7 @@ from msgspec.json import decode, encode
 
 from flowruns.cli.inputs import token_lines
 from flowruns.cli.options.database import is_named
-from flowruns.client.source import Filters, Page, RunSource
+from flowruns.client.source import Filters, Page
 from flowruns.client.steps import Sleep
 from flowruns.client.streams import Event, IteratedStream, resume
 from flowruns.errors import DatabaseUnusable, ErrorDetail, Invalid, NotFound, Refused, Unavailable, Unreachable
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from flowruns.client.transport import Transport
 
 
-def run_source(database: str, url: str | None, token: str | None, *, file_first: bool = False) -> RunSource:
+def run_source(
+    database: str, url: str | None, token: str | None, *, file_first: bool = False
+) -> "Transport | LocalSource":
     """The source of runs that the values of these options name; see `find_memory_server` for *file_first*. Raises
     click.UsageError and DatabaseUnusable.
     """
@@ -51,6 +53,17 @@ def run_source(database: str, url: str | None, token: str | None, *, file_first:
     if file_given:
         raise click.UsageError("--url and --database both name the source of runs; give one of them")
     return _transport(url, token)
+
+
+def run_server(database: str, url: str | None, token: str | None) -> tuple[str, str | None]:
+    """The address and the token of the server that the values of these options name. Raises click.UsageError,
+    DatabaseUnusable, and Unreachable if no server is running for the file.
+    """
+    with run_source(database, url, token) as source:
+        server = source.server() if isinstance(source, LocalSource) else source
+        if server is None:
+            raise Unreachable(f"no server is running for {source.name}; start one with `flowruns -d {database}`")
+        return server.name, server.token
 
 
 def find_memory_server(database: str, *, file_first: bool = False) -> MemoryServer | None:
@@ -113,7 +126,7 @@ class LocalSource:
     @property
     def name(self) -> str:
         """The address of the server, else the path of the file."""
-        server = self._server()
+        server = self.server()
         return server.name if server else str(self._path)
 
     def __enter__(self) -> Self:
@@ -127,7 +140,7 @@ class LocalSource:
         if self._connected is not None:
             self._connected[1].close()
 
-    def _server(self) -> "Transport | None":
+    def server(self) -> "Transport | None":
         """The server that is running for the file now."""
         info = lock_info(self._path)
         if info is None or not info.url:
@@ -139,7 +152,7 @@ class LocalSource:
 
     def pages(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[Page]:
         """The runs that match *filters*, at most *limit*, in pages; at least one page."""
-        if server := self._server():
+        if server := self.server():
             yield from server.pages(limit=limit, order=order, **filters)
             return
         left, chosen = limit, _where(filters)
@@ -165,7 +178,7 @@ class LocalSource:
 
     def get(self, id: str) -> bytes:
         """The run *id*. Raises NotFound."""
-        if server := self._server():
+        if server := self.server():
             return server.get(id)
         with open_readonly(self._path) as connection:
             (stored,) = reads.get(connection, ids=[id])
@@ -175,7 +188,7 @@ class LocalSource:
 
     def delete(self, id: str) -> None:
         """Deletes the run *id*. Raises NotFound, DatabaseInUse and Refused."""
-        if server := self._server():
+        if server := self.server():
             server.delete(id)
             return
         with open_readonly(self._path):
@@ -203,7 +216,7 @@ class LocalSource:
 
         def events(position: int | None) -> Iterator[Event]:
             nonlocal started, holdings
-            if server := self._server():
+            if server := self.server():
                 started, holdings = True, None
                 yield from server.stream(id, position, filters)
                 return

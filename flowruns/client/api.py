@@ -81,6 +81,12 @@ class Api:
         """The run that a PUT of *body* creates or replaces, if *conditions*, headers of the request, hold."""
         return (yield from self._request("PUT", _path(id), body, conditions)).doc
 
+    def replace(self, id: str, body: bytes, etag: str) -> Flow[Any, str | None]:
+        """The new ETag header of the run, after a PUT of *body* has replaced it. Raises Refused with status 412 if it
+        has another *etag*, or none exists.
+        """
+        return (yield from self._request("PUT", _path(id), body, {"If-Match": etag})).etag
+
     def delete(self, id: str) -> Flow[Any, None]:
         """Deletes the run. Raises NotFound."""
         yield from self._request("DELETE", _path(id), id=id)

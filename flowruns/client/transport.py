@@ -16,6 +16,7 @@ class Transport:
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
+        self.token = token
         self._api = Api(url, token)
         self._driver = Driver(self._api.url)
 

@@ -1,8 +1,9 @@
-"""The runs that a server has from its start: those of files, and a demonstration."""
+"""What a server has from its start: those of files, a demonstration, and a script."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from flowruns.player.script import Script
 from flowruns.server.starting import Setup
 from flowruns.store.import_formats import ArrayFile, LineReader
 from flowruns.store.store import Store
@@ -10,10 +11,14 @@ from flowruns.store.transfer import ImportObserver, ImportStopped, import_lines,
 
 
 def seed_setup(
-    inputs: Sequence[tuple[str, LineReader | ArrayFile]], report: Callable[[str], None], *, demo: bool
+    inputs: Sequence[tuple[str, LineReader | ArrayFile]],
+    report: Callable[[str], None],
+    *,
+    demo: bool = False,
+    script: Script | None = None,
 ) -> Setup:
-    """A setup that imports the runs of the named *inputs*, all or none, and runs the *demo*. It calls *report* with
-    each error in a line, from another thread.
+    """A setup that imports the runs of the named *inputs*, all or none, runs the *demo*, and plays *script*. It calls
+    *report* with each error in a line, from any thread.
     """
 
     @asynccontextmanager
@@ -32,6 +37,10 @@ def seed_setup(
                 await store.run_on_writer(
                     lambda connection: import_lines(connection, read_lines(inputs), observer=observer)
                 )
+            if script is not None:
+                from flowruns.server.play import playing
+
+                await stack.enter_async_context(playing(store, script, report))
             yield
 
     return setup

@@ -36,6 +36,12 @@ class Clock:
             self._now += timedelta(seconds=seconds)
 
     @property
+    def is_frozen(self) -> bool:
+        """Whether the clock stands still."""
+        with self._lock:
+            return self._now is not None
+
+    @property
     def now(self) -> datetime:
         """The time; reading it does not advance the clock."""
         with self._lock:

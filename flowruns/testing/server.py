@@ -16,6 +16,7 @@ from flowruns.model.datetimes import format_datetime
 from flowruns.model.preconditions import parse_precondition
 from flowruns.model.python_values import Run, check_fields, parse, plain, query
 from flowruns.model.runs import RunPut
+from flowruns.player.script import Script
 from flowruns.server.starting import RunningServer, running
 from flowruns.settings import MEMORY, Settings
 from flowruns.sqlite.numbers import count_on
@@ -23,6 +24,7 @@ from flowruns.store.filters import ALL, Where, where
 from flowruns.store.store import Page, Store
 from flowruns.testing.clock import Clock, Ids
 from flowruns.testing.fault_injection import FaultInjector
+from flowruns.testing.playback import Playback, script_of
 from flowruns.testing.requests import last_lines
 from flowruns.testing.samples import Json, advanced, bodies, plausible, put_body
 from flowruns.testing.traffic import Traffic
@@ -70,6 +72,7 @@ class Flowruns(Traffic):
         self._settings = settings
         self._clock = clock
         self._ids = ids
+        self._playback = Playback(server.store, clock)
         self._client: Any = None  # of this test
         self._transport: Any = None  # connections for the clients of all tests
 
@@ -164,6 +167,16 @@ class Flowruns(Traffic):
         body = put_body(advanced(stored, phase, fields, format_datetime(self._clock.now)))
         return plain(self._call(self.store.put(id, body, by=by))[0].run)
 
+    def play(self, source: "str | os.PathLike[str] | Script", *steps: Mapping[str, Any], seed: int = 0) -> None:
+        """Plays the runs of the flow *source*, which may have `*`, by *steps*, as in a script; without *steps*,
+        *source* is a script or its file. `tick` moves them. Stops the clock if it is running.
+
+        Raises ScriptInvalid, with every mistake, and OSError.
+        """
+        self._playback.add(script_of(source, steps), seed)
+        if not self._clock.is_frozen:
+            self._clock.freeze(self._clock.now)
+
     # Clock
 
     def freeze(self, time: str | datetime, step_ms: int = 0) -> None:
@@ -171,8 +184,11 @@ class Flowruns(Traffic):
         self._clock.freeze(time, step_ms)
 
     def tick(self, seconds: float) -> None:
-        """Advances the frozen clock. Raises RuntimeError if it is not frozen."""
-        self._clock.tick(seconds)
+        """Advances the frozen clock, and plays what is due until then. Raises RuntimeError if it is not frozen."""
+        if self._playback.is_empty:
+            self._clock.tick(seconds)
+        else:
+            self._call(self._playback.tick(seconds))
 
     def unfreeze(self) -> None:
         """Sets the clock to the real time, and lets it run."""
@@ -197,6 +213,7 @@ class Flowruns(Traffic):
         self.seed(seed)
 
     async def _clear(self, settings: Settings) -> None:
+        self._playback.clear()
         await self._injector.drop_all()
         await self.store.clear()
         self._injector.reset(create_app(self.store, settings))

@@ -158,7 +158,7 @@ def test_misspelt_option_names_the_nearest_and_where_help_is(capfd: pytest.Captu
 @pytest.mark.parametrize(
     ("args", "long"),
     [
-        (["-p", "9000"], "--port"), (["-p9000"], "--port"), (["-port", "9000"], "--port"),
+        (["-p", "9000"], "--port or --play"), (["-p9000"], "--port or --play"), (["-port", "9000"], "--port or --play"),
         (["serve", "-t", "x"], "--token"),
         (["ls", "-p", "failed"], "--phase"), (["get", "a1", "-j"], "--json"),
         (["ls", "-f", "x"], "--flow-id or --flow-type"),
@@ -182,7 +182,7 @@ def test_unknown_short_option_without_a_long_one_is_named(capfd: pytest.CaptureF
 DATABASE_COMMANDS = {
     "serve": "--port 0", "config": "", "status": "", "stop": "", "ls": "", "get": "a1", "tail": "a1", "rm": "a1",
     "import": "x.ndjson", "export": "", "backup": "b.db", "restore": "b.db", "check": "", "prune": "--older-than 1d",
-    "vacuum": "",
+    "vacuum": "", "play": "a.toml",
 }  # fmt: skip
 
 

@@ -51,6 +51,10 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Start with a sample of real runs, some of which are still in progress; in :memory: unless a database is"
         " named.",
     ),
+    _DATA(
+        "--play", "script", metavar="SCRIPT", type=click.Path(allow_dash=False), envvar="FLOWRUNS_PLAY",
+        help="Play new runs from this script, as `flowruns play` does.",
+    ),
     _LIMITS(
         "--max-body", default=f"{DEFAULTS.max_body // MIB}MiB", show_default=True, type=Bytes(),
         envvar="FLOWRUNS_MAX_BODY", help="Maximum size of a request body.",

@@ -41,6 +41,22 @@ class Seconds(click.FloatRange):
         return seconds
 
 
+class Speed(click.FloatRange):
+    """A factor above 0."""
+
+    name = "factor"
+
+    def __init__(self) -> None:
+        super().__init__(0, 1_000_000, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """*value* as a factor."""
+        factor: float = super().convert(value, param, ctx)
+        if math.isnan(factor):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return factor
+
+
 class Age(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
     """An age: a number of s, m, h, d or w."""
 

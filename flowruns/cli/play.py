@@ -1,0 +1,64 @@
+"""The command `flowruns play`."""
+
+import asyncio
+import sys
+from typing import Any
+
+import click
+
+from flowruns.cli.options.command import Command
+from flowruns.cli.options.runs import source_options
+from flowruns.cli.options.types import Speed
+from flowruns.cli.scripts import EXAMPLES, read_script
+from flowruns.cli.sources import run_server
+from flowruns.errors import one_line
+from flowruns.terminal.output import print_stderr, write_lines
+
+
+@click.command("play", cls=Command, short_help="Play runs from a script, as an agent does.")
+@click.argument("script", required=False, type=click.Path(allow_dash=True))
+@click.option("--example", type=click.Choice(EXAMPLES), help="Play a script that comes with flowruns.")
+@click.option("--show", is_flag=True, help="Print the script, and play nothing.")
+@click.option(
+    "--speed", default=1.0, show_default=True, metavar="FACTOR", type=Speed(),
+    help="Play faster: 10 takes a tenth of the time.",
+)  # fmt: skip
+@click.option(
+    "--seed", default=0, show_default=True, metavar="NUMBER", type=int,
+    help="Make other choices: a run with the same id goes the same way with the same seed.",
+)  # fmt: skip
+@click.option("--once", is_flag=True, help="Stop when no run is left to play.")
+@source_options
+def play_command(
+    script: str | None, example: str | None, show: bool, speed: float, seed: int, once: bool, **options: Any
+) -> None:
+    """Play the runs of a server that the rules of SCRIPT fit, as an agent does: new runs, and runs that an earlier call
+    with the same seed has not ended. It goes on until Ctrl+C. `flowruns docs scripts` describes scripts.
+
+    \b
+    flowruns play deploy.toml                    at the server of flowruns.db
+    flowruns play --example deploy --speed 10    a script of flowruns
+    flowruns play --example deploy --show        print it, to start your own
+
+    Exit codes: 3 no server responds, 6 mistakes in SCRIPT; each is printed with its line.
+    """  # noqa: D301  # click reads the escape
+    if (script is None) == (example is None):
+        raise click.UsageError(f"name one script: a file, or --example with one of {', '.join(EXAMPLES)}")
+    text, rules = read_script(script, example)
+    if show:
+        write_lines(text.splitlines())
+        return
+    url, token = run_server(options["database"], options["url"], options["token"])
+    from flowruns.player.remote import play_async  # with httpx
+
+    def report(id: str, line: str) -> None:
+        if id:
+            write_lines([one_line(f"{id}  {line}")])
+        else:
+            print_stderr(f"flowruns: {line}")
+
+    try:
+        asyncio.run(play_async(rules, url, token, once=once, seed=seed, speed=speed, report=report))
+    except KeyboardInterrupt:
+        print_stderr("flowruns: stopped; the runs stay as they are, and the same command goes on with them")
+        sys.exit(130)

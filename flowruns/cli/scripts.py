@@ -1,0 +1,37 @@
+"""The scripts that commands read: files, and those that come with flowruns."""
+
+import sys
+from importlib import resources
+
+import click
+
+from flowruns.errors import InputRefused
+from flowruns.player.script import Script, ScriptInvalid
+from flowruns.terminal.output import print_stderr
+
+_FOLDER = resources.files("flowruns") / "scripts"
+
+EXAMPLES = sorted(file.name.removesuffix(".toml") for file in _FOLDER.iterdir() if file.name.endswith(".toml"))
+
+
+def read_script(path: str | None, example: str | None = None) -> tuple[str, Script]:
+    """The text and the rules of the script at *path*, `-` for standard input, or of an *example*. Prints
+    every mistake. Raises click.UsageError if it cannot be read, InputRefused if it has mistakes.
+    """
+    name = f"{example}.toml" if path is None else "standard input" if path == "-" else path
+    try:
+        if path is None:
+            data = (_FOLDER / name).read_bytes()
+        elif path == "-":
+            data = sys.stdin.buffer.read()
+        else:
+            with open(path, "rb") as file:
+                data = file.read()
+    except OSError as error:
+        raise click.UsageError(f"{name} cannot be read: {error.strerror}") from None
+    try:
+        return data.decode(errors="replace"), Script.from_bytes(data, name)
+    except ScriptInvalid as error:
+        for mistake in error.mistakes:
+            print_stderr(mistake)
+        raise InputRefused(error.summary) from None

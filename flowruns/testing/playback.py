@@ -1,0 +1,140 @@
+"""Scripts that play on the clock of a test: each `tick` performs what is due by then, and nothing sleeps."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import aclosing
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+
+from flowruns.errors import NotFound, Refused
+from flowruns.model.datetimes import format_datetime
+from flowruns.model.runs import RunPut, encode
+from flowruns.model.validation import decode
+from flowruns.player.progress import applied
+from flowruns.player.script import Script
+from flowruns.player.steps import Move
+from flowruns.server.play import StoreRuns
+from flowruns.store.store import Store
+from flowruns.testing.clock import Clock
+
+__tracebackhide__ = True  # pytest shows the line of the test instead
+
+
+_PRECONDITION_FAILED = 412
+
+
+class _Playing(Struct):
+    """A run that is played: its next move is *due*."""
+
+    id: str
+    body: RunPut
+    etag: str
+    moves: Iterator[Move]
+    move: Move
+    due: datetime
+
+
+class _Played(NamedTuple):
+    script: Script
+    seed: int
+
+
+def script_of(source: "str | os.PathLike[str] | Script", steps: tuple[Mapping[str, Any], ...]) -> Script:
+    """The script of a call of `play`: *steps* for the flow *source*, or else a file. Raises ScriptInvalid, OSError."""
+    if isinstance(source, Script):
+        return source
+    return Script.of(os.fspath(source), *steps) if steps else Script.load(source)
+
+
+class Playback:
+    """The scripts of a test, in the runs of *store* on *clock*. Used in the event loop of the server."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._runs = StoreRuns(store)
+        self._clock = clock
+        self._scripts: list[_Played] = []
+        self._playing: dict[str, _Playing] = {}
+        self._left: dict[str, str] = {}  # the tags of runs that were played: only a change by others starts a rule
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no script."""
+        return not self._scripts
+
+    def add(self, script: Script, seed: int) -> None:
+        """Plays *script* from now on."""
+        self._scripts.append(_Played(script, seed))
+
+    def clear(self) -> None:
+        """Forgets all scripts."""
+        self._scripts.clear()
+        self._playing.clear()
+        self._left.clear()
+
+    async def tick(self, seconds: float) -> None:
+        """Advances the clock by *seconds*, and performs each move at its time. A run begins at the tick that finds it.
+
+        Raises RuntimeError if the clock is not frozen.
+        """
+        self._clock.tick(0)  # raises
+        end = self._clock.now + timedelta(seconds=seconds)
+        await self._take_up()
+        while self._due(end):
+            while playing := self._due(end):
+                self._advance(playing.due)
+                await self._perform(playing)
+            await self._take_up()  # what was created meanwhile
+        self._advance(end)
+
+    def _due(self, end: datetime) -> _Playing | None:
+        """The run whose move is the next one until *end*."""
+        first = min(self._playing.values(), key=lambda playing: playing.due, default=None)
+        return first if first is not None and first.due <= end else None
+
+    def _advance(self, time: datetime) -> None:
+        """Sets the clock to *time*, unless its steps have gone beyond."""
+        self._clock.tick(max(0.0, (time - self._clock.now).total_seconds()))
+
+    async def _take_up(self) -> None:
+        phases = sorted({rule.phase for script, _ in self._scripts for rule in script.rules})
+        async with aclosing(self._runs.unfinished(phases)) as docs:
+            async for doc in docs:
+                await self._consider(str(decode(doc, RunPut).id))
+
+    async def _consider(self, id: str) -> None:
+        if id in self._playing:
+            return
+        try:
+            doc, etag = await self._runs.get(id)
+        except NotFound:
+            return
+        body = decode(doc, RunPut)
+        parts = (script.part(id, body, seed) for script, seed in self._scripts)
+        part = next(filter(None, parts), None)
+        if part is not None and self._left.get(id) != etag:
+            self._next(_Playing(id, body, etag, part.moves, Move(), self._clock.now))
+
+    def _next(self, playing: _Playing) -> None:
+        """Schedules the next move, if there is one."""
+        move = next(playing.moves, None)
+        if move is None:
+            self._playing.pop(playing.id, None)
+            self._left[playing.id] = playing.etag
+            return
+        playing.move, playing.due = move, playing.due + timedelta(seconds=move.delay)
+        self._playing[playing.id] = playing
+
+    async def _perform(self, playing: _Playing) -> None:
+        body = applied(playing.body, playing.move, format_datetime(self._clock.now))
+        try:
+            playing.etag = await self._runs.put(playing.id, encode(body), playing.etag)
+        except Refused as error:
+            if error.status != _PRECONDITION_FAILED:
+                raise
+            # The test, or the code under test, has changed or deleted the run: let it go.
+            del self._playing[playing.id]
+            return
+        playing.body = body
+        self._next(playing)

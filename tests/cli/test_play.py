@@ -1,0 +1,100 @@
+"""The command `play`, and `serve --play`."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from flowruns import Client
+from flowruns.cli.scripts import EXAMPLES
+from tests.cli.test_data import done
+from tests.conftest import RUNS
+from tests.processes import ended, serving, started
+from tests.waits import HANG
+from tests.wire import Wire
+
+SCRIPT = '[[rule]]\nsteps = [{ action = "build", for = "20ms" }, { end = "succeeded" }]\n'
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "name one script: a file, or --example with one of deploy, matrix, terraform"),
+        (["a.toml", "--example", "deploy"], "name one script"),
+        (["missing.toml"], "missing.toml cannot be read: No such file or directory"),
+        (["a.toml", "--speed", "0"], "--speed"),
+        (["a.toml", "--speed", "nan"], "'nan' is not a number"),
+        (["--example", "nothing"], "--example"),
+    ],
+)
+def test_wrong_usage_is_exit_2(tmp_path: Path, args: list[str], message: str) -> None:
+    (tmp_path / "a.toml").write_text(SCRIPT)
+    run = done(tmp_path, "play", *args)
+    assert run.code == 2
+    assert message in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["play", "a.toml"], ["serve", ":memory:", "--port", "0", "--play", "a.toml"]])
+def test_mistakes_are_exit_6_and_a_line_each(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "a.toml").write_text("[[rule]]\nflowId = 7\nsteps = [\n  { wait = 2 },\n]\n")
+    run = done(tmp_path, *command)
+    assert (run.code, run.stdout) == (6, "")
+    assert run.stderr.splitlines() == [
+        "a.toml:2: 'flowId' must be an id of a-z, 0-9, _, . and -, with * for any text, as in \"deploy-*\"",
+        "a.toml:4: 'wait' is no duration; a number needs a unit: \"2s\"",
+        "flowruns: 2 mistakes in a.toml; nothing was played",
+    ]
+
+
+def test_no_server_is_exit_3_and_names_the_cure(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(SCRIPT)
+    run = done(tmp_path, "play", "a.toml", "-d", "b.db")
+    assert run.code == 3
+    assert "no server is running for" in run.stderr
+    assert run.stderr.endswith("start one with `flowruns -d b.db`\n")
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.toml"]
+
+
+def test_runs_of_the_server_of_a_file_are_played(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(SCRIPT)
+    with serving(tmp_path, "a.db", "--token", "auto"), started(tmp_path, "play", "a.toml", "-d", "a.db") as player:
+        assert player.stdout
+        assert player.stderr
+        assert "follows" in player.stderr.readline()
+        token = ["-d", "a.db"]  # whose lock file has the token
+        assert done(tmp_path, "ls", *token).code == 1
+        player.send_signal(signal.SIGINT)
+        code, said = ended(player)
+        assert (code, said) == (
+            130, "flowruns: stopped; the runs stay as they are, and the same command goes on with them\n"
+        )  # fmt: skip
+
+
+def test_once_prints_what_it_plays(tmp_path: Path, server: str) -> None:
+    (tmp_path / "a.toml").write_text(SCRIPT)
+    with Client(server) as runs:
+        runs.create(flowId="web", id="web-1")
+    run = done(tmp_path, "play", "a.toml", "--url", server, "--once")
+    assert (run.code, run.stdout) == (
+        0, "web-1  web pending, played by the rule for all flows\nweb-1  web running\nweb-1  web succeeded\n"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_example_that_is_shown_is_a_script(tmp_path: Path, example: str) -> None:
+    text = done(tmp_path, "play", "--example", example, "--show").stdout
+    assert f"flowruns play --example {example}" in text
+    (tmp_path / "a.toml").write_text(text)
+    assert done(tmp_path, "play", "a.toml", "--show").stdout == text
+
+
+def test_server_plays_new_runs_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(SCRIPT)
+    with serving(tmp_path, ":memory:", "--play", "a.toml") as server, Client(server.url) as runs:
+        runs.create(flowId="web", id="web-1")
+        assert runs.wait("web-1", timeout=HANG).phase == "succeeded"
+        with Wire(server.url) as wire:
+            assert wire.ask("GET", RUNS).json["total"] == 1
+        server.process.terminate()
+        assert ended(server.process) == (0, "")

@@ -1,0 +1,102 @@
+"""Scripts on the clock of a test."""
+
+from pathlib import Path
+
+import pytest
+
+from flowruns import Client, Script
+from flowruns.errors import NotFound
+from flowruns.player.script import ScriptInvalid
+from flowruns.testing import serve
+from flowruns.testing.server import Flowruns
+
+TIME = "2026-01-20T18:53:03.000Z"
+DEPLOY = Path(__file__).parents[2] / "flowruns" / "scripts" / "deploy.toml"
+
+
+def test_tick_moves_a_run_at_the_times_of_its_script(flowruns: Flowruns) -> None:
+    flowruns.freeze(TIME)
+    flowruns.play(
+        "deploy-*",
+        {"wait": "2s"},
+        {"action": "build", "for": "4s", "log": "line {n}", "lines": 3},
+        {"end": "failed", "error": "no room"},
+    )
+    with Client(flowruns.url) as runs:
+        runs.create(flowId="deploy-web", id="web-1")
+        flowruns.tick(1)
+        assert runs.get("web-1").phase == "pending"
+        flowruns.tick(1)
+        assert runs.get("web-1").phase == "running"
+        flowruns.tick(2)
+        assert [log.timestamp for log in runs.get("web-1").logs or []] == [
+            "2026-01-20T18:53:06.000Z",
+            "2026-01-20T18:53:07.000Z",
+        ]
+        flowruns.tick(3600)
+        run = runs.get("web-1")
+    assert (run.phase, run.end_time, run.updated_at) == ("failed", "2026-01-20T18:53:09.000Z", run.end_time)
+    assert [log.message for log in run.logs or []] == ["line 1", "line 2", "line 3", "no room"]
+
+
+def test_same_seed_gives_the_same_bytes() -> None:
+    def exported(seed: int) -> bytes:
+        with serve() as flowruns:
+            flowruns.freeze(TIME)
+            flowruns.play(DEPLOY, seed=seed)
+            for _ in range(10):
+                flowruns.client.post("/api/v1/flow-runs", json={"flowId": "deploy-web", "args": {"ref": "main"}})
+                flowruns.tick(2.5)
+            flowruns.tick(60)
+            content: bytes = flowruns.client.get("/api/v1/flow-runs").content
+            return content
+
+    first = exported(1)
+    assert first == exported(1) != exported(2)
+    assert first.count(b'"endTime":"2026') >= 10
+
+
+def test_run_that_the_test_changes_or_deletes_is_let_go(flowruns: Flowruns) -> None:
+    flowruns.play("web", {"wait": "1s"}, {"phase": "running"}, {"wait": "1s"}, {"end": "succeeded"})
+    for id in ("changed", "deleted", "played"):
+        flowruns.run(id, flowId="web", phase="pending")
+    flowruns.tick(1)
+    flowruns.advance("changed", "cancelled")
+    with Client(flowruns.url) as runs:
+        runs.delete("deleted")
+    flowruns.tick(10)
+    assert [flowruns.get(id).phase for id in ("changed", "played")] == ["cancelled", "succeeded"]
+    with pytest.raises(NotFound):
+        flowruns.get("deleted")
+
+
+def test_rule_for_another_phase_plays_when_the_test_sets_it(flowruns: Flowruns) -> None:
+    flowruns.play(Script.load(DEPLOY.with_name("terraform.toml")))
+    flowruns.run("net", flowId="terraform-net", phase="pending", actions=0, logs=0)
+    flowruns.tick(600)
+    assert flowruns.get("net").phase == "waiting"
+    flowruns.advance("net", "approved")
+    flowruns.tick(600)
+    assert flowruns.get("net").end_time
+
+
+def test_scripts_are_gone_after_reset(flowruns: Flowruns) -> None:
+    flowruns.play("web", {"end": "succeeded"})
+    flowruns.reset(time=TIME)
+    flowruns.run("a", flowId="web", phase="pending")
+    flowruns.tick(1)
+    assert flowruns.get("a").phase == "pending"
+
+
+def test_mistakes_are_raised_in_the_test(flowruns: Flowruns) -> None:
+    with pytest.raises(ScriptInvalid, match=r"steps\.0\.wait: 'wait' is no duration"):
+        flowruns.play("web", {"wait": 1})
+    with pytest.raises(FileNotFoundError):
+        flowruns.play("missing.toml")
+
+
+def test_tick_needs_a_frozen_clock_with_a_script_too(flowruns: Flowruns) -> None:
+    flowruns.play("web", {"end": "succeeded"})
+    flowruns.unfreeze()
+    with pytest.raises(RuntimeError, match="freeze"):
+        flowruns.tick(1)
