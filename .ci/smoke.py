@@ -152,6 +152,7 @@ def changes_are_streamed(server, first):
     }  # fmt: skip
     request = urllib.request.Request(server.ready["url"] + RUNS, headers=headers)
     with urllib.request.urlopen(request, timeout=HANG) as stream:
+        next(line for line in stream if line == b"event: run\n")
         line = next(line for line in stream if line.startswith(b"data: "))
     assert json.loads(line.removeprefix(b"data: "))["id"] == first
 
