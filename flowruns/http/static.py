@@ -20,7 +20,7 @@ FILES = "/ui/"  # every path below it is a file of the package
 ASSET = FILES + "assets/{version}/{name}"
 
 
-# A line of a comment. Its end stays, so a browser tells the line numbers of the source.
+# A line of a comment. Its end stays, so line numbers stay those of the source.
 _COMMENT = re.compile(rb"^\t*(?://|/\*\*| \*).*$", re.MULTILINE)
 
 

@@ -51,7 +51,7 @@ def _listener(path: Path, backlog: int) -> tuple[socket.socket, _Identity]:
 
 
 def _identity(path: Path) -> _Identity:
-    """What tells the file *path* from its successors, which may get the same inode. Raises OSError."""
+    """What distinguishes the file *path* from its successors, which may get the same inode. Raises OSError."""
     status = os.lstat(path)
     return status.st_dev, status.st_ino, status.st_mtime_ns
 

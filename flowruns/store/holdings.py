@@ -20,7 +20,7 @@ class Holdings:
         self._resumed_after = resumed_after
         self._complete = 0  # number of the last write when it was last sent all there was
         self._held: set[str] = set()  # ids of runs that it was sent
-        self._released: set[str] = set()  # of other runs that it was told to drop, since it resumed
+        self._released: set[str] = set()  # of other runs for which it got `left`, since it resumed
 
     def select(self, changes: Changes) -> Changes:
         """*changes* with the departures that concern the subscriber among `found`, all of which count as sent."""
