@@ -229,7 +229,7 @@ class LocalSource:
 
         for step in resume(lambda position: IteratedStream(events(position)), after):
             if isinstance(step, Sleep):
-                time.sleep(step.seconds)
+                time.sleep(step.seconds)  # until it asks again for a server
             elif isinstance(step, Event):
                 yield step
 

@@ -90,7 +90,7 @@ class AsyncClient:
         id: str,
         phase: str | Collection[str] | None = None,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109
+        timeout: float | None = None,  # noqa: ASYNC109  # as in `Client.wait`
     ) -> Run:
         """As `Client.wait`."""
         return await self._driver.result(self._operations.wait(id, phase, timeout))

@@ -277,7 +277,7 @@ def _lock_with_retries(handle: int) -> None:
         with suppress(OSError):
             _lock(handle)
             return
-        time.sleep(_ATTEMPT_SECONDS)
+        time.sleep(_ATTEMPT_SECONDS)  # a reader of the lock file holds the lock no longer
     _lock(handle)
 
 
