@@ -24,7 +24,7 @@ from flowruns.sqlite.datafile import APPLICATION_ID
 from flowruns.store.store import Store
 from tests.cli.test_data import done
 from tests.conftest import RUNS
-from tests.faults import Impossible, crashes, streams
+from tests.faults import Impossible, crashes, power, streams
 from tests.faults.__main__ import main
 from tests.faults.clients import Findings, Writer, crew, each
 from tests.faults.crashes import NAME, end, ended_by, kill, stop
@@ -49,6 +49,21 @@ from tests.wire import RUN, Wire, ping, request
 
 def test_nothing_acknowledged_is_lost_to_kill_9() -> None:
     assert "0 lost" in kill(2, seed=1)
+
+
+def test_nothing_acknowledged_is_lost_to_a_power_cut() -> None:
+    try:
+        assert "0 lost" in power.cut(2, seed=1)
+    except Impossible as error:
+        pytest.skip(f"{error}")
+
+
+def test_what_is_not_flushed_is_lost_to_a_power_cut() -> None:
+    try:
+        with pytest.raises(AssertionError, match="is gone, with write|is of write"):
+            power.cut(20, 1, "--synchronous", "normal")
+    except Impossible as error:
+        pytest.skip(f"{error}")
 
 
 def test_nothing_acknowledged_is_lost_at_the_end() -> None:

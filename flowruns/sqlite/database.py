@@ -13,7 +13,9 @@ from flowruns.settings import MEMORY, Synchronous
 from flowruns.sqlite import datafile, lockfile, pragmas, wal
 from flowruns.sqlite.atomic_files import remove_files
 from flowruns.sqlite.connection import Connection
+from flowruns.sqlite.flusher import Flusher, flushing
 from flowruns.sqlite.identity.ownership import check_files
+from flowruns.sqlite.identity.pages import wal_path
 from flowruns.sqlite.identity.read_only import ReadOnlyWatch
 from flowruns.sqlite.identity.watch import FileWatch, Watch, watched
 from flowruns.sqlite.migrations import prepare, schema_version
@@ -33,6 +35,7 @@ class Database(NamedTuple):
     changes: Connection
     cursor_key: bytes
     watch: Watch
+    flusher: Flusher | None  # of the WAL; None if commits are not flushed
     remove_on_close: Callable[[], None]  # removes the file after closing, if `connect` has created it
     aclose: Callable[[], Awaitable[None]]  # leaves one file, unless another program reads it
 
@@ -73,8 +76,11 @@ async def connect(
             key = await writing.call(_cursor_key)
             await writing.call(partial(watch.begin, key=key))
             stack.push_async_callback(_checkpoint, writing, file, watch)
+            flusher = None
+            if synchronous == "full":
+                flusher = stack.enter_context(flushing(wal_path(file), watch.flush_failed))
             readers = await _readers(stack, uri, lock_timeout)
-        return Database(writing, *readers, key, watch, remove_on_close, stack.pop_all().aclose)
+        return Database(writing, *readers, key, watch, flusher, remove_on_close, stack.pop_all().aclose)
 
 
 async def _connect_read_only(file: Path, lock_timeout: float, holder: str) -> Database:
@@ -98,14 +104,14 @@ async def _connect_read_only(file: Path, lock_timeout: float, holder: str) -> Da
             readers = await _readers(stack, uri, lock_timeout)
         datafile.warn_of_readers(file)
         log.warning("%s is read-only: writes are refused", file)
-        return Database(writing, *readers, key, watch, _do_nothing, stack.pop_all().aclose)
+        return Database(writing, *readers, key, watch, None, _do_nothing, stack.pop_all().aclose)
 
 
 async def _connect_memory(lock_timeout: float, prepare: Callable[[sqlite3.Connection], None]) -> Database:
     async with AsyncExitStack() as stack:
         shared = await _connection(stack, MEMORY, lock_timeout, prepare)
         key = await shared.call(_cursor_key)
-        return Database(shared, shared, shared, shared, shared, key, Watch(), _do_nothing, stack.pop_all().aclose)
+        return Database(shared, shared, shared, shared, shared, key, Watch(), None, _do_nothing, stack.pop_all().aclose)
 
 
 def _check_schema(file: Path, connection: sqlite3.Connection) -> None:

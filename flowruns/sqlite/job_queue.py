@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 J = TypeVar("J")
 
+Deliver = Callable[[Sequence["asyncio.Future[T]"], Sequence[T | Failed]], None]
+
 # Of a batch: large enough for the requests of 64 busy clients, small enough to bound the time that it takes.
 MAX_JOBS = 64
 
@@ -26,13 +28,19 @@ _MAX_BATCHES = 16
 
 
 class JobQueue(Generic[J, T]):
-    """A queue of jobs for one connection. *perform* takes a batch of jobs, in order, on the connection's thread."""
+    """A queue of jobs for one connection. *perform* takes a batch of jobs, in order, on the connection's thread;
+    *deliver* then hands its outcomes over to the futures of their callers, at once or later.
+    """
 
     def __init__(
-        self, connection: Connection, perform: Callable[[sqlite3.Connection, list[J]], Sequence[T | Failed]]
+        self,
+        connection: Connection,
+        perform: Callable[[sqlite3.Connection, list[J]], Sequence[T | Failed]],
+        deliver: "Deliver[T] | None" = None,
     ) -> None:
         self._connection = connection
         self._perform = perform
+        self._deliver = deliver or deliver_now
         self._waiting: deque[tuple[J, asyncio.Future[T]]] = deque()
         self._driver: asyncio.Task[None] | None = None
 
@@ -54,7 +62,7 @@ class JobQueue(Generic[J, T]):
             raise asyncio.CancelledError(WRITE_BEGUN) from None
 
     async def drain(self) -> None:
-        """Returns once no job of the running loop is waiting or being performed."""
+        """Returns once no job of the running loop is waiting or being performed. Outcomes may still be undelivered."""
         loop = asyncio.get_running_loop()
         while (driver := self._driver) is not None and driver.get_loop() is loop and not driver.done():
             await asyncio.wait([driver])
@@ -66,7 +74,7 @@ class JobQueue(Generic[J, T]):
         except Exception as error:  # the connection is closed
             futures = [future for _, future in self._waiting]
             self._waiting.clear()
-            _deliver(futures, [Failed(error)] * len(futures))
+            deliver_now(futures, [Failed(error)] * len(futures))
 
     def _perform_waiting(self, connection: sqlite3.Connection) -> None:
         """Performs the waiting jobs on the thread, and those that are added meanwhile."""
@@ -74,7 +82,7 @@ class JobQueue(Generic[J, T]):
             if not (batch := self._next_batch()):
                 break
             outcomes = perform_all(self._perform, [job for job, _ in batch], connection)
-            _deliver([future for _, future in batch], outcomes)
+            self._deliver([future for _, future in batch], outcomes)
 
     def _next_batch(self) -> list[tuple[J, "asyncio.Future[T]"]]:
         """Takes waiting jobs from the queue, and drops cancelled ones. Only the thread takes, only loops append."""
@@ -86,7 +94,7 @@ class JobQueue(Generic[J, T]):
         return batch
 
 
-def _deliver(futures: Sequence["asyncio.Future[T]"], outcomes: Sequence[T | Failed]) -> None:
+def deliver_now(futures: Sequence["asyncio.Future[T]"], outcomes: Sequence[T | Failed]) -> None:
     """Resolves each of the *futures* in its own loop."""
     for loop in {future.get_loop() for future in futures}:
         call_soon(loop, resolve, futures, outcomes)

@@ -35,8 +35,10 @@ def set_exclusive(connection: sqlite3.Connection) -> None:
 
 
 def set_durable(connection: sqlite3.Connection, synchronous: Synchronous) -> None:
-    """Sets when a commit waits for the disk, and how large the WAL grows."""
-    connection.execute(f"pragma synchronous = {synchronous}")  # full: an acknowledged write survives a power cut
+    """Sets how checkpoints wait for the disk, and how large the WAL grows. A commit does not wait: with "full",
+    `Flusher` flushes the WAL after it.
+    """
+    connection.execute("pragma synchronous = normal")
     connection.execute(f"pragma fullfsync = {synchronous == 'full'}")  # on macOS, fsync ends in the drive's cache
     page_size: int = connection.execute("pragma page_size").fetchone()[0]
     connection.execute(f"pragma wal_autocheckpoint = {MAX_WAL_BYTES // page_size}")

@@ -1,5 +1,6 @@
 """The one writer: writes that wait together are committed together."""
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +10,9 @@ from typing import Generic, NamedTuple
 from flowruns.errors import Unavailable
 from flowruns.sqlite import pragmas
 from flowruns.sqlite.connection import Connection, Failed
-from flowruns.sqlite.job_queue import J, JobQueue, T, perform_all
+from flowruns.sqlite.flusher import Flusher
+from flowruns.sqlite.identity.watch import Watch, not_flushed
+from flowruns.sqlite.job_queue import J, JobQueue, T, deliver_now, perform_all
 from flowruns.sqlite.result_codes import primary_code
 
 
@@ -21,29 +24,32 @@ class Job(NamedTuple, Generic[J]):
 
 
 class Writer(Generic[J, T]):
-    """A queue of writes; those that wait together share one transaction."""
+    """A queue of writes; those that wait together share one transaction, and are acknowledged after the next flush."""
 
     def __init__(
         self,
         connection: Connection,
         perform: Callable[[sqlite3.Connection, list[J]], Sequence[T | Failed]],
         lock_timeout: float,
-        check_file: Callable[[sqlite3.Connection], None],
-        on_commit: Callable[[], None] = lambda: None,
+        watch: Watch,
+        flusher: Flusher | None = None,
+        notify: Callable[[], None] = lambda: None,
     ) -> None:
-        """*perform* runs in the open transaction; *check_file* runs before it, and raises if nothing may be written;
-        *on_commit* runs after each commit. All of them run on the connection's thread.
+        """*perform* runs in the open transaction, on the connection's thread. *watch* may refuse each transaction, and
+        learns of each commit. *flusher* flushes the WAL; without one, a commit is all. *notify* is called before
+        callers get their outcomes, from any thread.
         """
         self._lock_timeout = lock_timeout
         self._busy_timeout = lock_timeout
         self._perform = perform
-        self._check_file = check_file
-        self._on_commit = on_commit
-        self._queue: JobQueue[Job[J], T] = JobQueue(connection, self._commit)
+        self._watch = watch
+        self._flusher = flusher
+        self._notify = notify
+        self._queue: JobQueue[Job[J], T] = JobQueue(connection, self._commit, self._deliver)
         self.drain = self._queue.drain
 
     async def run(self, write: J) -> T:
-        """The result of *write* once it is committed.
+        """The result of *write* once it is on the disk.
 
         A write that raises is undone alone. Raises what it raises, or Unavailable.
         """
@@ -62,7 +68,7 @@ class Writer(Generic[J, T]):
         return outcomes
 
     def _transaction(self, connection: sqlite3.Connection, jobs: list[Job[J]]) -> Sequence[T | Failed]:
-        self._check_file(connection)
+        self._watch.check(connection)
         timed_out = self._begin(connection, jobs)
         if timed_out == len(jobs):
             return [_lock_timed_out() for _ in jobs]
@@ -77,8 +83,20 @@ class Writer(Generic[J, T]):
             _roll_back(connection)
             _overwrite(connection)
             raise
-        self._on_commit()
+        self._watch.committed()
         return [*(_lock_timed_out() for _ in range(timed_out)), *outcomes]
+
+    def _deliver(self, futures: "Sequence[asyncio.Future[T]]", outcomes: Sequence[T | Failed]) -> None:
+        """Delivers the *outcomes* of a transaction once what it has written is on the disk."""
+
+        def deliver(flushed: bool) -> None:
+            self._notify()
+            deliver_now(futures, outcomes if flushed else [Failed(not_flushed())] * len(futures))
+
+        if self._flusher is None:
+            deliver(True)
+        else:
+            self._flusher.after_flush(deliver)
 
     def _begin(self, connection: sqlite3.Connection, jobs: list[Job[J]]) -> int:
         """Begins a transaction. Returns the number of *jobs*, from the first on, whose deadline passed before."""

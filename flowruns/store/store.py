@@ -94,7 +94,7 @@ class Store:
         )
         self._notifier = ChangeNotifier(self._changes.run)
         self._writer: Writer[Write, Any] = Writer(
-            database.writing, self._write, lock_timeout, database.watch.check, self._committed
+            database.writing, self._write, lock_timeout, database.watch, database.flusher, self._notifier.notify
         )
         self._runs: JobQueue[tuple[str, Fields], StoredRun | None] = JobQueue(database.runs, _get)
         self._pages: JobQueue[tuple[Where, PageRequest], PageRows] = JobQueue(database.pages, _pages)
@@ -263,10 +263,6 @@ class Store:
             return await self._database.changes.call(read)
         except sqlite3.Error as error:
             raise translate(error) from error
-
-    def _committed(self) -> None:
-        self._database.watch.committed()
-        self._notifier.notify()
 
     def _write(self, connection: sqlite3.Connection, writes: list[Write]) -> list[Any]:
         # The time is read on the thread that orders the writes, so that times and ids are in the same order.

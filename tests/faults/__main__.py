@@ -24,6 +24,7 @@ class Trial(NamedTuple):
 TRIALS = {
     "kill": Trial("crashes", "kill", 50, "kill -9 at random moments while clients write"),
     "stop": Trial("crashes", "stop", 10, "SIGTERM and SIGINT while clients write"),
+    "power": Trial("power", "cut", 200, "power cuts at random moments while clients write"),
     "full": Trial("databases", "full", 5, "the disk is full, then has room again"),
     "locked": Trial("databases", "locked", 5, "another process holds the lock of the database"),
     "hostile": Trial("hostile", "run", 20_000, "malformed requests among correct ones; a round is one request"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from flowruns.sqlite.connection import Connection
+from flowruns.sqlite.identity.watch import Watch
 from flowruns.sqlite.writer import Writer
 from tests.sqlite.jobs import connect, perform_each
 
@@ -22,4 +23,4 @@ async def connection(path: Path) -> AsyncIterator[Connection]:
 @pytest.fixture
 def writer(connection: Connection) -> Writer:
     """A writer that does not wait for locks."""
-    return Writer(connection, perform_each, 0, lambda _: None)
+    return Writer(connection, perform_each, 0, Watch())

@@ -35,7 +35,7 @@ async def open_database(path: Path | str, lock_timeout: float = 1, holder: str =
 
 async def count_on(database: Database) -> int:
     """The counter after one write."""
-    writer = Writer(database.writing, perform_each, 1, database.watch.check)
+    writer = Writer(database.writing, perform_each, 1, database.watch)
     await writer.run(run_sql("update sequence set seq = seq + 1"))
     return await read_counter(database.pages)
 

@@ -14,6 +14,7 @@ import pytest
 
 from flowruns.errors import WRITE_BEGUN, Unavailable
 from flowruns.sqlite.connection import Connection
+from flowruns.sqlite.identity.watch import Watch
 from flowruns.sqlite.job_queue import MAX_JOBS
 from flowruns.sqlite.writer import Writer
 from tests.sqlite.jobs import Gate, Job, connect, failing, insert, numbers, perform_each, run_sql, together, traced
@@ -23,7 +24,7 @@ from tests.waits import HANG
 async def writer_with_timeout(connection: Connection, seconds: float) -> Writer:
     """A writer that waits *seconds* for a lock."""
     await connection.call(lambda writing: writing.execute(f"pragma busy_timeout = {int(seconds * 1000)}"))
-    return Writer(connection, perform_each, seconds, lambda _: None)
+    return Writer(connection, perform_each, seconds, Watch())
 
 
 async def test_begun_job_of_a_cancelled_caller_is_completed(writer: Writer, path: Path) -> None:
@@ -252,14 +253,16 @@ async def test_timeout_is_the_same_for_any_number_of_writes(
 
 
 async def test_failing_file_check_prevents_every_write(connection: Connection, path: Path) -> None:
-    refuse = True
+    class Gone(Watch):
+        refuse = True
 
-    def guard(_: sqlite3.Connection) -> None:
-        if refuse:
-            raise Unavailable("gone")
+        def check(self, connection: sqlite3.Connection | None = None) -> None:
+            if self.refuse:
+                raise Unavailable("gone")
 
-    writer = Writer(connection, perform_each, 0, guard)
+    watch = Gone()
+    writer = Writer(connection, perform_each, 0, watch)
     assert [str(outcome) for outcome in await together(writer, insert(1), insert(2))] == ["gone"] * 2
-    refuse = False
+    watch.refuse = False
     assert await together(writer, insert(3)) == [3]
     assert numbers(path) == [3]

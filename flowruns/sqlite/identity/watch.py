@@ -39,12 +39,12 @@ class Watch:
     """The watch of a database in memory, which no other program can touch."""
 
     def check(self, connection: sqlite3.Connection | None = None) -> None:
-        """Raises Unavailable if the file was removed, replaced or overwritten, or its lock file was. From any thread;
-        on that of *connection* before it begins a transaction.
+        """Raises Unavailable if the file was removed, replaced or overwritten, or its lock file was, or if a flush has
+        failed. From any thread; on that of *connection* before it begins a transaction.
         """
 
     def check_content(self) -> None:
-        """Raises Unavailable if `check` has found that the file was overwritten."""
+        """Raises Unavailable if `check` has found that the file was overwritten, or if a flush has failed."""
 
     def committed(self) -> None:
         """Notes the state of the file if the last commit began a new WAL. After a transaction."""
@@ -65,7 +65,7 @@ class FileWatch(Watch):
         self._identity = (opened.st_dev, opened.st_ino)
         self._wal_size = SizeWarning(file)
         self._mutex = threading.Lock()
-        self._overwritten = False
+        self._overwritten = self._flush_failed = False
         self._page, self._page_size, self._key = 0, 0, b""
         self._seq: int | None = None  # in the file; None: not known, as its state is only in the WAL so far
         self._ordered = True
@@ -106,6 +106,15 @@ class FileWatch(Watch):
         """As in `Watch`."""
         if self._overwritten:
             raise overwritten()
+        if self._flush_failed:
+            raise not_flushed()
+
+    def flush_failed(self, error: OSError) -> None:
+        """Refuses all that follows, as the last writes can be read, but may not be on the disk. From any thread."""
+        self._flush_failed = True
+        log.error(
+            "%s cannot be flushed: %s; requests are refused until a restart", wal_path(self._file), error.strerror
+        )
 
     def committed(self) -> None:
         """As in `Watch`."""
@@ -125,22 +134,23 @@ class FileWatch(Watch):
         self._ordered = False
 
     def keep_wal(self) -> bool:
-        """Returns whether the file was overwritten. Then, as the other connections close, SQLite does not copy the WAL
-        into the file.
+        """Returns whether the file was overwritten, or a flush of the WAL has failed. Then, as the other connections
+        close, SQLite does not copy the WAL into the file: it takes the WAL for what it has written there.
         """
         self._was_served = True
         self._close_wal()  # on Windows, SQLite could not remove it
         with suppress(Unavailable):
             self.check()
-        if self._overwritten:
-            if not os.fstat(self._handle).st_size:
-                self._set_aside()  # a connection that opens an empty file removes its WAL
+        keep = self._overwritten or self._flush_failed
+        if self._overwritten and not os.fstat(self._handle).st_size:
+            self._set_aside()  # a connection that opens an empty file removes its WAL
+        if keep:
             with suppress(sqlite3.Error):
                 # The last connection to close; it cannot write.
                 self._keeper = sqlite3.connect(f"{self._file.as_uri()}?mode=ro", uri=True, check_same_thread=False)
                 self._keeper.execute("begin")
                 self._keeper.execute("select count(*) from sqlite_schema").fetchone()
-        return self._overwritten
+        return keep
 
     def close(self) -> None:
         """Stops to watch, after all connections were closed, and sets the WAL of an overwritten file aside."""
@@ -149,7 +159,9 @@ class FileWatch(Watch):
         self._close_wal()
         if self._overwritten and has_wal(self._file):
             self._set_aside()
-        if self._was_served:  # else a start has failed, and what a killed server has noted stays true
+        if (
+            self._was_served and not self._flush_failed
+        ):  # else a start has failed, and what a killed server has noted stays true
             self._lock.keep("")  # a WAL that stays is kept by another program, which closes it
 
     def _close_wal(self) -> None:
@@ -216,6 +228,11 @@ def gone() -> Unavailable:
 def overwritten() -> Unavailable:
     """The error once another program has written to the file."""
     return Unavailable("The database file was overwritten; restart flowruns")
+
+
+def not_flushed() -> Unavailable:
+    """The error once a flush has failed."""
+    return Unavailable("The disk failed to store the last writes; restart flowruns")
 
 
 def log_overwritten(file: Path) -> None:

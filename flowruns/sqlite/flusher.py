@@ -1,0 +1,82 @@
+"""The flush of commits to the disk, on a thread of its own, so that the next writes need not wait for it."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+
+if sys.platform == "darwin":
+    import fcntl
+
+AfterFlush = Callable[[bool], None]  # takes whether what was written before is on the disk
+
+_WRITE = os.O_RDWR | getattr(os, "O_BINARY", 0)  # on Windows, fsync needs a writable handle
+
+
+class Flusher:
+    """A thread that flushes the file that is open at *handle*. Commits that wait together share a flush.
+
+    Once one has failed, every later one counts as failed: the system may have dropped what it could not write, so that
+    a second flush succeeds without it. *on_failure* is called once, on the thread.
+    """
+
+    def __init__(self, handle: int, on_failure: Callable[[OSError], None]) -> None:
+        self._handle, self._on_failure = handle, on_failure
+        self._waiting: SimpleQueue[AfterFlush | None] = SimpleQueue()
+        self._failed = False
+        self._thread = threading.Thread(target=self._run, name="flush", daemon=True)
+        self._thread.start()
+
+    def after_flush(self, function: AfterFlush) -> None:
+        """Calls *function*, on the thread, after a flush that began after this call. From any thread."""
+        self._waiting.put(function)
+
+    def close(self) -> None:
+        """Returns after the last flush, and the functions that wait for it."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        waiting: list[AfterFlush | None] = []
+        while None not in waiting:
+            waiting = [self._waiting.get()]
+            waiting += [self._waiting.get() for _ in range(self._waiting.qsize())]
+            functions = [function for function in waiting if function is not None]
+            if functions and not self._failed:
+                self._flush()
+            for function in functions:
+                function(not self._failed)
+
+    def _flush(self) -> None:
+        try:
+            _flush(self._handle)
+        except OSError as error:
+            self._failed = True
+            self._on_failure(error)
+
+
+@contextmanager
+def flushing(file: Path, on_failure: Callable[[OSError], None]) -> Iterator[Flusher]:
+    """The `Flusher` of *file*, which exists."""
+    handle = os.open(file, _WRITE)
+    try:
+        flusher = Flusher(handle, on_failure)
+        try:
+            yield flusher
+        finally:
+            flusher.close()
+    finally:
+        os.close(handle)
+
+
+def _flush(handle: int) -> None:
+    """Waits until what was written to the file is on the disk. Raises OSError."""
+    if sys.platform == "darwin":
+        fcntl.fcntl(handle, fcntl.F_FULLFSYNC)  # there, fsync ends in the drive's cache
+    elif hasattr(os, "fdatasync"):
+        os.fdatasync(handle)
+    else:
+        os.fsync(handle)

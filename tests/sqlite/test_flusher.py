@@ -1,0 +1,153 @@
+"""The flush of commits to the disk: no write is acknowledged before it, and none after one has failed."""
+
+import asyncio
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flowruns.errors import Unavailable
+from flowruns.model.runs import FlowType, RunPut
+from flowruns.sqlite.connection import Connection
+from flowruns.sqlite.flusher import flushing
+from flowruns.sqlite.identity.pages import wal_path
+from flowruns.sqlite.identity.watch import Watch
+from flowruns.sqlite.writer import Writer
+from flowruns.store.filters import ALL
+from flowruns.store.store import Store
+from tests.sqlite.jobs import insert, perform_each
+from tests.waits import HANG
+
+PUT = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "fdatasync"), reason="the flush is another call of the system; use Linux"
+)
+
+
+def read(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+class Disk:
+    """What the system does at each flush: it waits while the disk is held, and fails with *error*."""
+
+    def __init__(self) -> None:
+        self.flushes = 0
+        self.error: OSError | None = None
+        self._free, self._reached = threading.Event(), threading.Event()
+        self._free.set()
+
+    def flush(self, handle: int) -> None:
+        self._reached.set()
+        assert self._free.wait(HANG)
+        self.flushes += 1
+        if self.error is not None:
+            raise self.error
+
+    def hold(self) -> None:
+        self._reached.clear()
+        self._free.clear()
+
+    def release(self) -> None:
+        self._free.set()
+
+    async def reached(self) -> None:
+        """Returns once a flush has begun."""
+        assert await asyncio.to_thread(self._reached.wait, HANG)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    disk = Disk()
+    monkeypatch.setattr(os, "fdatasync", disk.flush)
+    yield disk
+    disk.release()
+
+
+async def test_write_is_acknowledged_once_it_is_on_the_disk(path: Path, disk: Disk) -> None:
+    async with Store.open(path) as store:
+        disk.hold()
+        put = asyncio.create_task(store.put("x", PUT))
+        await disk.reached()
+        assert await store.get("x")
+        assert not put.done()
+        disk.release()
+        await put
+
+
+async def test_writes_go_on_during_a_flush_and_share_the_next(path: Path, disk: Disk) -> None:
+    async with Store.open(path) as store:
+        disk.hold()
+        first = asyncio.create_task(store.put("first", PUT))
+        await disk.reached()
+        others = []
+        for number in range(3):
+            others.append(asyncio.create_task(store.put(f"x{number}", PUT)))
+            while await store.count() < number + 2:
+                pass  # until it is committed, alone
+        assert not any(put.done() for put in (first, *others))
+        disk.release()
+        await asyncio.gather(first, *others)
+        assert disk.flushes == 2
+
+
+async def test_subscribers_are_notified_once_it_is_on_the_disk(connection: Connection, path: Path, disk: Disk) -> None:
+    notified = threading.Event()
+    with flushing(path, on_failure=lambda error: None) as flusher:
+        writer = Writer(connection, perform_each, 0, Watch(), flusher, notified.set)
+        disk.hold()
+        write = asyncio.create_task(writer.run(insert(1)))
+        await disk.reached()
+        assert not notified.is_set()
+        disk.release()
+        assert await write == 1
+        assert notified.is_set()
+
+
+async def test_without_flush_a_commit_is_acknowledged_at_once(path: Path, disk: Disk) -> None:
+    async with Store.open(path, synchronous="normal") as store:
+        disk.hold()
+        await store.put("x", PUT)
+        assert not disk.flushes
+
+
+async def test_end_waits_for_the_last_flush(path: Path, disk: Disk) -> None:
+    store = await Store.connect(path)
+    disk.hold()
+    put = asyncio.create_task(store.put("x", PUT))
+    await disk.reached()
+    threading.Thread(target=disk.release).start()  # the end holds the event loop
+    await store.aclose()
+    assert disk.flushes
+    await put
+    assert os.listdir(path.parent) == [path.name]
+
+
+async def test_nothing_is_served_after_a_failed_flush(path: Path, disk: Disk, caplog: pytest.LogCaptureFixture) -> None:
+    async with Store.open(path) as store:
+        await store.put("old", PUT)
+        disk.hold()
+        puts = [asyncio.create_task(store.put("x", PUT))]
+        await disk.reached()
+        puts.append(asyncio.create_task(store.put("y", PUT)))  # waits for the next flush
+        disk.error = OSError(errno.EIO, "Input/output error")
+        disk.release()
+        outcomes = await asyncio.gather(*puts, return_exceptions=True)
+        disk.error = None  # a second flush would succeed, without what the first has lost
+        for request in (store.put("z", PUT), store.get("old"), store.page(), store.stats(), store.changes(ALL, 0)):
+            outcomes += await asyncio.gather(request, return_exceptions=True)
+        with pytest.raises(Unavailable, match="restart"):
+            store.check_file()
+        assert [type(outcome) for outcome in outcomes] == [Unavailable] * 7
+        before = read(path)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}-wal cannot be flushed: Input/output error; requests are refused until a restart"
+    ]
+    assert read(path) == before, "SQLite has copied a WAL into the file that may not be on the disk"
+    assert wal_path(path).name in os.listdir(path.parent)
+    async with Store.open(path) as store:
+        await store.get("old")
