@@ -8,7 +8,7 @@ from msgspec.json import encode
 from flowruns.errors import MethodNotAllowed, NotFound, PathNotFound
 from flowruns.http import hints, responses
 from flowruns.http.events import EventStream, EventStreams
-from flowruns.http.requests import STATUS_ONLY, RequestReader
+from flowruns.http.requests import STATUS_ONLY, PageQuery, RequestReader
 from flowruns.http.responses import Header, LargeBodies, Receive, Response, Scope, Send
 from flowruns.http.tokens import Tokens, expired_cookie
 from flowruns.model.cursors import Cursor
@@ -16,6 +16,8 @@ from flowruns.model.runs import RunPost, RunPut, Slug
 from flowruns.sqlite.datafile import SCHEMA_VERSION
 from flowruns.store.store import Store
 from flowruns.version import __version__
+
+_MAX_KEPT, _MAX_KEPT_BYTES = 256, 1024  # queries of pages, and the size of one
 
 Operation = Callable[[RequestReader], Awaitable[Response | EventStream]]
 
@@ -54,12 +56,11 @@ class RunsApi:
         self.streams = streams
         self._noted: set[str] = set()  # names of query parameters that are in the log
         self._large = LargeBodies()
+        self._page_queries: dict[bytes, PageQuery] = {}  # valid ones by their text: clients repeat them
 
     async def page(self, request: RequestReader) -> Response | EventStream:
         """GET …/flow-runs: a page of runs, or a stream of their changes."""
-        hints.log_unknown_parameters(request, self._noted)
-        with request:
-            where, page_request, fingerprint = request.page_query(self.store.cursors)
+        where, page_request, fingerprint = self._page_query(request)
         if request.wants_events():
             return await self.streams.runs(request, where)
         page = await self.store.page(where, page_request)
@@ -78,6 +79,20 @@ class RunsApi:
             previous_page=text(page.links.previous),
             next_page=text(page.links.next),
         )
+
+    def _page_query(self, request: RequestReader) -> PageQuery:
+        """The query of a page. Raises Invalid."""
+        text: bytes = request.scope["query_string"]
+        query = self._page_queries.get(text)
+        if query is None:
+            hints.log_unknown_parameters(request, self._noted)
+            with request:
+                query = request.page_query(self.store.cursors)
+            if len(text) <= _MAX_KEPT_BYTES:
+                if len(self._page_queries) >= _MAX_KEPT:
+                    self._page_queries.clear()
+                self._page_queries[text] = query
+        return query
 
     async def stats(self, request: RequestReader) -> Response:
         """GET /api/v1/stats: the number of runs with each phase, flow, type and tag."""

@@ -36,6 +36,9 @@ LAST_EVENT_ID = "lastEventId"  # the query parameter for clients that cannot sen
 _THREAD_BYTES = 64 * 1024  # of a body that the event loop decodes: 8 MiB of log lines would hold it up for a second
 
 
+PageQuery = tuple[Where, PageRequest, bytes]  # with the fingerprint of its cursors
+
+
 class ClientDisconnected(Exception):
     """The client disconnected before its request was complete."""
 
@@ -143,7 +146,7 @@ class RequestReader:
             fields=parse_fields(query, self.details, STATS_FIELDS + COUNTED_FIELDS)
         )
 
-    def page_query(self, cursors: CursorCodec) -> tuple[Where, PageRequest, bytes]:
+    def page_query(self, cursors: CursorCodec) -> PageQuery:
         """The filters, the page request, and the fingerprint that ties *cursors* to the filters and the order."""
         query = self.query()
         parameters = dict(query)

@@ -97,6 +97,8 @@ def parse_fields(query: Iterable[tuple[str, str]], details: list[ErrorDetail], k
     each unknown name, also for an empty one.
     """
     names = {text.strip() for name, value in query if name == "fields" for text in value.split(",")}
+    if not names:
+        return ALL_FIELDS
     choice = choice_detail(("query", "fields"), "literal_error", known)
     unknown = sorted(names.difference(known))[: MAX_DETAILS + 1]
     details += [choice._replace(msg=f"{choice.msg}, not '{one_line(name[:_MAX_NAME])}'") for name in unknown]
