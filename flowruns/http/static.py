@@ -20,8 +20,9 @@ FILES = "/ui/"  # every path below it is a file of the package
 ASSET = FILES + "assets/{version}/{name}"
 
 
-# A line of a comment. Its end stays, so line numbers stay those of the source.
-_COMMENT = re.compile(rb"^\t*(?://|/\*\*| \*).*$", re.MULTILINE)
+# A comment, up to the end of its line, which stays: line numbers stay those of the source. What follows code is taken for
+# one if no quote follows, with which a string would end.
+_COMMENT = re.compile(rb"^\t*(?://|/\*\*| \*).*$| // [^\"'`\n]*$", re.MULTILINE)
 
 
 class Page(NamedTuple):
@@ -92,7 +93,7 @@ def routes(frame_ancestors: Collection[str] = ()) -> dict[str, Operation]:
 
 @cache
 def files() -> Mapping[str, bytes]:
-    """The files by name, read once, so that no page mixes two versions of them; scripts without lines of comments."""
+    """The files by name, read once, so that no page mixes two versions of them; scripts without comments."""
     folder = resources.files("flowruns") / "ui"
     bodies = {file.name: file.read_bytes() for file in folder.iterdir() if PurePath(file.name).suffix in MEDIA_TYPES}
     return {name: _COMMENT.sub(b"", body) if name.endswith(".js") else body for name, body in bodies.items()}
