@@ -3,11 +3,10 @@
 import { fetchPage, fetchStats } from "./api.js";
 import { fill, h, plural } from "./dom.js";
 import { filtersOf, listUrl, without } from "./filters.js";
-import { isFinal, tone } from "./phases.js";
+import { tone } from "./phases.js";
 import { dateTime, duration, toMs } from "./time.js";
 
 const BARS = 20; // each is a request, made when the overview is opened
-const LAST = 100; // runs that durations are taken from
 const TONES = ["bad", "off", "busy", "held", "new", "good"]; // from the bottom
 
 export class Overview {
@@ -90,22 +89,22 @@ function part(name, phases, most) {
 	return element;
 }
 
-/** Of a single flow: its success rate, and the durations of its last runs. */
+/** Of a single flow: its success rate, and its durations, which a server with many runs may refuse to count. */
 async function factsOf(filters) {
 	if (filters.getAll("flowId").length !== 1) return null;
-	const fields = "phase,startTime,endTime";
-	const [{ phase }, { items }] = await Promise.all([
-		fetchStats(withFields(filters, "phase")), fetchPage(withFields(filters, fields, { size: LAST })),
-	]);
+	const durations = fetchStats(withFields(filters, "duration")).then(durationsOf, (error) => error.message);
+	const { phase } = await fetchStats(withFields(filters, "phase"));
 	const count = (name) => sum(Object.entries(phase).filter(([word]) => tone(word) === name).map(([, number]) => number));
 	const [good, bad] = [count("good"), count("bad")];
-	const ended = items.filter((run) => run.startTime && run.endTime && isFinal(run.phase));
-	const times = ended.map((run) => toMs(run.endTime) - toMs(run.startTime)).sort((a, b) => a - b);
-	const at = (share) => duration(times[Math.ceil(share * times.length) - 1]);
-	return [
-		good + bad > 0 && `${Math.round((good / (good + bad)) * 100)}% of ${plural(good + bad, "run")} succeeded`,
-		times.length > 0 && ` · median ${at(0.5)}, 95% within ${at(0.95)} (last ${plural(times.length, "run")})`,
-	];
+	const ended = good + bad;
+	const rate = ended > 0 && `${Math.round((good / ended) * 100)}% of ${plural(ended, "run")} succeeded`;
+	return [rate, await durations].filter(Boolean).join(" · ");
+}
+
+function durationsOf({ duration: { total, median, p95 } }) {
+	if (total === 0) return null;
+	const [half, most] = [median, p95].map((seconds) => duration(seconds * 1_000));
+	return `median ${half}, 95% within ${most} (${plural(total, "duration")})`;
 }
 
 function sum(numbers) {
