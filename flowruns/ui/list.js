@@ -41,10 +41,11 @@ export class ListView {
 		this.pagers = ["Pages", "Pages, below the table"].map((ariaLabel) => h("nav.pager", { ariaLabel }));
 		this.body = h("tbody");
 		const head = tableHead(Object.entries(COLUMNS).map(([name, [label]]) => [label, `.c-${name}`]));
+		this.selection = new Selection(() => this.list);
+		fill(head.querySelector(".c-check"), h("label", this.selection.all));
 		this.table = h("table.runs", h("caption.sr-only"), head, this.body);
 		this.content = h("div", skeleton());
 		this.order = h("span");
-		this.selection = new Selection(() => this.list);
 		const status = h("div.status", this.status, this.newButton, this.selection.element, h("span.spacer"),
 			this.order, columnsMenu(this.table), this.pagers[0]);
 		this.overview = new Overview();

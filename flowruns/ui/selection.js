@@ -5,9 +5,11 @@ import { button, fill, h, plural } from "./dom.js";
 import { deleteLater } from "./toasts.js";
 
 export class Selection {
-	/** *rows()*: the rows of the list. */
+	/** *rows()*: the rows of the list. `all` is a checkbox that selects them. */
 	constructor(rows) {
 		this.rows = rows;
+		this.all = h("input", { type: "checkbox", ariaLabel: "All runs on this page",
+			onchange: () => this.select(this.all.checked ? this.rows() : []) });
 		this.element = h("div.selection", { role: "group", ariaLabel: "Selected runs", hidden: true });
 	}
 
@@ -19,20 +21,24 @@ export class Selection {
 		return this.chosen.map(({ run }) => run.id);
 	}
 
-	clear() {
-		for (const { box } of this.chosen) box.checked = false;
+	/** Selects *rows*, and no others. */
+	select(rows) {
+		for (const row of this.rows()) row.box.checked = rows.includes(row);
 		this.draw();
 	}
 
 	draw() {
-		const { ids } = this;
+		const { chosen, ids } = this;
+		const count = this.rows().length;
+		this.all.checked = count > 0 && ids.length === count;
+		this.all.indeterminate = ids.length > 0 && ids.length < count;
 		this.element.hidden = ids.length === 0;
 		const remove = () => {
-			deleteLater(ids);
-			this.clear();
+			deleteLater(ids, { undone: () => this.select(chosen) });
+			this.select([]);
 		};
 		fill(this.element, `${plural(ids.length, "run")} selected`,
 			ids.length === 2 && h("a.button", { href: compareUrl(...ids) }, "Compare"),
-			button("Delete", remove, { className: "danger" }), button("Clear", () => this.clear(), { className: "quiet" }));
+			button("Delete", remove, { className: "danger" }), button("Clear", () => this.select([]), { className: "quiet" }));
 	}
 }

@@ -17,8 +17,8 @@ export function toast(text, ...more) {
 	return notice;
 }
 
-/** Deletes runs after a delay, unless undone, then calls *then*. Leaving the page undoes it too. */
-export function deleteLater(all, then = () => {}) {
+/** Deletes runs after a delay, then calls *deleted*; or *undone* if undone. Leaving the page undoes it too. */
+export function deleteLater(all, { deleted, undone }) {
 	const ids = all.filter((id) => !pending.has(id)); // a double click would start a second timer
 	if (ids.length === 0) return;
 	const what = ids.length === 1 ? ids[0] : plural(ids.length, "run");
@@ -28,7 +28,7 @@ export function deleteLater(all, then = () => {}) {
 	const timer = setInterval(() => {
 		left -= 1;
 		count.textContent = `${left} s`;
-		if (left === 0) end(() => deleteNow(ids, what, then));
+		if (left === 0) end(() => deleteNow(ids, what, deleted));
 	}, 1_000);
 	const end = (last) => {
 		clearInterval(timer);
@@ -36,13 +36,16 @@ export function deleteLater(all, then = () => {}) {
 		notice.remove();
 		last();
 	};
-	const undo = button("Undo", () => end(() => announce(`Undone: ${what}`)));
+	const undo = button("Undo", () => end(() => {
+		announce(`Undone: ${what}`);
+		undone?.();
+	}));
 	const notice = toast(`Deleting ${what} in`, count, undo);
 	announce(`Deleting ${what} in ${UNDO} seconds`);
 	undo.focus();
 }
 
-async function deleteNow(ids, what, then) {
+async function deleteNow(ids, what, deleted) {
 	for (const id of ids) {
 		try {
 			await deleteRun(id);
@@ -53,5 +56,5 @@ async function deleteNow(ids, what, then) {
 		}
 	}
 	announce(`Deleted: ${what}`);
-	then();
+	deleted?.();
 }

@@ -454,12 +454,26 @@ def test_several_runs_are_deleted_at_once_and_can_be_restored(own: Server, page:
     page.get_by_role("button", name="Undo").click()
     page.clock.run_for(8_000)
     assert {own.status(id) for id in ("a", "b", "c")} == {200}
-    for id in ("a", "c"):
-        page.get_by_label(f"Select {id}").check()
+    expect(selected).to_contain_text("2 runs selected")  # as before
     selected.get_by_role("button", name="Delete").click()
     page.clock.run_for(7_000)
     expect(page.locator("tr.gone")).to_have_count(2)
     assert [own.status(id) for id in ("a", "b", "c")] == [404, 200, 404]
+
+
+def test_all_rows_of_a_page_are_selected_by_the_head(own: Server, page: Page) -> None:
+    for id in ("a", "b", "c"):
+        own.put(id)
+    page.goto(own.ui)
+    every, selected = page.get_by_label("All runs on this page"), page.get_by_role("group", name="Selected runs")
+    every.check()
+    expect(selected).to_contain_text("3 runs selected")
+    page.get_by_label("Select b").uncheck()
+    expect(selected).to_contain_text("2 runs selected")
+    assert every.evaluate("(box) => box.indeterminate")
+    every.check()
+    every.uncheck()
+    expect(selected).to_be_hidden()
 
 
 def test_two_selected_runs_are_compared(own: Server, page: Page) -> None:
