@@ -9,7 +9,7 @@ import { dateTime } from "./time.js";
 const TONES = ["busy", "held", "new", "bad", "good", "off"]; // the order of the chips
 const MAX_ENTRIES = 40; // of a menu
 const HOUR = 3_600_000;
-const PERIODS = { "Last hour": 1, "Last day": 24, "Last week": 168, "Last 30 days": 720 };
+const PERIODS = { "Last hour": 1, "Last 24 hours": 24, "Last 7 days": 168, "Last 30 days": 720 };
 const NAMES = {
 	phase: "phase", flowId: "flow", flowType: "type", tag: "tag", createdBy: "created by", createdAfter: "created after",
 	createdBefore: "created before",
