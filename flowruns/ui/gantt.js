@@ -113,10 +113,10 @@ export class Gantt {
 		this.place();
 	}
 
-	/** Dragging over a time zooms into it. */
+	/** Dragging over a time zooms into it, also with a finger: up and down it scrolls, and two fingers zoom the page. */
 	onPointerDown(event) {
 		const track = event.target.closest(".lane, .ruler");
-		if (!track || !this.axis || event.button !== 0 || event.pointerType === "touch") return;
+		if (!track || !this.axis || event.button !== 0 || !event.isPrimary) return;
 		const { left, width } = track.getBoundingClientRect();
 		const at = ({ clientX }) => Math.min(1, Math.max(0, (clientX - left) / width));
 		const start = at(event);
@@ -126,7 +126,8 @@ export class Gantt {
 		const onMove = (now) => {
 			if (!mark.isConnected && Math.abs(now.clientX - event.clientX) < MIN_DRAG) return;
 			const [from, to] = range(now);
-			if (!mark.isConnected) this.ruler.append(mark);
+			if (!mark.isConnected) this.ruler.after(mark); // not in the ruler, which is drawn again while actions run
+			mark.style.height = `${this.table.getBoundingClientRect().bottom - this.ruler.getBoundingClientRect().top}px`;
 			mark.style.left = `${from * 100}%`;
 			mark.style.width = `${(to - from) * 100}%`;
 			getSelection().removeAllRanges(); // the drag is no selection of text

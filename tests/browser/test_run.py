@@ -417,6 +417,55 @@ def test_a_part_of_the_timeline_is_enlarged_by_dragging(own: Server, page: Page)
     expect(page.locator(".bar:visible")).to_have_count(2)
 
 
+def test_a_finger_enlarges_a_part_of_the_timeline_and_shows_details(
+    own: Server, tab: "api.Callable[..., Page]"
+) -> None:
+    failing(own)
+    page = tab(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page.goto(f"{own.ui}runs/bad")
+    page.locator(".lane").nth(3).tap()
+    expect(page.locator(".detail")).to_contain_text("job-0.step-2")
+    box = page.locator(".lane").nth(3).bounding_box()
+    assert box
+    x, y = box["x"] + box["width"] / 10, box["y"] + box["height"] / 2
+    swipe(page, (x, y), (x + 2, y - 200))  # up: it scrolls
+    page.wait_for_function("scrollY > 100")
+    expect(page.get_by_role("button", name="Whole run")).to_be_hidden()
+    swipe(page, (x, y), (x + box["width"] / 2, y + 2))
+    expect(page.get_by_role("button", name="Whole run")).to_be_visible()
+    assert page.evaluate("visualViewport.scale") == 1
+    page.get_by_role("button", name="Whole run").tap()
+    expect(page.get_by_role("button", name="Whole run")).to_be_hidden()
+
+
+def swipe(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Moves a finger, which Playwright's touch screen cannot."""
+    session = page.context.new_cdp_session(page)
+    for step in range(11):
+        x, y = (a + (b - a) * step / 10 for a, b in zip(start, end, strict=True))
+        session.send("Input.dispatchTouchEvent", {
+            "type": "touchMove" if step else "touchStart", "touchPoints": [{"x": x, "y": y}]
+        })  # fmt: skip
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    session.detach()
+
+
+def test_the_timeline_is_enlarged_while_its_actions_run(own: Server, page: Page) -> None:
+    began = datetime.now(UTC) - timedelta(hours=1)
+    own.put("a", phase="running", actions=[{"id": "build", "phase": "running", "startTime": began.isoformat()}])
+    page.goto(f"{own.ui}runs/a")
+    box = page.locator(".ruler").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 10, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 100, box["y"] + 5)
+    page.evaluate("""() => new Promise((done) => {
+        new MutationObserver(done).observe(document.querySelector(".ruler"), { childList: true }); // it is drawn again
+    })""")
+    page.mouse.up()
+    expect(page.get_by_role("button", name="Whole run")).to_be_visible()
+
+
 def test_the_details_of_an_action_are_shown_by_focus_and_tap(own: Server, page: Page) -> None:
     failing(own)
     page.goto(f"{own.ui}runs/bad")
