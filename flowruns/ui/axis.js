@@ -28,8 +28,8 @@ export function span({ startTime, endTime, phase }, run) {
 export function axisOf(run, spans) {
 	const placed = spans.filter(({ from }) => from !== null);
 	if (placed.length === 0) return null;
-	let from = Math.min(...placed.map((span) => span.from));
-	let to = Math.max(...placed.map((span) => span.to));
+	let from = least(placed.map((span) => span.from));
+	let to = -least(placed.map((span) => -span.to));
 	const [start, end] = [run.startTime, run.endTime].map(toMs);
 	const [before, after] = [start === null ? 0 : from - start, end === null ? 0 : end - to];
 	const fits = (wait) => wait > 0 && wait <= (to - from + wait) * MAX_WAIT;
@@ -39,6 +39,11 @@ export function axisOf(run, spans) {
 	if (fits(after)) to = end;
 	else if (after > 0) notes.push(`the run ended ${duration(after)} after the last action`);
 	return { from, to: Math.max(to, from + 1), notes };
+}
+
+/** `Math.min` of a list, which can be longer than a list of arguments. */
+export function least(numbers) {
+	return numbers.reduce((result, number) => Math.min(result, number), Infinity);
 }
 
 /** The times at which no action ran. */

@@ -1,19 +1,22 @@
 // Compares two runs: durations, phases, args and outputs.
 
 import { compareUrl, runUrl } from "./api.js";
-import { axisOf, position, span } from "./axis.js";
+import { axisOf, least, position, span } from "./axis.js";
 import { fill, h, refill, setTitle, tableHead, toggle } from "./dom.js";
 import { listUrl } from "./filters.js";
 import { children, members, parse, raw } from "./json.js";
 import { setKeys } from "./keys.js";
 import { watchRun } from "./live.js";
+import { setRows } from "./longtable.js";
 import { elapsed, phaseMark, tone } from "./phases.js";
+import { inSlices } from "./slices.js";
 import { skeleton } from "./states.js";
 import { dateTime, duration } from "./time.js";
 import { pathText } from "./tree.js";
 
 const NAMES = ["A", "B"];
 const TOLERANCE = 0.02; // of the longer duration
+const [BAR_ROW, CHANGE_ROW] = [28, 27]; // px of most rows
 
 export class CompareView {
 	constructor(root, { back, route, unauthorized }) {
@@ -45,14 +48,22 @@ export class CompareView {
 
 	/** Shows *state* instead of both runs until the one on *side* exists. */
 	replace(side, state) {
-		this.docs[side] = null;
+		this.docs = this.docs.with(side, null);
 		fill(this.root, state);
 		setTitle(state.querySelector("h1").textContent);
 	}
 
 	show(side, doc) {
-		this.docs[side] = doc;
-		if (this.docs.every(Boolean)) this.draw();
+		this.docs = this.docs.with(side, doc);
+		if (this.docs.every(Boolean)) this.compare();
+	}
+
+	async compare() {
+		const { docs, abort } = this;
+		const data = await inSlices(dataOf(docs), () => docs !== this.docs || abort.signal.aborted);
+		if (!data) return;
+		this.data = data;
+		this.draw();
 	}
 
 	draw() {
@@ -64,11 +75,11 @@ export class CompareView {
 		});
 		const swap = h("a.button", { href: compareUrl(...this.ids.toReversed()) }, "Swap");
 		refill(this.root, h("h1.sr-only", "Comparison of two runs"), h("div.sides", runs.map(header)),
-			h("div.buttons", filter, swap), h("h2", "Actions"), bars(runs), ["args", "outputs"].map((name) => this.data(name)));
+			h("div.buttons", filter, swap), h("h2", "Actions"), bars(runs),
+			Object.entries(this.data).map((item) => this.table(item)));
 	}
 
-	data(name) {
-		const rows = pairs(...this.docs.map((doc) => leaves(raw(doc, members(doc)[name]))));
+	table([name, rows]) {
 		const changes = rows.filter(({ kind }) => kind !== "same");
 		const shown = this.onlyDifferences ? changes : rows;
 		const note = rows.length === 0 ? "none in either run"
@@ -76,8 +87,9 @@ export class CompareView {
 		const row = ({ path, texts, kind }) => h(`tr.${kind}`,
 			h("th", { scope: "row" }, path, " ", kind !== "same" && h("span.label", kind)),
 			texts.map((text) => h("td", text ?? h("span.muted", "–"))));
-		return [h("h2", name, " ", h("span.muted", note)), shown.length > 0 && h("table.changes",
-			tableHead([["Path"], ...this.ids.map((id) => [id])]), h("tbody", shown.map(row)))];
+		const table = h("table.changes", tableHead([["Path"], ...this.ids.map((id) => [id])]));
+		setRows(table, shown, row, CHANGE_ROW);
+		return [h("h2", name, " ", h("span.muted", note)), shown.length > 0 && table];
 	}
 }
 
@@ -93,12 +105,13 @@ function bars(runs) {
 	const spans = runs.map(spansOf);
 	const ids = [...new Set(spans.flatMap((side) => [...side.keys()]))];
 	if (ids.length === 0) return h("p.muted", "Neither run has actions.");
-	const ends = spans.flatMap((side) => [...side.values()].map(({ to }) => to ?? 0));
-	const axis = { from: 0, to: Math.max(1, ...ends) };
+	const ends = spans.flatMap((side) => [...side.values()].map(({ to }) => -(to ?? 0)));
+	const axis = { from: 0, to: Math.max(1, -least(ends)) };
 	const columns = [...NAMES, "B − A"].map((name) => [name, ".took"]);
-	return h("table.gantt.both", h("caption.sr-only", "Actions of both runs"),
-		tableHead([["Action"], [`0 – ${duration(axis.to)}`, ".track"], ...columns]),
-		h("tbody", ids.map((id) => barRow(id, spans.map((side) => side.get(id)), axis))));
+	const table = h("table.gantt.both", h("caption.sr-only", "Actions of both runs"),
+		tableHead([["Action"], [`0 – ${duration(axis.to)}`, ".track"], ...columns]));
+	setRows(table, ids, (id) => barRow(id, spans.map((side) => side.get(id)), axis), BAR_ROW);
+	return table;
 }
 
 /** A run's spans by action id, relative to the first. The last of duplicate ids wins. */
@@ -129,29 +142,48 @@ function difference([a, b]) {
 	return b > a ? h("span.error", `+${duration(b - a)}`) : h("span.faster", `−${duration(a - b)}`);
 }
 
-/** The scalars and empty containers in *text* by path; duplicate keys get a number. */
-function leaves(text) {
+/** The args and outputs of both *docs*: lists of `{path, texts, kind}`. It yields for `inSlices`, like those below. */
+function* dataOf(docs) {
+	const places = [];
+	for (const doc of docs) {
+		places.push(members(doc));
+		yield;
+	}
+	const data = {};
+	for (const name of ["args", "outputs"]) {
+		const sides = [];
+		for (const [side, doc] of docs.entries()) sides.push(yield* leaves(raw(doc, places[side][name])));
+		data[name] = yield* pairs(...sides);
+	}
+	return data;
+}
+
+/** The texts of scalars and empty containers in *text* by path; duplicate keys get a number. */
+function* leaves(text) {
 	const result = new Map();
 	const counts = new Map(); // by path
-	const walk = (node, path) => {
+	function* walk(node, path) {
 		const inner = children(node);
-		for (const [key, child] of inner) walk(child, [...path, key]);
+		for (const [key, child] of inner) yield* walk(child, pathText([key], path));
 		if (inner.length > 0) return;
-		const name = pathText(path);
-		const count = (counts.get(name) ?? 0) + 1;
-		counts.set(name, count);
-		result.set(count > 1 ? `${name} (${count})` : name, { text, node });
-	};
-	if (text !== "null") walk(parse(text), []);
+		const count = (counts.get(path) ?? 0) + 1;
+		counts.set(path, count);
+		result.set(count > 1 ? `${path} (${count})` : path, raw(text, node));
+		yield;
+	}
+	if (text !== "null") yield* walk(parse(text), pathText([]));
 	return result;
 }
 
 /** The leaves of both sides by path: `{path, texts, kind}`. */
-function pairs(a, b) {
-	return [...new Set([...a.keys(), ...b.keys()])].map((path) => {
-		const sides = [a.get(path), b.get(path)];
-		const texts = sides.map((side) => (side ? raw(side.text, side.node) : null));
-		const kind = !sides[0] ? "added" : !sides[1] ? "removed" : texts[0] === texts[1] ? "same" : "changed";
-		return { path, texts, kind };
-	});
+function* pairs(a, b) {
+	const result = [];
+	for (const path of new Set([...a.keys(), ...b.keys()])) {
+		const texts = [a, b].map((side) => side.get(path) ?? null);
+		const [before, after] = texts;
+		const kind = before === null ? "added" : after === null ? "removed" : before === after ? "same" : "changed";
+		result.push({ path, texts, kind });
+		yield;
+	}
+	return result;
 }

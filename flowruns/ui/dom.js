@@ -34,10 +34,15 @@ export function fill(element, ...children) {
 	return element;
 }
 
-/** `fill`, then focuses the element with the same `data-value`, label or text, else the first with the same tag. */
+/** `fill`, with `refocus`. */
 export function refill(element, ...children) {
+	refocus(element, () => fill(element, ...children));
+}
+
+/** Calls *redraw*, then focuses the element with the same `data-value`, label or text, else the first of its tag. */
+export function refocus(element, redraw) {
 	const focused = element.contains(document.activeElement) && document.activeElement;
-	fill(element, ...children);
+	redraw();
 	if (!focused || focused.isConnected) return;
 	const name = (item) => item.dataset.value ?? item.ariaLabel ?? item.textContent;
 	const candidates = [...element.querySelectorAll(focused.localName)];

@@ -14,7 +14,7 @@ export function failureBox(run) {
 	const failed = (run.actions ?? []).filter(isFailed);
 	if (failed.length === 0 && !isFailed(run)) return null;
 	const logs = run.logs ?? [];
-	const error = firstError(logs, failed.map(({ id }) => id)) ?? firstError(logs);
+	const error = firstError(logs, new Set(failed.map(({ id }) => id))) ?? firstError(logs);
 	if (failed.length === 0 && !error) return null;
 	const rest = failed.length - MAX_ACTIONS;
 	return h("section.failure", { ariaLabel: "Failure" },

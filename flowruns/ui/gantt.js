@@ -2,13 +2,15 @@
 
 import { runUrl } from "./api.js";
 import { axisOf, gaps, MAX_TICKS, position, span, ticks } from "./axis.js";
-import { button, fill, h, plural, refill, tableHead, toggle } from "./dom.js";
+import { button, fill, h, plural, refocus, tableHead, toggle } from "./dom.js";
+import { setRows } from "./longtable.js";
 import { elapsed, isFailed, phaseMark, severity, tone } from "./phases.js";
 import { dateTime, duration, tick } from "./time.js";
 
 const LABEL = 76; // px of the widest usual label of the ruler
 const MIN_RULER = 300; // px, before it is laid out
 const MIN_DRAG = 6; // px: a shorter one is a click
+const ROW = 24; // px, as in page.css
 const KINDS = { // in the legend, if the chart has them
 	running: "still running", cut: "no end, but the run ended", "no-end": "no end time", "no-start": "no start time",
 	reversed: "ended before it started",
@@ -23,7 +25,7 @@ export function groupByJob(actions) {
 export class Gantt {
 	/** *state*: `{collapsed, failedOnly, zoom}`: the jobs without their rows, and the part of the axis; it is kept. */
 	constructor(root, run, state) {
-		Object.assign(this, { root, state, rows: [], key: null, detailed: null });
+		Object.assign(this, { root, state, key: null, detailed: null });
 		this.notes = h("span.notes.muted");
 		this.detail = h("p.detail.muted");
 		this.ruler = h("div.ruler");
@@ -33,12 +35,11 @@ export class Gantt {
 		});
 		this.whole = button("Whole run", () => this.setZoom(null), { title: "Undo the zoom" });
 		this.legend = h("p.legend");
-		this.body = h("tbody", {
-			onfocusin: (event) => this.describe(event), onclick: (event) => this.describe(event),
-			onmouseover: (event) => this.describe(event),
-		});
-		this.table = h("table.gantt", { onpointerdown: (event) => this.onPointerDown(event) },
-			h("caption.sr-only", "Actions"), tableHead([["Action"], [this.ruler, ".track"], ["Duration", ".took"]]), this.body);
+		const describe = (event) => this.describe(event);
+		this.table = h("table.gantt", {
+			onpointerdown: (event) => this.onPointerDown(event),
+			onfocusin: describe, onclick: describe, onmouseover: describe,
+		}, h("caption.sr-only", "Actions"), tableHead([["Action"], [this.ruler, ".track"], ["Duration", ".took"]]));
 		this.setRun(run);
 	}
 
@@ -57,7 +58,10 @@ export class Gantt {
 			fill(this.detail, "Point at an action, focus or tap it for its times. Drag over the chart to zoom.");
 			fill(this.root, bar, this.detail, this.table, this.legend);
 			// Bars grow and times go on in place: the text that the user selects stays.
-			this.root.append(tick(h("span", { hidden: true }), () => this.place() ?? ""));
+			this.root.append(tick(h("span", { hidden: true }), () => {
+				if (this.isRunning) this.move();
+				return "";
+			}));
 		}
 		this.draw();
 	}
@@ -67,27 +71,38 @@ export class Gantt {
 		this.failed.hidden = failed.length === 0;
 		fill(this.failed, `Failed only (${failed.length})`);
 		const shown = this.state.failedOnly && failed.length > 0 ? failed : this.actions;
-		this.rows = groupByJob(shown).flatMap(([job, steps]) => [
-			...(job === null ? [] : [this.jobRow(job, steps)]),
-			...(this.state.collapsed.has(job) ? [] : steps.map((action) => this.actionRow(action, job))),
+		const items = groupByJob(shown).flatMap(([job, steps]) => [
+			...(job === null ? [] : [{ job, steps }]),
+			...(this.state.collapsed.has(job) ? [] : steps.map((action) => ({ job, action }))),
 		]);
-		refill(this.body, this.rows.map(({ element }) => element));
-		this.place();
+		this.measure();
+		refocus(this.table, () => setRows(this.table, items, (item) => this.drawRow(item), ROW));
+		this.drawScale();
 	}
 
 	/** Moves bars, gaps and the ruler to where they are now. */
-	place() {
-		const { run, state: { zoom } } = this;
-		const spans = new Map(this.actions.map((action) => [action, span(action, run)]));
-		const all = [...spans.values()];
-		if (this.placed && !all.some(({ kind }) => kind === "running") && this.placed === this.rows) return;
-		this.placed = this.rows;
-		this.spans = spans;
-		const whole = axisOf(run, all);
-		const axis = this.axis = zoom ?? whole;
-		const holes = axis ? gaps(all, axis) : [];
-		for (const row of this.rows) this.placeRow(row, axis, holes);
-		this.whole.hidden = !zoom;
+	move() {
+		this.measure();
+		for (const { row } of this.table.querySelectorAll("tbody tr")) if (row) this.placeRow(row);
+		this.drawScale();
+	}
+
+	/** Where actions are. */
+	measure() {
+		const { run } = this;
+		this.spans = new Map(this.actions.map((action) => [action, span(action, run)]));
+		const all = [...this.spans.values()];
+		this.isRunning = all.some(({ kind }) => kind === "running");
+		this.wholeAxis = axisOf(run, all);
+		this.axis = this.state.zoom ?? this.wholeAxis;
+		this.holes = this.axis ? gaps(all, this.axis) : [];
+	}
+
+	/** The ruler, and the texts around the chart. */
+	drawScale() {
+		const { axis, wholeAxis: whole, holes } = this;
+		const all = [...this.spans.values()];
+		this.whole.hidden = !this.state.zoom;
 		setText(this.notes, notes(whole, all));
 		if (axis) fill(this.ruler, ruler(axis, whole, this.ruler.clientWidth || MIN_RULER));
 		else fill(this.ruler, "Time");
@@ -96,7 +111,8 @@ export class Gantt {
 		this.kinds = kinds.join();
 	}
 
-	placeRow({ actions, bar, lane, took }, axis, holes) {
+	placeRow({ actions, bar, lane, took }) {
+		const { axis, holes } = this;
 		for (const old of lane.querySelectorAll(".gap")) old.remove();
 		const spans = actions.map((action) => this.spans.get(action));
 		const own = spans.length === 1 && !took ? spans[0] : axisOf({}, spans);
@@ -109,8 +125,7 @@ export class Gantt {
 
 	setZoom(zoom) {
 		this.state.zoom = zoom;
-		this.placed = null;
-		this.place();
+		this.move();
 	}
 
 	/** Dragging over a time zooms into it, also with a finger: up and down it scrolls, and two fingers zoom the page. */
@@ -148,7 +163,7 @@ export class Gantt {
 
 	/** Shows the details of the action that is pointed at, focused or tapped. */
 	describe({ target }) {
-		const row = this.rows.find(({ element }) => element.contains(target));
+		const row = target.closest("tr")?.row;
 		if (!row || row === this.detailed) return;
 		this.detailed = row;
 		fill(this.detail, row.took ? `${row.job}: ${plural(row.actions.length, "action")}` : this.sentence(row.actions[0]));
@@ -168,6 +183,13 @@ export class Gantt {
 	}
 
 	// Rows: `{element, actions, bar, lane, took}`; *took*: the element with the duration of a job
+
+	drawRow({ job, steps, action }) {
+		const row = action ? this.actionRow(action, job) : this.jobRow(job, steps);
+		row.element.row = row;
+		this.placeRow(row);
+		return row.element;
+	}
 
 	row(className, label, bar, time) {
 		const lane = h("div.lane", bar);

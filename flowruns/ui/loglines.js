@@ -68,12 +68,12 @@ export function countLines(logs) {
 	return count;
 }
 
-/** The first line with an error, `{number, text}`, of *actions* if given; null if there is none. */
+/** The first line with an error, `{number, text}`, of *actions*, a set, if given; null if there is none. */
 export function firstError(logs, actions) {
 	let number = 0;
 	for (const entry of logs) {
 		const worst = severity(entry);
-		const isWanted = !actions || actions.includes(entry.action);
+		const isWanted = !actions || actions.has(entry.action);
 		for (const text of entry.message.split(LINE_END)) {
 			number += 1;
 			const { prefix, mark } = markOf(lastState(text));

@@ -6,6 +6,7 @@ import { levelOf, levels, LogReader, matches, textOf, visible } from "./loglines
 import { levelText, logRow, MAX_LENGTH } from "./logrow.js";
 import { isFinal } from "./phases.js";
 import { copy, download } from "./share.js";
+import { pause } from "./slices.js";
 import { lowerBound, VirtualList } from "./virtuallist.js";
 
 const LINE_HEIGHT = 20; // px, as in page.css
@@ -146,8 +147,11 @@ export class LogView {
 		const all = counts.reduce((sum, [, count]) => sum + count, 0);
 		refill(this.chips, [[null, all], ...(counts.length > 1 ? counts : [])].map(chip));
 		const names = [...new Set([...this.lines.map((line) => line.action), this.action])].filter(Boolean);
-		fill(this.actions, ["", ...names].map((value) =>
-			h("option", { value, selected: value === (this.action ?? "") }, value || "All actions")));
+		if (names.join("\n") !== this.names) { // there can be many
+			fill(this.actions, ["", ...names].map((value) => h("option", { value }, value || "All actions")));
+		}
+		this.names = names.join("\n");
+		this.actions.value = this.action ?? "";
 		this.actions.hidden = names.length === 0;
 		this.errors.hidden = !this.lines.some((line) => line.severity);
 		this.collapse.hidden = !this.lines.some((line) => line.last !== null);
@@ -364,13 +368,4 @@ export class LogView {
 		fill(panel, from && button(`Copy ${range}`, () => copy(textOf(this.lines.slice(from - 1, to)), range)),
 			[["shown lines", this.shown], ["all lines", all]].map(buttons));
 	}
-}
-
-/** Until other tasks, like input and painting, had their turn. No timer: those of hidden tabs are slow. */
-function pause() {
-	const { port1, port2 } = new MessageChannel();
-	return new Promise((resolve) => {
-		port1.onmessage = () => (port1.close(), resolve());
-		port2.postMessage(null);
-	});
 }

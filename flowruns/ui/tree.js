@@ -93,11 +93,11 @@ function tools({ text, node, path }) {
 		tool("copy path", "path", () => pathText(path)));
 }
 
-/** *path* as JSONPath. */
-export function pathText(path) {
+/** *path* as JSONPath, below the one of *parent*. */
+export function pathText(path, parent = "$") {
 	const step = (key) => {
 		if (typeof key === "number") return `[${key}]`;
 		return /^[A-Za-z_]\w*$/.test(key) ? `.${key}` : `["${key.replace(/["\\]/g, "\\$&")}"]`;
 	};
-	return `$${path.map(step).join("")}`;
+	return `${parent}${path.map(step).join("")}`;
 }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flowruns.http import static
 from tests.benchmarks.contenders import fill
 from tests.benchmarks.runs import RUNS
+from tests.benchmarks.tasks import longest
 from tests.browser.chromium import launched, missing
 from tests.processes import serving
 from tests.waits import FOREVER
@@ -30,12 +31,6 @@ new MutationObserver(() => {
     if (!window.firstRow && document.querySelector(".runs tbody tr")) window.firstRow = performance.now();
     if (document.querySelector(".fresh")) window.changed ??= Date.now();
 }).observe(document, { subtree: true, childList: true, attributes: true });
-"""
-# The tasks that blocked the page: the browser reports those of 50 ms or more.
-_TASKS = """
-window.tasks = [];
-new PerformanceObserver((list) => window.tasks.push(...list.getEntries().map((entry) => entry.duration)))
-    .observe({ type: "longtask", buffered: true });
 """
 _PAINTED = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 _SCROLL = """([frames, step]) => new Promise((done) => {
@@ -64,7 +59,7 @@ def main() -> None:
             first_paint(browser, served.url, options)
             changes(browser, served.url, options)
             frames(browser, served.url)
-            tasks(browser, served.url)
+            tasks(browser, served.url, Path(folder))
         with serving(Path(folder), ":memory:", seconds=FOREVER) as served, launched() as browser:
             slow_network(browser, served.url)
 
@@ -128,33 +123,12 @@ def frames(browser: "Browser", url: str) -> None:
     print(f"frames over 20 ms: {sum(one > 20 for one in found)} of {len(found)}")
 
 
-def tasks(browser: "Browser", url: str) -> None:
-    """The longest tasks while a long log is opened, and while lines are appended to it."""
-    time = "2026-01-01T00:00:00Z"  # else the server sets another one with each PUT
-    logs = [{"message": f"line {number} does its work", "timestamp": time} for number in range(_LINES)]
-    body = {"flowId": "deploy-web", "flowType": "automation", "phase": "running"}
-    put(f"{url}{RUNS}/long", body | {"logs": logs})
+def tasks(browser: "Browser", url: str, folder: Path) -> None:
+    """The longest task of each step of a user."""
     page = watched(browser)
-    page.add_init_script(_TASKS)
-    page.goto(f"{url}/ui/runs/long?tab=logs")
-    page.wait_for_selector("#badge[data-state=live]")
-    page.wait_for_function("lines => document.querySelector('.chips .count').textContent === lines", arg=f"{_LINES:,}")
-    tell_tasks(page, "opening", 0)
-    for number in range(1, 6):
-        page.evaluate("window.tasks.length = 0")
-        put(
-            f"{url}{RUNS}/long",
-            body | {"logs": [*logs, *({"message": "more", "timestamp": time} for _ in range(number))]},
-        )
-        expected = f"{_LINES + number:,}"
-        page.wait_for_function("lines => document.querySelector('.chips .count').textContent === lines", arg=expected)
-        tell_tasks(page, "an append", number)
+    for task in longest(browser, page, url, put, folder):
+        print(f"{task.step}: longest task {task.processor:.0f} ms of processor time, took {task.duration:.0f} ms")
     page.context.close()
-
-
-def tell_tasks(page: "Page", what: str, number: int) -> None:
-    found = page.evaluate("window.tasks")
-    print(f"tasks over 50 ms while {_LINES + number:,} log lines: {what}: {[round(one) for one in found]}")
 
 
 def slow_network(browser: "Browser", url: str) -> None:

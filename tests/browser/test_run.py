@@ -466,6 +466,30 @@ def test_the_timeline_is_enlarged_while_its_actions_run(own: Server, page: Page)
     expect(page.get_by_role("button", name="Whole run")).to_be_visible()
 
 
+def test_of_thousands_of_actions_only_those_near_the_view_are_in_the_document(own: Server, page: Page) -> None:
+    actions = [
+        {"id": f"job-{number // 500}.step-{number}", "phase": "succeeded", "startTime": T0, "endTime": T0}
+        for number in range(3_000)
+    ]
+    own.put("many", phase="running", startTime=T0, actions=actions)
+    page.goto(f"{own.ui}runs/many")
+    rows = page.locator(".gantt .step")
+    expect(rows.first).to_be_visible()
+    height = page.evaluate("document.querySelector('.gantt').offsetHeight")
+    assert rows.count() < 500
+    last = page.locator(".gantt .step", has_text="step-2999")
+    page.keyboard.press("End")
+    expect(last).to_be_in_viewport()
+    assert rows.count() < 500
+    assert abs(page.evaluate("document.querySelector('.gantt').offsetHeight") - height) < 24  # a row
+    own.put("many", phase="running", startTime=T0, actions=[*actions[:-1], actions[-1] | {"phase": "failed"}])
+    expect(last.locator(".phase")).to_contain_text("failed")
+    expect(last).to_be_in_viewport()
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    expect(rows).to_have_count(3_000)
+
+
 def test_the_details_of_an_action_are_shown_by_focus_and_tap(own: Server, page: Page) -> None:
     failing(own)
     page.goto(f"{own.ui}runs/bad")
