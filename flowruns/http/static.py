@@ -20,8 +20,8 @@ FILES = "/ui/"  # every path below it is a file of the package
 ASSET = FILES + "assets/{version}/{name}"
 
 
-# A comment, up to the end of its line, which stays: line numbers stay those of the source. What follows code is taken for
-# one if no quote follows, with which a string would end.
+# A comment, up to the end of its line, which stays: line numbers stay those of the source. One behind code has no
+# quote, with which a string would end.
 _COMMENT = re.compile(rb"^\t*(?://|/\*\*| \*).*$| // [^\"'`\n]*$", re.MULTILINE)
 
 

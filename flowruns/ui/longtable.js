@@ -23,7 +23,10 @@ export function setRows(table, items, row, height) {
 		else body.empty();
 		chunks.push(body);
 	}
-	for (const body of old) body.remove();
+	for (const body of old) {
+		observer.unobserve(body);
+		body.remove();
+	}
 	table.append(...chunks);
 	for (const body of chunks) observer.observe(body);
 }

@@ -3,6 +3,7 @@
 import { button, fill, h, plural, toggle } from "./dom.js";
 import { children, parse, raw } from "./json.js";
 import { copy } from "./share.js";
+import { inSlices } from "./slices.js";
 
 const OPEN_LEVELS = 2; // at first
 const MAX_CHILDREN = 100; // shown at a time
@@ -15,15 +16,34 @@ export function showTree(root, text, name) {
 	}
 	const tree = h("div.tree");
 	const source = h("pre.command", { hidden: true, tabIndex: 0, ariaLabel: `Raw ${name}` });
-	const draw = (levels) => () => fill(tree, branch({ text, node: parse(text), path: [], levels }));
+	let expanding = null; // by the last press of its button
+	const draw = (levels) => {
+		expanding = null;
+		fill(tree, branch({ text, node: parse(text), path: [], levels }));
+	};
+	const expand = () => {
+		const own = expanding = {};
+		inSlices(expanded(tree), () => own !== expanding || !tree.isConnected);
+	};
 	const showRaw = (on) => {
 		tree.hidden = on;
 		source.hidden = !on;
 		fill(source, text);
 	};
-	fill(root, h("div.logbar", toggle("Raw", false, showRaw), button("Expand all", draw(Infinity)),
-		button("Collapse all", draw(1)), button("Copy", () => copy(text, name))), tree, source);
-	draw(OPEN_LEVELS)();
+	fill(root, h("div.logbar", toggle("Raw", false, showRaw), button("Expand all", expand),
+		button("Collapse all", () => draw(1)), button("Copy", () => copy(text, name))), tree, source);
+	draw(OPEN_LEVELS);
+}
+
+/** Opens all branches, level by level. */
+function* expanded(tree) {
+	for (let closed = [null]; closed.length > 0; ) {
+		closed = tree.querySelectorAll(".fold[aria-expanded=false]");
+		for (const fold of closed) {
+			fold.click();
+			yield;
+		}
+	}
 }
 
 /** *item*: `{text, node, path, levels, duplicate}`; *levels*: how many are open. */

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _LINES = 20_000
 _FRAMES = 300
+_WAIT_MS = 300_000
 _HEAVY = 6  # runs of 830 KB
 _STEP = 240  # px that each frame scrolls, 12 lines: a quick wheel
 
@@ -156,6 +157,7 @@ def slow_network(browser: "Browser", url: str) -> None:
 
 def watched(browser: "Browser") -> "Page":
     page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+    page.set_default_timeout(_WAIT_MS)
     page.add_init_script(_WATCH)
     return page
 

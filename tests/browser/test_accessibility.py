@@ -75,6 +75,7 @@ def test_a_large_tree_has_no_nested_controls(own: Server, page: Page) -> None:
     page.goto(f"{own.ui}runs/a?tab=args")
     page.get_by_role("button", name="Expand all").click()
     expect(page.get_by_role("button", name="Show 50 more")).to_be_visible()
+    expect(page.locator(".fold[aria-expanded=false]")).to_have_count(0)
     assert serious(page) == []
 
 
