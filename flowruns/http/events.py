@@ -122,14 +122,16 @@ class EventStream(NamedTuple):
 
 
 async def _stream(streams: EventStreams, request: RequestReader, where: Where, start: int, last: int) -> EventStream:
-    """The stream after Last-Event-ID; after *start* without it; after *last*, with a resync event, if it is invalid."""
-    try:
-        after = request.last_event_id(last)
-        if after is not None and await streams.store.is_skipped(after):
-            raise ValueError("of another copy of the database")
-    except ValueError:
-        return EventStream(streams, where, last, resumes=False, resync=True)
-    return EventStream(streams, where, start if after is None else after, resumes=after is not None, resync=False)
+    """The stream after the largest valid number in Last-Event-ID; after *start* without the header; after *last*, with
+    a resync event, if none is valid.
+    """
+    numbers = request.last_event_ids(last)
+    if numbers is None:
+        return EventStream(streams, where, start, resumes=False, resync=False)
+    for number in numbers:
+        if not await streams.store.is_skipped(number):  # else of another copy of the database
+            return EventStream(streams, where, number, resumes=True, resync=False)
+    return EventStream(streams, where, last, resumes=False, resync=True)
 
 
 async def _disconnect(receive: Receive) -> None:

@@ -31,6 +31,8 @@ _DOT_SEGMENTS = {"%2e": ".", "%2e%2e": ".."}  # ids that clients remove from pat
 
 _NUMBER = re.compile(r"\s*(\d{1,18})\s*", re.ASCII)
 
+_MAX_POSITIONS = 8  # of one request, each of which takes a read
+
 LAST_EVENT_ID = "lastEventId"  # the query parameter for clients that cannot send the header
 
 _THREAD_BYTES = 64 * 1024  # of a body that the event loop decodes: 8 MiB of log lines would hold it up for a second
@@ -123,17 +125,17 @@ class RequestReader:
         """Whether the client prefers a stream of events to JSON."""
         return prefers_events(self.header(b"accept") or "")
 
-    def last_event_id(self, last: int) -> int | None:
-        """The change number in Last-Event-ID, or else in the query: the largest of several up to *last*. None if both
-        are empty or absent. Raises ValueError for anything else, which another database must have sent.
+    def last_event_ids(self, last: int) -> list[int] | None:
+        """The change numbers up to *last* in Last-Event-ID, or else in the query: the largest first, and 8 at most.
+        None if both are empty or absent.
         """
         texts = (self.header(b"last-event-id") or "").split(",")
         if not any(texts):  # as browsers send it at first
             texts = [text for name, text in self.query() if name == LAST_EVENT_ID]
         if not any(texts):
             return None
-        numbers = [int(match[1]) for match in map(_NUMBER.fullmatch, texts) if match]
-        return max(number for number in numbers if number <= last)
+        numbers = {int(match[1]) for match in map(_NUMBER.fullmatch, texts) if match}
+        return sorted((number for number in numbers if number <= last), reverse=True)[:_MAX_POSITIONS]
 
     def fields(self) -> Fields:
         """The fields of runs that the query names."""

@@ -272,6 +272,19 @@ def test_position_may_come_in_the_query_and_twice(
         assert (event.id, event.kind, event.json["id"]) == (last, "run", "b")
 
 
+def test_the_larger_valid_position_is_used_beside_one_of_another_copy(tmp_path: Path) -> None:
+    """Whose number is not above the last one: a file's numbers begin after a gap."""
+    with running(Settings(database=str(tmp_path / "runs.db"), port=0)) as ready, Wire(ready.url) as wire:
+        first, second = (put(wire, id) for id in "ab")
+        assert first > 1000
+        with Stream(ready.url, f"?lastEventId={first - 2}&lastEventId=7&lastEventId=0") as stream:
+            assert [event.id for event in stream.events(2)] == [first, second]
+        with Stream(ready.url, f"?lastEventId={first - 2}&lastEventId={first}") as stream:
+            assert stream.event().id == second
+        with Stream(ready.url, after=f"{first - 2}, 7") as stream:
+            assert stream.event() == Event(second, "resync", "{}")
+
+
 def test_position_of_another_database_in_the_query_gets_a_resync(server: str, wire: Wire) -> None:
     last = put(wire, "a")
     with Stream(server, "?lastEventId=99") as stream:
