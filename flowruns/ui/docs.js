@@ -25,9 +25,11 @@ let requests = [];
 function operationsOf(api) {
 	const operation = (path, item, method) => {
 		const { operationId, requestBody, responses } = item[method];
-		const streams = Boolean(responses[200]?.["x-event-stream"]);
+		const { "x-event-stream": events, "x-fields": partial } = responses[200] ?? {};
+		const parameters = [...item[method].parameters, ...(partial ? [partial.parameter] : [])];
 		return {
-			...item[method], id: operationId, method: method.toUpperCase(), tone: METHODS[method], path, streams,
+			...item[method], parameters, id: operationId, method: method.toUpperCase(), tone: METHODS[method], path,
+			streams: Boolean(events),
 			body: requestBody?.content["application/json"].schema,
 		};
 	};
@@ -74,7 +76,9 @@ function parameterTable({ inputs, accept }) {
 }
 
 /** A response of an operation. Its fields and examples are drawn when it is opened. */
-function responseDoc(status, { description, headers = {}, content = {}, "x-event-stream": events }) {
+function responseDoc(status, { description, headers = {}, content = {}, ...extensions }) {
+	const { "x-event-stream": events, "x-fields": partial } = extensions;
+	if (partial) content = { ...content, "application/json with fields": partial };
 	if (events) content = { ...content, "text/event-stream": events };
 	const header = ([name, header]) =>
 		h("p", h("code", name), " ", inline(header.description), ", for example ", h("code", header.example));
@@ -88,14 +92,15 @@ function responseDoc(status, { description, headers = {}, content = {}, "x-event
 }
 
 function mediaBlock(type, { schema: value, example }, status) {
-	const { schema, name } = resolve(value);
+	const { schema, name = schema.title } = resolve(value);
 	const shown = example ?? schema.examples?.[0];
 	const typeName = name === "ErrorResponse" ? h("a", { href: hash("Error") }, name) : name;
+	const complete = schema.required?.length === Object.keys(schema.properties ?? {}).length;
 	return [
 		h("h5", type, name && [": ", typeName]),
-		!name && schema.description && paragraphs(schema.description),
+		(!name || !complete) && schema.description && paragraphs(schema.description),
 		name && name !== "ErrorResponse" &&
-			[h("p.muted", "Every field is always present."), fieldTable(value, false, `Fields of ${name}`)],
+			[complete && h("p.muted", "Every field is always present."), fieldTable(value, false, `Fields of ${name}`)],
 		shown && (typeof shown === "string" ? codeBlock(shown, `Example of ${type}`)
 			: jsonBlock(shown, `Example of ${status}`)),
 	];

@@ -27,7 +27,7 @@ export function resolve({ $ref, anyOf, ...own }) {
 function typeText(value) {
 	const { schema, name, nullable } = resolve(value);
 	const text = schema.enum ? "enum" : schema.type === "array" ? `list of ${typeText(schema.items)}`
-		: schema.properties ? name : schema.format ?? schema.type;
+		: schema.properties ? name ?? schema.title : schema.format ?? schema.type;
 	return nullable ? `${text} or null` : text;
 }
 

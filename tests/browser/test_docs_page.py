@@ -73,6 +73,21 @@ def test_fields_show_their_types_and_constraints(own: Server, page: Page) -> Non
     expect(section.locator("pre", has_text='"createdAt": "2026-01-28T23:05:10.042Z"')).to_be_visible()
 
 
+def test_fields_of_runs_are_a_parameter_and_a_response_of_their_own(own: Server, page: Page) -> None:
+    own.put("a1")
+    for id in ("getFlowRuns", "getFlowRun"):
+        section = open_docs(page, own, id)
+        for name in ("id", "phase"):
+            section.get_by_role("group", name="fields").get_by_role("button", name=name, exact=True).click()
+        expect(send(section)).to_contain_text("200 OK")
+        expect(section.locator(".response")).to_contain_text('"phase"')
+        expect(section.locator(".response")).not_to_contain_text('"createdAt"')
+        section.locator("summary", has_text="200").first.click()
+        expect(section.get_by_role("heading", name="application/json with fields: PartialFlowRun")).to_be_visible()
+        expect(section.get_by_role("row", name="the number of actions by phase")).to_be_visible()
+        expect(section.get_by_text("Every field is always present.")).to_have_count(1)  # of the whole run or page
+
+
 def test_a_run_is_created_replaced_read_and_deleted(own: Server, page: Page) -> None:
     put = open_docs(page, own, "upsertFlowRun")
     expect(send(put)).to_contain_text("201 Created")

@@ -16,6 +16,7 @@ from flowruns.http.endpoints import Endpoint
 from flowruns.http.openapi import descriptions
 from flowruns.http.openapi.document import document
 from flowruns.http.openapi.schemas import ErrorResponse, FlowRunPage, Health, Stats
+from flowruns.model.fields import FIELDS as ALL
 from flowruns.model.filters import FILTERS
 from flowruns.model.runs import FlowRun, RunPost, RunPut
 from flowruns.model.validation import decode
@@ -23,6 +24,13 @@ from tests.conftest import RUNS
 from tests.test_contract import FIELDS
 
 DOCUMENT: dict[str, Any] = json.loads(document())
+PARTIAL = DOCUMENT["paths"][RUNS]["get"]["responses"]["200"]["x-fields"]["schema"]
+PARTIAL_SCHEMAS = {
+    "PartialFlowRun": PARTIAL,
+    "ActionCounts": PARTIAL["properties"]["actionCounts"]["anyOf"][0],
+    "LogCounts": PARTIAL["properties"]["logCounts"]["anyOf"][0],
+}
+DESCRIBED = DOCUMENT["components"]["schemas"] | PARTIAL_SCHEMAS
 
 
 async def test_it_is_served(client: httpx.AsyncClient) -> None:
@@ -58,6 +66,37 @@ def test_streams_are_of_the_same_operations(path: str) -> None:
     assert {"schema", "example"} == set(response["x-event-stream"])
     names = [(one["in"], one["name"]) for one in operation["parameters"]]
     assert {("header", "Last-Event-ID"), ("query", "lastEventId")} <= set(names)
+
+
+@pytest.mark.parametrize(("path", "schema"), [(RUNS, "FlowRunPage"), (f"{RUNS}/{{id_}}", "FlowRun")])
+def test_generated_clients_return_whole_runs(path: str, schema: str) -> None:
+    """With `fields` as a parameter they would return a union, in which no field is certain."""
+    operation = DOCUMENT["paths"][path]["get"]
+    response = operation["responses"]["200"]
+    assert response["content"]["application/json"]["schema"] == {"$ref": f"#/components/schemas/{schema}"}
+    assert DOCUMENT["components"]["schemas"]["FlowRunPage"]["properties"]["items"]["items"] == {
+        "$ref": "#/components/schemas/FlowRun"
+    }
+    assert "fields" not in [one["name"] for one in operation["parameters"]]
+    extension = response["x-fields"]
+    assert extension["parameter"]["schema"]["items"]["enum"] == list(extension["schema"]["properties"]) == list(ALL)
+    assert "required" not in extension["schema"]
+
+
+def test_every_schema_is_used_by_an_operation() -> None:
+    """Linters warn of others, and generators write types that nothing returns."""
+    used, unseen = set[str](), [DOCUMENT["paths"]]
+    while unseen:
+        names = {node["$ref"].rpartition("/")[2] for node in nodes(without_extensions(unseen.pop())) if "$ref" in node}
+        unseen += [DOCUMENT["components"]["schemas"][name] for name in names - used]
+        used |= names
+    assert used == set(DOCUMENT["components"]["schemas"])
+
+
+def without_extensions(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: without_extensions(value) for key, value in node.items() if not key.startswith("x-")}
+    return [without_extensions(one) for one in node] if isinstance(node, list) else node
 
 
 def nodes(node: Any) -> Iterator[dict[str, Any]]:
@@ -119,7 +158,7 @@ def test_every_reference_leads_somewhere() -> None:
 def test_every_operation_field_parameter_and_header_is_described() -> None:
     bare = [
         f"{name}.{field}"
-        for name, schema in DOCUMENT["components"]["schemas"].items()
+        for name, schema in DESCRIBED.items()
         for field, value in schema.get("properties", {}).items()
         if not value.get("description")
     ]
@@ -136,10 +175,9 @@ def test_every_operation_field_parameter_and_header_is_described() -> None:
 
 
 def test_every_description_is_used() -> None:
-    schemas = DOCUMENT["components"]["schemas"]
-    found = {f"{name}.{field}" for name, schema in schemas.items() for field in schema.get("properties", {})}
+    found = {f"{name}.{field}" for name, schema in DESCRIBED.items() for field in schema.get("properties", {})}
     assert set(descriptions.FIELDS) <= found
-    assert set(descriptions.SCHEMAS) == set(schemas)
+    assert set(descriptions.SCHEMAS) == set(DESCRIBED)
     assert set(descriptions.OPERATIONS) == {
         one["operationId"] for item in DOCUMENT["paths"].values() for one in item.values()
     }

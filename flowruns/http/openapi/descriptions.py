@@ -11,8 +11,9 @@ Any path may also return 400 (not valid HTTP), 404 (no such path), 405 (method n
 ones), 408 (the request did not arrive in time), 431 (headers too large) and 500 (internal error). Every error has the \
 schema `ErrorResponse`.
 
-A client that prefers `text/event-stream` gets a stream from `getFlowRuns` and `getFlowRun`. `x-event-stream` of their \
-response 200 describes it: with two media types, generated clients would return a union."""
+A client that prefers `text/event-stream` gets a stream from `getFlowRuns` and `getFlowRun`, and the query parameter \
+`fields` limits the fields of their runs. `x-event-stream` and `x-fields` of their response 200 describe this. As a \
+media type and as a parameter, they would make generated clients return a union of types."""
 
 TAGS = {"flow-runs": "The runs, and streams of their changes.", "service": "The service itself."}
 
@@ -130,6 +131,8 @@ FALLBACKS = {
     "RunPut": "FlowRun",
     "PartialFlowRun": "FlowRun",
 }  # a schema without a text for a field uses that of the other
+
+PARTIAL_RUNS = "With this parameter, each run in the response, or in the stream, has this schema."
 
 EVENTS = """\
 Server-sent events, without end: `run` (data: the whole run) after it is created or replaced, `deleted` (data: its \

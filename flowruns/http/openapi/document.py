@@ -6,41 +6,37 @@ from typing import Any
 from msgspec import Struct, to_builtins
 from msgspec.json import encode, schema_components
 
-from flowruns.http.openapi import descriptions
+from flowruns.http.openapi import descriptions, parameters
 from flowruns.http.openapi.schemas import (
     ERROR_EXAMPLES,
     ERRORS,
     EVENTS_EXAMPLE,
     EXAMPLES,
     ID_EXAMPLE,
+    REF,
     TAG_EXAMPLE,
-    Cursor,
     Detail,
     ErrorResponse,
     FlowRunPage,
     Health,
-    PageSize,
     Stats,
 )
-from flowruns.http.requests import LAST_EVENT_ID
 from flowruns.http.tokens import SESSION
 from flowruns.model.error_details import published
 from flowruns.model.fields import FIELDS, ActionCounts, LogCounts
-from flowruns.model.filters import FILTERS, MAX_VALUES
-from flowruns.model.runs import FlowRun, RunPost, RunPut, Slug
+from flowruns.model.runs import FlowRun, RunPost, RunPut
 from flowruns.settings import RUNS, STATS
-from flowruns.store.stats import COUNTED_FIELDS, STATS_FIELDS
 from flowruns.version import __version__
 
 RUN = RUNS + "/{id_}"
 
-EVENT_STREAM = "x-event-stream"  # an extension of a response, with the content of a media type
+# Extensions of a response:
+EVENT_STREAM = "x-event-stream"  # with the content of a media type
+PARTIAL_RUNS = "x-fields"  # with a parameter, and with the schema of runs in the response if it is sent
 
-_REF = "#/components/schemas/{name}"
+_COMPONENTS = (FlowRunPage, FlowRun, Stats, RunPost, RunPut, ErrorResponse, Health)
 
-_COMPONENTS = (FlowRunPage, FlowRun, ActionCounts, LogCounts, Stats, RunPost, RunPut, ErrorResponse, Health)
-
-_COUNTS: dict[str, type[Struct]] = {"actionCounts": ActionCounts, "logCounts": LogCounts}
+_COUNTS = {"actionCounts": "ActionCounts", "logCounts": "LogCounts"}
 
 
 def _header(name: str, description: str, example: str) -> dict[str, Any]:
@@ -66,10 +62,9 @@ def document(prefix: str = "") -> bytes:
 
 
 def _document(prefix: str) -> dict[str, Any]:
-    _, components = schema_components(_COMPONENTS, ref_template=_REF)
-    components["PartialFlowRun"] = _partial(components["FlowRun"])
-    components["FlowRunPage"]["properties"]["items"]["items"] = _RUN_OR_FIELDS
+    _, components = schema_components(_COMPONENTS, ref_template=REF)
     _describe(components)
+    partial = _partial_run(components["FlowRun"])
     return {
         "openapi": "3.1.0",
         "info": {
@@ -86,8 +81,8 @@ def _document(prefix: str) -> dict[str, Any]:
                 "get": _operation(
                     "getFlowRuns",
                     "A page of runs, newest first, or a stream of their changes",
-                    _page_parameters(),
-                    _PAGE,
+                    parameters.of_pages(),
+                    _extended(_json("the page", _ref(FlowRunPage), **_ETAG), partial),
                     "304 401 403 422 503",
                 ),
                 "post": _operation(
@@ -98,14 +93,14 @@ def _document(prefix: str) -> dict[str, Any]:
                 "get": _operation(
                     "getFlowRun",
                     "One run, or a stream of its changes",
-                    [_id(str), _FIELDS, _LAST_EVENT_ID_IN_QUERY, _IF_MATCH, _IF_NONE_MATCH, _LAST_EVENT_ID],
-                    _streamed({"200": _json("the run", _RUN_OR_FIELDS, **_ETAG)}),
+                    parameters.of_reads(),
+                    _extended(_json("the run", _ref(FlowRun), **_ETAG), partial),
                     "304 401 403 404 412 422 503",
                 ),
                 "put": _operation(
                     "upsertFlowRun",
                     "Create or replace a run",
-                    [_id(Slug), _IF_MATCH, _IF_NONE_MATCH],
+                    parameters.of_writes(),
                     {**_found("replaced"), **_created("created")},
                     "401 403 412 413 415 422 503",
                     RunPut,
@@ -113,7 +108,7 @@ def _document(prefix: str) -> dict[str, Any]:
                 "delete": _operation(
                     "deleteFlowRun",
                     "Delete a run",
-                    [_id(Slug), _IF_MATCH, _IF_NONE_MATCH],
+                    parameters.of_writes(),
                     {"204": {"description": "deleted"}},
                     "401 403 404 412 422 503",
                 ),
@@ -122,7 +117,7 @@ def _document(prefix: str) -> dict[str, Any]:
                 "get": _operation(
                     "getStats",
                     "The number of runs with each phase, flow, type and tag",
-                    [*_filters(), _STATS_FIELDS, _IF_NONE_MATCH],
+                    parameters.of_stats(),
                     {"200": _json("the numbers", _ref(Stats), **_ETAG)},
                     "304 401 403 422 503",
                 )
@@ -201,14 +196,16 @@ def _describe(components: dict[str, Any]) -> None:
             component["examples"] = [EXAMPLES[name]]
 
 
-def _partial(run: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a run with some of its fields, and with counts."""
-    properties = {name: _nullable(_COUNTS[name]) if name in _COUNTS else run["properties"][name] for name in FIELDS}
-    return {"title": "PartialFlowRun", "type": "object", "properties": {name: {**properties[name]} for name in FIELDS}}
-
-
-def _nullable(type: type[Struct]) -> dict[str, Any]:
-    return {"anyOf": [_ref(type), {"type": "null"}]}
+def _partial_run(run: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a run with some of its fields, and with counts. No component, because no operation refers to it."""
+    _, schemas = schema_components((ActionCounts, LogCounts), ref_template=REF)
+    properties = {
+        name: {"anyOf": [schemas[_COUNTS[name]], {"type": "null"}]} if name in _COUNTS else {**run["properties"][name]}
+        for name in FIELDS
+    }
+    partial = {"title": "PartialFlowRun", "type": "object", "properties": properties}
+    _describe(schemas | {"PartialFlowRun": partial})
+    return partial
 
 
 def _json(description: str, schema: dict[str, Any], **headers: Any) -> dict[str, Any]:
@@ -216,15 +213,7 @@ def _json(description: str, schema: dict[str, Any], **headers: Any) -> dict[str,
 
 
 def _ref(type: type[Struct]) -> dict[str, Any]:
-    return {"$ref": _REF.format(name=type.__name__)}
-
-
-def _schema(type: Any) -> dict[str, Any]:
-    (schema,), _ = schema_components((type,), ref_template=_REF)
-    return schema
-
-
-_RUN_OR_FIELDS = {"anyOf": [_ref(FlowRun), {"$ref": _REF.format(name="PartialFlowRun")}]}
+    return {"$ref": REF.format(name=type.__name__)}
 
 
 def _found(description: str) -> dict[str, Any]:
@@ -235,89 +224,20 @@ def _created(description: str) -> dict[str, Any]:
     return {"201": _json(description, _ref(FlowRun), **_ETAG, **_LOCATION)}
 
 
-def _streamed(success: dict[str, Any]) -> dict[str, Any]:
-    """*success*, or a stream of server-sent events if the client prefers one. The stream is no second media type, for
-    which generated clients return a union of both.
+def _extended(response: dict[str, Any], partial_run: dict[str, Any]) -> dict[str, Any]:
+    """*response*, or what the client may ask for instead: a stream of server-sent events, or runs with some of their
+    fields. As a second media type, and as a parameter, they would make generated clients return a union of types.
     """
     events = {"schema": {"type": "string", "description": descriptions.EVENTS}, "example": EVENTS_EXAMPLE}
-    return success | {"200": success["200"] | {EVENT_STREAM: events}}
+    fields = {
+        "description": descriptions.PARTIAL_RUNS,
+        "parameter": parameters.FIELDS_OF_RUNS,
+        "schema": partial_run,
+    }
+    return {"200": response | {EVENT_STREAM: events, PARTIAL_RUNS: fields}}
 
-
-_PAGE = _streamed({"200": _json("the page", _ref(FlowRunPage), **_ETAG)})
 
 _HEALTH = {"200": _json("ok", _ref(Health))}
-
-
-def _parameter(place: str, name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
-    return {"in": place, "name": name, "required": place == "path", "schema": schema, "description": description}
-
-
-def _entity_tags(name: str, description: str) -> dict[str, Any]:
-    return _parameter("header", name, {"type": "string", "examples": [f'"{TAG_EXAMPLE}"']}, description)
-
-
-_IF_MATCH = _entity_tags("If-Match", "proceed only if the ETag of the run is one of these; `*` matches any")
-
-_IF_NONE_MATCH = _entity_tags("If-None-Match", "proceed only if the ETag is none of these; `*` matches any")
-
-_LAST_EVENT_ID = _parameter(
-    "header",
-    "Last-Event-ID",
-    {"type": "string", "examples": [TAG_EXAMPLE]},
-    "for a stream: the change number to resume after; `0` sends all runs",
-)
-
-_LAST_EVENT_ID_IN_QUERY = _parameter(
-    "query", LAST_EVENT_ID, _LAST_EVENT_ID["schema"], "for a stream: as `Last-Event-ID`, which is used if both are sent"
-)
-
-
-_FIELDS = _parameter(
-    "query",
-    "fields",
-    {"type": "array", "items": {"type": "string", "enum": list(FIELDS)}},
-    "the fields of each run in the response, also separated by commas; without it, all but the counts",
-)
-
-
-_STATS_FIELDS = _parameter(
-    "query",
-    "fields",
-    {"type": "array", "items": {"type": "string", "enum": [*STATS_FIELDS, *COUNTED_FIELDS]}},
-    "the fields of the response, also separated by commas; without it, all but `hour`, `day` and `duration`",
-)
-
-
-def _id(type: Any) -> dict[str, Any]:
-    return _parameter("path", "id_", {**_schema(type), "examples": [ID_EXAMPLE]}, "the run's id")
-
-
-_ORDER = {"type": "string", "enum": ["desc", "asc"], "default": "desc"}
-
-
-def _filters() -> list[dict[str, Any]]:
-    return [
-        _parameter(
-            "query",
-            filter.name,
-            {"type": "array", "items": _schema(filter.type), "maxItems": MAX_VALUES},
-            f"{filter.description}; if repeated, runs that match {filter.several} of the values",
-        )
-        for filter in FILTERS
-    ]
-
-
-def _page_parameters() -> list[dict[str, Any]]:
-    return [
-        _parameter("query", "cursor", _schema(Cursor), "any of the four cursors of a page"),
-        _parameter("query", "size", {**_schema(PageSize), "default": 50}, "the maximum number of runs on the page"),
-        _parameter("query", "order", _ORDER, "newest or oldest first"),
-        _FIELDS,
-        *_filters(),
-        _LAST_EVENT_ID_IN_QUERY,
-        _IF_NONE_MATCH,
-        _LAST_EVENT_ID,
-    ]
 
 
 def _published(node: Any) -> Any:

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
-from msgspec.json import decode, encode
+from msgspec.json import decode, encode, schema_components
 
 from flowruns import errors
 from flowruns.errors import ErrorDetail, FlowrunsError
@@ -16,7 +16,15 @@ from flowruns.version import __version__
 
 Cursor = Annotated[str, Meta(description="opaque; valid only with the filters and the order of its page")]
 
+REF = "#/components/schemas/{name}"
+
 PageSize = Annotated[int, Meta(ge=1, le=MAX_PAGE_SIZE)]
+
+
+def schema_of(type: Any) -> dict[str, Any]:
+    """The JSON Schema of *type*, which is no Struct."""
+    (schema,), _ = schema_components((type,), ref_template=REF)
+    return schema
 
 
 class FlowRunPage(Struct, kw_only=True):
