@@ -1,0 +1,1 @@
+"""Clients that nobody here wrote: generated from /openapi.json, compiled and used, and libraries that read streams."""
