@@ -3,7 +3,7 @@
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from flowruns.client.client import Client
 from tests.browser.conftest import Server
 from tests.conftest import RUNS
-from tests.processes import serving
+from tests.processes import ended, serving
 from tests.proxies.programs import PROGRAMS, missing, proxied
 from tests.waits import HANG
 
@@ -82,6 +83,62 @@ def test_the_page_works_behind_tls_and_below_a_prefix(name: str, trust: bool, tm
             expect(page).to_have_url(re.compile("/portal/ui/$"), timeout=HANG * 1000)  # once it cannot be undone
             assert server.status("a1") == 404
         server.close()
+
+
+EIGHT = """() => {
+    window.seen = {};
+    const open = (number, last) => {
+        const source = new EventSource(`../api/v1/flow-runs?phase=running&lastEventId=${last}`);
+        for (const type of ["run", "left", "deleted", "resync", "position", "bye", "message"]) {
+            source.addEventListener(type, ({ data, lastEventId }) => {
+                last = lastEventId || last;
+                const { id } = JSON.parse(data);
+                if (id ?? type === "resync") seen[number].push(`${type} ${id}`);
+            });
+        }
+        source.onerror = () => { // closed by a 502 of the proxy
+            if (source.readyState === EventSource.CLOSED) setTimeout(open, 100, number, last);
+        };
+    };
+    for (let number = 0; number < 8; number++) {
+        seen[number] = [];
+        open(number, 0);
+    }
+}"""
+ALL_SEEN = "(part) => Object.values(seen).every((events) => events.includes(part))"
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_eight_streams_at_once_over_http_2_resume_after_a_restart(name: str, tmp_path: Path, tab: Any) -> None:
+    if reason := missing(name):
+        pytest.skip(reason)
+    options = ("runs.db", *LOOPBACK, "--forwarded-allow-ips", "127.0.0.1", "--token", "s3cret=7")
+    run = {"flowId": "deploy", "flowType": "automation"}
+    page: Page = tab(ignore_https_errors=True)
+    with TemporaryDirectory(prefix="flowruns-") as folder, ExitStack() as stack:
+        Path(folder).chmod(0o755)
+        with serving(tmp_path, *options) as served, Client(served.url, token="s3cret") as client:
+            port = served.url.rpartition(":")[2]
+            proxy = stack.enter_context(proxied(name, Path(folder), f"127.0.0.1:{port}", host="127.0.0.1"))
+            page.goto(f"https://127.0.0.1:{proxy.port}/portal/docs#token=s3cret")
+            page.locator("#createFlowRun").wait_for()
+            page.evaluate(EIGHT)
+            client.put("a", phase="running", **run)
+            page.wait_for_function(ALL_SEEN, arg="run a")
+            assert page.evaluate("fetch('../api/v1/flow-runs').then(({ status }) => status)") == 200  # a ninth request
+            served.process.terminate()
+            ended(served.process)
+        with (
+            serving(tmp_path, *options, env={"FLOWRUNS_PORT": port}) as served,
+            Client(served.url, token="s3cret") as client,
+        ):
+            client.put("a", phase="succeeded", **run)
+            client.put("b", phase="running", **run)
+            page.wait_for_function(ALL_SEEN, arg="run b")
+            assert list(page.evaluate("seen").values()) == [["run a", "left a", "run b"]] * 8
+            names = "performance.getEntriesByType('resource').filter(({ name }) => name.includes('flow-runs'))"
+            assert set(page.evaluate(f"{names}.map((entry) => entry.nextHopProtocol)")) == {"h2"}
+        page.goto("about:blank")  # ends the streams before the proxy
 
 
 def test_a_page_whose_scripts_are_refused_says_why(own: Server, browser: "Browser") -> None:
