@@ -9,20 +9,20 @@ package overrides or reads these names of uvicorn, which it does not document:
 - `RequestResponseCycle`: `chunked_encoding`, `default_headers`, `disconnected`, `expected_content_length`, `flow`,
   `keep_alive`, `message_event`, `on_response`, `response_complete`, `response_started`, `run_asgi`, `scope`, `send`,
   `transport`, `waiting_for_100_continue`
-- `STATUS_LINE` of the same module, and `FlowControl`
+- `STATUS_LINE` of the same module, `FlowControl`, and `HIGH_WATER_LIMIT`
 """
 
 import asyncio
 import logging
 import sys
-from collections.abc import Collection
+from collections.abc import Callable
 from itertools import count
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
 from typing import Any
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
-from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from flowruns.errors import BadRequest, FlowrunsError, HeadersTooLarge, RequestTimeout, Unavailable
@@ -35,7 +35,14 @@ log = logging.getLogger("flowruns")
 
 MAX_HEADERS = 256  # in one request
 
-_PARSED_AT_ONCE = 16 * 1024  # bytes: several hundred requests, which take 6 ms
+# Bytes. A piece of pipelined requests has few of them: others wait while it is parsed, and while it is answered.
+_PARSED_AT_ONCE, _BODY_PARSED_AT_ONCE = 2 * 1024, 16 * 1024
+
+_MAX_TOKENS = 64  # requests and chunks of bodies that are parsed without a pause: they take 5 ms with their responses
+
+# For the threads of the store: while the loop is busy it releases the interpreter's lock for moments only, in which
+# they cannot take it.
+_PAUSE_SECONDS = 0.001
 
 _DRAIN_SECONDS = 2  # after an error response, before it closes: closing with unread input resets the connection
 
@@ -60,15 +67,17 @@ class WriteProgress:
 
 
 class Flow(FlowControl):
-    """uvicorn's control of what is read, which reads nothing while requests of the *pipeline* wait."""
+    """uvicorn's control of what is read, which reads nothing while *is_behind* returns true."""
 
-    def __init__(self, transport: asyncio.Transport, pipeline: Collection[object]) -> None:
+    def __init__(self, transport: asyncio.Transport, is_behind: Callable[[], bool]) -> None:
         super().__init__(transport)
-        self._pipeline = pipeline
+        self._is_behind = is_behind
 
     def resume_reading(self) -> None:
-        """Reads again, unless requests wait: a client may send a million without reading a response."""
-        if not self._pipeline:
+        """Reads again, unless received bytes or requests wait: a client may send a million without reading a
+        response.
+        """
+        if self.read_paused and not self._is_behind():
             super().resume_reading()
 
 
@@ -82,12 +91,14 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Over the limit, closes the longest idle connection; if none is idle, requests of this one get 503."""
         super().connection_made(transport)
-        self.flow = Flow(transport, self.pipeline)
+        self.flow = Flow(transport, self._is_behind)
         self.access_log = False  # even if the root logger of an embedding program has handlers: `RequestLog` does it
         self._state = "idle"  # or "headers", "body": the part of a request that is being received
         self._rejected = self._draining = False
         self._current: RequestResponseCycle | None = None  # the request that the application is processing
         self._unread = b""  # received, and not yet parsed
+        self._tokens = 0  # parsed since the last pause
+        self._pausing = False
         self._eof = False  # the client has closed its half, and there are unread bytes before that
         self._unparsed_bytes = self._header_bytes = 0
         self._state_since = self._last_read = self.loop.time()
@@ -115,19 +126,50 @@ class Protocol(HttpToolsProtocol):
             return
         self._last_read = self.loop.time()
         self._unset_keepalive_if_required()
+        if not self._unread:
+            self._tokens = 0
         self._unread += data
         self._parse()
 
+    def _is_behind(self) -> bool:
+        return bool(self._unread or self.pipeline)
+
     def _parse(self) -> None:
-        """Parses what was received, piece by piece, until a request waits for the one before it."""
-        while self._unread and not self.pipeline and not self._rejected:
-            piece, self._unread = self._unread[:_PARSED_AT_ONCE], self._unread[_PARSED_AT_ONCE:]
+        """Parses what was received, piece by piece, until a request waits for the one before it, or others must have
+        their turn.
+        """
+        while self._unread and not (self.pipeline or self._rejected or self._pausing):
+            if self._tokens > _MAX_TOKENS:
+                self._pause()
+                return
+            size = _BODY_PARSED_AT_ONCE if self._state == "body" else _PARSED_AT_ONCE
+            piece, self._unread = self._unread[:size], self._unread[size:]
             self._parsed = False
             self._feed(piece)
             if not self._parsed:
                 # The parser calls back only for complete tokens, so count the bytes that it buffers.
                 self._unparsed_bytes += len(piece)
                 self._check_size(self._unparsed_bytes)
+
+    def _pause(self) -> None:
+        self._tokens, self._pausing = 0, True
+        self.flow.pause_reading()
+        self.loop.call_later(_PAUSE_SECONDS, self._end_pause)
+
+    def _end_pause(self) -> None:
+        self._pausing = False
+        if not self.transport.is_closing():
+            self._parse_rest()
+
+    def _parse_rest(self) -> None:
+        """Continues to parse, and then to read."""
+        self._parse()
+        if not (self._state == "body" and self._responding and len(self.cycle.body) > HIGH_WATER_LIMIT):
+            self.flow.resume_reading()
+        if self._eof and not self._unread:
+            self._eof = False
+            if not self.eof_received():
+                self.transport.close()
 
     def _feed(self, data: bytes) -> None:
         while data and not self._rejected:
@@ -161,6 +203,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request line begins."""
         super().on_message_begin()
+        self._tokens += 1
         self._state, self._state_since = "headers", self._last_read
         self._header_bytes = 0
         self._mark_parsed()
@@ -194,6 +237,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
+        self._tokens += 1
         self._mark_parsed()
         if not self._rejected:
             super().on_body(body)
@@ -219,14 +263,8 @@ class Protocol(HttpToolsProtocol):
         """Restarts the deadline for headers that were received during the response, and continues to parse."""
         self._state_since = self._last_read = self.loop.time()
         super().on_response_complete()
-        if self.transport.is_closing():
-            return
-        self.flow.resume_reading()  # uvicorn does so before it starts the next request
-        self._parse()
-        if self._eof and not self._unread:
-            self._eof = False
-            if not self.eof_received():
-                self.transport.close()
+        if not self.transport.is_closing():
+            self._parse_rest()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's signature; uvicorn's returns None
         """Whether to stay open: a client that has closed its half receives the responses to its complete requests."""

@@ -516,6 +516,24 @@ def test_pipelined_requests_are_parsed_as_they_are_answered(server: str, monkeyp
     assert max(waiting) <= protocol._PARSED_AT_ONCE // len(one) + 1
 
 
+def test_others_have_their_turn_between_many_chunks(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+    on_body = protocol.Protocol.on_body
+
+    def recorded(self: protocol.Protocol, body: bytes) -> None:
+        on_body(self, body)
+        parsed.append(self._tokens)
+
+    monkeypatch.setattr(protocol.Protocol, "on_body", recorded)
+    chunk = chunks(b" ")
+    with Wire(server) as wire:
+        wire.send(request("PUT", f"{RUNS}/chunks", None, JSON, CHUNKED) + chunks(RUN) + chunk * 20_000 + chunks(b""))
+        assert wire.reply().status == 201
+        assert wire.ask("GET", f"{RUNS}/chunks").status == 200
+    assert len(parsed) == 20_001
+    assert max(parsed) <= protocol._MAX_TOKENS + protocol._BODY_PARSED_AT_ONCE // len(chunk) + 1
+
+
 def test_pipelined_requests_before_the_end_get_their_responses(wire: Wire) -> None:
     wire.send(request("GET", "/nothing") * 1_000 + b"GET / HTTP/1.1\r\nHost")
     wire.end()
