@@ -26,12 +26,13 @@ log = logging.getLogger("flowruns")
 
 
 class Database(NamedTuple):
-    """An open database: one connection that writes, and four that read, so that slow reads do not delay quick ones."""
+    """An open database: one connection that writes, and five that read, so that slow reads do not delay quick ones."""
 
     writing: Connection
     runs: Connection
     pages: Connection
     counted_pages: Connection  # for pages whose total takes a scan
+    large: Connection  # for runs and pages of megabytes
     changes: Connection
     cursor_key: bytes
     watch: Watch
@@ -111,7 +112,8 @@ async def _connect_memory(lock_timeout: float, prepare: Callable[[sqlite3.Connec
     async with AsyncExitStack() as stack:
         shared = await _connection(stack, MEMORY, lock_timeout, prepare)
         key = await shared.call(_cursor_key)
-        return Database(shared, shared, shared, shared, shared, key, Watch(), None, _do_nothing, stack.pop_all().aclose)
+        close = stack.pop_all().aclose
+        return Database(shared, shared, shared, shared, shared, shared, key, Watch(), None, _do_nothing, close)
 
 
 def _check_schema(file: Path, connection: sqlite3.Connection) -> None:
@@ -128,14 +130,15 @@ def _do_nothing() -> None:
 
 async def _readers(
     stack: AsyncExitStack, uri: str, lock_timeout: float
-) -> tuple[Connection, Connection, Connection, Connection]:
-    """The four connections of `Database` that read, in its order."""
+) -> tuple[Connection, Connection, Connection, Connection, Connection]:
+    """The five connections of `Database` that read, in its order."""
     cache = partial(pragmas.set_cache_size, kib=pragmas.PAGES_CACHE_KIB)
     runs = await _connection(stack, uri, lock_timeout, pragmas.set_read_only)
     pages = await _connection(stack, uri, lock_timeout, pragmas.set_read_only, cache)
     counted_pages = await _connection(stack, uri, lock_timeout, pragmas.set_read_only)
+    large = await _connection(stack, uri, lock_timeout, pragmas.set_read_only)
     changes = await _connection(stack, uri, lock_timeout, pragmas.set_read_only)
-    return runs, pages, counted_pages, changes
+    return runs, pages, counted_pages, large, changes
 
 
 async def _connection(

@@ -12,7 +12,7 @@ from flowruns.model.fields import Fields, select_fields
 from flowruns.model.runs import FlowRun
 from flowruns.store.filters import Where
 from flowruns.store.pages import scan_query
-from flowruns.store.rows import placeholders
+from flowruns.store.rows import placeholders, read_doc, snapshot
 
 # Of one read: large enough to be worth a round trip, small enough to be held for many slow clients.
 MAX_CHANGES = 100
@@ -51,6 +51,13 @@ def get(connection: sqlite3.Connection, ids: Sequence[str]) -> list[StoredRun | 
     )
     runs = {id: StoredRun(seq, doc) for id, seq, doc in rows}
     return [runs.get(id) for id in ids]
+
+
+def get_large(connection: sqlite3.Connection, id: str) -> StoredRun | None:
+    """The run *id*; None if it does not exist. Reading it does not hold the interpreter's lock, whatever its size."""
+    with snapshot(connection):
+        row = connection.execute("select created_seq, seq from run where id = ? and created_seq > 0", (id,)).fetchone()
+        return row and StoredRun(row[1], read_doc(connection, row[0]))
 
 
 def documents(connection: sqlite3.Connection, where: Where, after: int, last: int) -> list[tuple[int, bytes]]:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
@@ -52,6 +53,36 @@ def find_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> tuple[int, 
         arguments,
     ).fetchone()
     return last, start, {row[2]: Row(*row) for row in decode(rows)}
+
+
+def read_doc(connection: sqlite3.Connection, created_seq: int) -> bytes:
+    """The document of the row *created_seq*. Unlike the row of a statement, it is copied without holding the
+    interpreter's lock: 35 MB take 30 ms.
+    """
+    with connection.blobopen("run", "doc", created_seq, readonly=True) as blob:
+        return blob.read()
+
+
+@contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """A transaction that only reads."""
+    connection.execute("begin")
+    try:
+        yield
+    finally:
+        connection.execute("rollback")
+
+
+@contextmanager
+def length_limit(connection: sqlite3.Connection, size: int) -> Iterator[None]:
+    """Statements in the block raise sqlite3.DataError for a text or blob of more than *size* bytes, before they read
+    it.
+    """
+    before = connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, size)
+    try:
+        yield
+    finally:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
 
 
 def write_rows(connection: sqlite3.Connection, rows: Sequence[Row], old_rows: dict[str, Row]) -> None:

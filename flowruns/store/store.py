@@ -29,12 +29,15 @@ from flowruns.store import stats as statistics
 from flowruns.store.changes import ChangeNotifier, Subscription
 from flowruns.store.filters import ALL, Where
 from flowruns.store.holdings import Holdings
-from flowruns.store.pages import PageRows
+from flowruns.store.pages import MAX_QUICK_BYTES, PageRows
 from flowruns.store.reads import Change, Changes, StoredRun
+from flowruns.store.rows import length_limit
 from flowruns.store.stats import Stats
 from flowruns.store.writes import Create, Delete, Put, Write, apply_writes
 
 T = TypeVar("T")
+
+J = TypeVar("J", bound=tuple[Any, ...])
 
 
 class Page(NamedTuple):
@@ -97,7 +100,9 @@ class Store:
             database.writing, self._write, lock_timeout, database.watch, database.flusher, self._notifier.notify
         )
         self._runs: JobQueue[tuple[str, Fields], StoredRun | None] = JobQueue(database.runs, _get)
-        self._pages: JobQueue[tuple[Where, PageRequest], PageRows] = JobQueue(database.pages, _pages)
+        self._large_runs: JobQueue[tuple[str, Fields], StoredRun | None] = JobQueue(database.large, _get_large)
+        self._pages: JobQueue[tuple[Where, PageRequest], PageRows] = JobQueue(database.pages, _quick_pages)
+        self._large_pages: JobQueue[tuple[Where, PageRequest], PageRows] = JobQueue(database.large, _pages)
         self._counted_pages: JobQueue[tuple[Where, PageRequest], PageRows] = JobQueue(database.counted_pages, _pages)
         self._stats: JobQueue[Where, Stats] = JobQueue(database.pages, _stats)
         self._counted_stats: JobQueue[Where, Stats] = JobQueue(database.counted_pages, _stats)
@@ -150,8 +155,8 @@ class Store:
         self.end_subscriptions()
         self._database.counted_pages.interrupt_statement()  # it may take seconds
         try:
-            for queue in (self._notifier, self._changes, self._writer, self._runs, self._pages, self._counted_pages,
-                          self._stats, self._counted_stats):  # fmt: skip
+            for queue in (self._notifier, self._changes, self._writer, self._runs, self._large_runs, self._pages,
+                          self._large_pages, self._counted_pages, self._stats, self._counted_stats):  # fmt: skip
                 await queue.drain()
         finally:
             await self._database.aclose()
@@ -159,7 +164,10 @@ class Store:
     async def get(self, id: str, fields: Fields = ALL_FIELDS) -> StoredRun:
         """The run, or these *fields* of it. Raises NotFound."""
         self._database.watch.check_content()  # if it was overwritten, nothing that is read can be right
-        stored = await self._runs.run((id, fields))
+        try:
+            stored = await self._runs.run((id, fields))
+        except sqlite3.DataError:  # it is larger than `MAX_QUICK_BYTES`
+            stored = await self._large_runs.run((id, fields))
         if stored is None:
             raise NotFound(id)
         return stored
@@ -167,8 +175,13 @@ class Store:
     async def page(self, where: Where = ALL, page_request: PageRequest = FIRST_PAGE) -> Page:
         """The page of the runs of *where* that *page_request* describes."""
         self._database.watch.check_content()
-        queue = self._counted_pages if where.must_count else self._pages
-        rows = await queue.run((where, page_request))
+        if where.must_count:
+            rows = await self._counted_pages.run((where, page_request))
+        else:
+            try:
+                rows = await self._pages.run((where, page_request))
+            except sqlite3.DataError:  # it is larger than `MAX_QUICK_BYTES`
+                rows = await self._large_pages.run((where, page_request))
         links = page_links(page_request, rows.lowest, rows.highest, older=bool(rows.older), newer=bool(rows.newer))
         return Page(rows.docs, rows.total, links, str(rows.seq))
 
@@ -184,7 +197,7 @@ class Store:
 
     async def count(self) -> int:
         """The number of runs."""
-        return (await self.page(page_request=PageRequest(size=1))).total
+        return await self._read(pages.count)
 
     async def position(self) -> int:
         """The number of the last write."""
@@ -281,16 +294,37 @@ def _get_one(connection: sqlite3.Connection, job: tuple[str, Fields]) -> StoredR
 
 
 def _get_all(connection: sqlite3.Connection, jobs: list[tuple[str, Fields]]) -> list[StoredRun | None]:
-    stored = reads.get(connection, [id for id, _ in jobs])
+    with length_limit(connection, MAX_QUICK_BYTES):
+        stored = reads.get(connection, [id for id, _ in jobs])
     return [run.select(fields) if run and fields else run for run, (_, fields) in zip(stored, jobs, strict=True)]
 
 
+def _get_large(connection: sqlite3.Connection, jobs: list[tuple[str, Fields]]) -> Sequence[StoredRun | None | Failed]:
+    """Equal jobs share a read, as those of `_pages` do."""
+    return _read_distinct(connection, jobs, _get_one_large)
+
+
+def _get_one_large(connection: sqlite3.Connection, id: str, fields: Fields) -> StoredRun | None:
+    stored = reads.get_large(connection, id)
+    return stored.select(fields) if stored and fields else stored
+
+
+def _quick_pages(connection: sqlite3.Connection, requests: list[tuple[Where, PageRequest]]) -> list[PageRows | Failed]:
+    return _read_distinct(connection, requests, pages.quick_page)
+
+
 def _pages(connection: sqlite3.Connection, requests: list[tuple[Where, PageRequest]]) -> list[PageRows | Failed]:
-    """Equal requests share a read, but never one that has begun: a page has every write acknowledged before it."""
-    distinct = list(dict.fromkeys(requests))
-    queries = [partial(pages.page, where=where, page_request=page_request) for where, page_request in distinct]
+    return _read_distinct(connection, requests, pages.page)
+
+
+def _read_distinct(connection: sqlite3.Connection, jobs: list[J], read: Callable[..., T]) -> list[T | Failed]:
+    """Equal *jobs*, the arguments of *read*, share a read, but never one that has begun: a page has every write
+    acknowledged before it.
+    """
+    distinct = list(dict.fromkeys(jobs))
+    queries = [lambda connection, job=job: read(connection, *job) for job in distinct]
     outcomes = dict(zip(distinct, run_each(connection, queries), strict=True))
-    return [outcomes[request] for request in requests]
+    return [outcomes[job] for job in jobs]
 
 
 def _stats(connection: sqlite3.Connection, queries: list[Where]) -> list[Stats | Failed]:

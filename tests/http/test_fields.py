@@ -114,6 +114,7 @@ async def test_a_page_ends_at_the_same_large_run_with_fields(
 ) -> None:
     await fill(client, 9, args={"text": "x" * 1000})
     monkeypatch.setattr(pages, "MAX_PAGE_BYTES", 3000)
+    monkeypatch.setattr(pages, "MAX_QUICK_BYTES", 3000)
     whole, light = await walk(client, order=order), await walk(client, order=order, fields="id,phase")
     assert len(whole) > 1
     assert list(map(without_items, light)) == list(map(without_items, whole))

@@ -1,0 +1,76 @@
+"""Runs and pages of megabytes: they are read apart from others, and no other request reads them."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from msgspec import Raw
+
+from flowruns.model.cursors import PageRequest
+from flowruns.model.runs import FlowType, RunPut
+from flowruns.sqlite.connection import Connection
+from flowruns.store import pages
+from flowruns.store.store import Store
+
+SMALL = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
+LARGE = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION, args=Raw(b'{"x":"%b"}' % ("日".encode() * 1_000_000)))
+
+
+@asynccontextmanager
+async def busy(connection: Connection) -> AsyncIterator[None]:
+    """While entered, nothing is read on *connection*."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(connection: sqlite3.Connection) -> None:
+        begun.set()
+        go_on.wait()
+
+    held = asyncio.create_task(connection.call(hold))
+    await asyncio.to_thread(begun.wait)
+    try:
+        yield
+    finally:
+        go_on.set()
+        await held
+
+
+async def test_large_runs_and_pages_delay_no_small_ones(store: Store) -> None:
+    await store.put("small", SMALL)
+    large, _ = await store.put("large", LARGE)
+    async with busy(store._database.large):
+        asked = [asyncio.create_task(store.get("large")), asyncio.create_task(store.page())]
+        assert (await store.get("small")).run.id == "small"
+        assert len((await store.page(page_request=PageRequest(size=1, ascending=True))).runs) == 1
+        assert not any(task.done() for task in asked)
+    run, page = await asyncio.gather(*asked)
+    assert run == large
+    assert page.docs.startswith(large.doc)  # type: ignore[union-attr]  # the gathered results have one type
+
+
+async def test_the_number_of_runs_is_known_without_reading_one(store: Store) -> None:
+    await store.put("large", LARGE)
+    async with busy(store._database.pages), busy(store._database.large):
+        assert await store.count() == 1
+
+
+@pytest.mark.parametrize("fields", [(), ("id", "args")])
+async def test_runs_of_any_size_are_read_in_the_same_way(
+    store: Store, monkeypatch: pytest.MonkeyPatch, fields: tuple[str, ...]
+) -> None:
+    """Also below a limit of a page, so that pages end early, which are read run by run."""
+    for name in ("r1", "r2", "r3"):
+        await store.put(name, RunPut(flow_id="a", flow_type=FlowType.AUTOMATION, args=Raw('{"x":"日本"}'.encode())))
+    runs = [await store.get(name, fields) for name in ("r1", "r2", "r3")]
+    monkeypatch.setattr(pages, "MAX_QUICK_BYTES", 50)
+    monkeypatch.setattr("flowruns.store.store.MAX_QUICK_BYTES", 50)
+    monkeypatch.setattr(pages, "MAX_PAGE_BYTES", 100)
+    assert [await store.get(name, fields) for name in ("r1", "r2", "r3")] == runs
+    request = PageRequest(ascending=True)
+    for run in await asyncio.gather(*(store.get(name) for name in ("r1", "r2", "r3"))):
+        page = await store.page(page_request=request)
+        assert (page.docs, page.total) == (run.doc, 3)
+        request = request._replace(cursor=page.links.next)
+    assert request.cursor is None
