@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from msgspec.json import encode
 
-from flowruns.errors import MethodNotAllowed, NotFound, PathNotFound
+from flowruns.errors import FlowrunsError, MethodNotAllowed, NotFound, PathNotFound
 from flowruns.http import hints, responses
 from flowruns.http.events import EventStream, EventStreams
 from flowruns.http.requests import STATUS_ONLY, PageQuery, RequestReader
@@ -39,7 +39,13 @@ class Endpoint:
         operation = self._operations.get(scope["method"])
         if operation is None:
             raise MethodNotAllowed(scope["method"], self._allow)
-        response = await operation(RequestReader(scope, receive, self._max_body))
+        request = RequestReader(scope, receive, self._max_body)
+        try:
+            response = await operation(request)
+        except FlowrunsError:
+            request.release_body()
+            raise
+        request.release_body()
         await response(scope, receive, send)
 
 
@@ -112,8 +118,9 @@ class RunsApi:
         with request:
             body = await request.body(RunPost)
         assert body is not None  # otherwise the context manager has raised
+        ignored = await hints.ignored_fields(request)  # before the write: after it, a request must not be cancelled
         id, stored = await self.store.create(body, by=request.caller)
-        hints.log_ignored_fields(request)
+        hints.log_ignored_fields(ignored)
         return responses.stored(stored, 201, _location(request, f"/{id}"))
 
     async def get(self, request: RequestReader) -> Response | EventStream:
@@ -136,7 +143,7 @@ class RunsApi:
         """PUT …/flow-runs/{id_}: creates or replaces a run."""
         with request:
             id, body, precondition = request.path("id_", Slug), await request.body(RunPut), request.precondition()
-            request.check_same_id(id, body)
+            await request.check_same_id(id, body)
         assert body is not None
         stored, created = await self.store.put(id, body, by=request.caller, when=precondition)
         return responses.stored(stored, 201, _location(request)) if created else responses.stored(stored)

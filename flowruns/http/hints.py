@@ -1,14 +1,14 @@
 """Log lines, at level info, that name the parts of a request which had no effect. They contain no values."""
 
 import logging
-from typing import Any
+from collections.abc import Sequence
 
-from msgspec import Raw, defstruct
-from msgspec.json import decode
+from msgspec import Raw
 
 from flowruns.http.logs import log
 from flowruns.http.requests import LAST_EVENT_ID, RequestReader
 from flowruns.model.filters import FILTERS
+from flowruns.model.json_items import object_fields
 from flowruns.model.runs import RunPost, RunPut
 from flowruns.settings import RUNS
 
@@ -31,8 +31,6 @@ _NULL = b"null"  # which has no effect in a PUT either
 
 _PUT_ONLY = [name for name in RunPut.__struct_encode_fields__ if name not in RunPost.__struct_encode_fields__]
 
-_PutOnly: Any = defstruct("_PutOnly", [(name, Raw, Raw(_NULL)) for name in _PUT_ONLY])
-
 
 def log_unknown_parameters(request: RequestReader, noted: set[str]) -> None:
     """Logs the unknown query parameters of a page, each with the parameter that was probably meant, once: adds their
@@ -48,14 +46,20 @@ def log_unknown_parameters(request: RequestReader, noted: set[str]) -> None:
         log.info("%s%s", " ".join(map(_hint, unknown[:_MAX_NAMES])), more)
 
 
-def log_ignored_fields(request: RequestReader) -> None:
-    """Logs the fields in the valid body of a POST that only a PUT would use."""
-    if not log.isEnabledFor(logging.INFO):
-        return
-    body = decode(request.raw_body, type=_PutOnly)
-    ignored = [repr(name) for name in _PUT_ONLY if bytes(getattr(body, name)) != _NULL]
+async def ignored_fields(request: RequestReader) -> list[str]:
+    """The fields in the valid body of a POST that only a PUT would use, if they are to be logged."""
+    return await request.parse_body(_set_fields, _PUT_ONLY) if log.isEnabledFor(logging.INFO) else []
+
+
+def log_ignored_fields(ignored: Sequence[str]) -> None:
+    """Logs the *ignored* fields of a POST."""
     if ignored:
         log.info("POST ignores %s in the body; set them with PUT %s/{id}", ", ".join(ignored), RUNS)
+
+
+def _set_fields(body: bytes, names: Sequence[str]) -> list[str]:
+    """Those of *names* that *body* sets, in quotes."""
+    return [repr(name) for name, value in object_fields(Raw(body), names).items() if bytes(value) != _NULL]
 
 
 def _hint(name: str) -> str:

@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+from collections.abc import Callable
+from threading import Lock
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import parse_qsl
@@ -16,12 +18,14 @@ from flowruns.model.error_details import choice_detail
 from flowruns.model.fields import ALL_FIELDS, Fields, parse_fields
 from flowruns.model.filters import integer
 from flowruns.model.preconditions import Precondition, parse_precondition
-from flowruns.model.runs import RunPut
+from flowruns.model.runs import RunPost, RunPut, release_lists
 from flowruns.model.validation import check_text, decode, limit_details, text_field
 from flowruns.store.filters import Where, where
 from flowruns.store.stats import COUNTED_FIELDS, STATS_FIELDS
 
 T = TypeVar("T")
+
+A = TypeVar("A")
 
 CALLER = "flowruns.caller"  # the key in an ASGI scope under which AccessMiddleware puts the caller's user id
 STATUS_ONLY = "flowruns.status_only"  # a key in an ASGI scope: /health without a token
@@ -36,6 +40,8 @@ _MAX_POSITIONS = 8  # of one request, each of which takes a read
 LAST_EVENT_ID = "lastEventId"  # the query parameter for clients that cannot send the header
 
 _THREAD_BYTES = 64 * 1024  # of a body that the event loop decodes: 8 MiB of log lines would hold it up for a second
+
+_parsing = Lock()
 
 
 PageQuery = tuple[Where, PageRequest, bytes]  # with the fingerprint of its cursors
@@ -52,9 +58,11 @@ class RequestReader:
         self.scope = scope
         self.details: list[ErrorDetail] = []
         self.raw_body = b""  # once `body` has read it
+        self._body: object = None  # once `body` has decoded it
         self._receive = receive
         self._max_body = max_body
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._query: list[tuple[str, str]] | None = None  # once it is parsed
 
     def __enter__(self) -> Self:
         return self
@@ -90,8 +98,10 @@ class RequestReader:
         """The names and values of the query, in order. `name[]`, as axios and PHP write lists, is `name`."""
         if not self.scope["query_string"]:
             return []
-        pairs = parse_qsl(self.scope["query_string"].decode(errors="replace"), keep_blank_values=True)
-        return [(name.removesuffix("[]"), value) for name, value in pairs]
+        if self._query is None:
+            pairs = parse_qsl(self.scope["query_string"].decode(errors="replace"), keep_blank_values=True)
+            self._query = [(name.removesuffix("[]"), value) for name, value in pairs]
+        return self._query
 
     async def body(self, type: type[T]) -> T | None:
         """The body as a *type*; None if it is invalid. Raises UnsupportedMediaType, BodyTooLarge or
@@ -104,16 +114,33 @@ class RequestReader:
             raise UnsupportedMediaType("content-encoding")
         self.raw_body = await self._read_body()
         try:
-            if len(self.raw_body) <= _THREAD_BYTES:
-                return decode(self.raw_body, type)
-            return await asyncio.to_thread(decode, self.raw_body, type)
+            self._body = body = await self.parse_body(decode, type)
+            return body
         except Invalid as error:
             self.details += error.details
             return None
 
-    def check_same_id(self, id: str, body: RunPut | None) -> None:
+    async def parse_body(self, parse: Callable[[bytes, A], T], argument: A) -> T:
+        """What *parse* returns for the body, once it is read, and *argument*. A large body is parsed on a thread, and
+        one at a time: the event loop would have to wait for each of several threads.
+        """
+        if len(self.raw_body) <= _THREAD_BYTES:
+            return parse(self.raw_body, argument)
+
+        def parse_alone() -> T:
+            with _parsing:
+                return parse(self.raw_body, argument)
+
+        return await asyncio.to_thread(parse_alone)
+
+    def release_body(self) -> None:
+        """Frees a large body on a thread, once the request is complete."""
+        if len(self.raw_body) > _THREAD_BYTES and isinstance(self._body, RunPut | RunPost):
+            asyncio.get_running_loop().run_in_executor(None, release_lists, self._body)
+
+    async def check_same_id(self, id: str, body: RunPut | None) -> None:
         """Adds a detail if the body's id differs from *id*. *body* is None if it is otherwise invalid."""
-        body_id = text_field(self.raw_body, "id") if body is None else body.id
+        body_id = await self.parse_body(text_field, "id") if body is None else body.id
         if body_id not in (None, id) and all(detail.loc != ("body", "id") for detail in self.details):
             self.details.append(ErrorDetail(("body", "id"), "Input should equal the id in the path", "value_error"))
 

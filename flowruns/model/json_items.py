@@ -72,8 +72,22 @@ def _deepest(brackets: bytes, depth: int) -> int:
 
 def encode_list(items: Sequence[object]) -> bytes:
     """The JSON list of *items*, encoded piece by piece."""
-    starts = range(0, len(items), ITEMS_AT_ONCE)
-    return b"[%b]" % b",".join(encode(items[start : start + ITEMS_AT_ONCE])[1:-1] for start in starts)
+    return b"".join(encoded_pieces(items))
+
+
+def encoded_pieces(items: Sequence[object]) -> Iterator[bytes]:
+    """The pieces of the JSON list of *items*. Joined at once, as joining bytes releases the interpreter's lock."""
+    yield b"["
+    for start in range(0, len(items), ITEMS_AT_ONCE):
+        piece = encode(items[start : start + ITEMS_AT_ONCE])
+        yield piece[1:-1] if start == 0 else b",%b" % piece[1:-1]
+    yield b"]"
+
+
+def release(items: list[Any]) -> None:
+    """Empties *items*, which nobody needs any more, piece by piece: freeing 600,000 at once takes 20 ms."""
+    while items:
+        del items[-ITEMS_AT_ONCE:]
 
 
 def object_fields(raw: Raw, names: Sequence[str]) -> dict[str, Raw]:

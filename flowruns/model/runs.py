@@ -10,7 +10,7 @@ from msgspec import Meta, Raw, Struct, field
 from msgspec.json import Encoder
 
 from flowruns.model.datetimes import RuleViolation, parse_datetime
-from flowruns.model.json_items import ITEMS_AT_ONCE, encode_list, is_nested_beyond
+from flowruns.model.json_items import ITEMS_AT_ONCE, encoded_pieces, is_nested_beyond, release
 
 # \A and \Z, as $ also matches before a newline at the end.
 Slug = Annotated[str, Meta(pattern=r"\A([a-z0-9_.-]+)\Z")]
@@ -194,7 +194,9 @@ class RunPost(Model, kw_only=True):
 
     def put(self) -> RunPut:
         """The body of a PUT that creates the same run."""
-        return RunPut(flow_id=self.flow_id, flow_type=FlowType.SELF_SERVICE_ACTION, args=self.args, tags=self.tags)
+        put = RunPut(flow_id=self.flow_id, flow_type=FlowType.SELF_SERVICE_ACTION, tags=self.tags)
+        put.args = self.args  # without checking it again: megabytes would hold up the event loop
+        return put
 
 
 def _check_times(span: Action | RunPut) -> None:
@@ -206,12 +208,27 @@ def _check_times(span: Action | RunPut) -> None:
 
 encode = Encoder().encode
 
+_LISTS = ("actions", "logs", "tags")  # in the order of `FlowRun`
+
+_PLACEHOLDER = Raw(b"\0")  # which no JSON has
+
+
+def release_lists(body: RunPut | RunPost) -> None:
+    """Frees the items of the lists of *body*, which nobody needs any more."""
+    for name in _LISTS:
+        release(getattr(body, name, None) or [])
+
 
 def encode_run(run: FlowRun) -> bytes:
     """The document of *run*: the body of the responses that carry it."""
-    for name in ("actions", "logs", "tags"):
-        items = getattr(run, name)
-        if items and len(items) > ITEMS_AT_ONCE:
-            run = copy(run)
-            setattr(run, name, Raw(encode_list(items)))
-    return encode(run)
+    large = {name: items for name in _LISTS if (items := getattr(run, name)) is not None and len(items) > ITEMS_AT_ONCE}
+    if not large:
+        return encode(run)
+    run = copy(run)
+    for name in large:
+        setattr(run, name, _PLACEHOLDER)
+    start, *rest = encode(run).split(_PLACEHOLDER)
+    pieces = [start]
+    for items, text in zip(large.values(), rest, strict=True):
+        pieces += [*encoded_pieces(items), text]
+    return b"".join(pieces)

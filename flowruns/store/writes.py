@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from flowruns.errors import AlreadyExists, NotFound
 from flowruns.model.datetimes import format_datetime
-from flowruns.model.json_items import encode_list
+from flowruns.model.json_items import encode_list, release
 from flowruns.model.lines import RunLine
 from flowruns.model.preconditions import Precondition
 from flowruns.model.runs import FlowRun, PreservedFields, RunPut, encode_run
@@ -159,6 +159,8 @@ class _Batch:
         preserved = row and PreservedFields(row.created_at, row.created_by, row.reviewed_at, row.reviewed_by)
         run = body.run(id, now=self.now, by=by, preserved=preserved)
         doc, tags = encode_run(run), encode_list(run.tags).decode() if run.tags else None
+        if run.logs:
+            release(run.logs)  # which are not those of *body*
         self.number += 1
         self.rows[id] = Row(
             row.created_seq if row else self.number, self.number, id, run.flow_id, run.flow_type, run.phase,

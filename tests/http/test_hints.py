@@ -132,7 +132,7 @@ async def test_nothing_is_parsed_above_level_info(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.WARNING, "flowruns")
-    monkeypatch.delattr(hints, "decode")
+    monkeypatch.delattr(hints, "object_fields")
     monkeypatch.delattr(hints, "_hint")
     body = json.dumps({"flowId": "deploy", "phase": "running"})
     assert (await client.post(RUNS, content=body, headers={"content-type": "application/json"})).status_code == 201

@@ -10,7 +10,19 @@ from msgspec import Raw
 
 from flowruns.model import json_items, runs
 from flowruns.model.datetimes import RuleViolation, format_datetime, parse_datetime
-from flowruns.model.runs import Action, FlowRun, FlowType, Log, PreservedFields, RunPost, RunPut, encode, encode_run
+from flowruns.model.runs import (
+    Action,
+    FlowRun,
+    FlowType,
+    Log,
+    PreservedFields,
+    RunPost,
+    RunPut,
+    Tag,
+    encode,
+    encode_run,
+    release_lists,
+)
 from flowruns.model.validation import decode
 
 NOW = "2025-01-20T18:53:03.558Z"
@@ -245,3 +257,25 @@ def test_document_of_long_lists_is_the_same(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(runs, "ITEMS_AT_ONCE", 3)
     assert encode_run(run) == whole
     assert isinstance(run.actions, list)
+
+
+def test_released_lists_are_empty() -> None:
+    put = RunPut(
+        flow_id="a", flow_type=FlowType.AUTOMATION, tags=[Tag(key="k", value="v")] * (2 * json_items.ITEMS_AT_ONCE + 1)
+    )
+    release_lists(put)
+    assert (put.actions, put.logs, put.tags) == (None, None, [])
+
+
+def test_the_args_of_a_post_are_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = []
+    is_nested_beyond = json_items.is_nested_beyond
+
+    def recorded(raw: Raw, levels: int) -> bool:
+        checked.append(bytes(raw))
+        return is_nested_beyond(raw, levels)
+
+    monkeypatch.setattr(runs, "is_nested_beyond", recorded)
+    put = decode(b'{"flowId":"a","args":{"x":[1]}}', RunPost).put()
+    assert bytes(put.args) == b'{"x":[1]}'
+    assert checked.count(b'{"x":[1]}') == 1
