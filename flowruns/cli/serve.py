@@ -93,6 +93,7 @@ def serve_command(
 
     from flowruns.http.logs import json_line, log_to_stderr
     from flowruns.server import sidecar
+    from flowruns.server.memory import map_large_blocks
     from flowruns.server.registry import registered
     from flowruns.server.starting import RunningServer, serve
     from flowruns.sqlite.datafile import real_path
@@ -129,6 +130,7 @@ def serve_command(
                 stack.enter_context(registered(server.lock_info))
             print_ready(server)
 
+        map_large_blocks()
         with log_to_stderr(log_level.upper(), as_json=log_format == "json"), _tuned(), ExitStack() as stack:
             if not (seeds or demo or rules):
                 serve(settings, ready, secret=made_token)

@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 from msgspec.json import encode
 
 from flowruns import errors
-from flowruns.errors import ErrorDetail, FlowrunsError
+from flowruns.errors import ErrorDetail, FlowrunsError, Unavailable
 from flowruns.store.reads import StoredRun
 
 Scope = MutableMapping[str, Any]
@@ -64,6 +64,9 @@ _JSON: tuple[Header, ...] = ((b"content-type", b"application/json"), *_COMMON)
 _PIECE_BYTES = 256 * 1024  # of a large body that are sent at once, and held for a client that does not read
 
 
+MAX_LARGE_BYTES = 512 * 1024 * 1024  # of different large bodies that clients are reading
+
+
 class Response(NamedTuple):
     """A complete response; an ASGI application. The body is *body*, or *parts* that are too large to be copied."""
 
@@ -91,17 +94,21 @@ class Response(NamedTuple):
 
 
 class LargeBodies:
-    """The large bodies that are being sent: equal ones are held once, however many clients read them slowly."""
+    """The large bodies that are being sent: equal ones are held once, however many clients read them slowly, and of
+    different ones at most `MAX_LARGE_BYTES`.
+    """
 
     def __init__(self) -> None:
         self._held: WeakValueDictionary[Hashable, memoryview] = WeakValueDictionary()
 
     def shared(self, key: Hashable, body: bytes) -> bytes | memoryview:
-        """*body*, or its equal of the same *key* that is still being sent."""
+        """*body*, or its equal of the same *key* that is still being sent. Raises Unavailable if there are too many."""
         if len(body) <= _PIECE_BYTES:
             return body
         held = self._held.get(key)
         if held is None or held.obj != body:
+            if sum(map(len, self._held.values())) > MAX_LARGE_BYTES:
+                raise Unavailable("The server is sending too many large responses", retry_after=1, part="server")
             self._held[key] = held = memoryview(body)
         return held
 

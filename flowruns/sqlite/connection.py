@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import aiosqlite
 
-from flowruns.errors import CannotStart, Unavailable
+from flowruns.errors import CannotStart, FlowrunsError, Unavailable
 
 T = TypeVar("T")
 
@@ -120,6 +120,16 @@ class Failed(NamedTuple):
     """The outcome of a job that raised."""
 
     error: BaseException
+
+
+def failed(error: Exception) -> Failed:
+    """The outcome of a job that raised *error*. An expected error is stripped of its traceback, whose frames have the
+    other outcomes and, in the end, this one: the cycle would hold megabytes until the next full garbage collection.
+    """
+    if isinstance(error, FlowrunsError | sqlite3.Error):
+        error.__context__ = error.__cause__ = None
+        error = error.with_traceback(None)
+    return Failed(error)
 
 
 def call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: Any) -> None:

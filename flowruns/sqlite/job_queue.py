@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from flowruns.errors import WRITE_BEGUN
-from flowruns.sqlite.connection import Connection, Failed, call_soon, resolve
+from flowruns.sqlite.connection import Connection, Failed, call_soon, failed, resolve
 from flowruns.sqlite.result_codes import translate
 
 T = TypeVar("T")
@@ -60,6 +60,8 @@ class JobQueue(Generic[J, T]):
             if any(waiting is future for _, waiting in list(self._waiting)):
                 raise  # it will never begin
             raise asyncio.CancelledError(WRITE_BEGUN) from None
+        finally:
+            del future  # which has the error, whose traceback has this frame: a cycle, with the request and its body
 
     async def drain(self) -> None:
         """Returns once no job of the running loop is waiting or being performed. Outcomes may still be undelivered."""
@@ -109,9 +111,9 @@ def perform_all(
     try:
         return perform(connection, jobs)
     except sqlite3.Error as error:
-        return [Failed(translate(error))] * len(jobs)
+        return [failed(translate(error))] * len(jobs)
     except Exception as error:
-        return [Failed(error)] * len(jobs)
+        return [failed(error)] * len(jobs)
 
 
 def run_each(connection: sqlite3.Connection, reads: Sequence[Callable[[sqlite3.Connection], T]]) -> list[T | Failed]:
@@ -121,7 +123,7 @@ def run_each(connection: sqlite3.Connection, reads: Sequence[Callable[[sqlite3.C
         try:
             outcomes.append(read(connection))
         except sqlite3.Error as error:
-            outcomes.append(Failed(translate(error)))
+            outcomes.append(failed(translate(error)))
         except Exception as error:
-            outcomes.append(Failed(error))
+            outcomes.append(failed(error))
     return outcomes

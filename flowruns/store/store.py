@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self, TypedDict, TypeVar, Unpack
 
 from msgspec.json import decode
 
-from flowruns.errors import NotFound
+from flowruns.errors import NotFound, Unavailable
 from flowruns.model.cursors import FIRST_PAGE, CursorCodec, PageLinks, PageRequest, page_links
 from flowruns.model.fields import ALL_FIELDS, Fields
 from flowruns.model.ids import Uuid7
@@ -38,6 +38,8 @@ from flowruns.store.writes import Create, Delete, Put, Write, apply_writes
 T = TypeVar("T")
 
 J = TypeVar("J", bound=tuple[Any, ...])
+
+MAX_BATCH_BYTES = 256 * 1024 * 1024  # of different pages that are read together, and so in memory together
 
 
 class Page(NamedTuple):
@@ -314,7 +316,17 @@ def _quick_pages(connection: sqlite3.Connection, requests: list[tuple[Where, Pag
 
 
 def _pages(connection: sqlite3.Connection, requests: list[tuple[Where, PageRequest]]) -> list[PageRows | Failed]:
-    return _read_distinct(connection, requests, pages.page)
+    left = MAX_BATCH_BYTES
+
+    def page(connection: sqlite3.Connection, where: Where, page_request: PageRequest) -> PageRows:
+        nonlocal left
+        if left <= 0:
+            raise Unavailable("The server is reading too many large pages", retry_after=1)
+        rows = pages.page(connection, where, page_request)
+        left -= len(rows.docs)
+        return rows
+
+    return _read_distinct(connection, requests, page)
 
 
 def _read_distinct(connection: sqlite3.Connection, jobs: list[J], read: Callable[..., T]) -> list[T | Failed]:

@@ -11,7 +11,7 @@ from flowruns.model.json_items import encode_list, release
 from flowruns.model.lines import RunLine
 from flowruns.model.preconditions import Precondition
 from flowruns.model.runs import FlowRun, PreservedFields, RunPut, encode_run
-from flowruns.sqlite.connection import Failed
+from flowruns.sqlite.connection import failed
 from flowruns.sqlite.numbers import skip
 from flowruns.store.reads import StoredRun
 from flowruns.store.rows import Row, find_rows, write_rows, write_tags
@@ -121,7 +121,7 @@ class _Batch:
                 case Restore():
                     return self._restore(id, write)
         except Exception as error:
-            return Failed(error)
+            return failed(error)
 
     def _create(self, id: str, write: Create) -> StoredRun:
         if self._live(id):

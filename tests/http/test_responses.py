@@ -156,3 +156,15 @@ async def test_others_have_their_turn_between_the_pieces_of_a_large_answer(monke
         tasks.create_task(responses.json(b"x" * 100)(scope_of("GET", "/"), receive, send))
         tasks.create_task(other())
     assert order.index("other") < len(order) - 1
+
+
+def test_different_large_bodies_have_a_bound_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(responses, "MAX_LARGE_BYTES", 1_000_000)
+    large = responses.LargeBodies()
+    body = b"x" * 600_000
+    held = [large.shared(name, body) for name in ("a", "b")]
+    with pytest.raises(errors.Unavailable):
+        large.shared("c", body)
+    assert large.shared("a", bytes(body)) is held[0]
+    held.clear()
+    assert len(large.shared("c", body)) == len(body)

@@ -1,8 +1,10 @@
 """Queues of jobs: batches, order, and who gets which outcome."""
 
 import asyncio
+import gc
 import sqlite3
 import sys
+import weakref
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -155,3 +157,32 @@ async def test_closed_connection_fails_every_job_where_tasks_start_at_once(path:
         await queue.drain()
     finally:
         loop.set_task_factory(None)
+
+
+async def test_outcomes_beside_an_error_are_freed_without_a_collection(connection: Connection) -> None:
+    """The frames of the error's traceback have the other outcomes of the batch, and the error: a cycle."""
+
+    class Document:
+        """An outcome."""
+
+    documents: list[weakref.ref[Document]] = []
+
+    def read(_: sqlite3.Connection) -> Document:
+        document = Document()
+        documents.append(weakref.ref(document))
+        return document
+
+    def fail(_: sqlite3.Connection) -> Document:
+        raise Unavailable("no")
+
+    queue = JobQueue(connection, run_each)
+    gc.collect()
+    gc.disable()
+    try:
+        outcomes = await asyncio.gather(queue.run(read), queue.run(fail), queue.run(read), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [Document, Unavailable, Document]
+        del outcomes
+        await connection.call(lambda _: None)  # so that the thread has left the batch
+        assert [document() for document in documents] == [None, None]
+    finally:
+        gc.enable()
