@@ -105,6 +105,9 @@ class EventStream(NamedTuple):
     async def _send_events(self, send: Send) -> None:
         async def send_body(data: bytes, more: bool = True) -> None:
             await send({"type": "http.response.body", "body": data, "more_body": more})
+            await asyncio.sleep(
+                0
+            )  # others have their turn, even if the client reads a run of 35 MB as fast as it is sent
 
         position, store = self.after, self.streams.store
         holdings = self._holdings(position if self.resumes or self.resync else 0)

@@ -82,7 +82,7 @@ class Flow(FlowControl):
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol with limits. `Server` calls `close_stalled` once a second, which costs less than timers."""
+    """uvicorn's protocol with limits. `Server` calls `close_stalled` twice a second, which costs less than timers."""
 
     def __init__(self, settings: Settings, **uvicorn_arguments: Any) -> None:
         super().__init__(**uvicorn_arguments)
@@ -95,6 +95,7 @@ class Protocol(HttpToolsProtocol):
         self.access_log = False  # even if the root logger of an embedding program has handlers: `RequestLog` does it
         self._state = "idle"  # or "headers", "body": the part of a request that is being received
         self._rejected = self._draining = False
+        self._drain_seconds: float = _DRAIN_SECONDS
         self._current: RequestResponseCycle | None = None  # the request that the application is processing
         self._unread = b""  # received, and not yet parsed
         self._tokens = 0  # parsed since the last pause
@@ -299,7 +300,7 @@ class Protocol(HttpToolsProtocol):
         if self._progress.stalled_seconds(buffered, now) > self._settings.body_timeout:
             self._reset()
             return
-        if self._draining and now - self._state_since > _DRAIN_SECONDS:
+        if self._draining and now - self._state_since > self._drain_seconds:
             self.transport.close()
         if self._rejected or self.transport.is_closing():
             return
@@ -309,6 +310,7 @@ class Protocol(HttpToolsProtocol):
         elif self._state == "body":
             if now - self._last_read > self._settings.body_timeout and not self.flow.read_paused:
                 self._reject(RequestTimeout())
+                self._drain_seconds = 0  # it sends nothing that would be left unread
         elif now - self._state_since > self._settings.head_timeout and not self._responding:
             if self._state == "headers":
                 self._reject(RequestTimeout())

@@ -28,6 +28,7 @@ TRIALS = {
     "full": Trial("databases", "full", 5, "the disk is full, then has room again"),
     "locked": Trial("databases", "locked", 5, "another process holds the lock of the database"),
     "hostile": Trial("hostile", "run", 20_000, "malformed requests among correct ones; a round is one request"),
+    "crowds": Trial("crowds", "run", 500, "clients that do not read, reset, or trickle; a round is one client of each"),
     "sidecar": Trial("sidecars", "orphans", 20, "kill -9 of a program whose sidecar is flowruns"),
     "stream": Trial("streams", "run", 10_000, "subscribers disconnect and resume; a round is one change"),
     "replica": Trial("replicas", "kill_file", 20, "kill -9 of flowruns and Litestream, and a restore from a folder"),

@@ -1,9 +1,12 @@
 """Clients that take without giving: they do not read their answers, or leave with a reset."""
 
 import gc
+import random
 import select
 import socket
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +14,8 @@ from flowruns.server.protocol import Protocol, WriteProgress
 from flowruns.server.starting import RunningServer, running
 from flowruns.settings import Settings
 from tests.conftest import RUNS
+from tests.faults import crowds
+from tests.processes import serving
 from tests.wire import Wire, ping, request
 
 HEAVY = 8_000_000  # bytes: more than the buffers of both ends hold
@@ -80,3 +85,10 @@ def test_connection_that_ends_by_reset_is_forgotten_at_once(impatient: RunningSe
 def test_progress_is_what_leaves_the_buffer(samples: list[tuple[float, int]], stalled: float) -> None:
     progress = WriteProgress()
     assert [progress.stalled_seconds(buffered, now) for now, buffered in samples][-1] == stalled
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the descriptors of a process are looked up in Linux's /proc")
+@pytest.mark.parametrize("name", ["reset", "trickle headers", "trickle bodies and stop"])
+def test_a_crowd_leaves_no_connection_behind(tmp_path: Path, name: str) -> None:
+    with serving(tmp_path, "runs.db", "--body-timeout", "0.5", "--head-timeout", "0.5") as server:
+        crowds.crowd(server, name, 10, random.Random(1))
