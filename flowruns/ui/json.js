@@ -2,6 +2,7 @@
 
 const ATOM = /[^\s,\]}]+/y; // the server has validated it
 const SPACE = /[ \t\n\r]*/y;
+const STOP = /["[\]{}]/g; // between these is nothing that ends a value
 
 /** The node `{kind, start, end}` of *text*, with `entries` ([key, node]) of an object, `items` of an array. */
 export function parse(text) {
@@ -73,15 +74,18 @@ class Parser {
 	}
 
 	skip() {
+		this.space();
+		if (!/["[{]/.test(this.text[this.pos])) return this.match(ATOM);
 		let depth = 0;
 		do {
-			this.space();
-			const char = this.text[this.pos];
+			STOP.lastIndex = this.pos;
+			const [char] = STOP.exec(this.text) ?? this.expect("}"); // which throws at the end of the text
+			this.pos = STOP.lastIndex - 1;
 			if (char === '"') this.string();
-			else if (/[[\]{},:]/.test(char)) {
-				depth += { "{": 1, "[": 1, "}": -1, "]": -1 }[char] ?? 0;
+			else {
+				depth += "[{".includes(char) ? 1 : -1;
 				this.pos += 1;
-			} else this.match(ATOM);
+			}
 		} while (depth > 0);
 	}
 
