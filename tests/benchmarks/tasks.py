@@ -4,7 +4,7 @@ Chromium's trace has the processor time of each task beside its duration, so oth
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -123,11 +123,12 @@ _STEPS: list[tuple[str, Step]] = [
 ]  # fmt: skip
 
 
-def longest(browser: "Browser", page: "Page", url: str, put: Put, folder: Path) -> list[Task]:
-    """The longest task of each step, by processor time."""
+def longest(browser: "Browser", page: "Page", url: str, put: Put, folder: Path) -> Iterator[Task]:
+    """Yields the longest task of each step, by processor time."""
     steps = Steps(page, url, put)
     steps.fill()
-    return [Task(name, *_traced(browser, steps, step, folder / "trace.json")) for name, step in _STEPS]
+    for name, step in _STEPS:
+        yield Task(name, *_traced(browser, steps, step, folder / "trace.json"))
 
 
 def _traced(browser: "Browser", steps: Steps, step: Step, trace: Path) -> tuple[float, float]:
