@@ -19,7 +19,10 @@ def main() -> int:
         tools = (options.tools or Path(temporary)).resolve()
         tools.mkdir(exist_ok=True)
         shop = Workshop(tools, options.document.read_bytes() if options.document else document())
-        shop.install()
+        try:
+            shop.install()
+        except Failed as error:
+            sys.exit(f"The tools cannot be installed: {error}")
         if options.versions:
             print(shop.versions())
         failed = [name for name in options.names if not _passes(shop, name, options.verbose)]

@@ -18,7 +18,7 @@ _NPM = (
     *("openapi-typescript", "openapi-fetch", "orval", "zod", "axios", "@hey-api/openapi-ts", "swagger-typescript-api"),
     *("@redocly/cli", "@stoplight/spectral-cli", "eventsource", "@microsoft/fetch-event-source"),
     *("esbuild", "@types/node"),
-    "typescript@5",  # openapi-typescript uses its API, which later versions do not have
+    "typescript@5",  # which openapi-typescript asks for: it uses its API
 )
 
 _PIP = (
@@ -50,11 +50,12 @@ class Workshop:
     def install(self) -> None:
         """Installs the tools that are not there yet. Raises Failed."""
         if not self.python.exists():
-            self.run(self.tools, sys.executable, "-m", "venv", "venv")
-        self.run(self.tools, str(self.python), "-m", "pip", "install", "--quiet", *_PIP)
+            self.run(self.tools, sys.executable, "-m", "venv", "venv", timeout=None)
+        self.run(self.tools, str(self.python), "-m", "pip", "install", "--quiet", *_PIP, timeout=None)
         if not (self.tools / "node_modules").exists():
             (self.tools / "package.json").write_text("{}")
-            self.run(self.tools, "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", *_NPM)
+            options = ("--ignore-scripts", "--no-audit", "--no-fund")
+            self.run(self.tools, "npm", "install", *options, *_NPM, timeout=None)  # a download may take long
 
     def versions(self) -> str:
         """The versions of the tools."""
@@ -71,12 +72,12 @@ class Workshop:
             shutil.copy(CLIENTS / program, folder)
         return folder
 
-    def run(self, folder: Path, *command: str, **env: str) -> str:
-        """The output of *command* in *folder*. Raises Failed."""
+    def run(self, folder: Path, *command: str, timeout: float | None = HANG, **env: str) -> str:
+        """The output of *command* in *folder*, which may take *timeout* seconds. Raises Failed."""
         try:
             done = subprocess.run(
                 command, cwd=folder, env=self.env | env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, encoding="utf-8", timeout=HANG,
+                stderr=subprocess.STDOUT, encoding="utf-8", timeout=timeout,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Failed(str(error)) from error
