@@ -1,5 +1,6 @@
 """The flush of commits to the disk, on a thread of its own, so that the next writes need not wait for it."""
 
+import errno
 import os
 import sys
 import threading
@@ -75,7 +76,12 @@ def flushing(file: Path, on_failure: Callable[[OSError], None]) -> Iterator[Flus
 def _flush(handle: int) -> None:
     """Waits until what was written to the file is on the disk. Raises OSError."""
     if sys.platform == "darwin":
-        fcntl.fcntl(handle, fcntl.F_FULLFSYNC)  # there, fsync ends in the drive's cache
+        try:
+            fcntl.fcntl(handle, fcntl.F_FULLFSYNC)  # there, fsync ends in the drive's cache
+        except OSError as error:
+            if error.errno not in (errno.ENOTSUP, errno.EINVAL, errno.ENOTTY):  # as other file systems answer
+                raise
+            os.fsync(handle)
     elif hasattr(os, "fdatasync"):
         os.fdatasync(handle)
     else:
