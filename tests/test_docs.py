@@ -22,6 +22,7 @@ from flowruns.cli.main import EXIT_CODES, LAZY_COMMANDS, cli
 from flowruns.http.openapi import document as openapi
 from flowruns.http.responses import STATUS
 from flowruns.model.filters import FILTERS
+from flowruns.player import parsing
 from flowruns.testing.server import Flowruns
 from tests.processes import COMMAND, serving, started
 from tests.waits import HANG
@@ -426,6 +427,11 @@ def test_named_files_exist(name: str) -> None:
 def first_column(text: str) -> str:
     """The first cells of all rows of tables in *text*."""
     return "\n".join(re.findall(r"^\| ([^|]*) \|", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", [*parsing.CONDITIONS, *parsing.START_KEYS])
+def test_every_key_of_scripts_is_in_their_tables(name: str) -> None:
+    assert f"`{name}`" in first_column(DOCUMENTS["scripts"])
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])

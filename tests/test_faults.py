@@ -24,7 +24,7 @@ from flowruns.sqlite.datafile import APPLICATION_ID
 from flowruns.store.store import Store
 from tests.cli.test_data import done
 from tests.conftest import RUNS
-from tests.faults import Impossible, crashes, power, streams
+from tests.faults import Impossible, crashes, players, power, streams
 from tests.faults.__main__ import main
 from tests.faults.clients import Findings, Writer, crew, each
 from tests.faults.crashes import NAME, end, ended_by, kill, stop
@@ -68,6 +68,10 @@ def test_what_is_not_flushed_is_lost_to_a_power_cut() -> None:
 
 def test_nothing_acknowledged_is_lost_at_the_end() -> None:
     assert "0 lost" in stop(2, seed=1)
+
+
+def test_runs_that_are_played_beside_other_writers_are_not_lost_and_not_overwritten() -> None:
+    assert "0 lost, 0 twice" in players.run(40, seed=1, speed=200)
 
 
 @pytest.mark.parametrize("small", [small_disk, size_limit])

@@ -30,7 +30,7 @@ ONLY = {
     "httptools": {"server"},
     "click": {"cli", "terminal"},
     "httpx": {"client", "testing"},
-    "anyio": {"client"},
+    "anyio": {"client", "player"},
     "pytest": {"testing"},
 }
 IMPURE = {"asyncio", "os", "random", "secrets", "socket", "sqlite3", "threading", "time"}

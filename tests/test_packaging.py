@@ -27,7 +27,7 @@ def test_the_wheel_has_the_schema_the_page_the_marker_for_types_and_nothing_else
     ours = {name for name in names if ".dist-info/" not in name}
     package = [path for path in (ROOT / "flowruns").rglob("*.*") if path.is_file() and path.suffix != ".pyc"]
     assert ours == {path.relative_to(ROOT).as_posix() for path in package} | {"flowruns/schema.sql"}
-    assert {"flowruns/ui/index.html", "flowruns/py.typed", "flowruns/server/demo.ndjson"} <= ours
+    assert {"flowruns/ui/index.html", "flowruns/py.typed", "flowruns/scripts/demo.toml"} <= ours
 
 
 def test_the_installed_package_finds_its_schema_and_its_command(wheel: Path, tmp_path: Path) -> None:

@@ -49,7 +49,8 @@ def play_command(
         write_lines(text.splitlines())
         return
     url, token = run_server(options["database"], options["url"], options["token"])
-    from flowruns.player.remote import play_async  # with httpx
+    from flowruns.client.async_client import AsyncClient  # with httpx
+    from flowruns.player.remote import play_async
 
     def report(id: str, line: str) -> None:
         if id:
@@ -57,8 +58,12 @@ def play_command(
         else:
             print_stderr(f"flowruns: {line}")
 
+    async def play() -> None:
+        async with AsyncClient(url, token) as client:
+            await play_async(rules, client, once=once, seed=seed, speed=speed, report=report)
+
     try:
-        asyncio.run(play_async(rules, url, token, once=once, seed=seed, speed=speed, report=report))
+        asyncio.run(play())
     except KeyboardInterrupt:
         print_stderr("flowruns: stopped; the runs stay as they are, and the same command goes on with them")
         sys.exit(130)

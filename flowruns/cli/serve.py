@@ -132,13 +132,13 @@ def serve_command(
 
         map_large_blocks()
         with log_to_stderr(log_level.upper(), as_json=log_format == "json"), _tuned(), ExitStack() as stack:
-            if not (seeds or demo or rules):
+            if not (seeds or scripts):
                 serve(settings, ready, secret=made_token)
                 return
             from flowruns.server.seed import seed_setup
             from flowruns.store.transfer import ImportStopped
 
-            setup = seed_setup(inputs, print_error, demo=demo, script=rules)
+            setup = seed_setup(inputs, print_error, scripts=scripts)
             with suppress(ImportStopped):  # a signal arrived before the server was ready
                 serve(settings, ready, secret=made_token, setup=setup)
 
@@ -148,11 +148,12 @@ def serve_command(
         else:
             print_stderr(f"flowruns: {data} is already served at {decode(line)['url']}")
 
-    rules = None
-    if script is not None:
+    scripts = []
+    if script is not None or demo:
         from flowruns.cli.scripts import read_script
 
-        _, rules = read_script(script)
+        scripts += [read_script(None, "demo")[1]] * demo
+        scripts += [] if script is None else [read_script(script)[1]]
     with ExitStack() as opened:
         # Opened once, as a start may be tried again; read once the database is locked.
         files = [(name, opened.enter_context(open_input(name, spool=True))) for name in seeds]

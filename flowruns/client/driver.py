@@ -33,7 +33,8 @@ class Driver:
         if transport is not None and http is not None:
             raise TypeError("pass a transport or an httpx client, not both")
         self._url = url
-        self._timeout = timeout
+        self.timeout = timeout
+        self.is_custom = transport is not None or http is not None
         self._transport = transport
         self._http = http
         self._lock = Lock()
@@ -80,12 +81,12 @@ class Driver:
             if self._aborted:
                 raise Unreachable(f"{self._url}: the request was aborted")
             if self._session is None:
-                self._session = _Session(self._http or self._new_client(), self._timeout, owned=self._http is None)
+                self._session = _Session(self._http or self._new_client(), self.timeout, owned=self._http is None)
             return self._session
 
     def _new_client(self) -> httpx.Client:
         try:
-            return httpx.Client(transport=self._transport or transport(self._url), **options(self._url, self._timeout))
+            return httpx.Client(transport=self._transport or transport(self._url), **options(self._url, self.timeout))
         except (ImportError, OSError, ValueError) as error:
             raise cannot_connect(self._url, error) from error
 

@@ -56,8 +56,8 @@ class Operations:
     """The operations of a client on the server at *url*, as `Client` describes them."""
 
     def __init__(self, url: str, token: str | None) -> None:
-        self._api = Api(url, token)
-        self.url = self._api.url
+        self.api = Api(url, token)
+        self.url = self.api.url
 
     def runs(self, limit: int | None, order: Order, fields: FieldNames, filters: Mapping[str, Any]) -> Flow[Run, None]:
         """`Client.runs`."""
@@ -67,26 +67,26 @@ class Operations:
         self, limit: int | None, order: Order, fields: FieldNames, filters: Mapping[str, Any]
     ) -> Flow[Page, None]:
         """`Client.pages`."""
-        docs = self._api.pages(limit=limit, order=order, **_query_values(filters, fields))
+        docs = self.api.pages(limit=limit, order=order, **_query_values(filters, fields))
         run_of = self._reader(fields)
         return mapped(docs, lambda page: [Page(list(map(run_of, page.docs)), page.total)])
 
     def stats(self, filters: Mapping[str, Any]) -> Flow[Any, Stats]:
         """`Client.stats`."""
-        return self._decode((yield from self._api.stats(**_query_values(filters))), Stats)
+        return self._decode((yield from self.api.stats(**_query_values(filters))), Stats)
 
     def get(self, id: str) -> Flow[Any, Run]:
         """`Client.get`."""
-        return self._run((yield from self._api.get(id)))
+        return self._run((yield from self.api.get(id)))
 
     def tagged(self, id: str) -> Flow[Any, TaggedRun]:
         """`Client.tagged`."""
-        doc, etag = yield from self._api.tagged(id)
+        doc, etag = yield from self.api.tagged(id)
         return TaggedRun(self._run(doc), etag)
 
     def create(self, fields: Mapping[str, Any]) -> Flow[Any, Run]:
         """`Client.create`."""
-        return self._run((yield from self._api.create(encode(body(RunPost, fields)))))
+        return self._run((yield from self.api.create(encode(body(RunPost, fields)))))
 
     def put(
         self, id: str, fields: Mapping[str, Any], if_match: str | None = None, if_none_match: str | None = None
@@ -94,27 +94,27 @@ class Operations:
         """`Client.put`."""
         conditions = {"If-Match": if_match, "If-None-Match": if_none_match}
         given = {name: value for name, value in conditions.items() if value is not None}
-        return self._run((yield from self._api.put(id, encode(body(RunPut, fields)), given)))
+        return self._run((yield from self.api.put(id, encode(body(RunPut, fields)), given)))
 
     def update(self, id: str, fields: Mapping[str, Any]) -> Flow[Any, Run]:
         """`Client.update`."""
         changed, tries = body(RunPut, fields), 0
         while True:
             tries += 1
-            doc, etag = yield from self._api.tagged(id)
+            doc, etag = yield from self.api.tagged(id)
             if etag is None or not etag.startswith('"'):
                 cure = "turn off compression in the proxy"
                 raise Refused(f"{self.url} sent no strong ETag, which an update needs: {cure}", 200)
             merged = {**self._decode(doc, dict[str, Raw]), **changed}
             try:
-                return self._run((yield from self._api.put(id, encode(merged), {"If-Match": etag})))
+                return self._run((yield from self.api.put(id, encode(merged), {"If-Match": etag})))
             except Refused as error:
                 if error.status != _PRECONDITION_FAILED or tries == _MAX_TRIES:
                     raise
 
     def delete(self, id: str) -> Flow[Any, None]:
         """`Client.delete`."""
-        return self._api.delete(id)
+        return self.api.delete(id)
 
     def wait(self, id: str, phase: str | Collection[str] | None, timeout: float | None) -> Flow[Any, Run]:
         """`Client.wait`."""
@@ -131,9 +131,9 @@ class Operations:
 
         try:
             # With a timeout of 0 the run is read all the same.
-            if found := matching(self._run((yield from self._api.get(id, deadline if timeout else None)))):
+            if found := matching(self._run((yield from self.api.get(id, deadline if timeout else None)))):
                 return found[0]
-            run = yield from first(mapped(self._api.states(id, deadline), matching_change))
+            run = yield from first(mapped(self.api.states(id, deadline), matching_change))
         except TimeoutError:
             run = None
         if run is None:
@@ -153,7 +153,7 @@ class Operations:
         if id is not None and query(filters):
             raise TypeError("watch takes an id or filters, not both")
         names = None if fields is None else ["id", *field_names(fields)]  # a change has the id of its run
-        events = self._api.watch(id, after=after, deadline=deadline_after(timeout), **_query_values(filters, names))
+        events = self.api.watch(id, after=after, deadline=deadline_after(timeout), **_query_values(filters, names))
         return self._changes(events, self._reader(names))
 
     def _changes(self, events: Flow[Event, None], run_of: Callable[[bytes], Run]) -> Flow[Change, None]:

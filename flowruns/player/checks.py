@@ -1,16 +1,17 @@
 """The tables of a script, checked: every mistake with its place and its cure."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
 from flowruns.model.runs import FlowType
+from flowruns.player.placeholders import RUN_FIELDS
 from flowruns.player.toml_lines import Path
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h)", re.ASCII)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)", re.ASCII)
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")  # a phase or a level: `docs/api.md`
 
@@ -18,9 +19,15 @@ _FLOW = re.compile(r"[a-z0-9_.*-]+")
 
 _NAME = re.compile(r"\{([A-Za-z]\w*(?:\.[\w.-]*)?)\}")  # what looks like a placeholder
 
-_RUN_FIELDS = ("run.id", "run.flowId", "run.flowType")
+_SLUG = re.compile(r"[a-z0-9_.-]+")
 
-_MAX_SECONDS = 7 * 86400.0
+_MAX_SECONDS = 366 * 86400.0
+
+_MAX_NUMBER = 2**63 - 1
+
+ARGS_EXAMPLE = 'args = { ref = "main" }'
+
+T = TypeVar("T")
 
 Range = tuple[float, float]
 
@@ -43,51 +50,89 @@ class Checks:
                 cure = f"did you mean {close[0]!r}?" if close else f"it may have {', '.join(known)}"
                 self.wrong((*path, name), f"{what} has no {name!r}; {cure}")
 
+    def several(self, table: Mapping[str, Any], path: Path, name: str, check: Callable[[Any, Path], T]) -> list[T]:
+        """The values at *name*, which may be one or a list; none if it is not there."""
+        if name not in table:
+            return []
+        value, path = table[name], (*path, name)
+        if not isinstance(value, list):
+            return [check(value, path)]
+        if not value:
+            self.wrong(path, f"{name!r} is an empty list; leave it out")
+        return [check(item, (*path, index)) for index, item in enumerate(value)]
+
     def table(self, value: Any, path: Path, example: str) -> dict[str, Any]:
         """*value* if it is a table."""
         if isinstance(value, dict):
             return value
-        self.wrong(path, f"{path[-1]!r} must be a table, as in {example}")
+        self.wrong(path, f"{_key(path)!r} must be a table, as in {example}")
         return {}
 
     def tables(self, value: Any, path: Path, example: str) -> list[tuple[Path, dict[str, Any]]]:
         """The tables in the list *value*, each with its path."""
         if not isinstance(value, list) or not value:
-            self.wrong(path, f"{path[-1]!r} must be a list with at least one table, as in {example}")
+            self.wrong(path, f"{_key(path)!r} must be a list with at least one table, as in {example}")
             return []
         found = []
         for index, item in enumerate(value):
             if isinstance(item, dict):
                 found.append(((*path, index), item))
             else:
-                self.wrong((*path, index), f"each item of {path[-1]!r} must be a table, as in {example}")
+                self.wrong((*path, index), f"each item of {_key(path)!r} must be a table, as in {example}")
         return found
 
     def word(self, value: Any, path: Path) -> str:
         """*value* if it is a phase or a level."""
         if isinstance(value, str) and _WORD.fullmatch(value):
             return value
-        self.wrong(path, f'{path[-1]!r} must be a word of letters, digits, _ and -, as in "succeeded"')
+        self.wrong(path, f'{_key(path)!r} must be a word of letters, digits, _ and -, as in "succeeded"')
         return "x"
 
     def flow(self, value: Any, path: Path) -> str:
         """*value* if it is the id of a flow, or a pattern with `*`."""
         if isinstance(value, str) and _FLOW.fullmatch(value):
             return value
-        self.wrong(path, f'{path[-1]!r} must be an id of a-z, 0-9, _, . and -, with * for any text, as in "deploy-*"')
+        self.wrong(path, f'{_key(path)!r} must be an id of a-z, 0-9, _, . and -, with * for any text, as in "deploy-*"')
         return "*"
 
-    def flow_type(self, value: Any, path: Path) -> str:
+    def slug(self, value: Any, path: Path) -> str:
+        """*value* if it is the id of a flow."""
+        if isinstance(value, str) and _SLUG.fullmatch(value):
+            return value
+        self.wrong(path, f'{_key(path)!r} must be an id of a-z, 0-9, _, . and -, as in "deploy-web"')
+        return "x"
+
+    def flow_type(self, value: Any, path: Path) -> FlowType:
         """*value* if it is a flow type."""
         if value in list(FlowType):
-            return str(value)
-        self.wrong(path, f"{path[-1]!r} must be one of {', '.join(FlowType)}")
-        return ""
+            return FlowType(value)
+        self.wrong(path, f"{_key(path)!r} must be one of {', '.join(FlowType)}")
+        return FlowType.SELF_SERVICE_ACTION
+
+    def tags(self, value: Any, path: Path) -> dict[str, str]:
+        """*value* if it is a table of tags."""
+        tags = self.table(value, path, 'tags = { env = "prod" }')
+        for key, text in tags.items():
+            if not isinstance(text, str):
+                self.wrong((*path, key), f'the tag {key!r} must be a text in quotes, as in "{text}"')
+        return {key: str(text) for key, text in tags.items()}
+
+    def new_tags(self, value: Any, path: Path) -> dict[str, str]:
+        """*value* if it is a table of tags whose placeholders exist."""
+        tags = self.tags(value, path)
+        self.texts(tags, path)
+        return tags
+
+    def new_args(self, value: Any, path: Path) -> dict[str, Any]:
+        """*value* if it is a table of arguments whose placeholders exist."""
+        args = self.table(value, path, ARGS_EXAMPLE)
+        self.texts(args, path)
+        return args
 
     def text(self, value: Any, path: Path) -> str:
         """*value* if it is a text whose placeholders exist."""
         if not isinstance(value, str):
-            self.wrong(path, f'{path[-1]!r} must be a text in quotes, as in "building {{args.ref}}"')
+            self.wrong(path, f'{_key(path)!r} must be a text in quotes, as in "building {{args.ref}}"')
             return ""
         for name in _NAME.findall(value):
             self._placeholder(name, path)
@@ -108,12 +153,12 @@ class Checks:
 
     def _placeholder(self, name: str, path: Path) -> None:
         root, dot, _ = name.partition(".")
-        if name in (*_RUN_FIELDS, "n") or root in ("args", "tags") and not name.endswith((".", root)):
+        if name in (*RUN_FIELDS, "n") or root in ("args", "tags") and not name.endswith((".", root)):
             return
         if root in ("args", "tags"):
             self.wrong(path, f"{{{name}}} names no value; write {{{root}.NAME}}")
         elif root == "run":
-            self.wrong(path, f"there is no {{{name}}}; a run has {', '.join(f'{{{field}}}' for field in _RUN_FIELDS)}")
+            self.wrong(path, f"there is no {{{name}}}; a run has {', '.join(f'{{{field}}}' for field in RUN_FIELDS)}")
         elif dot and (close := get_close_matches(root, ["args", "tags", "run"], 1)):  # else it is no placeholder
             self.wrong(path, f"there is no {{{name}}}; did you mean {{{close[0]}{name[len(root) :]}}}?")
 
@@ -126,13 +171,14 @@ class Checks:
                 cure = f'a number needs a unit: "{value}s"'
             else:
                 cure = 'write "2s", "500ms", "1.5m", "1h", or a range, "1s..3s"'
-            self.wrong(path, f"{path[-1]!r} is no duration; {cure}")
-            return 0.0, 0.0
+            self.wrong(path, f"{_key(path)!r} is no duration; {cure}")
+            return 1.0, 1.0
         low, *_, high = (float(match[1]) * _UNITS[match[2]] for match in (matches * 2)[:2] if match)
         if low > high:
-            self.wrong(path, f"{path[-1]!r} is a range that ends before it begins; write the smaller value first")
+            self.wrong(path, f"{_key(path)!r} is a range that ends before it begins; write the smaller value first")
         if high > _MAX_SECONDS:
-            self.wrong(path, f"{path[-1]!r} is over a week; for a run that never ends, write {{ hang = true }}")
+            cure = "for a run that never ends, write { hang = true }" if _key(path) in ("wait", "for") else "shorten it"
+            self.wrong(path, f"{_key(path)!r} is over a year; {cure}")
         return low, max(low, high)
 
     def count(self, value: Any, path: Path, most: int) -> Range:
@@ -143,12 +189,19 @@ class Checks:
         elif isinstance(value, int) and not isinstance(value, bool):
             low = high = value
         else:
-            self.wrong(path, f'{path[-1]!r} must be a whole number, as in 3, or a range, as in "1..3"')
+            self.wrong(path, f'{_key(path)!r} must be a whole number, as in 3, or a range, as in "1..3"')
             return 1, 1
         if not 1 <= low <= high <= most:
-            self.wrong(path, f"{path[-1]!r} must be from 1 to {most:,}, the smaller number first")
+            self.wrong(path, f"{_key(path)!r} must be from 1 to {most:,}, the smaller number first")
             return 1, 1
         return low, high
+
+    def number(self, value: Any, path: Path, most: int = _MAX_NUMBER) -> int:
+        """A whole number from 1 to *most*."""
+        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most:
+            return value
+        self.wrong(path, f"{_key(path)!r} must be a whole number from 1 to {most:,}, as in 5")
+        return 1
 
     def weight(self, value: Any, path: Path) -> float:
         """A number above 0."""
@@ -156,3 +209,8 @@ class Checks:
             return float(value)
         self.wrong(path, "'weight' must be a number above 0, as in 9 beside 1 for nine in ten")
         return 1.0
+
+
+def _key(path: Path) -> str:
+    """The last key of *path*, for a message: items of a list have numbers."""
+    return next(str(part) for part in reversed(path) if isinstance(part, str))

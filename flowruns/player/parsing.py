@@ -1,10 +1,12 @@
-"""The tables of a script to rules and steps. Mistakes go to `Checks`."""
+"""The tables of a script to rules, steps and starts. Mistakes go to `Checks`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from flowruns.player.checks import Checks
+from flowruns.model.runs import FlowType
+from flowruns.player.checks import ARGS_EXAMPLE, Checks
 from flowruns.player.rules import Rule
+from flowruns.player.starts import Start
 from flowruns.player.steps import (
     UNFINISHED,
     End,
@@ -22,71 +24,93 @@ from flowruns.player.steps import (
 )
 from flowruns.player.toml_lines import Path
 
-_CONDITIONS = ("flowId", "flowType", "tags", "args", "phase")
+CONDITIONS = ("flowId", "flowType", "tags", "args", "phase")
 
 _MAX_LINES = 10_000  # of one step
 
 _MAX_TIMES = 1_000
 
+_MAX_RUNS = 100_000
+
+_MIN_AGE = 1.0  # seconds
+
+_AGE = Span(_MIN_AGE, 86400.0)
+
 _RULE_EXAMPLE = '[[rule]] with flowId = "deploy-*" and steps = [{ wait = "2s" }, { end = "succeeded" }]'
 
-_STEPS_EXAMPLE = 'steps = [{ wait = "2s" }, { end = "succeeded" }]'
+_START_EXAMPLE = '[[start]] with flowId = "deploy-web" and count = 1'
 
-# The key that makes a table a step of its kind, and the keys that it may have besides. The first that fits counts.
-_KINDS: dict[str, tuple[str, ...]] = {
-    "wait": (),
-    "action": ("for", "phase", "log", "lines", "level"),
-    "log": ("for", "lines", "level"),
-    "phase": (),
-    "outputs": (),
-    "end": ("error",),
-    "hang": (),
-    "repeat": ("steps",),
-    "one_of": (),
-}
+START_KEYS = ("flowId", "flowType", "args", "tags", "createdBy", "past", "age", "count", "every", "keep")
+
+_STEPS_EXAMPLE = 'steps = [{ wait = "2s" }, { end = "succeeded" }]'
 
 
 def rules_of(tables: dict[str, Any], checks: Checks) -> list[Rule]:
     """The rules in the *tables* of a script."""
-    checks.keys(tables, (), ("rule",), "a script")
+    checks.keys(tables, (), ("rule", "start"), "a script")
     if "rule" not in tables:
-        if not checks.mistakes:
+        if "start" not in tables and not checks.mistakes:
             checks.wrong((), f"there is no rule; write {_RULE_EXAMPLE}")
         return []
     found = checks.tables(tables["rule"], ("rule",), _RULE_EXAMPLE)
     return [_rule(table, path, checks) for path, table in found]
 
 
+def starts_of(tables: dict[str, Any], checks: Checks) -> list[Start]:
+    """The tables of a script that start runs."""
+    found = checks.tables(tables["start"], ("start",), _START_EXAMPLE) if "start" in tables else []
+    return [_start(table, path, checks) for path, table in found]
+
+
+def _start(table: dict[str, Any], path: Path, checks: Checks) -> Start:
+    before = len(checks.mistakes)
+    checks.keys(table, path, START_KEYS, "a start")
+    is_known = len(checks.mistakes) == before  # else a key that is missing is one that is misspelled
+    if is_known and "flowId" not in table:
+        checks.wrong(path, 'a start needs a flow; add flowId = "deploy-web"')
+    if is_known and not {"past", "count", "every"} & table.keys():
+        checks.wrong(path, 'this starts nothing; add count = 1, past = 20, or every = "5s"')
+    for name, needed in (("age", "past"), ("keep", "every")):
+        if name in table and needed not in table:
+            checks.wrong((*path, name), f"{name!r} is about the runs of {needed!r}; add it")
+    every = _span(table, path, checks, "every")
+    if every is not None and every.low <= 0:
+        checks.wrong((*path, "every"), "'every' must be longer than 0; write \"5s\"")
+    return Start(
+        flows=checks.several(table, path, "flowId", checks.slug),
+        flow_types=checks.several(table, path, "flowType", checks.flow_type) or [FlowType.SELF_SERVICE_ACTION],
+        args=checks.several(table, path, "args", checks.new_args) or [None],
+        tags=checks.several(table, path, "tags", checks.new_tags) or [{}],
+        users=checks.several(table, path, "createdBy", checks.number) or [None],
+        past=_number(table, path, checks, "past") or 0,
+        age=_age(table, path, checks) if "age" in table else _AGE,
+        first=_number(table, path, checks, "count") or 0,
+        every=every,
+        keep=_number(table, path, checks, "keep"),
+    )
+
+
+def _age(table: dict[str, Any], path: Path, checks: Checks) -> Span:
+    low, high = checks.seconds(table["age"], (*path, "age"))
+    is_range = ".." in str(table["age"])  # else it is the longest time
+    return Span(max(low, _MIN_AGE) if is_range else _MIN_AGE, max(high, _MIN_AGE))
+
+
 def _rule(table: dict[str, Any], path: Path, checks: Checks) -> Rule:
-    checks.keys(table, path, (*_CONDITIONS, "steps"), "a rule")
-    tags = checks.table(table.get("tags", {}), (*path, "tags"), 'tags = { env = "prod" }')
-    for key, value in tags.items():
-        if not isinstance(value, str):
-            checks.wrong((*path, "tags", key), f'the tag {key!r} must be a text in quotes, as in "{value}"')
-    args = checks.table(table.get("args", {}), (*path, "args"), 'args = { ref = "main" }')
+    checks.keys(table, path, (*CONDITIONS, "steps"), "a rule")
+    tags = checks.tags(table.get("tags", {}), (*path, "tags"))
+    args = checks.table(table.get("args", {}), (*path, "args"), ARGS_EXAMPLE)
     phase = checks.word(table["phase"], (*path, "phase")) if "phase" in table else "pending"
     steps = _steps(table, path, checks, "a rule")
     return Rule(
         steps=steps,
         phase=phase,
-        flows=_several(table, path, "flowId", checks, checks.flow),
-        flow_types=_several(table, path, "flowType", checks, checks.flow_type),
-        tags={key: str(value) for key, value in tags.items()},
+        flows=checks.several(table, path, "flowId", checks.flow),
+        flow_types=checks.several(table, path, "flowType", checks.flow_type),
+        tags=tags,
         args=dict(_leaves(args)),
         phases=tuple(_phases(steps)),
     )
-
-
-def _several(
-    table: dict[str, Any], path: Path, name: str, checks: Checks, check: Callable[[Any, Path], str]
-) -> list[str]:
-    """The values of *name*: one or a list."""
-    if name not in table:
-        return []
-    value = table[name]
-    if value == []:
-        checks.wrong((*path, name), f"{name!r} is an empty list, which no run fits; leave it out")
-    return [check(item, (*path, name)) for item in (value if isinstance(value, list) else [value])]
 
 
 def _leaves(args: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -127,20 +151,25 @@ def _step(table: dict[str, Any], path: Path, checks: Checks) -> Step | None:
     kind = next((name for name in _KINDS if name in table), None)
     if kind is None:
         before = len(checks.mistakes)
-        checks.keys(table, path, [*_KINDS, *_KINDS["action"], "error", "steps"], "a step")
+        checks.keys(table, path, [*_KINDS, *_KINDS["action"][0], "error", "steps"], "a step")
         if len(checks.mistakes) == before:
             checks.wrong(path, f"this step does nothing; it needs one of {', '.join(_KINDS)}")
         return None
-    others = [name for name in table if name in _KINDS and name != kind and name not in _KINDS[kind]]
+    besides, read = _KINDS[kind]
+    others = [name for name in table if name in _KINDS and name != kind and name not in besides]
     for name in others:
         checks.wrong((*path, name), f"{kind!r} and {name!r} are two steps; write each in its own {{ }}")
     rest = {name: value for name, value in table.items() if name not in others}
-    checks.keys(rest, path, (kind, *_KINDS[kind]), f"a step with {kind!r}")
-    return _READERS[kind](table, path, checks)
+    checks.keys(rest, path, (kind, *besides), f"a step with {kind!r}")
+    return read(table, path, checks)
 
 
 def _span(table: dict[str, Any], path: Path, checks: Checks, name: str) -> Span | None:
     return Span(*checks.seconds(table[name], (*path, name))) if name in table else None
+
+
+def _number(table: dict[str, Any], path: Path, checks: Checks, name: str) -> int | None:
+    return checks.number(table[name], (*path, name), _MAX_RUNS) if name in table else None
 
 
 def _lines(table: dict[str, Any], path: Path, checks: Checks) -> Lines | None:
@@ -212,14 +241,16 @@ def _one_of(table: dict[str, Any], path: Path, checks: Checks) -> Step:
     return OneOf(weights, branches)
 
 
-_READERS: dict[str, Callable[[dict[str, Any], Path, Checks], Step | None]] = {
-    "wait": _pause,
-    "action": _work,
-    "log": _log,
-    "phase": _phase,
-    "outputs": _outputs,
-    "end": _end,
-    "hang": _hang,
-    "repeat": _repeat,
-    "one_of": _one_of,
+# The key that makes a table a step of its kind, the keys that it may have besides, and what reads it. The first that
+# fits counts.
+_KINDS: dict[str, tuple[tuple[str, ...], Callable[[dict[str, Any], Path, Checks], Step | None]]] = {
+    "wait": ((), _pause),
+    "action": (("for", "phase", "log", "lines", "level"), _work),
+    "log": (("for", "lines", "level"), _log),
+    "phase": ((), _phase),
+    "outputs": ((), _outputs),
+    "end": (("error",), _end),
+    "hang": ((), _hang),
+    "repeat": (("steps",), _repeat),
+    "one_of": ((), _one_of),
 }

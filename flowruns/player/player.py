@@ -1,21 +1,26 @@
-"""Plays the runs that the rules of a script fit, many at a time, in an event loop."""
+"""Plays the runs that the rules of a script fit, many at a time, in an event loop: of asyncio or trio."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
+import anyio
+from anyio.abc import TaskGroup
 from msgspec import DecodeError
 from msgspec.json import decode
 from msgspec.structs import replace
 
+from flowruns.client.steps import Closed
 from flowruns.errors import Busy, NotFound, Refused, Unreachable
 from flowruns.model.datetimes import format_datetime
 from flowruns.model.runs import RunPut, encode
 from flowruns.player.progress import applied
-from flowruns.player.runs import Event, Runs
+from flowruns.player.runs import Runs
 from flowruns.player.script import Part, Script
+from flowruns.player.starts import NewRun
 
 T = TypeVar("T")
 
@@ -53,7 +58,7 @@ class Player:
         seed: int = 0,
         speed: float = 1.0,
         clock: Callable[[], datetime] = _now,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
         report: Report = _silent,
     ) -> None:
         self._script = script
@@ -63,101 +68,115 @@ class Player:
         self._clock = clock
         self._sleep = sleep
         self._report = report
-        self._requests = asyncio.Semaphore(_REQUESTS_AT_ONCE)
-        self._tasks: dict[str, asyncio.Task[None]] = {}  # of the runs that are played, by their ids
+        self._requests = anyio.Semaphore(_REQUESTS_AT_ONCE)
+        self._series = script.series(seed)
+        self._playing: set[str] = set()  # the ids of the runs that are played
         self._left: dict[str, str] = {}  # the tags of runs that are played and have not ended: our own last write
         self._missed: dict[str, bytes] = {}  # the last change of such runs meanwhile: another rule may fit then
-        self._caught_up = asyncio.Event()
-
-    @property
-    def playing(self) -> int:
-        """The number of runs that are played now."""
-        return len(self._tasks)
+        self._one_ended = anyio.Event()
+        self.caught_up = anyio.Event()  # it has started the runs at the beginning, and found those to play
 
     async def play(self, *, once: bool = False) -> None:
-        """Plays without end; *once*: until no run is left to play. Raises Unreachable if no server responds at first,
-        and Refused.
+        """Plays without end; *once*: until no run is left to play, and starts none after the beginning. Raises
+        Unreachable if no server responds at first, and Refused.
         """
-        watch = asyncio.create_task(self._watch())
         try:
-            if not once:
-                await watch
-                return
-            idle = asyncio.create_task(self._idle())
-            try:
-                await asyncio.wait([watch, idle], return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                idle.cancel()
-            if watch.done():
-                watch.result()
-        finally:
-            tasks = [watch, *self._tasks.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._watch, tasks)
+                await self.caught_up.wait()
+                for runs, kept in [] if once else self._series.later():
+                    tasks.start_soon(self._start, runs, kept)
+                if once:
+                    await self._until_idle()
+                    tasks.cancel_scope.cancel()
+        except ExceptionGroup as errors:  # of one error, which has ended all tasks
+            raise errors.exceptions[0]  # noqa: B904  # its cause is an error of httpx
 
-    async def _idle(self) -> None:
-        await self._caught_up.wait()
-        while self._tasks:
-            await asyncio.wait(list(self._tasks.values()))
+    async def _until_idle(self) -> None:
+        while self._playing:
+            self._one_ended = anyio.Event()
+            await self._one_ended.wait()
 
-    async def _watch(self) -> None:
+    async def _watch(self, tasks: TaskGroup) -> None:
+        """Plays in *tasks* the runs that are there and those that change; ends all tasks at the end of the changes."""
         async with aclosing(self._runs.changes()) as events:
-            async for event in events:
-                await self._handle(event)
+            async for kind, doc in events:
+                match kind:
+                    case "open":
+                        self._report("", f"follows {self._runs.name}")
+                        await self._catch_up(tasks)
+                    case "lost":
+                        self._report("", "no server responds; waits for one")
+                    case "run":
+                        self._consider(tasks, doc)
+        tasks.cancel_scope.cancel()
 
-    async def _handle(self, event: Event) -> None:
-        match event.kind:
-            case "open":
-                self._report("", f"follows {self._runs.name}")
-                await self._retried(self._take_up)
-                self._caught_up.set()
-            case "lost":
-                self._report("", "no server responds; waits for one")
-            case "run":
-                self._consider(event.doc)
+    async def _catch_up(self, tasks: TaskGroup) -> None:
+        if not self.caught_up.is_set():
+            await self._start_first()
+        await self._retried(partial(self._resume, tasks))
+        self.caught_up.set()
 
-    async def _take_up(self) -> None:
+    async def _resume(self, tasks: TaskGroup) -> None:
         """Plays the runs that are there, and goes on with those that this script has begun."""
         async with aclosing(self._runs.unfinished(self._script.phases)) as docs:
             async for doc in docs:
-                self._consider(doc, resume=True)
+                self._consider(tasks, doc, resume=True)
 
-    def _consider(self, doc: bytes, *, resume: bool = False) -> None:
+    async def _start_first(self) -> None:
+        """Creates the runs of the past and those at the beginning, but for those that exist from an earlier call."""
+        lines = self._series.first(self._clock())
+        created = [await self._retried(partial(self._runs.create, line)) for line in lines]
+        if lines:
+            exist = created.count(False)
+            self._report("", f"has started {len(lines) - exist} runs" + f"; {exist} exist already" * (exist > 0))
+
+    async def _start(self, runs: Iterator[NewRun], kept: int | None) -> None:
+        """Creates each of *runs* after its delay, and deletes the oldest of them unless they are *kept*."""
+        started = deque[str]()
+        for delay, line in runs:
+            await self._sleep(delay / self._speed)
+            while not await self._retried(partial(self._runs.create, line)):
+                line = next(runs).line  # from an earlier call: the next one
+            started.append(str(line.id))
+            self._report(str(line.id), f"{line.flow_id} started")
+            if kept is not None and len(started) > kept:
+                with suppress(NotFound):
+                    await self._retried(partial(self._runs.delete, started.popleft()))
+
+    def _consider(self, tasks: TaskGroup, doc: bytes, *, resume: bool = False) -> None:
         body = _parsed(doc)
         id = str(body.id)
-        if id in self._tasks:
+        if id in self._playing:
             self._missed[id] = doc
         elif self._part(id, body, resume=resume) is not None:
-            self._tasks[id] = task = asyncio.create_task(self._play(id, resume=resume))
-            task.add_done_callback(lambda task: self._done(id, task))
-
-    def _done(self, id: str, task: "asyncio.Task[None]") -> None:
-        del self._tasks[id]
-        doc = self._missed.pop(id, None)
-        if doc is not None and not task.cancelled():
-            self._consider(doc)
+            self._playing.add(id)
+            tasks.start_soon(self._play, tasks, id, resume)
 
     def _part(self, id: str, body: RunPut, *, resume: bool) -> Part | None:
         part = self._script.part(id, body, self._seed)
         return self._script.rest(id, body, self._seed) if part is None and resume else part
 
-    async def _play(self, id: str, *, resume: bool) -> None:
+    async def _play(self, tasks: TaskGroup, id: str, resume: bool) -> None:
         try:
-            doc, etag = await self._retried(lambda: self._runs.get(id))
-            body = _parsed(doc)
-            part = self._part(id, body, resume=resume)
-            if part is None or self._left.get(id) == etag:  # it has changed meanwhile, or only we have changed it
-                return
-            await self._perform(id, body, etag, part)
+            await self._perform(id, resume=resume)
         except NotFound:
             self._report(id, "let go: it was deleted")
-        except _LetGo as reason:
+        except (_LetGo, Refused) as reason:
             self._report(id, f"let go: {reason}")
-        except Refused as error:
-            self._report(id, f"let go: {error}")
+        self._playing.remove(id)
+        missed = self._missed.pop(id, None)
+        if missed is not None:
+            self._consider(tasks, missed)
+        self._one_ended.set()
 
-    async def _perform(self, id: str, body: RunPut, etag: str, part: Part) -> None:
+    async def _perform(self, id: str, *, resume: bool) -> None:
+        """Plays the run. Raises NotFound, Refused, and _LetGo if somebody else has changed it."""
+        doc, etag = await self._retried(partial(self._runs.get, id))
+        body = _parsed(doc)
+        part = self._part(id, body, resume=resume)
+        if part is None or self._left.get(id) == etag:  # it has changed meanwhile, or only we have changed it
+            return
         begun = False
         for move in part.moves:
             if not begun:
@@ -179,15 +198,17 @@ class Player:
             try:
                 async with self._requests:
                     return await self._runs.put(id, content, etag)
+            except Closed:
+                raise
             except (Unreachable, Busy):
-                await asyncio.sleep(pause)
+                await anyio.sleep(pause)
                 pause = min(_MAX_PAUSE, 2 * pause)
             except Refused as error:
                 if error.status != _PRECONDITION_FAILED:
                     raise
-                await self._retried(lambda: self._runs.get(id))  # NotFound: it was deleted
+                await self._retried(partial(self._runs.get, id))  # NotFound: it was deleted
                 raise _LetGo("somebody else has changed it") from None
-            found = await self._retried(lambda: self._runs.get(id))
+            found = await self._retried(partial(self._runs.get, id))
             if found.etag != etag:  # by the request without a response, or by somebody else
                 if encode(_parsed(found.doc, id=None)) != content:
                     raise _LetGo("somebody else has changed it")
@@ -200,8 +221,10 @@ class Player:
             try:
                 async with self._requests:
                     return await call()
+            except Closed:  # another request would open the connections again
+                raise
             except (Unreachable, Busy):
-                await asyncio.sleep(pause)
+                await anyio.sleep(pause)
                 pause = min(_MAX_PAUSE, 2 * pause)
 
 

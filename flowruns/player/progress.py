@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Raw
 from msgspec.structs import replace
@@ -17,8 +17,10 @@ _ANY_TIME = "1970-01-01T00:00:00.000Z"  # where times are not compared
 
 State = tuple[object, ...]
 
+Body = TypeVar("Body", bound=RunPut)
 
-def applied(body: RunPut, move: Move, now: str) -> RunPut:
+
+def applied(body: Body, move: Move, now: str) -> Body:
     """*body* after *move* at the time *now*. A pending run of which *move* sets no phase is running then."""
     phase = move.phase or ("running" if body.phase == "pending" else body.phase)
     return replace(

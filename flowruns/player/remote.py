@@ -6,11 +6,17 @@ from contextlib import aclosing
 from typing import TypedDict, Unpack
 
 from flowruns.client.api import Api
+from flowruns.client.async_client import AsyncClient
 from flowruns.client.async_driver import AsyncDriver
+from flowruns.client.client import Client
 from flowruns.errors import Refused
+from flowruns.model.lines import RunLine
+from flowruns.model.runs import encode
 from flowruns.player.player import Player, Report
 from flowruns.player.runs import Event, Found
 from flowruns.player.script import Script
+
+_PRECONDITION_FAILED = 412
 
 
 class Options(TypedDict, total=False):
@@ -22,20 +28,16 @@ class Options(TypedDict, total=False):
 
 
 class RemoteRuns:
-    """The runs of the server at *url*. Raises ValueError if *url* or *token* is invalid. Close it with `aclose`."""
+    """The runs of the server of *api*, whose requests *driver* performs."""
 
-    def __init__(self, url: str, token: str | None = None) -> None:
-        self._api = Api(url, token)
-        self._driver = AsyncDriver(self._api.url)
+    def __init__(self, api: Api, driver: AsyncDriver) -> None:
+        self._api = api
+        self._driver = driver
 
     @property
     def name(self) -> str:
         """The address of the server."""
         return self._api.url
-
-    async def aclose(self) -> None:
-        """Closes the connections."""
-        await self._driver.aclose()
 
     async def changes(self) -> AsyncGenerator[Event]:
         """As `Runs.changes`; reconnects if the server restarts."""
@@ -65,6 +67,20 @@ class RemoteRuns:
         """As `Runs.put`."""
         return self._strong(await self._driver.result(self._api.replace(id, body, etag)))
 
+    async def create(self, line: RunLine) -> bool:
+        """As `Runs.create`: it is created now, by the user of the token."""
+        try:
+            await self._driver.result(self._api.put(str(line.id), encode(line), {"If-None-Match": "*"}))
+        except Refused as error:
+            if error.status != _PRECONDITION_FAILED:
+                raise
+            return False
+        return True
+
+    async def delete(self, id: str) -> None:
+        """As `Runs.delete`."""
+        await self._driver.result(self._api.delete(id))
+
     def _strong(self, etag: str | None) -> str:
         if etag is None or not etag.startswith('"'):
             cure = "turn off compression in the proxy"
@@ -72,22 +88,34 @@ class RemoteRuns:
         return etag
 
 
-async def play_async(
-    script: Script, url: str, token: str | None = None, *, once: bool = False, **options: Unpack[Options]
-) -> None:
-    """Plays *script* in the runs of the server at *url*, in the event loop of asyncio: without end, or *once*, until no
-    run is left to play. Cancel it to stop; the runs stay as they are, and a later call goes on with them.
+async def play_async(script: Script, client: AsyncClient, *, once: bool = False, **options: Unpack[Options]) -> None:
+    """Plays *script* in the runs of the server of *client*, in the event loop of asyncio or trio: without end, or
+    *once*, until no run is left to play. Cancel it to stop; the runs stay as they are, and a later call goes on with
+    them.
 
     *options*: *seed* of the choices, 0 by default; *speed*, 2.0 plays twice as fast; *report* is called with the id of
-    a run and what the player does. Raises Unreachable if no server responds at first, and Refused.
+    a run and what the player does. Raises Unreachable if no server responds at first, or *client* is closed; Refused.
     """
-    runs = RemoteRuns(url, token)
-    try:
-        await Player(script, runs, **options).play(once=once)
-    finally:
-        await runs.aclose()
+    if not isinstance(client, AsyncClient):
+        raise TypeError("play_async needs an AsyncClient; play is for a Client")
+    runs = RemoteRuns(client._operations.api, client._driver)  # private, but for this package
+    await Player(script, runs, **options).play(once=once)
 
 
-def play(script: Script, url: str, token: str | None = None, *, once: bool = False, **options: Unpack[Options]) -> None:
-    """As `play_async`, for programs without an event loop."""
-    asyncio.run(play_async(script, url, token, once=once, **options))
+def play(script: Script, client: Client, *, once: bool = False, **options: Unpack[Options]) -> None:
+    """As `play_async`, for programs without an event loop. It plays on connections of its own, with the address, the
+    token and the timeout of *client*. Raises TypeError if *client* has a transport or an httpx client of its own.
+    """
+    if not isinstance(client, Client):
+        raise TypeError("play needs a Client; play_async is for an AsyncClient")
+    if client._driver.is_custom:
+        raise TypeError("a transport or an httpx client of your own cannot play: use AsyncClient and play_async")
+
+    async def run() -> None:
+        driver = AsyncDriver(client._operations.url, client._driver.timeout)
+        try:
+            await Player(script, RemoteRuns(client._operations.api, driver), **options).play(once=once)
+        finally:
+            await driver.aclose()
+
+    asyncio.run(run())

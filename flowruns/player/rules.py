@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from flowruns.model.python_values import parse
 from flowruns.model.runs import RunPut
+from flowruns.player.placeholders import value_at
 from flowruns.player.steps import Step
 
 
@@ -40,15 +41,6 @@ class Rule(NamedTuple):
 
     def __str__(self) -> str:
         return " or ".join(self.flows) or "all flows"
-
-
-def value_at(args: Any, key: str) -> Any:
-    """The value in *args* at the dotted *key*; None if there is none."""
-    if isinstance(args, dict) and key in args:
-        return args[key]
-    for part in key.split("."):
-        args = args.get(part) if isinstance(args, dict) else None
-    return args
 
 
 def _equals(value: Any, wanted: Any) -> bool:

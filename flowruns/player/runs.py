@@ -3,6 +3,8 @@
 from collections.abc import AsyncGenerator
 from typing import Literal, NamedTuple, Protocol
 
+from flowruns.model.lines import RunLine
+
 
 class Found(NamedTuple):
     """A run as a stored document, and its entity tag."""
@@ -42,3 +44,11 @@ class Runs(Protocol):
         """The new entity tag of the run, after *body* has replaced it. Raises Refused with status 412 if it has another
         *etag* than this, or was deleted.
         """
+
+    async def create(self, line: RunLine) -> bool:
+        """Creates the run of *line*, and returns True; False if a run with its id exists. Its `createdAt` and
+        `createdBy` are kept where runs are imported: the API sets them itself.
+        """
+
+    async def delete(self, id: str) -> None:
+        """Deletes the run. Raises NotFound."""

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple, Self
 from msgspec.structs import replace
 
 from flowruns.errors import InputRefused
-from flowruns.model.python_values import parse
 from flowruns.model.runs import RunPut
 from flowruns.player.checks import Checks
-from flowruns.player.parsing import rules_of
+from flowruns.player.parsing import rules_of, starts_of
+from flowruns.player.placeholders import lookup_of
 from flowruns.player.progress import last, rest, untouched
-from flowruns.player.rules import Rule, value_at
+from flowruns.player.rules import Rule
+from flowruns.player.starts import Series, Start
 from flowruns.player.steps import Move, moves
 from flowruns.player.toml_lines import Path, toml_lines
 
@@ -37,10 +38,11 @@ class Part(NamedTuple):
 
 
 class Script:
-    """The rules of a script; the first that fits a run plays it."""
+    """The *rules* of a script, of which the first that fits a run plays it, and the *starts* of runs."""
 
-    def __init__(self, rules: Sequence[Rule], name: str = "script") -> None:
+    def __init__(self, rules: Sequence[Rule], name: str = "script", starts: Sequence[Start] = ()) -> None:
         self.rules = tuple(rules)
+        self.starts = tuple(starts)
         self.name = name
 
     @classmethod
@@ -52,7 +54,7 @@ class Script:
     def from_bytes(cls, data: bytes, name: str = "script") -> Self:
         """The script in *data*, TOML in UTF-8. Raises ScriptInvalid with every mistake."""
         try:
-            text = data.decode()
+            text = data.decode("utf-8-sig")  # editors of Windows begin with a byte order mark
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
             raise ScriptInvalid(name, [f"{name}:{line}: the file is not UTF-8; save it as UTF-8"]) from None
@@ -68,22 +70,23 @@ class Script:
             tables = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ScriptInvalid(name, [_syntax(name, text, error)]) from None
-        rules, mistakes = _checked(tables)
-        if mistakes:
+        checks = Checks()
+        script = cls(rules_of(tables, checks), name, starts_of(tables, checks))
+        if checks.mistakes:
             lines = toml_lines(text)
-            placed = sorted((_line(lines, path), message) for path, message in mistakes)
+            placed = sorted((_line(lines, path), message) for path, message in checks.mistakes)
             raise ScriptInvalid(name, [f"{name}:{line}: {message}" for line, message in placed])
-        return cls(rules, name)
+        return script
 
     @classmethod
     def of(cls, flow: str, *steps: Mapping[str, Any]) -> Self:
         """A script of one rule for the runs of *flow*, which may have `*`: *steps* are as in a file. Raises
         ScriptInvalid.
         """
-        tables = {"rule": [{"flowId": flow, "steps": [dict(step) for step in steps]}]}
-        rules, mistakes = _checked(tables)
-        if mistakes:  # their paths begin with the one rule
-            raise ScriptInvalid("script", [f"{'.'.join(map(str, path[2:]))}: {text}" for path, text in mistakes])
+        checks = Checks()
+        rules = rules_of({"rule": [{"flowId": flow, "steps": [dict(step) for step in steps]}]}, checks)
+        if checks.mistakes:  # their paths begin with the one rule
+            raise ScriptInvalid("script", [f"{'.'.join(map(str, path[2:]))}: {text}" for path, text in checks.mistakes])
         return cls(rules)
 
     @property
@@ -97,6 +100,15 @@ class Script:
             if body.phase == rule.phase and body.end_time is None and rule.fits(body):
                 return Part(rule, self._moves(rule, id, body, seed))
         return None
+
+    def series(self, seed: int) -> Series:
+        """The runs that this starts, with the choices of *seed*."""
+
+        def play(id: str, body: RunPut) -> Iterator[Move]:
+            part = self.part(id, body, seed)
+            return iter(()) if part is None else part.moves
+
+        return Series(self.starts, seed, play)
 
     def rest(self, id: str, body: RunPut, seed: int) -> Part | None:
         """What a run has left, if this script with *seed* has led to its present state."""
@@ -117,22 +129,7 @@ class Script:
 
     def _moves(self, rule: Rule, id: str, body: RunPut, seed: int) -> Iterator[Move]:
         chance = Random(f"{seed} {self.rules.index(rule)} {id}")
-        fields = {"run.id": id, "run.flowId": body.flow_id, "run.flowType": str(body.flow_type)}
-        args, tags = parse(body.args) or {}, {tag.key: tag.value for tag in body.tags or []}
-
-        def lookup(name: str) -> Any:
-            root, _, key = name.partition(".")
-            if root == "tags":
-                return tags.get(key)
-            return value_at(args, key) if root == "args" else fields.get(name)
-
-        return moves(rule.steps, chance, lookup)
-
-
-def _checked(tables: dict[str, Any]) -> tuple[list[Rule], list[tuple[Path, str]]]:
-    """The rules in *tables*, and the mistakes."""
-    checks = Checks()
-    return rules_of(tables, checks), checks.mistakes
+        return moves(rule.steps, chance, lookup_of(id, body))
 
 
 def _line(lines: Mapping[Path, int], path: Path) -> int:

@@ -1,15 +1,14 @@
 """The steps of a script, and the moves of a run that they describe: pure, with chance as an argument."""
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
+
+from flowruns.player.placeholders import Lookup, filled, filled_text
 
 MIN_WRITE_SECONDS = 0.1  # of the script, between two writes of log lines: faster lines share a write
 
 UNFINISHED = frozenset(("pending", "queued", "requested", "scheduled", "waiting", "paused", "running", "in_progress"))
-
-PLACEHOLDER = re.compile(r"\{((?:args|tags)\.[\w.-]+|run\.(?:id|flowId|flowType)|n)\}")
 
 
 class Span(NamedTuple):
@@ -109,9 +108,6 @@ class Move(NamedTuple):
     ends: bool = False
 
 
-Lookup = Callable[[str], Any]  # the value of a placeholder, None if there is none
-
-
 def moves(steps: Sequence[Step], chance: Random, lookup: Lookup) -> Iterator[Move]:
     """The moves that *steps* describe, in order. The same *chance* gives the same moves."""
     delay = 0.0
@@ -146,7 +142,7 @@ class _Moves:
             case Work():
                 yield from self._work(step, number)
             case Outputs(values):
-                yield Move(outputs={name: self._filled(value, number) for name, value in values.items()})
+                yield Move(outputs=filled(values, self._lookup, number))
             case End(phase, error):
                 self._is_over = True
                 last = () if error is None else (Line(self._text(error, number), "error", None),)
@@ -191,22 +187,5 @@ class _Moves:
     def _count(self, span: Span) -> int:
         return self._chance.randint(int(span.low), int(span.high))
 
-    def _filled(self, value: Any, number: int) -> Any:
-        """*value* with its placeholders replaced; one that is a whole text keeps the type of its value."""
-        if isinstance(value, str):
-            whole = PLACEHOLDER.fullmatch(value)
-            found = self._value(whole[1], number) if whole else None
-            return self._text(value, number) if found is None else found
-        if isinstance(value, Mapping):
-            return {name: self._filled(item, number) for name, item in value.items()}
-        return [self._filled(item, number) for item in value] if isinstance(value, list) else value
-
     def _text(self, text: str, number: int) -> str:
-        def replaced(match: re.Match[str]) -> str:
-            value = self._value(match[1], number)
-            return match[0] if value is None else str(value)
-
-        return PLACEHOLDER.sub(replaced, text)
-
-    def _value(self, name: str, number: int) -> Any:
-        return number if name == "n" else self._lookup(name)
+        return filled_text(text, self._lookup, number)

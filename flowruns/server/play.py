@@ -1,14 +1,15 @@
 """A script that a server plays in its own store."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 
 from msgspec import Raw
 from msgspec.json import decode
 
-from flowruns.errors import Busy, FlowrunsError, PreconditionFailed, Refused, Unavailable, one_line
+from flowruns.errors import Busy, PreconditionFailed, Refused, Unavailable, one_line
 from flowruns.model.cursors import PageRequest
+from flowruns.model.lines import RunLine
 from flowruns.model.preconditions import Precondition
 from flowruns.model.runs import RunPut
 from flowruns.player.player import Player
@@ -18,6 +19,10 @@ from flowruns.store.filters import where
 from flowruns.store.store import Store
 
 _PRECONDITION_FAILED = 412
+
+_START_SECONDS = 10.0  # a database that is locked, or a full disk, must not keep the server from its start
+
+_IF_NEW = Precondition(if_none_match="*")
 
 
 class StoreRuns:
@@ -55,33 +60,56 @@ class StoreRuns:
 
     async def put(self, id: str, body: bytes, etag: str) -> str:
         """As `Runs.put`."""
-        when = Precondition(if_match=frozenset({etag}))
+        run = decode(body, type=RunPut)
+        with _as_of_api():
+            return (await self._store.put(id, run, when=Precondition(if_match=frozenset({etag}))))[0].etag
+
+    async def create(self, line: RunLine) -> bool:
+        """As `Runs.create`, with the `createdAt` and `createdBy` of *line*."""
         try:
-            return (await self._store.put(id, decode(body, type=RunPut), when=when))[0].etag
-        except PreconditionFailed as error:
-            raise Refused(str(error), _PRECONDITION_FAILED, error.details) from None
-        except Unavailable as error:
-            raise Busy(str(error)) from None
-        except FlowrunsError as error:
-            raise Refused(str(error), 422, error.details) from None
+            with _as_of_api():
+                await self._store.put(str(line.id), line, by=line.created_by, when=_IF_NEW)
+        except Refused as error:
+            if error.status != _PRECONDITION_FAILED:
+                raise
+            return False
+        return True
+
+    async def delete(self, id: str) -> None:
+        """As `Runs.delete`."""
+        with _as_of_api():
+            await self._store.delete(id)
+
+
+@contextmanager
+def _as_of_api() -> Iterator[None]:
+    """Turns errors of the store into those of a client."""
+    try:
+        yield
+    except PreconditionFailed as error:
+        raise Refused(str(error), _PRECONDITION_FAILED, error.details) from None
+    except Unavailable as error:
+        raise (Refused if error.retry_after is None else Busy)(str(error)) from None
 
 
 @asynccontextmanager
 async def playing(store: Store, script: Script, report: Callable[[str], None]) -> AsyncIterator[None]:
-    """While entered, plays *script* in *store*. *report* is called with a line if that fails."""
+    """While entered, plays *script* in *store*; entered once the runs at the beginning are there. *report* is called
+    with a line if playing fails.
+    """
+    player = Player(script, StoreRuns(store))
 
     async def play() -> None:
         try:
-            await Player(script, StoreRuns(store)).play()
+            await player.play()
         except Exception as error:
-            report(f"flowruns: --play has stopped: {one_line(str(error) or type(error).__name__)}")
-            raise
+            report(f"flowruns: the script {script.name} has stopped: {one_line(str(error) or type(error).__name__)}")
 
-    task = asyncio.create_task(play())
+    tasks = [asyncio.create_task(play()), asyncio.create_task(player.caught_up.wait())]
     try:
+        await asyncio.wait(tasks, timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # reported above
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

@@ -1,4 +1,4 @@
-"""What a server has from its start: those of files, a demonstration, and a script."""
+"""What a server has from its start: runs of files, and scripts that play runs."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,11 +14,10 @@ def seed_setup(
     inputs: Sequence[tuple[str, LineReader | ArrayFile]],
     report: Callable[[str], None],
     *,
-    demo: bool = False,
-    script: Script | None = None,
+    scripts: Sequence[Script] = (),
 ) -> Setup:
-    """A setup that imports the runs of the named *inputs*, all or none, runs the *demo*, and plays *script*. It calls
-    *report* with each error in a line, from any thread.
+    """A setup that imports the runs of the named *inputs*, all or none, and plays *scripts*. It calls *report* with
+    each error in a line, from any thread.
     """
 
     @asynccontextmanager
@@ -28,16 +27,12 @@ def seed_setup(
                 raise ImportStopped
 
         async with AsyncExitStack() as stack:
-            if demo:
-                from flowruns.server.demo import demonstration
-
-                await stack.enter_async_context(demonstration(store))
             if inputs:
                 observer = ImportObserver(report, progress)
                 await store.run_on_writer(
                     lambda connection: import_lines(connection, read_lines(inputs), observer=observer)
                 )
-            if script is not None:
+            for script in scripts:
                 from flowruns.server.play import playing
 
                 await stack.enter_async_context(playing(store, script, report))

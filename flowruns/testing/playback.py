@@ -1,8 +1,9 @@
 """Scripts that play on the clock of a test: each `tick` performs what is due by then, and nothing sleeps."""
 
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from flowruns.model.runs import RunPut, encode
 from flowruns.model.validation import decode
 from flowruns.player.progress import applied
 from flowruns.player.script import Script
+from flowruns.player.starts import NewRun
 from flowruns.player.steps import Move
 from flowruns.server.play import StoreRuns
 from flowruns.store.store import Store
@@ -36,6 +38,18 @@ class _Playing(Struct):
     due: datetime
 
 
+class _Starting(Struct):
+    """Runs that are started one after the other: *new* is *due*. The oldest ones of *started* are deleted unless they
+    are *kept*.
+    """
+
+    runs: Iterator[NewRun]
+    kept: int | None
+    new: NewRun
+    due: datetime
+    started: deque[str]
+
+
 class _Played(NamedTuple):
     script: Script
     seed: int
@@ -56,6 +70,7 @@ class Playback:
         self._clock = clock
         self._scripts: list[_Played] = []
         self._playing: dict[str, _Playing] = {}
+        self._starting: list[_Starting] = []
         self._left: dict[str, str] = {}  # the tags of runs that were played: only a change by others starts a rule
 
     @property
@@ -63,14 +78,22 @@ class Playback:
         """Whether there is no script."""
         return not self._scripts
 
-    def add(self, script: Script, seed: int) -> None:
-        """Plays *script* from now on."""
+    async def add(self, script: Script, seed: int) -> None:
+        """Plays *script* from now on, and starts its runs of the past and those at the beginning."""
         self._scripts.append(_Played(script, seed))
+        series, now = script.series(seed), self._clock.now
+        for line in series.first(now):
+            if await self._runs.create(line) and line.created_at is not None and line.end_time is None:
+                await self._consider(str(line.id), resume=True)
+        for runs, kept in series.later():
+            new = next(runs)
+            self._starting.append(_Starting(runs, kept, new, now + timedelta(seconds=new.delay), deque()))
 
     def clear(self) -> None:
         """Forgets all scripts."""
         self._scripts.clear()
         self._playing.clear()
+        self._starting.clear()
         self._left.clear()
 
     async def tick(self, seconds: float) -> None:
@@ -82,15 +105,16 @@ class Playback:
         end = self._clock.now + timedelta(seconds=seconds)
         await self._take_up()
         while self._due(end):
-            while playing := self._due(end):
-                self._advance(playing.due)
-                await self._perform(playing)
+            while first := self._due(end):
+                self._advance(first.due)
+                await (self._start(first) if isinstance(first, _Starting) else self._perform(first))
             await self._take_up()  # what was created meanwhile
         self._advance(end)
 
-    def _due(self, end: datetime) -> _Playing | None:
-        """The run whose move is the next one until *end*."""
-        first = min(self._playing.values(), key=lambda playing: playing.due, default=None)
+    def _due(self, end: datetime) -> _Playing | _Starting | None:
+        """What is next until *end*: the move of a run, or a new run."""
+        items: list[_Playing | _Starting] = [*self._playing.values(), *self._starting]
+        first = min(items, key=lambda item: item.due, default=None)
         return first if first is not None and first.due <= end else None
 
     def _advance(self, time: datetime) -> None:
@@ -103,7 +127,20 @@ class Playback:
             async for doc in docs:
                 await self._consider(str(decode(doc, RunPut).id))
 
-    async def _consider(self, id: str) -> None:
+    async def _start(self, starting: _Starting) -> None:
+        """Creates a run, and begins to play it."""
+        while not await self._runs.create(starting.new.line):
+            starting.new = next(starting.runs)
+        id = str(starting.new.line.id)
+        starting.started.append(id)
+        if starting.kept is not None and len(starting.started) > starting.kept:
+            with suppress(NotFound):
+                await self._runs.delete(starting.started.popleft())
+        starting.new = next(starting.runs)
+        starting.due += timedelta(seconds=starting.new.delay)
+        await self._consider(id)
+
+    async def _consider(self, id: str, *, resume: bool = False) -> None:
         if id in self._playing:
             return
         try:
@@ -111,7 +148,10 @@ class Playback:
         except NotFound:
             return
         body = decode(doc, RunPut)
-        parts = (script.part(id, body, seed) for script, seed in self._scripts)
+        parts = (
+            script.part(id, body, seed) or (script.rest(id, body, seed) if resume else None)
+            for script, seed in self._scripts
+        )
         part = next(filter(None, parts), None)
         if part is not None and self._left.get(id) != etag:
             self._next(_Playing(id, body, etag, part.moves, Move(), self._clock.now))

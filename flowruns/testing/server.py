@@ -173,9 +173,10 @@ class Flowruns(Traffic):
 
         Raises ScriptInvalid, with every mistake, and OSError.
         """
-        self._playback.add(script_of(source, steps), seed)
+        script = script_of(source, steps)
         if not self._clock.is_frozen:
             self._clock.freeze(self._clock.now)
+        self._call(self._playback.add(script, seed))
 
     # Clock
 

@@ -19,7 +19,7 @@ SCRIPT = '[[rule]]\nsteps = [{ action = "build", for = "20ms" }, { end = "succee
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "name one script: a file, or --example with one of deploy, matrix, terraform"),
+        ([], "name one script: a file, or --example with one of demo, deploy, matrix, terraform"),
         (["a.toml", "--example", "deploy"], "name one script"),
         (["missing.toml"], "missing.toml cannot be read: No such file or directory"),
         (["a.toml", "--speed", "0"], "--speed"),

@@ -33,6 +33,7 @@ TRIALS = {
     "stream": Trial("streams", "run", 10_000, "subscribers disconnect and resume; a round is one change"),
     "replica": Trial("replicas", "kill_file", 20, "kill -9 of flowruns and Litestream, and a restore from a folder"),
     "replica-s3": Trial("replicas", "kill_s3", 10, "the same, and a restore from S3"),
+    "player": Trial("players", "run", 1_600, "runs are played from a script beside other writers; a round is one run"),
     "soak": Trial("soak", "run", 200, "a long time under mixed load; a round is 1,000 requests"),
 }
 

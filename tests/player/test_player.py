@@ -4,19 +4,24 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from msgspec.structs import replace
 
 from flowruns import AsyncClient, Client, play, play_async
-from flowruns.errors import NotFound, Unreachable
+from flowruns.errors import NotFound, Refused, Unreachable
+from flowruns.model.cursors import PageRequest
 from flowruns.model.runs import FlowRun, RunPost, RunPut
 from flowruns.player.player import Player
 from flowruns.player.script import Script
 from flowruns.server.play import StoreRuns
+from flowruns.store.filters import ALL
 from flowruns.store.store import Store
+from flowruns.testing import serve
 from flowruns.testing.server import Flowruns
 from tests.processes import serving, started
 from tests.waits import HANG, eventually
@@ -26,6 +31,9 @@ STEPS = (
 )
 LINES = [f"line {n}" for n in range(1, 8)]
 SCRIPT = f'[[rule]]\nflowId = "deploy-*"\nsteps = [{STEPS}]\n'
+
+
+needs_trio = pytest.mark.skipif(find_spec("trio") is None, reason="trio is not here: pip install -e '.[test]'")
 
 
 class Pauses:
@@ -75,14 +83,13 @@ class Reports:
 async def playing(store: Store, script: Script, **options: Any) -> AsyncIterator[Reports]:
     """What a player of *script* reports while it plays."""
     lines = Reports()
-    player = Player(script, StoreRuns(store), report=lines, **options)
-    task = asyncio.create_task(player.play())
+    task = asyncio.create_task(Player(script, StoreRuns(store), report=lines, **options).play())
     try:
         yield lines
     finally:
         task.cancel()
         await asyncio.wait([task])
-        assert player.playing == 0
+        assert task.cancelled()
 
 
 async def when(store: Store, holds: Callable[[FlowRun], bool]) -> FlowRun:
@@ -186,20 +193,137 @@ async def test_player_that_is_stopped_goes_on_where_it_was(store: Store) -> None
         assert [log.message for log in run.logs or []] == LINES
 
 
+# Runs that the script starts
+
+STARTS = SCRIPT + (
+    '[[start]]\nflowId = "deploy-web"\ncreatedBy = 7\npast = 2\nage = "1h..1h"\ncount = 1\nevery = "1s..2s"\nkeep = 3\n'
+)
+
+
+async def ids(store: Store) -> set[str]:
+    return {run.id for run in (await store.page(ALL, PageRequest(size=100))).runs}
+
+
+async def test_runs_are_started_and_played_and_only_the_last_are_kept(store: Store) -> None:
+    async with playing(store, Script.parse(STARTS), sleep=no_pause) as lines:
+        await lines.until("deploy-web-10: deploy-web started")
+        left = await ids(store)
+        first = [(await store.get(f"deploy-web-{number}")).run for number in (1, 2, 3)]
+    assert lines.lines[:2] == [": follows this server", ": has started 3 runs"]
+    assert {"deploy-web-1", "deploy-web-2", "deploy-web-3"} <= left
+    assert not {"deploy-web-4", "deploy-web-5", "deploy-web-6"} & left
+    assert [(run.created_by, run.phase) for run in first[:2]] == [(7, "succeeded")] * 2
+    assert [run.created_at < run.updated_at < first[2].created_at for run in first[:2]] == [True, True]
+
+
+async def test_player_that_is_started_again_starts_no_run_twice(store: Store) -> None:
+    script = Script.parse(STARTS.replace("keep = 3\n", ""))
+    async with playing(store, script, sleep=no_pause) as lines:
+        await lines.until("deploy-web-6: deploy-web started")
+    before = await ids(store)
+    kept = (await store.get("deploy-web-1")).doc
+    async with playing(store, script, sleep=no_pause) as lines:
+        await lines.until(f"deploy-web-{len(before) + 1}: deploy-web started")
+    assert lines.lines[1] == ": has started 0 runs; 3 exist already"
+    assert (await store.get("deploy-web-1")).doc == kept
+
+
+async def test_run_of_the_past_that_has_not_ended_is_played_on(store: Store) -> None:
+    script = Script.parse(
+        '[[rule]]\nsteps = [{ log = "a" }, { wait = "2h" }, { log = "b" }, { end = "succeeded" }]\n'
+        '[[start]]\nflowId = "web"\npast = 1\nage = "1h..1h"\n'
+    )
+    async with playing(store, script, sleep=no_pause):
+        run = await when(store, lambda run: run.end_time is not None)
+    assert [log.message for log in run.logs or []] == ["a", "b"]
+    assert run.logs
+    assert run.logs[0].timestamp < run.logs[1].timestamp
+
+
+async def test_error_of_the_report_ends_the_player(store: Store) -> None:
+    def broken(id: str, line: str) -> None:
+        if id:
+            raise BrokenPipeError
+
+    await store.create(post("a"))
+    with pytest.raises(BrokenPipeError):
+        await Player(Script.parse(SCRIPT), StoreRuns(store), report=broken).play()
+
+
 # With a server
+
+
+async def test_once_starts_none_after_the_beginning(server: str) -> None:
+    async with AsyncClient(server) as runs:
+        await play_async(Script.parse(STARTS), runs, once=True, speed=1000)
+        found = [run async for run in runs.runs(order="asc")]
+    assert [(run.id, run.phase) for run in found] == [(f"deploy-web-{n}", "succeeded") for n in (1, 2, 3)]
+    assert found[0].end_time
+    assert found[0].end_time < found[0].created_at  # the API sets only the latter
+
+
+@needs_trio
+def test_asynchronous_client_plays_under_trio(server: str) -> None:
+    import trio
+
+    async def played() -> list[str | None]:
+        async with AsyncClient(server) as runs:
+            for id in ("a", "b"):
+                await runs.create(flowId="deploy-web", id=id)
+            await play_async(Script.parse(SCRIPT), runs, once=True, speed=1000)
+            return [run.phase async for run in runs.runs()]
+
+    assert trio.run(played) == ["succeeded"] * 2
+
+
+async def test_client_that_is_closed_ends_its_player(server: str) -> None:
+    reports = Reports()
+    async with AsyncClient(server) as runs:
+        await runs.create(flowId="deploy-web", id="a")
+        task = asyncio.create_task(play_async(Script.parse(SCRIPT), runs, report=reports, speed=1000))
+        await reports.until("a: deploy-web succeeded")
+    with pytest.raises(Unreachable, match="the client was closed"):
+        async with asyncio.timeout(HANG):
+            await task
+
+
+def test_client_plays_with_its_token() -> None:
+    with serve(tokens={"secret": 4}) as server, Client(server.url, "secret") as runs:
+        run = runs.create(flowId="deploy-web")
+        play(Script.parse(SCRIPT), runs, once=True, speed=1000)
+        run = runs.get(run.id)
+        with Client(server.url) as stranger, pytest.raises(Refused, match="token"):
+            play(Script.parse(SCRIPT), stranger, once=True)
+    assert (run.phase, run.updated_by) == ("succeeded", 4)
+
+
+@pytest.mark.parametrize("client", ["http://127.0.0.1:9", AsyncClient("http://127.0.0.1:9")])
+def test_play_of_something_else_than_a_client_is_an_error(client: Any) -> None:
+    with pytest.raises(TypeError, match="play needs a Client"):
+        play(Script.parse(SCRIPT), client)
+
+
+async def test_play_async_of_something_else_than_its_client_is_an_error() -> None:
+    with pytest.raises(TypeError, match="play_async needs an AsyncClient"):
+        await play_async(Script.parse(SCRIPT), Client("http://127.0.0.1:9"))  # type: ignore[arg-type]  # the mistake
+
+
+def test_client_with_connections_of_its_own_cannot_play() -> None:
+    with httpx.Client() as http, pytest.raises(TypeError, match="use AsyncClient and play_async"):
+        play(Script.parse(SCRIPT), Client("http://127.0.0.1:9", http=http))
 
 
 async def test_once_ends_when_no_run_is_left(server: str) -> None:
     async with AsyncClient(server) as runs:
         for id in ("a", "b"):
             await runs.create(flowId="deploy-web", id=id)
-        await play_async(Script.parse(SCRIPT), server, once=True, speed=1000)
+        await play_async(Script.parse(SCRIPT), runs, once=True, speed=1000)
         assert [run.phase async for run in runs.runs()] == ["succeeded"] * 2
 
 
 async def test_no_server_at_first_is_an_error() -> None:
     with pytest.raises(Unreachable):
-        await play_async(Script.parse(SCRIPT), "http://127.0.0.1:9")
+        await play_async(Script.parse(SCRIPT), AsyncClient("http://127.0.0.1:9"))
 
 
 async def test_many_runs_are_played_beside_writers_and_no_change_is_lost(server: str) -> None:
@@ -207,7 +331,7 @@ async def test_many_runs_are_played_beside_writers_and_no_change_is_lost(server:
     ids = [f"run-{number}" for number in range(40)]
     taken: dict[str, str] = {}
     async with AsyncClient(server) as runs:
-        task = asyncio.create_task(play_async(script, server, speed=20))
+        task = asyncio.create_task(play_async(script, runs, speed=20))
         try:
             for id in ids:
                 await runs.create(flowId="deploy-web", id=id)
@@ -236,7 +360,7 @@ def test_write_whose_response_is_lost_is_not_repeated(flowruns: Flowruns) -> Non
     with Client(flowruns.url) as runs:
         runs.create(flowId="deploy-web", id="web-1")
         flowruns.drop_connection(times=3, method="PUT", done=True)
-        play(Script.parse(SCRIPT), flowruns.url, once=True, speed=1000)
+        play(Script.parse(SCRIPT), runs, once=True, speed=1000)
         flowruns.assert_called("PUT", id="web-1", times=11)
         run = runs.get("web-1")
     assert (run.phase, [log.message for log in run.logs or []]) == ("succeeded", LINES)
@@ -247,7 +371,7 @@ def test_request_that_fails_for_a_while_is_repeated(flowruns: Flowruns) -> None:
         runs.create(flowId="deploy-web", id="web-1")
         flowruns.fail_next(503, times=2, method="PUT")
         flowruns.drop_connection(times=2, method="GET", id="web-1")
-        play(Script.parse(SCRIPT), flowruns.url, once=True, speed=1000)
+        play(Script.parse(SCRIPT), runs, once=True, speed=1000)
         run = runs.get("web-1")
     assert (run.phase, [log.message for log in run.logs or []]) == ("succeeded", LINES)
 

@@ -36,6 +36,11 @@ def step(text: str) -> str:
     return f'[[rule]]\nflowId = "a"\nsteps = [\n  {{ {text} }},\n]\n'
 
 
+def start(text: str) -> str:
+    """A script that starts runs, from line 3 on as *text* says."""
+    return f'[[start]]\nflowId = "a"\n{text}\n'
+
+
 # The mistake, and its line and words. Each is one that people make.
 WRONG = [
     ("", "1: there is no rule"),
@@ -63,7 +68,7 @@ WRONG = [
     (step('wait = "2 seconds"'), "4: 'wait' is no duration; write \"2s\""),
     (step('wait = "3s..1s"'), "4: 'wait' is a range that ends before it begins"),
     (step('wait = "1s..2s..3s"'), "4: 'wait' is no duration"),
-    (step('wait = "30000h"'), "4: 'wait' is over a week"),
+    (step('wait = "30000h"'), "4: 'wait' is over a year; for a run that never ends, write { hang = true }"),
     (step('wait = "2s", end = "failed"'), "4: 'wait' and 'end' are two steps"),
     (step('phase = "on hold"'), "4: 'phase' must be a word"),
     (step("action = 1"), "4: 'action' must be a text in quotes"),
@@ -87,6 +92,33 @@ WRONG = [
     (step("one_of = [{ wieght = 1, steps = [] }]"), "4: a branch of 'one_of' has no 'wieght'; did you mean 'weight'?"),
     (step('end = "failed" },\n  { wait = "1s"'), "5: nothing is played after end"),
     (step('hang = true },\n  { end = "failed"'), "5: nothing is played after hang"),
+    (start(""), "1: this starts nothing; add count = 1, past = 20, or every"),
+    ("[[start]]\ncount = 1", '1: a start needs a flow; add flowId = "deploy-web"'),
+    ("start = 3", "1: 'start' must be a list with at least one table, as in [[start]]"),
+    (start("cuont = 3"), "3: a start has no 'cuont'; did you mean 'count'?"),
+    ('[[start]]\nflow = "a"\ncount = 1', "2: a start has no 'flow'; did you mean 'flowId'?"),
+    (start("count = 0"), "3: 'count' must be a whole number from 1 to 100,000"),
+    (start('count = "5"'), "3: 'count' must be a whole number"),
+    (start("past = 1e3"), "3: 'past' must be a whole number"),
+    (start('every = "0s..5s"'), "3: 'every' must be longer than 0"),
+    (start("every = 5"), "3: 'every' is no duration; a number needs a unit: \"5s\""),
+    (start('past = 3\nage = "400d"'), "4: 'age' is over a year; shorten it"),
+    (start('past = 3\nage = "yesterday"'), "4: 'age' is no duration"),
+    (start('count = 1\nage = "2d"'), "4: 'age' is about the runs of 'past'; add it"),
+    (start("count = 1\nkeep = 5"), "4: 'keep' is about the runs of 'every'; add it"),
+    (start('every = "5s"\nkeep = true'), "4: 'keep' must be a whole number"),
+    (start('count = 1\ncreatedBy = "ann"'), "4: 'createdBy' must be a whole number"),
+    (start("count = 1\ncreatedBy = [\n  1,\n  0,\n]"), "6: 'createdBy' must be a whole number"),
+    (start('count = 1\nflowType = "job"'), "4: 'flowType' must be one of automation"),
+    (start('count = 1\nargs = "main"'), "4: 'args' must be a table"),
+    (start("count = 1\nargs = [\n  { a = 1 },\n  2,\n]"), "6: 'args' must be a table"),
+    (start('count = 1\nargs = { a = "{run.name}" }'), "4: there is no {run.name}"),
+    (start("count = 1\nargs = []"), "4: 'args' is an empty list; leave it out"),
+    (start("count = 1\ntags = { env = 1 }"), "4: the tag 'env' must be a text in quotes"),
+    (start('count = 1\ntags = { env = "{arg.env}" }'), "4: there is no {arg.env}; did you mean {args.env}?"),
+    ('[[start]]\nflowId = "deploy-*"\ncount = 1', "2: 'flowId' must be an id of a-z, 0-9, _, . and -, as in"),
+    ("[[start]]\nflowId = []\ncount = 1", "2: 'flowId' is an empty list"),
+    ('[[start]]\nflowId = [\n  "a",\n  "B",\n]\ncount = 1', "4: 'flowId' must be an id"),
     ('[[rule]]\nflowId = "a\n', "2: no TOML: Illegal character '\\n'"),
     ('[[rule]]\nsteps = [\n  { wait = "1s",\n    end = "x" },\n]\n', "3: no TOML"),
     ('[[rule]]\nflowId = "a"\nflowId = "b"\n', "3: no TOML: Cannot overwrite a value"),
@@ -129,6 +161,11 @@ def test_file_that_is_not_utf_8_is_a_mistake_with_its_line(tmp_path: Path) -> No
     (tmp_path / "a.toml").write_bytes(b"# a\n# \xff\n")
     with pytest.raises(ScriptInvalid, match=r"a\.toml:2: the file is not UTF-8"):
         Script.load(tmp_path / "a.toml")
+
+
+def test_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("[[rule]]\nsteps = [{ hang = true }]\n", "utf-8-sig")
+    assert len(Script.load(tmp_path / "a.toml").rules) == 1
 
 
 def test_mistake_in_steps_from_python_names_their_place() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.test_data import done, lines, names
 from tests.conftest import REAL_RUNS, RUNS
-from tests.processes import command_with, ended, ran, serving, started
+from tests.processes import ended, ran, serving, started
 from tests.wire import Wire
 
 
@@ -77,8 +77,7 @@ def test_server_that_is_stopped_while_it_is_seeded_has_imported_nothing(tmp_path
 
 
 def test_demo_is_in_memory_and_runs_go_on(tmp_path: Path) -> None:
-    quick = command_with("flowruns.server.demo", _PAUSE_SECONDS=(0.0, 0.01), _STEP_SECONDS=(0.0, 0.01))
-    with serving(tmp_path, "--demo", command=quick) as server, Wire(server.url) as wire:
+    with serving(tmp_path, "--demo") as server, Wire(server.url) as wire:
         assert "memory, gone at the end" in server.banner[-1]
         assert "runs, demo)" in server.banner[-1]
         etag = wire.ask("GET", RUNS).header(b"etag")
@@ -96,3 +95,11 @@ def test_demo_is_in_the_database_that_is_named(tmp_path: Path) -> None:
         assert ended(server.process) == (0, "")
     assert names(tmp_path) == ["a.db"]
     assert done(tmp_path, "check", "-d", "a.db").code == 0
+
+
+def test_demo_leaves_runs_that_exist_as_they_are(tmp_path: Path) -> None:
+    shown = []
+    for _ in range(2):
+        with serving(tmp_path, "a.db", "--demo"):
+            shown.append(done(tmp_path, "get", "deploy-shop-1", "-d", "a.db", "--json").stdout)
+    assert shown[0] == shown[1] != ""

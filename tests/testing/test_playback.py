@@ -9,6 +9,7 @@ from flowruns.errors import NotFound
 from flowruns.player.script import ScriptInvalid
 from flowruns.testing import serve
 from flowruns.testing.server import Flowruns
+from tests.cli.test_data import done
 
 TIME = "2026-01-20T18:53:03.000Z"
 DEPLOY = Path(__file__).parents[2] / "flowruns" / "scripts" / "deploy.toml"
@@ -39,21 +40,53 @@ def test_tick_moves_a_run_at_the_times_of_its_script(flowruns: Flowruns) -> None
     assert [log.message for log in run.logs or []] == ["line 1", "line 2", "line 3", "no room"]
 
 
-def test_same_seed_gives_the_same_bytes() -> None:
-    def exported(seed: int) -> bytes:
-        with serve() as flowruns:
+def test_same_seed_gives_the_same_export(tmp_path: Path) -> None:
+    def exported(name: str, seed: int) -> str:
+        with serve(tmp_path / name) as flowruns, Client(flowruns.url) as runs:
             flowruns.freeze(TIME)
             flowruns.play(DEPLOY, seed=seed)
             for _ in range(10):
-                flowruns.client.post("/api/v1/flow-runs", json={"flowId": "deploy-web", "args": {"ref": "main"}})
+                runs.create(flowId="deploy-web", args={"ref": "main"})
                 flowruns.tick(2.5)
             flowruns.tick(60)
-            content: bytes = flowruns.client.get("/api/v1/flow-runs").content
-            return content
+        return done(tmp_path, "export", "-d", name).stdout
 
-    first = exported(1)
-    assert first == exported(1) != exported(2)
-    assert first.count(b'"endTime":"2026') >= 10
+    first = exported("a.db", 1)
+    assert first == exported("b.db", 1) != exported("c.db", 2)
+    assert first.count('"endTime":"2026') >= 10
+
+
+def test_demo_gives_the_same_export(tmp_path: Path) -> None:
+    for name in ("a.db", "b.db"):
+        with serve(tmp_path / name) as flowruns:
+            flowruns.freeze(TIME)
+            flowruns.play(DEPLOY.with_name("demo.toml"))
+            flowruns.tick(90)
+    first, second = (done(tmp_path, "export", "-d", name).stdout for name in ("a.db", "b.db"))
+    assert first == second
+    assert first.count("\n") > 100
+
+
+def test_script_starts_runs_on_the_clock_of_the_test(flowruns: Flowruns, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(
+        '[[start]]\nflowId = "web"\npast = 1\nage = "10s..10s"\ncount = 1\nevery = "4s"\nkeep = 2\ncreatedBy = 7\n'
+        '[[rule]]\nsteps = [{ wait = "11s" }, { end = "succeeded" }]\n'
+    )
+    flowruns.freeze(TIME)
+    flowruns.play(tmp_path / "a.toml")
+
+    def shown() -> list[tuple[str, str, str | None, int]]:
+        return [(run["id"], run["createdAt"][14:19], run["endTime"], run["createdBy"]) for run in flowruns.dump()]
+
+    assert shown() == [("web-1", "52:53", None, 7), ("web-2", "53:03", None, 7)]
+    flowruns.tick(14)
+    assert [id for id, *_ in shown()] == ["web-1", "web-2", "web-4", "web-5"]  # the last two of those that came later
+    assert [flowruns.get(id).end_time for id in ("web-1", "web-2")] == ["2026-01-20T18:53:14.000Z"] * 2
+    flowruns.tick(8)
+    assert [(id, time, end) for id, time, end, _ in shown()][2:] == [
+        ("web-6", "53:19", None),
+        ("web-7", "53:23", None),
+    ]
 
 
 def test_run_that_the_test_changes_or_deletes_is_let_go(flowruns: Flowruns) -> None:

@@ -48,8 +48,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     _DATA(
         "--demo", is_flag=True, envvar="FLOWRUNS_DEMO",
-        help="Start with a sample of real runs, some of which are still in progress; in :memory: unless a database is"
-        " named.",
+        help="Start with sample runs of the last days, some of which go on; in :memory: unless a database is named.",
     ),
     _DATA(
         "--play", "script", metavar="SCRIPT", type=click.Path(allow_dash=False), envvar="FLOWRUNS_PLAY",

@@ -1,0 +1,64 @@
+"""The placeholders in the texts of a script: `{args.NAME}`, `{run.id}`, `{n}` and the like."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flowruns.model.python_values import parse
+from flowruns.model.runs import RunPut
+
+RUN_FIELDS = ("run.id", "run.flowId", "run.flowType")
+
+_PLACEHOLDER = re.compile(r"\{((?:args|tags)\.[\w.-]+|run\.(?:id|flowId|flowType)|n)\}")
+
+Lookup = Callable[[str], Any]  # the value of a placeholder, None if there is none
+
+
+def lookup_of(id: str, body: RunPut) -> Lookup:
+    """The values of a run, but for `n`."""
+    fields = dict(zip(RUN_FIELDS, (id, body.flow_id, str(body.flow_type)), strict=True))
+    args, tags = parse(body.args) or {}, {tag.key: tag.value for tag in body.tags or []}
+
+    def lookup(name: str) -> Any:
+        root, _, key = name.partition(".")
+        if root == "tags":
+            return tags.get(key)
+        return value_at(args, key) if root == "args" else fields.get(name)
+
+    return lookup
+
+
+def filled(value: Any, lookup: Lookup, number: int) -> Any:
+    """*value* with the placeholders of its texts replaced, `n` by *number*; one that is a whole text keeps the type of
+    its value.
+    """
+    if isinstance(value, str):
+        whole = _PLACEHOLDER.fullmatch(value)
+        found = _value(whole[1], lookup, number) if whole else None
+        return filled_text(value, lookup, number) if found is None else found
+    if isinstance(value, Mapping):
+        return {name: filled(item, lookup, number) for name, item in value.items()}
+    return [filled(item, lookup, number) for item in value] if isinstance(value, list) else value
+
+
+def filled_text(text: str, lookup: Lookup, number: int) -> str:
+    """*text* with its placeholders replaced; those without a value stay."""
+
+    def replaced(match: re.Match[str]) -> str:
+        value = _value(match[1], lookup, number)
+        return match[0] if value is None else str(value)
+
+    return _PLACEHOLDER.sub(replaced, text)
+
+
+def value_at(args: Any, key: str) -> Any:
+    """The value in *args* at the dotted *key*; None if there is none."""
+    if isinstance(args, dict) and key in args:
+        return args[key]
+    for part in key.split("."):
+        args = args.get(part) if isinstance(args, dict) else None
+    return args
+
+
+def _value(name: str, lookup: Lookup, number: int) -> Any:
+    return number if name == "n" else lookup(name)
