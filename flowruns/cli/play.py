@@ -1,6 +1,7 @@
 """The command `flowruns play`."""
 
 import asyncio
+import signal
 import sys
 from typing import Any
 
@@ -54,16 +55,23 @@ def play_command(
 
     def report(id: str, line: str) -> None:
         if id:
-            write_lines([one_line(f"{id}  {line}")])
+            if not write_lines([one_line(f"{id}  {line}")]):
+                raise BrokenPipeError  # ends the player
         else:
             print_stderr(f"flowruns: {line}")
 
     async def play() -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task
+        # asyncio's own handler raises KeyboardInterrupt at the second Ctrl+C, in the middle of anything.
+        signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(task.cancel))
         async with AsyncClient(url, token) as client:
             await play_async(rules, client, once=once, seed=seed, speed=speed, report=report)
 
     try:
         asyncio.run(play())
-    except KeyboardInterrupt:
+    except BrokenPipeError:  # the reader has what it wants, as `head` does
+        return
+    except asyncio.CancelledError:
         print_stderr("flowruns: stopped; the runs stay as they are, and the same command goes on with them")
         sys.exit(130)

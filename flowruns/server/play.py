@@ -89,13 +89,13 @@ def _as_of_api() -> Iterator[None]:
     except PreconditionFailed as error:
         raise Refused(str(error), _PRECONDITION_FAILED, error.details) from None
     except Unavailable as error:
-        raise (Refused if error.retry_after is None else Busy)(str(error)) from None
+        raise (Refused if error.retry_after is None else Busy)(str(error)) from error
 
 
 @asynccontextmanager
 async def playing(store: Store, script: Script, report: Callable[[str], None]) -> AsyncIterator[None]:
     """While entered, plays *script* in *store*; entered once the runs at the beginning are there. *report* is called
-    with a line if playing fails.
+    with a line if playing fails later. Raises Unavailable.
     """
     player = Player(script, StoreRuns(store))
 
@@ -103,13 +103,25 @@ async def playing(store: Store, script: Script, report: Callable[[str], None]) -
         try:
             await player.play()
         except Exception as error:
+            if not player.caught_up.is_set():
+                raise
             report(f"flowruns: the script {script.name} has stopped: {one_line(str(error) or type(error).__name__)}")
 
     tasks = [asyncio.create_task(play()), asyncio.create_task(player.caught_up.wait())]
     try:
         await asyncio.wait(tasks, timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if tasks[0].done():
+            _raise_as_of_store(tasks[0])
         yield
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+
+
+def _raise_as_of_store(task: "asyncio.Task[None]") -> None:
+    """Raises the error of *task*, if it has failed: that of the store where one is its cause."""
+    try:
+        task.result()
+    except Refused as error:
+        raise error.__cause__ or error  # noqa: B904  # the cause itself

@@ -81,6 +81,29 @@ def test_once_prints_what_it_plays(tmp_path: Path, server: str) -> None:
     )  # fmt: skip
 
 
+def test_reader_that_closes_the_pipe_ends_the_player(tmp_path: Path, server: str) -> None:
+    (tmp_path / "a.toml").write_text(SCRIPT + '[[start]]\nflowId = "web"\nevery = "20ms"\n')
+    with started(tmp_path, "play", "a.toml", "--url", server) as player:
+        assert player.stdout
+        assert player.stderr
+        assert player.stdout.readline() == "web-1  web started\n"
+        player.stdout.close()
+        assert player.wait(HANG) == 0
+        assert player.stderr.read() == f"flowruns: follows {server}\n"
+
+
+def test_second_interrupt_ends_the_player_as_the_first(tmp_path: Path, server: str) -> None:
+    (tmp_path / "a.toml").write_text(SCRIPT)
+    with started(tmp_path, "play", "a.toml", "--url", server) as player:
+        assert player.stderr
+        assert "follows" in player.stderr.readline()
+        player.send_signal(signal.SIGINT)
+        player.send_signal(signal.SIGINT)
+        assert ended(player) == (
+            130, "flowruns: stopped; the runs stay as they are, and the same command goes on with them\n"
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_example_that_is_shown_is_a_script(tmp_path: Path, example: str) -> None:
     text = done(tmp_path, "play", "--example", example, "--show").stdout
