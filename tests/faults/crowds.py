@@ -101,7 +101,7 @@ def crowd(server: Served, name: str, number: int, chance: random.Random) -> Seen
             CROWDS[name](server.url, connected, chance)
             with Wire(server.url) as wire:
                 wire.ask("GET", "/health")  # 200 or 503: the server has accepted them all
-            began = time.monotonic()
+            began = _taken(server.url)
             eventually(
                 lambda: held(process.pid)[0] <= descriptors + SPARE_DESCRIPTORS,
                 lambda: f"{name}: {held(process.pid)[0]} descriptors, {descriptors} at rest",
@@ -177,7 +177,7 @@ def trickled_bodies(url: str, connected: Clients, chance: random.Random) -> None
 def unread_streams(url: str, connected: Clients, chance: random.Random) -> None:
     """All open a stream from the first change on, and do not read it, while runs are written."""
     for client in connected:
-        _send(client, request("GET", RUNS, None, "Accept: text/event-stream", "Last-Event-ID: 1"))
+        _send(client, request("GET", RUNS, None, "Accept: text/event-stream", "Last-Event-ID: 1", "Connection: close"))
     _first_bytes(connected)
     with Wire(url) as wire:
         for number in range(50):
@@ -193,6 +193,21 @@ CROWDS: dict[str, Callable[[str, Clients, random.Random], None]] = {
     "trickle bodies and stop": trickled_bodies,
     "do not read streams": unread_streams,
 }
+
+
+def _taken(url: str) -> float:
+    """The time when the system has taken all that it takes for the clients of the server: until then, they seem to
+    read.
+    """
+    port = f":{int(url.rpartition(':')[2]):04X}"
+    taken, since = -1, time.monotonic()
+    while time.monotonic() - since < 4 * _TICK_SECONDS:
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        queued = sum(int(line[4].partition(":")[0], 16) for line in lines if line[1].endswith(port))
+        if queued > taken:
+            taken, since = queued, time.monotonic()
+        time.sleep(_TICK_SECONDS)  # no event announces it
+    return since
 
 
 def _first_bytes(connected: Clients) -> None:
