@@ -61,6 +61,7 @@ class RunsApi:
         self.store = store
         self.streams = streams
         self._noted: set[str] = set()  # names of query parameters that are in the log
+        self._noted_fields: set[str] = set()  # and of fields of bodies
         self._large = LargeBodies()
         self._page_queries: dict[bytes, PageQuery] = {}  # valid ones by their text: clients repeat them
 
@@ -117,6 +118,7 @@ class RunsApi:
         """POST …/flow-runs: creates a run."""
         with request:
             body = await request.body(RunPost)
+            await hints.log_unknown_fields(request, self._noted_fields)
         assert body is not None  # otherwise the context manager has raised
         ignored = await hints.ignored_fields(request)  # before the write: after it, a request must not be cancelled
         id, stored = await self.store.create(body, by=request.caller)
@@ -143,6 +145,7 @@ class RunsApi:
         """PUT …/flow-runs/{id_}: creates or replaces a run."""
         with request:
             id, body, precondition = request.path("id_", Slug), await request.body(RunPut), request.precondition()
+            await hints.log_unknown_fields(request, self._noted_fields)
             await request.check_same_id(id, body)
         assert body is not None
         stored, created = await self.store.put(id, body, by=request.caller, when=precondition)

@@ -1,14 +1,16 @@
 """Log lines, at level info, that name the parts of a request which had no effect. They contain no values."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Raw
 
 from flowruns.http.logs import log
 from flowruns.http.requests import LAST_EVENT_ID, RequestReader
+from flowruns.model.fields import FIELDS
 from flowruns.model.filters import FILTERS
-from flowruns.model.json_items import object_fields
+from flowruns.model.json_errors import NOT_JSON
+from flowruns.model.json_items import object_fields, other_names
 from flowruns.model.runs import RunPost, RunPut
 from flowruns.settings import RUNS
 
@@ -19,6 +21,14 @@ ALIASES = {name.lower(): name for name in PARAMETERS} | {
     "after": "createdAfter", "before": "createdBefore", "flow": "flowId", "label": "tag", "limit": "size",
     "page": "cursor", "pagesize": "size", "perpage": "size", "since": "createdAfter", "sort": "order",
     "state": "phase", "status": "phase", "type": "flowType", "until": "createdBefore", "user": "createdBy",
+}  # fmt: skip
+
+# The same for the fields of a body.
+FIELD_ALIASES = {name.lower(): name for name in RunPut.__struct_encode_fields__} | {
+    "completedat": "endTime", "end": "endTime", "endedat": "endTime", "finishedat": "endTime", "flow": "flowId",
+    "input": "args", "inputs": "args", "label": "tags", "labels": "tags", "output": "outputs", "parameters": "args",
+    "result": "outputs", "runid": "id", "start": "startTime", "startedat": "startTime", "state": "phase",
+    "status": "phase", "steps": "actions", "type": "flowType",
 }  # fmt: skip
 
 _MAX_NAMES = 5  # in one line
@@ -36,14 +46,14 @@ def log_unknown_parameters(request: RequestReader, noted: set[str]) -> None:
     """Logs the unknown query parameters of a page, each with the parameter that was probably meant, once: adds their
     names to *noted*.
     """
-    if not (log.isEnabledFor(logging.INFO) and request.scope["query_string"]):
-        return
-    names = dict.fromkeys(name[:_MAX_NAME] for name, _ in request.query() if name not in PARAMETERS)
-    unknown = [name for name in names if name not in noted]
-    if unknown and len(noted) < _MAX_NOTED:
-        noted.update(unknown[:_MAX_NAMES])
-        more = f" (and {len(unknown) - _MAX_NAMES} more)" if len(unknown) > _MAX_NAMES else ""
-        log.info("%s%s", " ".join(map(_hint, unknown[:_MAX_NAMES])), more)
+    if log.isEnabledFor(logging.INFO) and request.scope["query_string"]:
+        _log_once(_unknown_parameters(name for name, _ in request.query()), noted, _parameter_hint)
+
+
+async def log_unknown_fields(request: RequestReader, noted: set[str]) -> None:
+    """Logs the unknown fields of the body of a POST or PUT, valid or not, as `log_unknown_parameters` does."""
+    if log.isEnabledFor(logging.INFO) and len(noted) < _MAX_NOTED:
+        _log_once(await request.parse_body(_unknown_fields, FIELDS), noted, _field_hint)
 
 
 async def ignored_fields(request: RequestReader) -> list[str]:
@@ -54,7 +64,33 @@ async def ignored_fields(request: RequestReader) -> list[str]:
 def log_ignored_fields(ignored: Sequence[str]) -> None:
     """Logs the *ignored* fields of a POST."""
     if ignored:
-        log.info("POST ignores %s in the body; set them with PUT %s/{id}", ", ".join(ignored), RUNS)
+        log.info("%s", _post_hint(ignored))
+
+
+def hints_of(method: str, parameters: Iterable[str], body: bytes) -> list[str]:
+    """What the log has at level info about a request for runs with these query *parameters* and this *body*."""
+    if method not in ("POST", "PUT"):
+        return [_joined(unknown, _parameter_hint)] if (unknown := _unknown_parameters(parameters)) else []
+    hints = [_joined(unknown, _field_hint)] if (unknown := _unknown_fields(body, FIELDS)) else []
+    try:
+        ignored = _set_fields(body, _PUT_ONLY) if method == "POST" else []
+    except NOT_JSON:
+        ignored = []
+    return [*hints, _post_hint(ignored)] if ignored else hints
+
+
+def _unknown_parameters(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(name[:_MAX_NAME] for name in names if name not in PARAMETERS))
+
+
+def _unknown_fields(body: bytes, known: Sequence[str]) -> list[str]:
+    """The names in *body* that are not *known*; none if it is not a JSON object. All fields of a run are known, as a
+    client may PUT what GET returned.
+    """
+    try:
+        return list(dict.fromkeys(name[:_MAX_NAME] for name in other_names(Raw(body), known, _MAX_NOTED)))
+    except NOT_JSON:
+        return []
 
 
 def _set_fields(body: bytes, names: Sequence[str]) -> list[str]:
@@ -62,16 +98,36 @@ def _set_fields(body: bytes, names: Sequence[str]) -> list[str]:
     return [repr(name) for name, value in object_fields(Raw(body), names).items() if bytes(value) != _NULL]
 
 
-def _hint(name: str) -> str:
-    parameter = _parameter(name)
-    ending = f"; did you mean {parameter!r}?" if parameter else "."
-    return f"unknown query parameter {name!r} is ignored{ending}"
+def _log_once(names: Sequence[str], noted: set[str], hint: Callable[[str], str]) -> None:
+    """Logs the *hint* of each name that is not *noted* yet, and notes those that are logged."""
+    unknown = [name for name in names if name not in noted]
+    if unknown and len(noted) < _MAX_NOTED:
+        noted.update(unknown[:_MAX_NAMES])
+        log.info("%s", _joined(unknown, hint))
 
 
-def _parameter(name: str) -> str | None:
-    """The parameter that *name* is an alias of, or similar to."""
+def _joined(names: Sequence[str], hint: Callable[[str], str]) -> str:
+    more = f" (and {len(names) - _MAX_NAMES} more)" if len(names) > _MAX_NAMES else ""
+    return " ".join(map(hint, names[:_MAX_NAMES])) + more
+
+
+def _post_hint(ignored: Sequence[str]) -> str:
+    pronoun = "it" if len(ignored) == 1 else "them"
+    return f"POST ignores {', '.join(ignored)} in the body; set {pronoun} with PUT {RUNS}/{{id}}"
+
+
+def _parameter_hint(name: str) -> str:
+    return f"unknown query parameter {name!r} is ignored{_ending(name, ALIASES)}"
+
+
+def _field_hint(name: str) -> str:
+    return f"unknown field {name!r} in the body is ignored{_ending(name, FIELD_ALIASES)}"
+
+
+def _ending(name: str, aliases: Mapping[str, str]) -> str:
+    """The question for the one of *aliases* that *name* is, or is similar to."""
     from difflib import get_close_matches  # rarely needed
 
     key = name.lower().replace("_", "").replace("-", "")
-    similar = get_close_matches(key, ALIASES, n=1, cutoff=0.75)
-    return ALIASES[similar[0]] if similar else None
+    similar = get_close_matches(key, aliases, n=1, cutoff=0.75)
+    return f"; did you mean {aliases[similar[0]]!r}?" if similar else "."

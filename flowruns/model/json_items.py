@@ -5,7 +5,7 @@ as a list of `Raw`, 0.3 s for as many unknown keys.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from functools import cache
 from itertools import accumulate
 from typing import Any
@@ -94,6 +94,29 @@ def object_fields(raw: Raw, names: Sequence[str]) -> dict[str, Raw]:
     """The fields of *raw*, a JSON object, that have one of *names*. Raises msgspec.ValidationError if it is none."""
     found = _decoder(tuple(names)).decode(raw)
     return {name: value for name in names if (value := getattr(found, name)) is not None}
+
+
+class _Name:
+    """Every name of an object while `other_names` decodes it: one key, so that the dict stays small."""
+
+
+_NAME = _Name()
+
+
+def other_names(raw: Raw, known: Container[str], limit: int) -> list[str]:
+    """The first *limit* names of *raw*, a JSON object, that are not in *known*, each once. Raises
+    msgspec.ValidationError if it is none.
+    """
+    found: dict[str, None] = {}
+
+    def note(type: type[Any], name: str) -> _Name:
+        """Notes the name. As msgspec calls it for each, other threads run in between."""
+        if name not in known and len(found) < limit:
+            found[name] = None
+        return _NAME
+
+    Decoder(dict[_Name, Raw], dec_hook=note).decode(raw)
+    return list(found)
 
 
 @cache

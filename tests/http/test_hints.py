@@ -8,8 +8,9 @@ import httpx
 import pytest
 
 from flowruns.http import hints
-from flowruns.http.hints import ALIASES, PARAMETERS
+from flowruns.http.hints import ALIASES, FIELD_ALIASES, PARAMETERS, hints_of
 from flowruns.model.filters import FILTERS
+from flowruns.model.runs import RunPut
 from tests.conftest import RUNS
 
 
@@ -100,7 +101,7 @@ PUT_ONLY: dict[str, Any] = {
 async def test_fields_that_only_put_accepts_are_one_line(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    response = await client.post(RUNS, json={"flowId": "deploy", **PUT_ONLY, "createdAt": "x", "unknown": 1})
+    response = await client.post(RUNS, json={"flowId": "deploy", **PUT_ONLY, "createdAt": "x"})
     assert (response.status_code, response.json()["phase"]) == (201, "pending")
     (line,) = caplog.messages
     assert line == (
@@ -116,7 +117,7 @@ async def test_each_of_these_fields_is_logged_unless_it_is_null(
     await client.post(RUNS, json={"flowId": "deploy", field: None})
     assert caplog.messages == []
     await client.post(RUNS, json={"flowId": "deploy", field: PUT_ONLY[field]})
-    assert [line.partition(" in ")[0] for line in caplog.messages] == [f"POST ignores '{field}'"]
+    assert caplog.messages == [f"POST ignores '{field}' in the body; set it with PUT {RUNS}/{{id}}"]
 
 
 async def test_other_bodies_are_not_logged(client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -133,8 +134,81 @@ async def test_nothing_is_parsed_above_level_info(
 ) -> None:
     caplog.set_level(logging.WARNING, "flowruns")
     monkeypatch.delattr(hints, "object_fields")
-    monkeypatch.delattr(hints, "_hint")
-    body = json.dumps({"flowId": "deploy", "phase": "running"})
+    monkeypatch.delattr(hints, "other_names")
+    monkeypatch.delattr(hints, "_ending")
+    body = json.dumps({"flowId": "deploy", "phase": "running", "status": "running"})
     assert (await client.post(RUNS, content=body, headers={"content-type": "application/json"})).status_code == 201
     assert (await client.get(f"{RUNS}?status=failed")).status_code == 200
     assert caplog.messages == []
+
+
+RUN: dict[str, Any] = {"flowId": "deploy", "flowType": "selfServiceAction"}
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("endtime", "endTime"), ("end_time", "endTime"), ("status", "phase"), ("Phase", "phase"), ("flowid", "flowId"),
+        ("flow_type", "flowType"), ("labels", "tags"), ("inputs", "args"), ("log", "logs"), ("finishedAt", "endTime"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_unknown_field_is_logged_once_with_the_similar_one(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, method: str, name: str, field: str
+) -> None:
+    for _ in range(2):
+        response = await client.request(method, RUNS + "/a" * (method == "PUT"), json={**RUN, name: "S3CRET"})
+        assert response.is_success
+    assert caplog.messages == [f"unknown field '{name}' in the body is ignored; did you mean '{field}'?"]
+
+
+async def test_unknown_field_of_a_body_that_is_refused_is_logged(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (await client.post(RUNS, json={"flowid": "deploy"})).status_code == 422
+    assert (await client.put(f"{RUNS}/a", json=[{"status": 1}])).status_code == 422
+    assert (await client.put(f"{RUNS}/a", content=b"{", headers={"content-type": "application/json"})).is_error
+    assert caplog.messages == ["unknown field 'flowid' in the body is ignored; did you mean 'flowId'?"]
+
+
+async def test_run_as_get_returned_it_is_put_without_a_line(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    await client.put(f"{RUNS}/a", json=RUN | {"actions": [{"id": "b"}], "logs": [{"message": "c"}]})
+    run = (await client.get(f"{RUNS}/a")).json()
+    counts = (await client.get(f"{RUNS}/a?fields=actionCounts,logCounts")).json()
+    assert (await client.put(f"{RUNS}/a", json=run | counts)).status_code == 200
+    assert caplog.messages == []
+
+
+async def test_unknown_fields_of_a_large_body_are_a_short_line_without_values(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ["x" * 10_000, "\n\x1b[31m", *(f"{number}" for number in range(20_000))]
+    body = RUN | {"args": {"a": "x" * 100_000}} | dict.fromkeys(names, "S3CRET")
+    assert (await client.put(f"{RUNS}/a", json=body)).status_code == 201
+    (line,) = caplog.messages
+    assert len(line) < 500
+    assert line.isprintable()
+    assert line.endswith(" (and 995 more)")  # at least: the others are not kept
+    assert "S3CRET" not in line
+
+
+async def test_every_alias_of_a_field_leads_to_one_that_a_body_has() -> None:
+    assert set(FIELD_ALIASES.values()) == set(RunPut.__struct_encode_fields__)
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters", "body", "expected"),
+    [
+        ("GET", ["size", "limit"], b"", ["unknown query parameter 'limit' is ignored; did you mean 'size'?"]),
+        ("PUT", ["x"], b'{"xyzzy":1,"phase":"a"}', ["unknown field 'xyzzy' in the body is ignored."]),
+        ("POST", [], b'{"phase":"a"}', [f"POST ignores 'phase' in the body; set it with PUT {RUNS}/{{id}}"]),
+        ("POST", [], b"{", []),
+        ("GET", ["size"], b"", []),
+    ],
+)
+async def test_hints_are_those_of_one_request(
+    method: str, parameters: list[str], body: bytes, expected: list[str]
+) -> None:
+    assert hints_of(method, parameters, body) == expected

@@ -8,7 +8,7 @@ from msgspec import Raw, ValidationError
 from msgspec.json import decode, encode
 
 from flowruns.model import json_items
-from flowruns.model.json_items import encode_list, is_nested_beyond, list_items, object_fields
+from flowruns.model.json_items import encode_list, is_nested_beyond, list_items, object_fields, other_names
 
 ITEMS = [
     "0",
@@ -70,6 +70,14 @@ def test_nesting_is_that_of_lists_and_objects_alone(
     json.loads(text)
     assert is_nested_beyond(Raw(text.encode()), depth - 1)
     assert not is_nested_beyond(Raw(text.encode()), depth)
+
+
+def test_other_names_of_an_object_are_each_returned_once() -> None:
+    raw = Raw(b'{"a":1,"b":{"c":[]},"\\u00e9":"}","a":2,"d":null,"e":0}')
+    assert other_names(raw, ("d",), 9) == ["a", "b", "\u00e9", "e"]
+    assert other_names(raw, (), 2) == ["a", "b"]
+    with pytest.raises(ValidationError):
+        other_names(Raw(b"[]"), (), 9)
 
 
 @pytest.mark.parametrize("items", [[], [1], ["a,b", None, {"c": []}] * 5])
