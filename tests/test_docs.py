@@ -1,5 +1,6 @@
 """The README and the pages of `flowruns docs` are true: their blocks run as shown, and nothing is left out."""
 
+import inspect
 import json
 import os
 import posixpath
@@ -264,7 +265,7 @@ def test_python_examples_run(tmp_path: Path, document: str, output: str) -> None
     assert re.sub("^[0-9]+ run", "NUMBER run", printed, flags=re.MULTILINE) == output
 
 
-@pytest.mark.parametrize(("block", "count"), list(zip(TESTS, (1, 4, 2), strict=True)))
+@pytest.mark.parametrize(("block", "count"), list(zip(TESTS, (1, 4, 1, 2), strict=True)))
 def test_examples_of_tests_pass(tmp_path: Path, block: Block, count: int) -> None:
     (tmp_path / "test_deploy.py").write_text(block.text)
     env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -447,6 +448,15 @@ def test_every_method_of_the_clients_is_in_their_table(kind: type) -> None:
 def test_every_part_of_the_test_server_is_in_its_table(name: str) -> None:
     table = DOCUMENTS["testing"].partition("\n| of `flowruns` |")[2].partition("\n\n")[0]
     assert re.search(rf"^\|[^|]*`{name}[`(]", table, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["fail_next", "drop_connection", "delay", "recover", "assert_called"])
+def test_the_signatures_of_faults_are_those_of_the_code(name: str) -> None:
+    (shown,) = re.findall(rf"^\|? ?`{name}\(([^…`]*)\)`", DOCUMENTS["testing"], re.MULTILINE)
+    selectors = {"method", "path", "id"} if name in ("fail_next", "drop_connection", "delay") else set()
+    parameters = inspect.signature(getattr(Flowruns, name)).parameters.values()
+    left = [item.replace(annotation=item.empty) for item in parameters if item.name not in {"self", *selectors}]
+    assert f"({shown})" == str(inspect.Signature(left)).replace("'", '"')
 
 
 @pytest.mark.parametrize("option", cli.commands["serve"].params, ids=lambda option: str(option.name))

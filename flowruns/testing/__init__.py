@@ -6,9 +6,10 @@ The pytest plugin provides it as fixtures. Without pytest: `with flowruns.testin
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flowruns.testing.fault_injection import UnusedFaultWarning
     from flowruns.testing.server import Flowruns, serve
 
-__all__ = ["Flowruns", "serve"]
+__all__ = ["Flowruns", "UnusedFaultWarning", "serve"]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,5 +18,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'flowruns.testing' has no attribute {name!r}")
     from importlib import import_module
 
-    value = globals()[name] = getattr(import_module("flowruns.testing.server"), name)
+    module = "fault_injection" if name == "UnusedFaultWarning" else "server"
+    value = globals()[name] = getattr(import_module(f"flowruns.testing.{module}"), name)
     return value

@@ -9,6 +9,7 @@ from typing import Any
 from flowruns.errors import ErrorDetail
 from flowruns.http.requests import ClientDisconnected
 from flowruns.http.responses import DROP, Message, Receive, Response, Scope, Send, detail_response
+from flowruns.testing.arguments import check_number
 from flowruns.testing.requests import RecordedRequest, RecordedRequests, RequestMatcher
 
 __tracebackhide__ = True  # pytest shows the line of the test instead
@@ -24,23 +25,32 @@ _TYPES = {
 }  # fmt: skip
 
 
+class UnusedFaultWarning(UserWarning):
+    """A test ended before any request got a fault that it had injected."""
+
+
 @dataclass
 class Injection:
     """A fault for the requests that match. With *delay* they wait, and continue. Otherwise they get *response*, or a
-    closed connection if it is None: instead of their effect or, if *done*, after it.
+    closed connection if it is None: instead of their effect or, if *done*, after it. *name* is the call that made it.
     """
 
+    name: str
     matcher: RequestMatcher
     times: int | None  # that are left; None: no limit
     delay: float | None = None  # seconds
     response: Response | None = None
     done: bool = False
+    used: bool = False
 
     def __post_init__(self) -> None:
-        if self.times is not None and self.times < 1:
-            raise ValueError(f"times must be 1 or more, or None for every request, not {self.times}")
-        if self.delay is not None and self.delay < 0:
-            raise ValueError(f"seconds must be 0 or more, not {self.delay}")
+        if self.times is not None:
+            check_number("times", self.times, 1, whole=True)
+        if self.delay is not None:
+            check_number("seconds", self.delay, 0)
+
+    def __str__(self) -> str:
+        return f"{self.name} for {self.matcher}"
 
 
 class FaultInjector:
@@ -52,6 +62,8 @@ class FaultInjector:
         self.app = app
         self.requests = RecordedRequests()
         self.injections: list[Injection] = []
+        self._delays: set[asyncio.Timeout] = set()  # of the requests that wait now
+        self._recoveries = 0
         self._in_flight: dict[asyncio.Task[Any] | None, Send] = {}
 
     def reset(self, app: Any) -> None:
@@ -59,6 +71,18 @@ class FaultInjector:
         self.app = app
         self.requests = RecordedRequests()  # a new list: a test may still hold the old one
         self.injections.clear()
+
+    def recover(self) -> None:
+        """Drops all injections, also for the requests that wait for the end of a delay: they continue."""
+        self.injections.clear()
+        self._recoveries += 1
+        for delay in self._delays:
+            if not delay.expired():
+                delay.reschedule(asyncio.get_running_loop().time())
+
+    def unused(self) -> list[Injection]:
+        """The injections for a number of requests that none has got."""
+        return [one for one in self.injections if one.times is not None and not one.used]
 
     async def drop_all(self) -> None:
         """Closes the connections of the requests in flight, and returns once their tasks have ended."""
@@ -101,9 +125,12 @@ class FaultInjector:
             await send(message)
 
         app_receive: Receive = recording_receive
+        recoveries = self._recoveries
         for injection in self._take_due(request):
+            if recoveries != self._recoveries:  # during a delay
+                break
             if injection.delay is not None:
-                app_receive = await _delay(app_receive, injection.delay)
+                app_receive = await self._delay(app_receive, injection.delay)
                 continue
             if injection.done and request.method not in ("GET", "HEAD"):  # these have no effect but their response
                 await self.app(scope, app_receive, _discard)
@@ -122,10 +149,31 @@ class FaultInjector:
         matching = [one for one in self.injections if one.matcher.matches(request.method, request.path)]
         due = [one for one in matching if one.delay is not None] + [one for one in matching if one.delay is None][:1]
         for injection in due:
+            injection.used = True
             if injection.times is not None:
                 injection.times -= 1
         self.injections = [one for one in self.injections if one.times != 0]
         return due
+
+    async def _delay(self, receive: Receive, seconds: float) -> Receive:
+        """A replacement for *receive*, after *seconds* or `recover`. Raises ClientDisconnected as soon as the client
+        disconnects.
+        """
+        messages: deque[Message] = deque()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds) as timeout:
+                self._delays.add(timeout)
+                try:
+                    while (message := await receive())["type"] == "http.request":
+                        messages.append(message)
+                finally:
+                    self._delays.discard(timeout)
+                raise ClientDisconnected
+
+        async def delayed_receive() -> Message:
+            return messages.popleft() if messages else await receive()
+
+        return delayed_receive
 
 
 async def _discard(message: Message) -> None:
@@ -140,7 +188,7 @@ async def _read_body(receive: Receive) -> None:
 
 async def _record_unread_body(request: RecordedRequest, receive: Receive) -> None:
     """Reads what the application has left unread of the body, if it arrives at once."""
-    if request.headers.get("expect"):  # the client waits for `100 Continue`, which reading would send
+    if request.expects_continue:  # the client waits for `100 Continue`, which reading would send
         return
     with suppress(TimeoutError):
         async with asyncio.timeout(_UNREAD_BODY_SECONDS):
@@ -149,25 +197,13 @@ async def _record_unread_body(request: RecordedRequest, receive: Receive) -> Non
                     return
 
 
-async def _delay(receive: Receive, seconds: float) -> Receive:
-    """A replacement for *receive*, after *seconds*. Raises ClientDisconnected as soon as the client disconnects."""
-    messages: deque[Message] = deque()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            while (message := await receive())["type"] == "http.request":
-                messages.append(message)
-            raise ClientDisconnected
-
-    async def delayed_receive() -> Message:
-        return messages.popleft() if messages else await receive()
-
-    return delayed_receive
-
-
 def failure_response(status: int, retry_after: int | None) -> Response:
-    """An error response with *status* and the header Retry-After. Raises ValueError if *status* is not an error."""
-    if not 400 <= status <= 599:
-        raise ValueError(f"status must be 400 to 599, not {status}")
+    """An error response with *status*, 400 to 599, and the header Retry-After, in whole seconds (RFC 9110 10.2.3).
+    Raises TypeError or ValueError for other values.
+    """
+    check_number("status", status, 400, whole=True, most=599)
+    if retry_after is not None:
+        check_number("retry_after", retry_after, 0, whole=True)
     headers = [] if retry_after is None else [(b"retry-after", b"%d" % retry_after)]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))

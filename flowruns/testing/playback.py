@@ -56,7 +56,11 @@ class _Played(NamedTuple):
 
 
 def script_of(source: "str | os.PathLike[str] | Script", steps: tuple[Mapping[str, Any], ...]) -> Script:
-    """The script of a call of `play`: *steps* for the flow *source*, or else a file. Raises ScriptInvalid, OSError."""
+    """The script of a call of `play`: *steps* for the flow *source*, or else a file. Raises ScriptInvalid, OSError,
+    TypeError.
+    """
+    if not all(isinstance(step, Mapping) for step in steps):
+        raise TypeError("each step is a dict, not a list of them: write play(flow, {…}, {…}), or play(flow, *steps)")
     if isinstance(source, Script):
         return source
     return Script.of(os.fspath(source), *steps) if steps else Script.load(source)

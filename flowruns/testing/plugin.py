@@ -88,6 +88,7 @@ def flowruns(
             for name in ("NO_PROXY", "no_proxy"):  # else HTTP_PROXY would get the requests of most clients
                 patch.setenv(name, ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost,::1"])))
             yield flowruns_server
+        flowruns_server._warn_of_unused_faults()
     finally:
         flowruns_server.reset()
 
@@ -109,14 +110,18 @@ def make_flowruns(flowruns_options: dict[str, Any], request: pytest.FixtureReque
     """
     from flowruns.testing.server import serve
 
+    servers: list[Flowruns] = []
     with ExitStack() as stack:
 
         def make(database: "str | os.PathLike[str]" = ":memory:", **settings: Any) -> "Flowruns":
             server = stack.enter_context(serve(**{**flowruns_options, "database": database, **settings}))
             request.node.stash.setdefault(_requests, []).append(server.requests)
+            servers.append(server)
             return server
 
         yield make
+        for server in servers:
+            server._warn_of_unused_faults()
 
 
 def _of_worker(options: dict[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,19 @@
 import json
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple, overload
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 from urllib.parse import parse_qs
 
 from flowruns.errors import one_line
+from flowruns.http.hints import hints_of
 from flowruns.http.responses import Scope
 from flowruns.model.python_values import parse
+from flowruns.settings import RUNS, STATS
+from flowruns.testing.arguments import check_method, check_path
+
+if TYPE_CHECKING:
+    import httpx
 
 __tracebackhide__ = True  # pytest shows the line of the test instead
 
@@ -36,18 +43,44 @@ class RequestMatcher(NamedTuple):
         return " ".join(filter(None, [self.method or "any method", self.path, self.id and f"of {self.id!r}"]))
 
 
+def matcher_of(method: str | None, path: str | None, id: str | None) -> RequestMatcher:
+    """The matcher of these arguments of a test. Raises ValueError for a method or path that no request has."""
+    if method is not None:
+        check_method(method)
+    if path is not None:
+        check_path(path)
+    return RequestMatcher(method, path, id)
+
+
 class RecordedRequest:
-    """A request, and the status of its response."""
+    """A request: `method`, `path`, the `id` of its run, `query`, `headers`, `body`, `json`, and the `status` of its
+    response.
+    """
 
     def __init__(self, scope: Scope) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query_string: str = scope["query_string"].decode(errors="replace")
-        self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self.status: int | None = None  # None: no response, or not yet
-        has_body = self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers
+        self._headers: list[tuple[bytes, bytes]] = list(scope["headers"])
+        sent = dict(self._headers)
+        has_body = sent.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in sent
+        self.expects_continue = bool(sent.get(b"expect"))
         self.body_complete = not has_body  # whether the server has read the whole body
         self._pieces: list[bytes] = []
+
+    @property
+    def id(self) -> str | None:
+        """The id of the run in the path; None for another path."""
+        _, found, id = self.path.rpartition(f"{RUNS}/")
+        return id if found and "/" not in id else None
+
+    @cached_property
+    def headers(self) -> "httpx.Headers":
+        """The headers by their names, in any case; the values of a repeated one are joined by commas."""
+        import httpx  # slow to import, and not needed by each test
+
+        return httpx.Headers(self._headers)
 
     @property
     def query(self) -> dict[str, list[str]]:
@@ -61,11 +94,23 @@ class RecordedRequest:
 
     @property
     def json(self) -> Any:
-        """The decoded body. Raises ValueError if it is not JSON, or if the server did not read all of it."""
+        """The decoded body; None without a body. Raises ValueError if it is not JSON, or if the server did not read
+        all of it.
+        """
         if not self.body_complete:
             cause = f"it returned {self.status} first" if self.status else "there is no response yet"
             raise ValueError(f"the server did not read the {'whole ' if self.body else ''}body: {cause}")
-        return parse(self.body)
+        try:
+            return parse(self.body) if self.body else None
+        except ValueError as error:
+            raise ValueError(f"the body is not JSON: {error}") from None
+
+    @property
+    def hints(self) -> list[str]:
+        """What had no effect in the request, as the log of the server says it at level info."""
+        if self.path.endswith((RUNS, STATS)) or (self.id is not None and self.method == "PUT"):
+            return hints_of(self.method, (name.removesuffix("[]") for name in self.query), self.body)
+        return []
 
     def record_body(self, piece: bytes, *, complete: bool) -> None:
         """Appends a *piece* of the body, the last one if *complete*."""
@@ -101,7 +146,7 @@ class RecordedRequests(Sequence[RecordedRequest]):
 
     def of(self, method: str | None = None, path: str | None = None, *, id: str | None = None) -> list[RecordedRequest]:
         """The requests that match, see `RequestMatcher`."""
-        matcher = RequestMatcher(method, path, id)
+        matcher = matcher_of(method, path, id)
         return [request for request in list(self._requests) if matcher.matches(request.method, request.path)]
 
     def count(self, method: str | None = None, path: str | None = None, *, id: str | None = None) -> int:
@@ -109,8 +154,11 @@ class RecordedRequests(Sequence[RecordedRequest]):
         return len(self.of(method, path, id=id))
 
     def report(self) -> str:
-        """The last requests, a line each."""
-        return "\n".join(last_lines([repr(request) for request in list(self._requests)]))
+        """The last requests, a line each, and what had no effect in them."""
+        requests = list(self._requests)
+        lines = [repr(request) for request in requests[:-_MAX_SHOWN]]
+        lines += ["\n  ".join([repr(request), *request.hints]) for request in requests[-_MAX_SHOWN:]]
+        return "\n".join(last_lines(lines))
 
     def __repr__(self) -> str:
         return f"<{len(self)} requests>\n{self.report()}"
@@ -152,7 +200,8 @@ def assert_requests(
         shown = ["\n      ".join([repr(request), *_body_differences(request, expected)]) for request in candidates]
         lines += [f"  {line}" for line in last_lines(shown)]
     elif requests:
-        lines += ["no request has this method, path and id; the server received:"]
+        cure = f" (path is the whole path, such as {RUNS!r}, or has *)" if matcher.path is not None else ""
+        lines += [f"no request has this method, path and id{cure}; the server received:"]
         lines += [f"  {line}" for line in requests.report().splitlines()]
     else:
         lines += ["the server received no requests at all: does the code under test use flowruns.url?"]
@@ -163,8 +212,8 @@ def _body_differences(request: RecordedRequest, expected: Any) -> list[str]:
     if expected is None:
         return []
     try:
+        if request.body_complete and not request.body:
+            return ["it has no body"]
         return differences(request.json, expected)
     except ValueError as error:
-        if not request.body_complete:
-            return [str(error)]
-        return ["the body is not JSON" if request.body else "it has no body"]
+        return [str(error)]

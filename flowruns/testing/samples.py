@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flowruns.errors import Invalid
+from flowruns.errors import ErrorDetail, Invalid
 from flowruns.model.python_values import as_tags, parse
 from flowruns.model.runs import RunPut, encode
 from flowruns.model.validation import decode
@@ -40,6 +40,20 @@ def bodies(source: "str | os.PathLike[str] | Iterable[Mapping[str, Any]]") -> It
     else:
         for number, body in enumerate(source, 1):
             yield f"run {number}, ", dict(body)
+
+
+def put_bodies(source: "str | os.PathLike[str] | Iterable[Mapping[str, Any]]") -> list[RunPut]:
+    """The parsed bodies in *source*. Raises Invalid for the first invalid one, or an id that is there twice."""
+    parsed: list[RunPut] = []
+    places: dict[str, str] = {}
+    for prefix, body in bodies(source):
+        run = put_body(body, prefix)
+        place = prefix.removesuffix(", ")
+        if run.id is not None and (first := places.setdefault(run.id, place)) != place:
+            msg = f"{prefix}id: {run.id!r} is the id of {first} too; each run needs its own"
+            raise Invalid(ErrorDetail(("body", "id"), msg, "value_error"))
+        parsed.append(run)
+    return parsed
 
 
 def plausible(fields: Json, now: str) -> Json:

@@ -22,11 +22,12 @@ from flowruns.settings import MEMORY, Settings
 from flowruns.sqlite.numbers import count_on
 from flowruns.store.filters import ALL, Where, where
 from flowruns.store.store import Page, Store
+from flowruns.testing.arguments import check_number, checked
 from flowruns.testing.clock import Clock, Ids
 from flowruns.testing.fault_injection import FaultInjector
 from flowruns.testing.playback import Playback, script_of
 from flowruns.testing.requests import last_lines
-from flowruns.testing.samples import Json, advanced, bodies, plausible, put_body
+from flowruns.testing.samples import Json, advanced, plausible, put_bodies, put_body
 from flowruns.testing.traffic import Traffic
 
 __tracebackhide__ = True  # pytest shows the line of the test instead
@@ -126,8 +127,8 @@ class Flowruns(Traffic):
         return run
 
     def run(self, id: str | None = None, *, by: int | None = None, **fields: Any) -> Run:
-        """A new run, created *by* a user, with the *fields* of a PUT by their names in JSON. Fields that are left out
-        get plausible values.
+        """A new run, created *by* a user, with the *fields* of a PUT by their names in JSON. Without them it is a
+        pending self-service action of the flow `deploy-web`; its times are those of its phase.
 
         *actions* and *logs* may be the number to generate. *tags* may be a dict. Raises TypeError for an unknown field,
         Invalid for an invalid value, AlreadyExists.
@@ -137,15 +138,16 @@ class Flowruns(Traffic):
         body = put_body({"id": id, **plausible(fields, format_datetime(now))})
         return self._call(self._create(body.id or self._ids(now), body, by))
 
+    @checked
     def seed(self, source: "int | str | os.PathLike[str] | Iterable[Mapping[str, Any]]") -> list[Run]:
         """The new runs of *source*: PUT bodies, or a file with a body in each line. A number seeds the ids instead.
 
-        Raises Invalid for the first invalid body; then nothing is written.
+        Raises Invalid for the first invalid body, or an id that is there twice; then nothing is written.
         """
         if isinstance(source, int):
             self._ids.seed(source)
             return []
-        parsed = [put_body(body, prefix) for prefix, body in bodies(source)]
+        parsed = put_bodies(source)
 
         async def write() -> list[Run]:
             runs = []
@@ -167,6 +169,7 @@ class Flowruns(Traffic):
         body = put_body(advanced(stored, phase, fields, format_datetime(self._clock.now)))
         return plain(self._call(self.store.put(id, body, by=by))[0].run)
 
+    @checked
     def play(self, source: "str | os.PathLike[str] | Script", *steps: Mapping[str, Any], seed: int = 0) -> None:
         """Plays the runs of the flow *source*, which may have `*`, by *steps*, as in a script; without *steps*,
         *source* is a script or its file. `tick` moves them. Stops the clock if it is running.
@@ -180,12 +183,17 @@ class Flowruns(Traffic):
 
     # Clock
 
+    @checked
     def freeze(self, time: str | datetime, step_ms: int = 0) -> None:
         """Stops the clock at *time* (RFC 3339); each write then advances it by *step_ms* milliseconds."""
         self._clock.freeze(time, step_ms)
 
+    @checked
     def tick(self, seconds: float) -> None:
-        """Advances the frozen clock, and plays what is due until then. Raises RuntimeError if it is not frozen."""
+        """Advances the frozen clock, and plays what is due until then. Raises RuntimeError if it is not frozen,
+        ValueError for less than 0 *seconds*.
+        """
+        check_number("seconds", seconds, 0)
         if self._playback.is_empty:
             self._clock.tick(seconds)
         else:
@@ -197,6 +205,7 @@ class Flowruns(Traffic):
 
     # Lifecycle
 
+    @checked
     def reset(
         self, *, seed: Any = 0, time: str | datetime | None = None, tokens: Mapping[str, int] | None = None
     ) -> None:

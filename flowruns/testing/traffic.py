@@ -2,10 +2,12 @@
 
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+from warnings import warn
 
 from flowruns.server.starting import RunningServer
-from flowruns.testing.fault_injection import FaultInjector, Injection, failure_response
-from flowruns.testing.requests import RecordedRequest, RecordedRequests, RequestMatcher, assert_requests
+from flowruns.testing.arguments import checked
+from flowruns.testing.fault_injection import FaultInjector, Injection, UnusedFaultWarning, failure_response
+from flowruns.testing.requests import RecordedRequest, RecordedRequests, assert_requests, matcher_of
 
 __tracebackhide__ = True  # pytest shows the line of the test instead
 
@@ -23,6 +25,7 @@ class Traffic:
         self._injector = injector
         self._ended = False
 
+    @checked
     def fail_next(
         self,
         status: int = 503,
@@ -38,8 +41,10 @@ class Traffic:
         ends): instead of their effect or, if *done*, after it.
         """
         response = failure_response(status, retry_after)
-        self._inject(Injection(RequestMatcher(method, path, id), times, response=response, done=done))
+        matcher = matcher_of(method, path, id)
+        self._inject(Injection(f"fail_next({status})", matcher, times, response=response, done=done))
 
+    @checked
     def drop_connection(
         self,
         times: int | None = 1,
@@ -52,8 +57,9 @@ class Traffic:
         """Closes the connections of the next *times* matching requests (None: of all until the test ends) without a
         response: before their effect or, if *done*, after it.
         """
-        self._inject(Injection(RequestMatcher(method, path, id), times, done=done))
+        self._inject(Injection("drop_connection()", matcher_of(method, path, id), times, done=done))
 
+    @checked
     def delay(
         self,
         seconds: float,
@@ -66,17 +72,18 @@ class Traffic:
         """Delays the next *times* matching requests (None: all until the test ends) before their effect. A request
         whose client disconnects during the delay has no effect.
         """
-        self._inject(Injection(RequestMatcher(method, path, id), times, delay=seconds))
+        self._inject(Injection(f"delay({seconds})", matcher_of(method, path, id), times, delay=seconds))
 
     def recover(self) -> None:
-        """Removes all injected faults and delays."""
-        self._call(self._clear_injections())
+        """Removes all injected faults and delays. Requests that are delayed continue now, without a fault."""
+        self._call(self._recover())
 
     @property
     def requests(self) -> RecordedRequests:
         """The HTTP requests since the test began."""
         return self._injector.requests
 
+    @checked
     def assert_called(
         self,
         method: str | None = None,
@@ -89,7 +96,7 @@ class Traffic:
         """The matching requests whose JSON body contains *json*. Raises AssertionError, with the requests that were
         received, unless there are *times* of them; None: at least one.
         """
-        return assert_requests(self.requests, RequestMatcher(method, path, id), times, json)
+        return assert_requests(self.requests, matcher_of(method, path, id), times, json)
 
     def _inject(self, injection: Injection) -> None:
         self._call(self._append(injection))
@@ -97,8 +104,14 @@ class Traffic:
     async def _append(self, injection: Injection) -> None:
         self._injector.injections.append(injection)
 
-    async def _clear_injections(self) -> None:
-        self._injector.injections.clear()
+    async def _recover(self) -> None:
+        self._injector.recover()
+
+    def _warn_of_unused_faults(self) -> None:
+        """Warns of each fault that no request has got."""
+        for injection in self._injector.unused():
+            hint = "" if injection.matcher.path is None else "; path is the whole path, such as '/api/v1/flow-runs/*'"
+            warn(f"the test ended before any request got {injection}{hint}", UnusedFaultWarning, stacklevel=2)
 
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """The result of *coroutine*, which runs in the event loop of the server. Raises RuntimeError without one."""

@@ -1,6 +1,8 @@
 """The middleware of the test server: what it records, matches and injects."""
 
 import json
+import math
+import re
 from collections.abc import Callable
 from datetime import date
 from typing import Any
@@ -8,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 
-from flowruns.testing.fault_injection import Injection, failure_response
 from flowruns.testing.requests import RecordedRequest, RecordedRequests, RequestMatcher, assert_requests, differences
 from flowruns.testing.server import Flowruns
 from tests.conftest import RUNS
@@ -16,6 +17,7 @@ from tests.waits import HANG
 from tests.wire import RUN, Wire, ping, request
 
 A1 = f"{RUNS}/a1"
+TIME = "2025-01-20T18:53:03.558Z"
 
 
 def recorded(
@@ -70,10 +72,10 @@ def test_requests_match_by_method_path_and_run(matcher: RequestMatcher, expected
 def test_recorded_request_has_query_headers_body_and_status() -> None:
     get = recorded("GET", RUNS, query=b"tag=a:b&tag=c&phase=")
     assert get.query == {"tag": ["a:b", "c"], "phase": [""]}
-    assert get.headers == {"x-a": "b"}
+    assert (get.headers["X-A"], get.headers.get("x-a"), get.id, get.json) == ("b", "b", None, None)
     assert repr(get) == f"GET {RUNS}?tag=a:b&tag=c&phase= 200"
     put = recorded("PUT", A1, RUN, status=None)
-    assert put.json == json.loads(RUN)
+    assert (put.json, put.id, put.status) == (json.loads(RUN), "a1", None)
     assert repr(put) == f"PUT {A1} no response {RUN.decode()}"
     assert repr(recorded("PUT", A1, b"\x1b[1m\xff" + b"x" * 300)).endswith("\\x1b[1m\ufffd" + "x" * 195 + "…")
 
@@ -120,13 +122,14 @@ def test_assertion_error_shows_how_the_requests_differ() -> None:
         f'  PUT {A1} 200 {{"phase":"running"}}',
         "      .phase is 'running', not 'failed'",
         f"  PUT {A1} 200 {{",
-        "      the body is not JSON",
+        "      the body is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
     ]
     with pytest.raises(AssertionError) as raised:
         assert_requests(received, RequestMatcher(path="/health"), None, None)
     assert str(raised.value).splitlines()[:3] == [
         "any method /health: expected at least 1 request, received 0",
-        "no request has this method, path and id; the server received:",
+        "no request has this method, path and id (path is the whole path, such as '/api/v1/flow-runs', or has *);"
+        " the server received:",
         f'  PUT {A1} 200 {{"phase":"running"}}',
     ]
     with pytest.raises(AssertionError) as raised:
@@ -146,13 +149,14 @@ def test_assertion_error_shows_how_the_requests_differ() -> None:
         (unread(9), "404 (body not read)", "did not read the body: it returned 404 first"),
         (unread(9, b"{"), "404 { (rest of the body not read)", "did not read the whole body: it returned 404 first"),
         (unread(9, status=None), "no response (body not read)", "did not read the body: there is no response yet"),
-        (recorded("PUT", A1), "200", "it has no body"),
+        (recorded("PUT", A1, b"{"), "200 {", "the body is not JSON: Expecting .*"),
     ],
 )
 def test_body_that_was_not_read_is_not_called_invalid(request_: RecordedRequest, shown: str, difference: str) -> None:
     assert repr(request_) == f"PUT {A1} {shown}"
-    with pytest.raises(ValueError, match=difference if "read" in difference else "Expecting value"):
+    with pytest.raises(ValueError, match=difference) as raised:
         _ = request_.json
+    assert type(raised.value) is ValueError
     with pytest.raises(AssertionError, match=f"\n      (the server )?{difference}$"):
         assert_requests(requests(request_), RequestMatcher("PUT"), None, {"phase": "failed"})
 
@@ -165,14 +169,47 @@ def test_expected_value_that_json_does_not_have_is_shown() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Injection(RequestMatcher(), 0), "times must be 1 or more.*not 0"),
-        (lambda: Injection(RequestMatcher(), None, delay=-1), "seconds must be 0 or more, not -1"),
-        (lambda: failure_response(204, None), "status must be 400 to 599, not 204"),
+        (lambda runs: runs.fail_next(times=0), "times must be a whole number, 1 or more, not 0"),
+        (lambda runs: runs.fail_next(times="2"), "times must be a whole number, 1 or more, not '2'"),
+        (lambda runs: runs.delay(-1), "seconds must be a number, 0 or more, not -1"),
+        (lambda runs: runs.delay(math.nan), "seconds must be a number, 0 or more, not nan"),
+        (lambda runs: runs.delay("1"), "seconds must be a number, 0 or more, not '1'"),
+        (lambda runs: runs.fail_next(204), "status must be a whole number from 400 to 599, not 204"),
+        (lambda runs: runs.fail_next("503"), "status must be a whole number from 400 to 599, not '503'"),
+        (lambda runs: runs.fail_next(True), "status must be a whole number from 400 to 599, not True"),
+        (lambda runs: runs.fail_next(retry_after="soon"), "retry_after must be a whole number, 0 or more, not 'soon'"),
+        (lambda runs: runs.fail_next(retry_after=0.5), "retry_after must be a whole number, 0 or more, not 0.5"),
+        (lambda runs: runs.fail_next(retry_after=-1), "retry_after must be a whole number, 0 or more, not -1"),
+        (lambda runs: runs.fail_next(method="PTU"), "there is no method 'PTU'; did you mean 'PUT'?"),
+        (lambda runs: runs.assert_called("xyzzy"), "there is no method 'xyzzy', only GET, HEAD, POST, .*"),
+        (lambda runs: runs.requests.count("DELTE"), "there is no method 'DELTE'; did you mean 'DELETE'?"),
+        (
+            lambda runs: runs.delay(1, path="flow-runs"),
+            "path is the whole path .*, or begins with '*', not 'flow-runs'",
+        ),
+        (lambda runs: runs.fail_next(time=2), "fail_next() has no argument 'time'; did you mean 'times'?"),
+        (lambda runs: runs.fail_next(count=2), "fail_next() has no argument 'count'; did you mean 'times'?"),
+        (lambda runs: runs.delay(1, methods="PUT"), "delay() has no argument 'methods'; did you mean 'method'?"),
+        (lambda runs: runs.assert_called(body={}), "assert_called() has no argument 'body', only method, path, .*"),
+        (lambda runs: runs.delay(), "delay(seconds, times, method, path, id): missing a required argument: 'seconds'"),
+        (lambda runs: runs.drop_connection(1, 2), "drop_connection(.*): too many positional arguments"),
+        (lambda runs: runs.tick(-5), "seconds must be a number, 0 or more, not -5"),
+        (lambda runs: runs.freeze(at=TIME), "freeze() has no argument 'at', only time, step_ms"),
+        (lambda runs: runs.play("web", [{"end": "failed"}]), "each step is a dict.*: write play(flow, {…}, {…}).*"),
     ],
 )
-def test_invalid_injections_are_refused(call: Callable[[], object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        call()
+def test_wrong_arguments_are_one_line(runs: Flowruns, call: Callable[[Any], object], message: str) -> None:
+    runs.freeze(TIME)
+    with pytest.raises((TypeError, ValueError)) as raised:
+        call(runs)
+    assert re.fullmatch(re.escape(message).replace(r"\.\*", ".*"), str(raised.value))
+    assert runs._injector.injections == []
+
+
+def test_time_does_not_go_back_with_a_script(runs: Flowruns) -> None:
+    runs.play("web", {"end": "failed"})
+    with pytest.raises(ValueError, match="seconds must be a number, 0 or more, not -1"):
+        runs.tick(-1)
 
 
 # On a server
@@ -246,6 +283,21 @@ def test_delayed_requests_continue(runs: Flowruns) -> None:
         assert wire.ask("PUT", A1, RUN).status == 503
         assert loop_time(runs) - began > 0.049
         assert wire.ask("PUT", A1, RUN).status == 201
+
+
+def test_delayed_requests_continue_without_a_fault_when_the_server_recovers(runs: Flowruns) -> None:
+    runs.delay(HANG * 10, times=1)
+    runs.delay(HANG * 10)
+    runs.fail_next(503)
+    with Wire(runs.url) as first, Wire(runs.url) as second:
+        for wire in (first, second):
+            wire.send(request("PUT", A1, RUN))
+        while len(runs.requests) < 2:
+            loop_time(runs)
+        assert runs.dump() == []
+        runs.recover()
+        assert {first.reply().status, second.reply().status} == {200, 201}
+        assert first.ask("GET", A1).status == 200
 
 
 def loop_time(runs: Flowruns) -> float:

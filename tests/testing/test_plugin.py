@@ -61,7 +61,7 @@ def test_each_test_has_an_empty_server(run: Run) -> None:
             assert send(flowruns.url, "POST", {"flowId": "web"}) == 201
             flowruns.freeze("2025-01-20T18:53:03.558Z")
             flowruns.fail_next(503, times=None)
-            flowruns.delay(60, times=9, method="PUT")
+            flowruns.delay(60, method="PUT")
 
         def test_after_reset(flowruns_server):
             assert os.environ.get("FLOWRUNS_URL") == before
@@ -172,10 +172,78 @@ def test_last_requests_are_in_the_report_of_a_failure(run: Run) -> None:
         ]
     )
     result.stdout.fnmatch_lines_random(
-        ["E *needs a frozen clock: call freeze*", "E *status must be 400 to 599, not 200"]
+        ["E *needs a frozen clock: call freeze*", "E *status must be a whole number from 400 to 599, not 200"]
     )
-    for function in ("assert_requests", "tick", "fail_next", "failure_response"):  # tracebacks end at the test's line
+    for function in (
+        "assert_requests",
+        "tick",
+        "fail_next",
+        "failure_response",
+        "call",
+        "check_number",
+    ):  # tracebacks end at the test's line
         result.stdout.no_fnmatch_line(f"*def {function}(*")
+
+
+def test_what_had_no_effect_is_in_the_report_of_a_failure(run: Run) -> None:
+    result = run(
+        """
+        def test_it(flowruns):
+            send(flowruns.url + "/api/v1/flow-runs?limit=1#")
+            send(flowruns.url, "POST", {"flowId": "web", "endtime": None, "phase": "failed"})
+            assert False
+        """
+    )
+    result.stdout.fnmatch_lines(
+        [
+            "GET /api/v1/flow-runs?limit=1 200",
+            "  unknown query parameter 'limit' is ignored; did you mean 'size'[?]",
+            "POST /api/v1/flow-runs 201 {*",
+            "  unknown field 'endtime' in the body is ignored; did you mean 'endTime'[?]",
+            "  POST ignores 'phase' in the body; set it with PUT /api/v1/flow-runs/{id}",
+        ],
+        consecutive=True,
+    )
+
+
+def test_hints_are_logged_at_level_info(run: Run) -> None:
+    source = """
+        def test_it(flowruns):
+            send(flowruns.url, "POST", {"flowId": "web", "status": "failed"})
+            assert False
+        """
+    line = "INFO *unknown field 'status' in the body is ignored; did you mean 'phase'[?]"
+    run(source, "--log-level=info").stdout.fnmatch_lines([line])
+    run(source).stdout.no_fnmatch_line(line)
+
+
+def test_fault_that_no_request_got_is_a_warning(run: Run) -> None:
+    result = run(
+        """
+        pytestmark = pytest.mark.filterwarnings("always::flowruns.testing.UnusedFaultWarning")
+
+        def test_unused(flowruns):
+            flowruns.fail_next(503, times=2, method="PUT", path="/flow-runs")
+        def test_other(make_flowruns):
+            make_flowruns().drop_connection(id="a1")
+        def test_used(flowruns):
+            flowruns.fail_next(503, times=2)  # the client may give up
+            flowruns.delay(60, id="a1")
+            flowruns.fail_next(times=None, id="a1")
+            assert send(flowruns.url) == 503
+        def test_removed(flowruns):
+            flowruns.fail_next()
+            flowruns.recover()
+        """
+    )
+    result.assert_outcomes(passed=4, warnings=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*UnusedFaultWarning: the test ended before any request got fail_next(503) for PUT /flow-runs;"
+            " path is the whole path, such as '/api/v1/flow-runs/[*]'",
+            "*UnusedFaultWarning: the test ended before any request got drop_connection() for any method of 'a1'",
+        ]
+    )
 
 
 def test_options_apply_to_every_server(run: Run) -> None:

@@ -138,6 +138,17 @@ def test_seed_takes_files_and_bodies(runs: Flowruns) -> None:
     assert [run.flow_id for run in runs.seed([{"flowId": "a", "flowType": "automation"}])] == ["a"]
 
 
+def test_seed_refuses_an_id_that_is_there_twice(runs: Flowruns, tmp_path: Path) -> None:
+    body = {"id": "a1", "flowId": "web", "flowType": "automation"}
+    with pytest.raises(Invalid, match="^run 3, id: 'a1' is the id of run 1 too; each run needs its own$"):
+        runs.seed([body, {**body, "id": None}, body])
+    file = tmp_path / "runs.ndjson"
+    file.write_text(f"{json.dumps(body)}\n\n{json.dumps(body)}\n")
+    with pytest.raises(Invalid, match=r"runs\.ndjson, line 3, id: 'a1' is the id of .*runs\.ndjson, line 1 too"):
+        runs.seed(file)
+    assert runs.dump() == []
+
+
 def test_seed_names_the_line_that_is_wrong_and_writes_nothing(runs: Flowruns, tmp_path: Path) -> None:
     file = tmp_path / "runs.ndjson"
     file.write_bytes(RUN + b'\r\n\n{"flowId":"A"}\n')
