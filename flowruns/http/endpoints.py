@@ -130,6 +130,7 @@ class RunsApi:
         id = request.path("id_", Slug)
         if request.details:  # no run has an invalid id
             raise NotFound(id)
+        hints.log_unknown_parameters(request, self._noted)
         with request:
             fields = request.fields()
         if request.wants_events():

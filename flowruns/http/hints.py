@@ -43,10 +43,10 @@ _PUT_ONLY = [name for name in RunPut.__struct_encode_fields__ if name not in Run
 
 
 def log_unknown_parameters(request: RequestReader, noted: set[str]) -> None:
-    """Logs the unknown query parameters of a page, each with the parameter that was probably meant, once: adds their
+    """Logs the unknown query parameters of a GET, each with the parameter that was probably meant, once: adds their
     names to *noted*.
     """
-    if log.isEnabledFor(logging.INFO) and request.scope["query_string"]:
+    if request.scope["query_string"] and log.isEnabledFor(logging.INFO):
         _log_once(_unknown_parameters(name for name, _ in request.query()), noted, _parameter_hint)
 
 

@@ -41,6 +41,14 @@ async def test_parameter_that_is_similar_to_none_is_logged_alone(
     assert caplog.messages == ["unknown query parameter 'xyzzy' is ignored."]
 
 
+@pytest.mark.parametrize("target", [RUNS, f"{RUNS}/a", "/api/v1/stats"])
+async def test_unknown_parameter_of_each_read_is_logged(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, target: str
+) -> None:
+    await client.get(f"{target}?field=id")
+    assert caplog.messages == ["unknown query parameter 'field' is ignored; did you mean 'fields'?"]
+
+
 async def test_unknown_parameter_is_logged_once(client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
     for query in ("?limit=10", "?limit=20&size=5", "?limit=10&limit[]=3", "?Limit=1"):
         await client.get(f"{RUNS}{query}")
