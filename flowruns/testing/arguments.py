@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import wraps
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any, ParamSpec, TypeVar
 
 __tracebackhide__ = True  # pytest shows the line of the test instead
@@ -22,11 +22,12 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
     """*function*, whose TypeError for an unknown, missing or surplus argument names the argument that was meant."""
     parameters = signature(function)
     names = [name for name in parameters.parameters if name != "self"]
+    has_others = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.parameters.values())
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         for name in kwargs:
-            if name not in names:
+            if name not in names and not has_others:  # else *function* checks them itself
                 raise TypeError(f"{function.__name__}() has no argument {name!r}{_cure(name, names)}")
         try:
             parameters.bind(*args, **kwargs)
@@ -45,7 +46,7 @@ def check_method(method: str) -> None:
 
 def check_path(path: str) -> None:
     """Raises ValueError for a *path* that no request has."""
-    if not path.startswith(("/", "*")):
+    if not (isinstance(path, str) and path.startswith(("/", "*"))):
         raise ValueError(f"path is the whole path of a request, or begins with '*', not {path!r}")
 
 

@@ -108,7 +108,7 @@ class RecordedRequest:
     @property
     def hints(self) -> list[str]:
         """What had no effect in the request, as the log of the server says it at level info."""
-        if self.path.endswith((RUNS, STATS)) or (self.id is not None and self.method == "PUT"):
+        if self.path.endswith((RUNS, STATS)) or (self.id is not None and self.method in ("GET", "HEAD", "PUT")):
             return hints_of(self.method, (name.removesuffix("[]") for name in self.query), self.body)
         return []
 

@@ -101,6 +101,7 @@ class Flowruns(Traffic):
         """Every run as the API returns it, in order of creation: for snapshots."""
         return [run for page in self._call(self._pages(ALL)) for run in parse(b"[%b]" % page.docs)]
 
+    @checked
     def wait(self, *, id: str | None = None, timeout: float = 5.0, **filters: Any) -> Run:
         """The first run with *id* that matches *filters*, the query parameters of the list, as soon as there is one.
 
@@ -108,6 +109,7 @@ class Flowruns(Traffic):
         only milliseconds; `assert_called` does not. Raises AssertionError after *timeout* seconds, with the runs in
         the store.
         """
+        check_number("timeout", timeout, 0)
         chosen = _where(filters)
 
         async def first_match() -> Run | None:
@@ -126,6 +128,7 @@ class Flowruns(Traffic):
             raise AssertionError(self._no_match({"id": id, **filters}, timeout))
         return run
 
+    @checked
     def run(self, id: str | None = None, *, by: int | None = None, **fields: Any) -> Run:
         """A new run, created *by* a user, with the *fields* of a PUT by their names in JSON. Without them it is a
         pending self-service action of the flow `deploy-web`; its times are those of its phase.
@@ -158,6 +161,7 @@ class Flowruns(Traffic):
 
         return self._call(write())
 
+    @checked
     def advance(self, id: str, phase: str, *, by: int | None = None, **fields: Any) -> Run:
         """The run in its next *phase*, as its agent would report it *by* a user: with new times, and with its actions
         of the old phase in the new phase. *fields* replace its own.
