@@ -23,25 +23,15 @@ from flowruns.terminal.output import print_stderr, print_stdout
 from flowruns.terminal.text import plural
 from flowruns.version import __version__
 
-_SWITCH_SECONDS = 0.001  # less does not shorten waits, and costs time under load
-
 
 @contextmanager
-def _tuned() -> Iterator[None]:
-    """While entered, Python is set up for a process that only serves.
-
-    While another thread parses a large body, the event loop waits for the switch interval each time it needs the
-    interpreter's lock, several times a request; the default is 5 ms. A full garbage collection would look at all
-    modules, which takes 10 ms.
-    """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_SECONDS)
+def _modules_frozen() -> Iterator[None]:
+    """While entered, a full garbage collection does not look at all modules, which takes 10 ms."""
     gc.freeze()
     try:
         yield
     finally:
         gc.unfreeze()
-        sys.setswitchinterval(before)
 
 
 _STDIN = 0
@@ -131,7 +121,7 @@ def serve_command(
             print_ready(server)
 
         map_large_blocks()
-        with log_to_stderr(log_level.upper(), as_json=log_format == "json"), _tuned(), ExitStack() as stack:
+        with log_to_stderr(log_level.upper(), as_json=log_format == "json"), _modules_frozen(), ExitStack() as stack:
             if not (seeds or scripts):
                 serve(settings, ready, secret=made_token)
                 return

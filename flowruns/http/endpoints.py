@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from msgspec.json import encode
 
-from flowruns.errors import FlowrunsError, MethodNotAllowed, NotFound, PathNotFound
+from flowruns.errors import MethodNotAllowed, NotFound, PathNotFound
 from flowruns.http import hints, responses
 from flowruns.http.events import EventStream, EventStreams
 from flowruns.http.requests import STATUS_ONLY, PageQuery, RequestReader
@@ -42,10 +42,8 @@ class Endpoint:
         request = RequestReader(scope, receive, self._max_body)
         try:
             response = await operation(request)
-        except FlowrunsError:
+        finally:
             request.release_body()
-            raise
-        request.release_body()
         await response(scope, receive, send)
 
 

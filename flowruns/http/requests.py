@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from threading import Lock
 from types import TracebackType
 from typing import Self, TypeVar
@@ -20,6 +21,7 @@ from flowruns.model.filters import integer
 from flowruns.model.preconditions import Precondition, parse_precondition
 from flowruns.model.runs import RunPost, RunPut, release_lists
 from flowruns.model.validation import check_text, decode, limit_details, text_field
+from flowruns.sqlite.switching import quick_switches
 from flowruns.store.filters import Where, where
 from flowruns.store.stats import COUNTED_FIELDS, STATS_FIELDS
 
@@ -58,7 +60,7 @@ class RequestReader:
         self.scope = scope
         self.details: list[ErrorDetail] = []
         self.raw_body = b""  # once `body` has read it
-        self._body: object = None  # once `body` has decoded it
+        self._large: ExitStack | None = None  # what a large body takes until it is released
         self._receive = receive
         self._max_body = max_body
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
@@ -113,8 +115,13 @@ class RequestReader:
         if self.header(b"content-encoding") not in (None, "identity"):
             raise UnsupportedMediaType("content-encoding")
         self.raw_body = await self._read_body()
+        if len(self.raw_body) > _THREAD_BYTES:
+            self._large = ExitStack()
+            self._large.enter_context(quick_switches())
         try:
-            self._body = body = await self.parse_body(decode, type)
+            body = await self.parse_body(decode, type)
+            if self._large is not None and isinstance(body, RunPut | RunPost):
+                self._large.callback(asyncio.get_running_loop().run_in_executor, None, release_lists, body)
             return body
         except Invalid as error:
             self.details += error.details
@@ -124,7 +131,7 @@ class RequestReader:
         """What *parse* returns for the body, once it is read, and *argument*. A large body is parsed on a thread, and
         one at a time: the event loop would have to wait for each of several threads.
         """
-        if len(self.raw_body) <= _THREAD_BYTES:
+        if self._large is None:
             return parse(self.raw_body, argument)
 
         def parse_alone() -> T:
@@ -134,9 +141,9 @@ class RequestReader:
         return await asyncio.to_thread(parse_alone)
 
     def release_body(self) -> None:
-        """Frees a large body on a thread, once the request is complete."""
-        if len(self.raw_body) > _THREAD_BYTES and isinstance(self._body, RunPut | RunPost):
-            asyncio.get_running_loop().run_in_executor(None, release_lists, self._body)
+        """Frees a large body on a thread, once its operation has ended."""
+        if self._large is not None:
+            self._large.close()
 
     async def check_same_id(self, id: str, body: RunPut | None) -> None:
         """Adds a detail if the body's id differs from *id*. *body* is None if it is otherwise invalid."""

@@ -28,6 +28,7 @@ class Lock:
 
     def __init__(self, path: Path, handle: int) -> None:
         self._path, self._handle = path, handle
+        self._lock_path, self._identity = _lock_path(path), _identity(handle)
         self._note_offset = 0
         self.note = _note(_read(handle))
 
@@ -49,9 +50,8 @@ class Lock:
 
     def check(self) -> None:
         """Raises Unavailable if the lock file was removed or replaced: another server may have locked a new one."""
-        lock_path = _lock_path(self._path)
-        if not _is_at(lock_path, self._handle):
-            raise Unavailable(f"The lock file {lock_path.name} was removed or replaced; restart flowruns")
+        if file_identity(self._lock_path) != self._identity:
+            raise Unavailable(f"The lock file {self._lock_path.name} was removed or replaced; restart flowruns")
 
     def _write_note(self) -> None:
         if self.note:
@@ -259,8 +259,12 @@ def _remove_untrusted(lock_path: Path, path: Path) -> None:
 
 def _is_at(lock_path: Path, handle: int) -> bool:
     """Whether *lock_path* still names the open file *handle*."""
+    return file_identity(lock_path) == _identity(handle)
+
+
+def _identity(handle: int) -> FileIdentity:
     opened = os.fstat(handle)
-    return file_identity(lock_path) == FileIdentity(opened.st_dev, opened.st_ino)
+    return FileIdentity(opened.st_dev, opened.st_ino)
 
 
 def _is_private(handle: int) -> bool:

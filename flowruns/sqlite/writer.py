@@ -96,7 +96,7 @@ class Writer(Generic[J, T]):
         if self._flusher is None:
             deliver(True)
         else:
-            self._flusher.after_flush(deliver)
+            self._flusher.after_flush(deliver, here=not self._queue.is_waiting)
 
     def _begin(self, connection: sqlite3.Connection, jobs: list[Job[J]]) -> int:
         """Begins a transaction. Returns the number of *jobs*, from the first on, whose deadline passed before."""

@@ -23,6 +23,7 @@ from flowruns.sqlite.database import Database, connect
 from flowruns.sqlite.job_queue import JobQueue, run_each
 from flowruns.sqlite.numbers import StartAfter, is_skipped, start_after
 from flowruns.sqlite.result_codes import translate
+from flowruns.sqlite.switching import quick_switches
 from flowruns.sqlite.writer import Writer
 from flowruns.store import pages, reads, writes
 from flowruns.store import stats as statistics
@@ -307,8 +308,9 @@ def _get_large(connection: sqlite3.Connection, jobs: list[tuple[str, Fields]]) -
 
 
 def _get_one_large(connection: sqlite3.Connection, id: str, fields: Fields) -> StoredRun | None:
-    stored = reads.get_large(connection, id)
-    return stored.select(fields) if stored and fields else stored
+    with quick_switches():
+        stored = reads.get_large(connection, id)
+        return stored.select(fields) if stored and fields else stored
 
 
 def _quick_pages(connection: sqlite3.Connection, requests: list[tuple[Where, PageRequest]]) -> list[PageRows | Failed]:
@@ -322,7 +324,8 @@ def _pages(connection: sqlite3.Connection, requests: list[tuple[Where, PageReque
         nonlocal left
         if left <= 0:
             raise Unavailable("The server is reading too many large pages", retry_after=1)
-        rows = pages.page(connection, where, page_request)
+        with quick_switches():
+            rows = pages.page(connection, where, page_request)
         left -= len(rows.docs)
         return rows
 

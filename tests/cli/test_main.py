@@ -621,31 +621,6 @@ def test_server_ends_with_the_program_that_started_it(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["runs.db"]
 
 
-def test_a_server_process_lets_threads_switch_often_and_an_embedding_program_does_not(tmp_path: Path) -> None:
-    before = sys.getswitchinterval()
-    with running(Settings(database=":memory:", port=0)):
-        assert sys.getswitchinterval() == before
-    command = [sys.executable, "-W", "error", "-c", SWITCHING]
-    with serving(tmp_path, "runs.db", "--exit-with-stdin", command=command) as server:
-        assert server.process.stdin
-        server.process.stdin.close()
-        code, err = ended(server.process)
-    assert code == 0
-    assert float(err) < before
-
-
-SWITCHING = """
-import sys
-from flowruns.cli.main import main
-from flowruns.server import starting
-serve = starting.serve
-def served(*arguments, **options):
-    serve(*arguments, **options)
-    sys.stderr.write(str(sys.getswitchinterval()))
-starting.serve = served
-sys.exit(main())
-"""
-
 PARENT = "import subprocess, sys; subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE).wait()"
 
 

@@ -15,6 +15,7 @@ from flowruns.sqlite.connection import Connection
 from flowruns.sqlite.flusher import flushing
 from flowruns.sqlite.identity.pages import wal_path
 from flowruns.sqlite.identity.watch import Watch
+from flowruns.sqlite.job_queue import MAX_JOBS
 from flowruns.sqlite.writer import Writer
 from flowruns.store.filters import ALL
 from flowruns.store.store import Store
@@ -79,20 +80,33 @@ async def test_write_is_acknowledged_once_it_is_on_the_disk(path: Path, disk: Di
         await put
 
 
-async def test_writes_go_on_during_a_flush_and_share_the_next(path: Path, disk: Disk) -> None:
+async def test_functions_that_wait_during_a_flush_share_the_next(
+    connection: Connection, path: Path, disk: Disk
+) -> None:
+    flushed: list[int] = []
+    with flushing(path, on_failure=lambda error: None) as flusher:
+        disk.hold()
+        flusher.after_flush(lambda _: flushed.append(0), here=False)
+        await disk.reached()
+        for number in range(1, 4):
+            flusher.after_flush(lambda _, number=number: flushed.append(number), here=False)
+        assert not flushed
+        disk.release()
+    assert flushed == [0, 1, 2, 3]
+    assert disk.flushes == 2
+
+
+async def test_writes_go_on_during_the_flush_of_others(path: Path, disk: Disk) -> None:
     async with Store.open(path) as store:
         disk.hold()
         first = asyncio.create_task(store.put("first", PUT))
-        await disk.reached()
-        others = []
-        for number in range(3):
-            others.append(asyncio.create_task(store.put(f"x{number}", PUT)))
-            while await store.count() < number + 2:
-                pass  # until it is committed, alone
-        assert not any(put.done() for put in (first, *others))
+        await disk.reached()  # on the writer's thread, as no other write waits
+        others = [asyncio.create_task(store.put(f"x{number}", PUT)) for number in range(MAX_JOBS + 1)]
+        await asyncio.sleep(0)  # they wait now: the first batch of them is flushed apart, and the last one is written
         disk.release()
-        await asyncio.gather(first, *others)
-        assert disk.flushes == 2
+        await first
+        await asyncio.gather(*others)
+        assert await store.count() == MAX_JOBS + 2
 
 
 async def test_subscribers_are_notified_once_it_is_on_the_disk(connection: Connection, path: Path, disk: Disk) -> None:
