@@ -105,9 +105,7 @@ class EventStream(NamedTuple):
     async def _send_events(self, send: Send) -> None:
         async def send_body(data: bytes, more: bool = True) -> None:
             await send({"type": "http.response.body", "body": data, "more_body": more})
-            await asyncio.sleep(
-                0
-            )  # others have their turn, even if the client reads a run of 35 MB as fast as it is sent
+            await asyncio.sleep(0)  # others have their turn, even if the client reads as fast as this sends
 
         position, store = self.after, self.streams.store
         holdings = self._holdings(position if self.resumes or self.resync else 0)

@@ -114,7 +114,6 @@ class ChangeNotifier:
 
     def _read_all(self) -> None:
         self._timer = None
-        self._written = not self._subscriptions  # before the read begins: it has every write until now
         self._start_read(self._subscriptions)
 
     def _start_read(self, futures: Iterable["asyncio.Future[Changes | None]"]) -> None:
@@ -131,6 +130,7 @@ class ChangeNotifier:
                 subscriptions = self._next_subscriptions()
                 futures = {future for future in self._unread if self._subscriptions[future] in subscriptions}
                 self._unread -= futures
+                self._written = False  # not earlier: all who were to read may leave before the read begins
                 outcomes = dict(zip(subscriptions, await self._outcomes(subscriptions), strict=True))
                 self._note_last(outcomes.values())
                 for future in futures & self._subscriptions.keys():

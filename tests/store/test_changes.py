@@ -17,7 +17,7 @@ from flowruns.model.filters import FILTERS
 from flowruns.model.runs import FlowType, RunPut, Tag
 from flowruns.sqlite.connection import Failed
 from flowruns.sqlite.numbers import count_on
-from flowruns.store import reads
+from flowruns.store import changes, reads
 from flowruns.store.changes import ChangeNotifier, Subscription
 from flowruns.store.filters import ALL, Where, by_id, where
 from flowruns.store.reads import Change, Changes
@@ -547,3 +547,23 @@ async def test_end_resolves_present_and_later_waits() -> None:
     notifier.notify()
     await notifier.drain()
     assert notifier._timer is None
+
+
+async def test_change_is_found_though_the_only_subscriber_leaves_before_it_is_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "_DEBOUNCE_SECONDS", 0)
+    monkeypatch.setattr(changes, "_DEBOUNCE_FACTOR", 0)
+    for steps in range(40):  # of the event loop until it leaves
+        start = await store.position()
+        assert await store.changes(ALL, start, max_wait=0)
+        subscriber = asyncio.create_task(store.changes(ALL, start))
+        await asyncio.sleep(0)
+        await store.put(f"x{steps}", PUT)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        subscriber.cancel()
+        await asyncio.wait([subscriber])
+        found = await store.changes(ALL, start, max_wait=5)  # or for ever, if the change was forgotten
+        assert found
+        assert [change.id for change in found.found] == [f"x{steps}"], steps
