@@ -42,6 +42,7 @@ def status_command(database: str, url: str | None, as_json: bool) -> int:
     else:
         runs = status["runs"]
         counted = f", {plural(runs, 'run')}" if isinstance(runs, int) else ""
+        counted += ", read-only" * bool(status["read_only"])
         health = "" if status["answers"] else ", but does not respond"
         write_lines([f"{database} is served at {status['url']} (pid {status['pid']}{counted}){health}"])
     return 0 if status else 1

@@ -16,7 +16,7 @@ from msgspec.json import decode
 from flowruns.cli.inputs import decoded, open_input, read_tokens
 from flowruns.cli.options.command import Command
 from flowruns.cli.options.database import named_database
-from flowruns.cli.options.serve import serve_options
+from flowruns.cli.options.serve import ignored_by_reuse, serve_options
 from flowruns.errors import PortTaken
 from flowruns.settings import MEMORY, RUNS, Settings, is_loopback
 from flowruns.terminal.output import print_stderr, print_stdout
@@ -112,6 +112,9 @@ def serve_command(
     def print_error(line: str) -> None:
         print_stderr(json_line("error", line) if log_format == "json" else line)
 
+    def print_warning(line: str) -> None:
+        print_stderr(json_line("warning", line) if log_format == "json" else f"flowruns: {line}")
+
     def start() -> None:
         def ready(server: RunningServer) -> None:
             if exit_with_stdin:
@@ -137,6 +140,8 @@ def serve_command(
             print_stdout(line)
         else:
             print_stderr(f"flowruns: {data} is already served at {decode(line)['url']}")
+        if ignored := ignored_by_reuse(has_token=decode(line)["token"] is not None):
+            print_warning(f"--reuse: the server that is running keeps its options; ignored here: {', '.join(ignored)}")
 
     scripts = []
     if script is not None or demo:

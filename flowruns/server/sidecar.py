@@ -41,6 +41,7 @@ class Ready(Struct, kw_only=True):
     pid: int
     token: str | None  # generated for `--token auto`
     database: str
+    read_only: bool  # writes get 503
     version: str  # of the server, which may be older than this program
     api: int = 1  # of /api/v1
     instance: str  # as in `/health`, so that a client recognizes another server at this address
@@ -97,6 +98,7 @@ def status(database: str) -> dict[str, object] | None:
     health = _health(info) or {}
     return {
         "database": one_line(str(real_path(database))),
+        "read_only": info.read_only,
         "url": info.url,
         "pid": info.pid,
         "version": health.get("version"),
@@ -178,6 +180,7 @@ def _line(info: LockInfo, database: str, *, reused: bool) -> str:
             pid=info.pid,
             token=info.secret,
             database=database if database == MEMORY else one_line(str(real_path(database))),
+            read_only=info.read_only,
             version=info.version,
             instance=info.instance,
             reused=reused,

@@ -16,6 +16,7 @@ from flowruns.server.server import Server, uvicorn_config
 from flowruns.server.shutdown import Shutdown
 from flowruns.settings import Settings
 from flowruns.sqlite.connection import require_asyncio
+from flowruns.sqlite.datafile import is_served_read_only
 from flowruns.sqlite.lockfile import LockInfo
 from flowruns.store.store import Sources, Store
 from flowruns.version import __version__
@@ -30,21 +31,22 @@ Setup = Callable[[Store, Callable[[], bool]], AbstractAsyncContextManager[None]]
 class RunningServer(NamedTuple):
     """A server that serves requests."""
 
-    url: str
+    lock_info: LockInfo  # what its lock file says, for programs of the same user
     runs: int  # at its start
-    instance: str  # as in `/health`
     store: Store
     loop: asyncio.AbstractEventLoop  # of the server
-    stop_key: str  # which `flowruns stop` sends
-    secret: str | None  # a token, in the lock file for other programs of this user
     stop: Callable[[], None]  # from any thread
     stop_now: Callable[[], None]  # after `stop`: does not wait for requests any longer
-    process: int  # whose thread runs the loop
 
     @property
-    def lock_info(self) -> LockInfo:
-        """What its lock file says, for programs of the same user."""
-        return LockInfo(self.process, self.url, self.instance, self.stop_key, __version__, self.secret)
+    def url(self) -> str:
+        """Its address, without a slash at the end."""
+        return self.lock_info.url
+
+    @property
+    def process(self) -> int:
+        """The id of the process whose thread runs the loop."""
+        return self.lock_info.pid
 
     def call(self, coroutine: Coroutine[Any, Any, _R]) -> _R:
         """Runs *coroutine* in the server's loop, from another thread; returns or raises its result. Raises RuntimeError
@@ -106,14 +108,19 @@ async def _serve(
     setup: Setup | None = None,
     **sources: Unpack[Sources],
 ) -> None:
-    stop_key = token_hex(16)
-    address = listeners.url
-    instance = token_hex(8)
+    info = LockInfo(
+        pid=os.getpid(),
+        url=listeners.url,
+        instance=token_hex(8),
+        stop_key=token_hex(16),
+        version=__version__,
+        secret=secret,
+        read_only=is_served_read_only(settings.database),
+    )
     config = uvicorn_config(settings)
 
     def started() -> None:
-        loop = asyncio.get_running_loop()
-        ready(RunningServer(address, runs, instance, store, loop, stop_key, secret, stop, stop_now, os.getpid()))
+        ready(RunningServer(info, runs, store, asyncio.get_running_loop(), stop, stop_now))
 
     def stop() -> None:
         server.should_exit = True
@@ -128,15 +135,15 @@ async def _serve(
                 settings.database,
                 lock_timeout=settings.lock_timeout,
                 synchronous=settings.synchronous,
-                holder=LockInfo(os.getpid(), address, instance, stop_key, __version__, secret).text(),
-                instance=instance,
+                holder=info.text(),
+                instance=info.instance,
                 **sources,
             ) as store,
             _entered(setup, store, settings.database, lambda: server.should_exit) if setup else nullcontext(),
         ):
             with _unusable(settings.database):
                 runs = await store.count()
-            config.app = Shutdown(make_app(store, settings), stop_key, stop)
+            config.app = Shutdown(make_app(store, settings), info.stop_key, stop)
             server.end_subscriptions, server.check_file = store.end_subscriptions, store.check_file
             await server.serve(sockets=listeners.sockets)
 

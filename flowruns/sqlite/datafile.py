@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flowruns.errors import DatabaseUnusable
+from flowruns.settings import MEMORY
 
 log = logging.getLogger("flowruns")
 
@@ -73,6 +74,11 @@ def is_folder_writable(path: Path) -> bool:
 def is_read_only(path: Path) -> bool:
     """Whether there is a file *path*, and this user cannot write it, or cannot create files beside it."""
     return path.exists() and not (os.access(path, os.W_OK) and is_folder_writable(path))
+
+
+def is_served_read_only(name: str) -> bool:
+    """Whether a server of the file *name*, or of `:memory:`, refuses writes. Raises DatabaseUnusable."""
+    return name != MEMORY and is_read_only(real_path(name))
 
 
 def immutable_uri(path: Path) -> str:

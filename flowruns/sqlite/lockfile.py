@@ -19,6 +19,8 @@ _NOTE = "\nnote "  # before the note, at the end of a lock file
 
 _ATTEMPTS, _ATTEMPT_SECONDS = 5, 0.01
 
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)  # a folder, for this user
+
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _USER = os.geteuid() if os.name != "nt" else 0
 
@@ -117,6 +119,7 @@ class LockInfo(Struct, frozen=True):
     stop_key: str = ""  # which ends it (`server.shutdown`)
     version: str = ""  # of the server
     secret: str | None = None  # a token for programs of the same user; others cannot read the lock file
+    read_only: bool = False  # whether the server refuses writes
 
     def text(self) -> str:
         """The text of the lock file: a line for people, and one of JSON."""
@@ -200,6 +203,11 @@ def _open(lock_path: Path, path: Path) -> int:
     try:
         return os.open(lock_path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
     except OSError as error:
+        if error.errno in _NOT_WRITABLE and not os.path.lexists(lock_path):
+            raise DatabaseUnusable(
+                f"{path} cannot be used: no file can be created in the folder {path.parent} ({error.strerror}); make"
+                " the folder writable, or name a file in another one"
+            ) from None
         raise _unopened(lock_path, path, error) from None
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shlex
 import signal
 import subprocess
@@ -21,12 +22,13 @@ from flowruns.sqlite.lockfile import LockInfo, lock_info, locked
 from tests.conftest import RUNS
 from tests.faults.sidecars import READY, SIDECAR, Sidecar, at_once, orphaned
 from tests.processes import COMMAND, command_with, ended, ran, started
+from tests.sqlite.files import unwritable
 from tests.waits import HANG
 from tests.wire import RUN, Wire, request
 
 # Waits for other servers as long as it takes. For one that is not a flowruns, it keeps `_PORT_SECONDS`.
 PATIENT = command_with("flowruns.server.sidecar", _HEALTH_SECONDS=HANG, _REUSE_SECONDS=HANG, _STOP_SECONDS=HANG)
-KEYS = ["event", "url", "port", "uds", "pid", "token", "database", "version", "api", "instance", "reused"]
+KEYS = ["event", "url", "port", "uds", "pid", "token", "database", "read_only", "version", "api", "instance", "reused"]
 
 
 @contextmanager
@@ -119,7 +121,10 @@ def test_forms_may_come_from_the_environment(tmp_path: Path) -> None:
             wire.ask("GET", f"{RUNS}?phase=%00")
         with sidecars(tmp_path, "--port", "0", env=env) as other:
             assert other.line == one.line | {"reused": True}
-            assert ended(other.process) == (0, "")
+            code, said = ended(other.process)
+        (warning,) = map(json.loads, said.splitlines())
+        assert (code, warning["level"]) == (0, "warning")
+        assert warning["message"].endswith("ignored here: --log-level, --log")
         one.process.terminate()
         code, said = ended(one.process)
     first = json.loads(said.splitlines()[0])
@@ -161,6 +166,21 @@ def test_second_start_reuses_the_first_or_ends_with_4(tmp_path: Path) -> None:
         assert first.line["url"] in said
         assert first.line["token"] not in said
         assert first.end() == (0, "")
+
+
+def test_options_that_a_reused_server_does_not_heed_are_named(tmp_path: Path) -> None:
+    args = ("--token", "secret=7", "--log-level", "info", "--port", "8123")
+    with sidecars(tmp_path, "runs.db", *READY, "--token", "auto") as first:
+        with sidecars(tmp_path, "runs.db", "--ready", "json", "--reuse", *args) as second:
+            code, said = ended(second.process)
+        assert (code, second.line) == (0, first.line | {"reused": True})
+        cause = "flowruns: --reuse: the server that is running keeps its options"
+        assert said == f"{cause}; ignored here: --port, --token, --log-level\n"
+        with sidecars(tmp_path, "runs.db", *SIDECAR, env={"FLOWRUNS_TOKENS": "auto"}) as third:
+            assert ended(third.process) == (0, "")
+    with sidecars(tmp_path, "runs.db", *READY) as first, sidecars(tmp_path, "runs.db", *SIDECAR) as second:
+        assert second.line["token"] is None
+        assert ended(second.process)[1].endswith("ignored here: --token\n")
 
 
 def test_of_many_that_start_at_once_one_serves_and_all_have_its_line(tmp_path: Path) -> None:
@@ -234,13 +254,36 @@ def test_status_and_stop(tmp_path: Path) -> None:
         code, said, _ = _output(tmp_path, "status", "runs.db", "--json")
         assert code == 0
         assert json.loads(said) == {
-            "served": True, "database": str(tmp_path / "runs.db"), "url": url, "pid": pid,
+            "served": True, "database": str(tmp_path / "runs.db"), "read_only": False, "url": url, "pid": pid,
             "version": one.line["version"], "runs": 0, "instance": one.line["instance"], "answers": True,
         }  # fmt: skip
         assert _output(tmp_path, "stop", "runs.db") == (0, f"stopped {url} (pid {pid})\n", "")
         assert one.process.wait() == 0
     assert os.listdir(tmp_path) == ["runs.db"]
     assert json.loads(_output(tmp_path, "status", "runs.db", "--json")[1]) == {"served": False}
+
+
+def test_ready_line_and_status_name_a_read_only_file(tmp_path: Path) -> None:
+    with sidecars(tmp_path, "runs.db", *SIDECAR) as one:
+        assert (one.line["read_only"], one.end()) == (False, (0, ""))
+    with unwritable(tmp_path / "runs.db"), sidecars(tmp_path, "runs.db", *SIDECAR) as one:
+        assert one.line["read_only"] is True
+        with sidecars(tmp_path, "runs.db", *SIDECAR) as other:
+            assert other.line == one.line | {"reused": True}
+        url, pid = one.line["url"], one.line["pid"]
+        said = f"runs.db is served at {url} (pid {pid}, 0 runs, read-only)\n"
+        assert _output(tmp_path, "status", "runs.db") == (0, said, "")
+        assert json.loads(_output(tmp_path, "status", "runs.db", "--json")[1])["read_only"] is True
+
+
+def test_new_file_in_a_folder_that_cannot_be_written_is_refused_with_the_cure(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with unwritable(folder), sidecars(folder, "runs.db", *READY) as one:
+        assert (one.line["event"], one.line["code"]) == ("failed", 5)
+        said = f"{folder / 'runs.db'} cannot be used: no file can be created in the folder {folder} \\(.*\\); make"
+        assert re.match(said, one.line["message"])
+        assert ".lock" not in one.line["message"]
 
 
 def test_status_of_a_server_with_another_token_reports_a_response(tmp_path: Path) -> None:

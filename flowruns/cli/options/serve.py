@@ -1,10 +1,12 @@
 """The options of `flowruns serve`, in the groups of its help."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from flowruns.addresses import parse_frame_ancestor, parse_origin, parse_prefix, parse_proxy
 from flowruns.cli.options.command import Option
@@ -13,6 +15,8 @@ from flowruns.cli.options.types import Address, Bytes, Host, Number, Parsed, Por
 from flowruns.settings import DEFAULTS, KIB, MIB
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_TOKENS = "FLOWRUNS_TOKENS"  # `read_tokens` reads it
 
 _LISTEN, _DATA, _LIMITS, _ACCESS, _LOGS = (
     partial(click.option, cls=Option, group=group)
@@ -136,6 +140,27 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Stop at the end of standard input: when the program that holds its other end closes it or ends.",
     ),
 )  # fmt: skip
+
+
+def ignored_by_reuse(*, has_token: bool) -> list[str]:
+    """The options of this start, on the command line or in the environment, that a server which was running before does
+    not heed. One that *has_token* does what `--token auto` asks for, and any port is as good as `--port 0`.
+    """
+    ctx = click.get_current_context()
+    met = {"database", "ready_format", "reuse", "exit_with_stdin"}  # they are about this start
+    if ctx.params["port"] == 0:
+        met.add("port")
+    tokens = os.environ.get(_TOKENS, "").split(",")
+    if has_token and {*ctx.params["tokens"], *map(str.strip, tokens)} <= {"auto", ""}:
+        met.add("tokens")
+    given = {
+        str(param.name): max(param.opts, key=len)
+        for param in ctx.command.params
+        if param.expose_value and ctx.get_parameter_source(str(param.name)) is not ParameterSource.DEFAULT
+    }
+    if any(map(str.strip, tokens)):
+        given["tokens"] = "--token"
+    return [option for name, option in given.items() if name not in met]
 
 
 def serve_options(command: F) -> F:
