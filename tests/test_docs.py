@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import zipapp
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ from flowruns.model.filters import FILTERS
 from flowruns.player import parsing
 from flowruns.testing.server import Flowruns
 from tests.processes import COMMAND, serving, started
-from tests.waits import HANG
+from tests.waits import HANG, eventually
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(flowruns.__file__).parent
@@ -274,29 +275,95 @@ def test_examples_of_tests_pass(tmp_path: Path, block: Block, count: int) -> Non
     assert run.stdout.splitlines()[-1].startswith(f"{count} passed"), run.stdout
 
 
-@needs_posix
-@pytest.mark.parametrize("is_installed", [True, False], ids=["installed", "not on PATH"])
-@pytest.mark.parametrize("block", TOOLS + NODE, ids=lambda block: f"{block.document}-{block.language}")
-def test_tool_starts_its_sidecar_and_reuses_one_that_is_running(
-    tmp_path: Path, block: Block, is_installed: bool
-) -> None:
+def tool(path: Path, block: Block, env: dict[str, str], **replaced: str) -> tuple[int, str, str]:
+    """The exit code, stdout and stderr of the tool in *block*, run in *path*, with the words of *replaced*."""
     interpreter = sys.executable if block.language == "python" else shutil.which("node")
     if interpreter is None:
         pytest.skip("the example is for Node.js")
-    (tmp_path / "tool.mjs").write_text(block.text)
+    text = block.text
+    for word, other in replaced.items():
+        assert word in text
+        text = text.replace(word, other)
+    (path / "tool.mjs").write_text(text)
+    run = subprocess.run([interpreter, "tool.mjs"], cwd=path, env=env, capture_output=True, text=True, timeout=HANG)
+    return run.returncode, run.stdout, run.stderr
+
+
+each_tool = pytest.mark.parametrize("block", TOOLS + NODE, ids=lambda block: f"{block.document}-{block.language}")
+
+
+@needs_posix
+@pytest.mark.parametrize("is_installed", [True, False], ids=["installed", "not on PATH"])
+@each_tool
+def test_tool_starts_its_sidecar_and_reuses_one_that_is_running(
+    tmp_path: Path, block: Block, is_installed: bool
+) -> None:
     env = (
         installed(tmp_path) if is_installed else environment(tmp_path / "bin", python3=f'exec "{sys.executable}" "$@"')
     )
-
-    def output() -> tuple[str, str]:
-        command = [interpreter, "tool.mjs"]
-        run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=HANG)
-        return run.stdout, run.stderr
-
-    assert output() == ("201 pending started\nexit code 0\n", "")
+    assert tool(tmp_path, block, env) == (0, "201 pending started\nexit code 0\n", "")
     with serving(tmp_path, "tool.db", "--token", "auto"):
-        assert output() == ("201 pending reused\nexit code 0\n", "")
-    assert output() == ("201 pending started\nexit code 0\n", "")
+        assert tool(tmp_path, block, env) == (0, "201 pending reused\nexit code 0\n", "")
+    assert tool(tmp_path, block, env) == (0, "201 pending started\nexit code 0\n", "")
+
+
+def test_the_tool_in_python_is_the_same_in_both_documents() -> None:
+    assert len({block.text for block in TOOLS}) == 1
+
+
+@needs_posix
+@each_tool
+def test_tool_starts_the_archive_that_is_beside_it(tmp_path: Path, block: Block) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "__main__.py").write_text("from flowruns.cli.main import main\nraise SystemExit(main())\n")
+    zipapp.create_archive(tmp_path / "source", tmp_path / "flowruns.pyz")
+    env = environment(tmp_path / "bin", flowruns="exit 1", python3=f'exec "{sys.executable}" "$@"')
+    assert tool(tmp_path, block, env) == (0, "201 pending started\nexit code 0\n", "")
+
+
+@needs_posix
+@each_tool
+def test_tool_reports_a_start_that_fails_or_ends_without_a_line(tmp_path: Path, block: Block) -> None:
+    env = environment(tmp_path / "bin", flowruns='[ "$1" = --version ]')  # else it ends with 1, and writes nothing
+    assert tool(tmp_path, block, env) == (1, "", "flowruns did not start\n")
+    for folder in ("tool.db", "other"):
+        (tmp_path / folder).mkdir()
+    code, output, errors = tool(tmp_path, block, installed(tmp_path / "other"))
+    assert (code, output) == (1, "")
+    assert errors.splitlines() == [f"flowruns: {errors.splitlines()[1]}", errors.splitlines()[1]]
+    assert "is not a file" in errors
+
+
+@needs_posix
+@pytest.mark.parametrize("block", NODE)
+def test_tool_in_node_reports_a_program_that_is_missing(tmp_path: Path, block: Block) -> None:
+    assert tool(tmp_path, block, environment(tmp_path / "bin")) == (1, "", "flowruns did not start\n")
+
+
+@needs_posix
+@each_tool
+def test_tool_prints_the_body_of_an_error_and_leaves_no_server(tmp_path: Path, block: Block) -> None:
+    code, output, errors = tool(tmp_path, block, installed(tmp_path), **{"deploy-web": "Deploy Web"})
+    assert (code, output) == (1, "")
+    status, _, body = errors.partition(" ")
+    assert (status, json.loads(body)["detail"][0]["loc"]) == ("422", ["body", "flowId"])
+    eventually(lambda: not (tmp_path / "tool.db.lock").exists())
+
+
+@needs_posix
+@each_tool
+def test_tool_starts_its_own_server_if_the_one_that_it_reuses_ends_before_the_request(
+    tmp_path: Path, block: Block
+) -> None:
+    real = f'"{sys.executable}" -m flowruns'
+    once = f'[ -e stopped ] || {{ line=$({real} "$@") && {real} stop tool.db >stopped && echo "$line"; exit; }}'
+    script = f'[ "$1" = --version ] || {once}\nexec {real} "$@"'
+    path = os.environ["PATH"]
+    env = environment(tmp_path / "bin", flowruns=script)
+    env["PATH"] += f"{os.pathsep}{path}"
+    with serving(tmp_path, "tool.db", "--token", "auto") as owner:
+        assert tool(tmp_path, block, env) == (0, "201 pending started\nexit code 0\n", "")
+        assert (tmp_path / "stopped").read_text().startswith(f"stopped {owner.url}")
 
 
 @needs_posix
