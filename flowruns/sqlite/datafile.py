@@ -78,7 +78,11 @@ def is_read_only(path: Path) -> bool:
 
 def is_served_read_only(name: str) -> bool:
     """Whether a server of the file *name*, or of `:memory:`, refuses writes. Raises DatabaseUnusable."""
-    return name != MEMORY and is_read_only(real_path(name))
+    if name == MEMORY:
+        return False
+    path = real_path(name)
+    check_path(path)
+    return is_read_only(path)
 
 
 def immutable_uri(path: Path) -> str:
