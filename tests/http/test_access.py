@@ -139,6 +139,42 @@ async def test_foreign_origins_are_403_and_change_nothing(
     assert await store.count() == 0
 
 
+async def test_refused_origin_is_named_in_the_response_and_logged_once(
+    app: Starlette, caplog: pytest.LogCaptureFixture
+) -> None:
+    for value in ("http://localhost:21101", "http://localhost:21101", "null", PORTAL, PORTAL):
+        reply = await call(app, "GET", RUNS, [HOST, origin(value)])
+        assert f"--cors-origin {value};" in reply.json["detail"][0]["msg"]
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
+    assert caplog.messages == [
+        f"refused {value}; to allow its pages: --cors-origin {value}"
+        for value in ("http://localhost:21101", "null", PORTAL)
+    ]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["http://a/$(reboot)", "http://a b", "http://a\r\nERROR forged", "http://A", f"http://{'a' * 300}", "", "\xff"],
+)
+async def test_text_that_is_no_origin_is_neither_named_nor_logged(
+    app: Starlette, caplog: pytest.LogCaptureFixture, value: str
+) -> None:
+    reply = await call(app, "GET", RUNS, [HOST, origin(value)])
+    assert "--cors-origin ORIGIN;" in reply.json["detail"][0]["msg"]
+    assert caplog.messages == []
+
+
+async def test_refused_hosts_are_not_logged_and_origins_only_to_a_number(
+    app: Starlette, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(1000):
+        await call(app, "GET", RUNS, [(b"host", b"evil.example"), origin(f"http://{number}.example")])
+    assert caplog.messages == []
+    for number in range(1000):
+        await call(app, "GET", RUNS, [HOST, origin(f"http://{number}.example")])
+    assert len(caplog.messages) == 20
+
+
 async def test_preflight_gets_no_cors_headers_unless_an_origin_is_allowed(app: Starlette) -> None:
     asked = (b"access-control-request-method", b"PUT")
     for reply in (

@@ -1,12 +1,19 @@
 """The hosts that a server has, against pages that reach it by DNS rebinding, and the origins of its own pages."""
 
-from flowruns.addresses import without_default_port
+from contextlib import suppress
+
+from flowruns.addresses import parse_origin, without_default_port
 from flowruns.errors import ErrorDetail, Forbidden
+from flowruns.http.logs import log
 from flowruns.settings import ANY_HOST, Settings
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 _WILDCARDS = frozenset({"", "0.0.0.0", "[::]", "::"})  # addresses to listen on, which clients cannot connect to
+
+_MAX_REFUSED = 20  # origins that are logged; each may be any text of a client, and is logged once
+
+_MAX_ORIGIN = 300  # characters of an origin that is named: a host has 253 at most
 
 
 class Hosts:
@@ -15,6 +22,7 @@ class Hosts:
     def __init__(self, settings: Settings) -> None:
         own = frozenset({settings.host, f"[{settings.host}]"}) - _WILDCARDS
         self._named = frozenset(host.lower() for host in own - LOOPBACK | settings.allow_hosts)
+        self._refused: set[str] = set()
 
     def check(self, values: list[bytes]) -> str:
         """The host in the *values* of the header Host, of which there must be one. Raises Forbidden."""
@@ -25,7 +33,8 @@ class Hosts:
         return host
 
     def check_origin(self, origin: str, scheme: str, host: str) -> None:
-        """Raises Forbidden unless *origin* is that of pages of *host*, which is checked, reached by *scheme*.
+        """Raises Forbidden unless *origin* is that of pages of *host*, which is checked, reached by *scheme*. Logs an
+        origin that is refused once: the page itself cannot read the response.
 
         A host that is named may have both schemes: TLS may end at a proxy before it, and the name is its own.
         """
@@ -35,7 +44,12 @@ class Hosts:
             without_default_port(sent_scheme, authority) == without_default_port(sent_scheme, host)
         ):
             return
-        cure = "to allow it, start the server with --cors-origin ORIGIN; behind a proxy, see `flowruns docs proxies`"
+        named = _is_origin(origin)
+        if named and origin not in self._refused and len(self._refused) < _MAX_REFUSED:
+            self._refused.add(origin)
+            log.warning("refused %s; to allow its pages: --cors-origin %s", origin, origin)
+        option = f"--cors-origin {origin if named else 'ORIGIN'}"
+        cure = f"to allow it, start the server with {option}; behind a proxy, see `flowruns docs proxies`"
         raise Forbidden(ErrorDetail(("header", "origin"), f"This origin is not allowed; {cure}", "origin_not_allowed"))
 
     def _is_named(self, host: str) -> bool:
@@ -46,3 +60,10 @@ def _is_in(host: str, names: frozenset[str]) -> bool:
     """Whether *host* is one of *names*, with or without its port."""
     name, colon, port = host.rpartition(":")
     return host in names or bool(colon and port.isdecimal() and name in names)
+
+
+def _is_origin(text: str) -> bool:
+    """Whether *text* is an origin as browsers send it, which has no character that a shell or a log heeds."""
+    with suppress(ValueError):
+        return len(text) <= _MAX_ORIGIN and parse_origin(text) == text
+    return False
