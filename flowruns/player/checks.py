@@ -37,18 +37,32 @@ class Checks:
 
     def __init__(self) -> None:
         self.mistakes: list[tuple[Path, str]] = []
+        self._misspelt: dict[Path, str] = {}  # each key as it is written, at the path of the one that was meant
 
     def wrong(self, path: Path, message: str) -> None:
         """Adds a mistake."""
-        self.mistakes.append((path, message))
+        self.mistakes.append((self._written(path), message))
 
-    def keys(self, table: Mapping[str, Any], path: Path, known: Sequence[str], what: str) -> None:
-        """Checks that *table* has only *known* keys."""
-        for name in table:
-            if name not in known:
-                close = get_close_matches(name, known, 1, 0.6)
-                cure = f"did you mean {close[0]!r}?" if close else f"it may have {', '.join(known)}"
-                self.wrong((*path, name), f"{what} has no {name!r}; {cure}")
+    def keys(self, table: Mapping[str, Any], path: Path, known: Sequence[str], what: str) -> dict[str, Any]:
+        """The *known* keys of *table*. One that is misspelt has the name that was meant, so that its value is checked
+        too.
+        """
+        found = {name: value for name, value in table.items() if name in known}
+        for name in (name for name in table if name not in known):
+            close = get_close_matches(name, known, 1, 0.6)
+            cure = f"did you mean {close[0]!r}?" if close else f"it may have {', '.join(known)}"
+            self.wrong((*path, name), f"{what} has no {name!r}; {cure}")
+            if close and close[0] not in found:
+                found[close[0]] = table[name]
+                self._misspelt[*self._written(path), close[0]] = name
+        return found
+
+    def _written(self, path: Path) -> Path:
+        """*path* with each key as it is written."""
+        written: Path = ()
+        for part in path:
+            written = (*written, self._misspelt.get((*written, part), part))
+        return written
 
     def several(self, table: Mapping[str, Any], path: Path, name: str, check: Callable[[Any, Path], T]) -> list[T]:
         """The values at *name*, which may be one or a list; none if it is not there."""

@@ -45,9 +45,13 @@ START_KEYS = ("flowId", "flowType", "args", "tags", "createdBy", "past", "age", 
 _STEPS_EXAMPLE = 'steps = [{ wait = "2s" }, { end = "succeeded" }]'
 
 
-def rules_of(tables: dict[str, Any], checks: Checks) -> list[Rule]:
-    """The rules in the *tables* of a script."""
-    checks.keys(tables, (), ("rule", "start"), "a script")
+def parts_of(tables: dict[str, Any], checks: Checks) -> tuple[list[Rule], list[Start]]:
+    """The rules in the *tables* of a script, and the tables that start runs."""
+    tables = checks.keys(tables, (), ("rule", "start"), "a script")
+    return _rules(tables, checks), _starts(tables, checks)
+
+
+def _rules(tables: dict[str, Any], checks: Checks) -> list[Rule]:
     if "rule" not in tables:
         if "start" not in tables and not checks.mistakes:
             checks.wrong((), f"there is no rule; write {_RULE_EXAMPLE}")
@@ -56,15 +60,14 @@ def rules_of(tables: dict[str, Any], checks: Checks) -> list[Rule]:
     return [_rule(table, path, checks) for path, table in found]
 
 
-def starts_of(tables: dict[str, Any], checks: Checks) -> list[Start]:
-    """The tables of a script that start runs."""
+def _starts(tables: dict[str, Any], checks: Checks) -> list[Start]:
     found = checks.tables(tables["start"], ("start",), _START_EXAMPLE) if "start" in tables else []
     return [_start(table, path, checks) for path, table in found]
 
 
 def _start(table: dict[str, Any], path: Path, checks: Checks) -> Start:
     before = len(checks.mistakes)
-    checks.keys(table, path, START_KEYS, "a start")
+    table = checks.keys(table, path, START_KEYS, "a start")
     is_known = len(checks.mistakes) == before  # else a key that is missing is one that is misspelled
     if is_known and "flowId" not in table:
         checks.wrong(path, 'a start needs a flow; add flowId = "deploy-web"')
@@ -97,7 +100,7 @@ def _age(table: dict[str, Any], path: Path, checks: Checks) -> Span:
 
 
 def _rule(table: dict[str, Any], path: Path, checks: Checks) -> Rule:
-    checks.keys(table, path, (*CONDITIONS, "steps"), "a rule")
+    table = checks.keys(table, path, (*CONDITIONS, "steps"), "a rule")
     tags = checks.tags(table.get("tags", {}), (*path, "tags"))
     args = checks.table(table.get("args", {}), (*path, "args"), ARGS_EXAMPLE)
     phase = checks.word(table["phase"], (*path, "phase")) if "phase" in table else "pending"
@@ -148,20 +151,20 @@ def _steps(table: dict[str, Any], path: Path, checks: Checks, what: str) -> list
 
 
 def _step(table: dict[str, Any], path: Path, checks: Checks) -> Step | None:
-    kind = next((name for name in _KINDS if name in table), None)
-    if kind is None:
+    if not _KINDS.keys() & table.keys():  # its kind may be misspelt
         before = len(checks.mistakes)
-        checks.keys(table, path, [*_KINDS, *_KINDS["action"][0], "error", "steps"], "a step")
+        table = checks.keys(table, path, [*_KINDS, *_KINDS["action"][0], "error", "steps"], "a step")
         if len(checks.mistakes) == before:
             checks.wrong(path, f"this step does nothing; it needs one of {', '.join(_KINDS)}")
+    kind = next((name for name in _KINDS if name in table), None)
+    if kind is None:
         return None
     besides, read = _KINDS[kind]
     others = [name for name in table if name in _KINDS and name != kind and name not in besides]
     for name in others:
         checks.wrong((*path, name), f"{kind!r} and {name!r} are two steps; write each in its own {{ }}")
     rest = {name: value for name, value in table.items() if name not in others}
-    checks.keys(rest, path, (kind, *besides), f"a step with {kind!r}")
-    return read(table, path, checks)
+    return read(checks.keys(rest, path, (kind, *besides), f"a step with {kind!r}"), path, checks)
 
 
 def _span(table: dict[str, Any], path: Path, checks: Checks, name: str) -> Span | None:
@@ -234,7 +237,7 @@ def _one_of(table: dict[str, Any], path: Path, checks: Checks) -> Step:
     example = "one_of = [{ weight = 9, steps = […] }, { weight = 1, steps = […] }]"
     weights, branches = [], []
     for place, branch in checks.tables(table["one_of"], (*path, "one_of"), example):
-        checks.keys(branch, place, ("weight", "steps"), "a branch of 'one_of'")
+        branch = checks.keys(branch, place, ("weight", "steps"), "a branch of 'one_of'")
         weights.append(checks.weight(branch.get("weight", 1), (*place, "weight")))
         empty = branch.get("steps") == []  # a branch may do nothing
         branches.append([] if empty else _steps(branch, place, checks, "a branch of 'one_of'"))

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from flowruns.errors import InputRefused
 from flowruns.model.runs import RunPut
 from flowruns.player.checks import Checks
-from flowruns.player.parsing import rules_of, starts_of
+from flowruns.player.parsing import parts_of
 from flowruns.player.placeholders import lookup_of
 from flowruns.player.progress import last, rest, untouched
 from flowruns.player.rules import Rule
@@ -71,7 +71,8 @@ class Script:
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ScriptInvalid(name, [_syntax(name, text, error)]) from None
         checks = Checks()
-        script = cls(rules_of(tables, checks), name, starts_of(tables, checks))
+        rules, starts = parts_of(tables, checks)
+        script = cls(rules, name, starts)
         if checks.mistakes:
             lines = toml_lines(text)
             placed = sorted((_line(lines, path), message) for path, message in checks.mistakes)
@@ -84,7 +85,7 @@ class Script:
         ScriptInvalid.
         """
         checks = Checks()
-        rules = rules_of({"rule": [{"flowId": flow, "steps": [dict(step) for step in steps]}]}, checks)
+        rules, _ = parts_of({"rule": [{"flowId": flow, "steps": [dict(step) for step in steps]}]}, checks)
         if checks.mistakes:  # their paths begin with the one rule
             raise ScriptInvalid("script", [f"{'.'.join(map(str, path[2:]))}: {text}" for path, text in checks.mistakes])
         return cls(rules)

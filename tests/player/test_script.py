@@ -144,7 +144,18 @@ def test_all_mistakes_are_named_at_once() -> None:
     )
     with pytest.raises(ScriptInvalid) as raised:
         Script.parse(text)
-    assert [line.split(":")[1] for line in raised.value.mistakes] == ["2", "4", "7", "12", "13", "16", "17"]
+    assert [line.split(":")[1] for line in raised.value.mistakes] == ["2", "4", "7", "12", "13", "13", "16", "17"]
+
+
+def test_what_is_below_a_misspelt_key_is_checked_too() -> None:
+    text = (
+        '[[rules]]\nflow_id = "A B"\nstpes = [\n  { acton = "x", for = "2 sec" },\n'
+        '  { repaet = 0, step = [\n      { wait = 1 } ] },\n]\n[[starts]]\nflowId = "a"\ncuont = 0\n'
+    )
+    with pytest.raises(ScriptInvalid) as raised:
+        Script.parse(text)
+    assert [line.split(":")[1] for line in raised.value.mistakes] == [*"12234455568", "10", "10"]
+    assert "'for' is no duration" in str(raised.value)
 
 
 def test_lines_are_right_beside_strings_comments_and_dotted_keys() -> None:
