@@ -154,7 +154,9 @@ def read_tokens(options: tuple[str, ...]) -> Tokens:
             made = token = made or token_urlsafe(16)  # 128 bits
         # The message does not repeat the line: it may hold a secret.
         if not re.fullmatch(TOKEN, token.strip()) or not re.fullmatch(r"\d{1,18}", user.strip(), re.ASCII):
-            raise click.UsageError("a token should be TOKEN=USER_ID: TOKEN without spaces, USER_ID a number")
+            raise click.UsageError(
+                "a token should be TOKEN=USER_ID: TOKEN without spaces, USER_ID a number, as in secret=1"
+            )
         if users.setdefault(token.strip(), int(user)) != int(user):
             raise click.UsageError("a token belongs to two users; give it one USER_ID")
     return Tokens(users, made)
@@ -183,5 +185,5 @@ def _not_empty(source: str, lines: list[str]) -> list[str]:
     click.UsageError.
     """
     if not any(map(str.strip, lines)):
-        raise click.UsageError(f"{source}: there is no token in it; give TOKEN=USER_ID")
+        raise click.UsageError(f"{source}: there is no token in it; give TOKEN=USER_ID, as in secret=1")
     return lines

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from shlex import quote
 from typing import Any
 
 import click
@@ -105,8 +106,8 @@ def serve_command(
             print_stderr(
                 f"                data  {data} ({plural(server.runs, 'run')}{', demo' * demo})      Ctrl+C to stop"
             )
-            if made_token:  # shown on a terminal only: stderr may be a log file
-                shown = made_token if sys.stderr.isatty() else "(printed by --ready json)"
+            if made_token:
+                shown = made_token if sys.stderr.isatty() else _hidden(settings.database)
                 print_stderr(f"                token {shown}")
 
     def print_error(line: str) -> None:
@@ -174,10 +175,21 @@ def _check_access(has_access: bool, host: str, uds: str | None, cors_origins: tu
     if has_access:
         return
     if uds is None and not is_loopback(host):
-        raise click.UsageError(f"--host {host} is open to other machines: set --token TOKEN=USER_ID, or --anonymous")
+        raise click.UsageError(
+            f"--host {host} is open to other machines: set --token TOKEN=USER_ID (as in secret=1), or --anonymous"
+        )
     if "null" in cors_origins:
         reason = "any web page can make a frame with this origin"
-        raise click.UsageError(f"--cors-origin null: {reason}; set --token TOKEN=USER_ID, or --anonymous")
+        raise click.UsageError(
+            f"--cors-origin null: {reason}; set --token TOKEN=USER_ID (as in secret=1), or --anonymous"
+        )
+
+
+def _hidden(database: str) -> str:
+    """What is printed for the token of *database* if stderr may be a log file: how to learn it."""
+    if database == MEMORY:
+        return "(not in a log; give --ready json, which prints it, or --token TOKEN=USER_ID)"
+    return f"(not in a log; `flowruns {quote(database)} --token auto --reuse --ready json` prints it)"
 
 
 def stdin_has_other_end() -> bool:

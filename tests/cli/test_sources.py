@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shlex
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ from flowruns.model.runs import FlowType, RunPut
 from flowruns.store.store import Store
 from flowruns.testing import server
 from tests.cli.test_main import UNUSABLE, files
-from tests.processes import serving
+from tests.conftest import RUNS
+from tests.processes import serving, started
 from tests.sqlite.test_migrations import restored
 from tests.waits import HANG
 from tests.wire import Wire, request
@@ -223,3 +225,17 @@ def test_runs_leave_a_filter_over_servers_and_without_one(path: Path) -> None:
     asyncio.run(change())
     assert [next(events)[::2] for _ in "cba"] == [("left", encode({"id": id})) for id in ("c1", "b1", "a1")]
     local.close()
+
+
+def test_made_token_that_is_not_logged_can_be_learned_as_the_log_says(tmp_path: Path) -> None:
+    with serving(tmp_path, "a b.db", "--token", "auto") as server:
+        assert server.process.stderr
+        line = server.process.stderr.readline()
+        _, command, _ = line.split("`")
+        with started(tmp_path, *shlex.split(command)[1:]) as one:
+            learned, _ = one.communicate()
+        with Wire(server.url) as wire:
+            assert wire.ask("GET", RUNS, None, f"Authorization: Bearer {json.loads(learned)['token']}").status == 200
+    with serving(tmp_path, ":memory:", "--token", "auto") as server:
+        assert server.process.stderr
+        assert "give --ready json" in server.process.stderr.readline()

@@ -88,8 +88,9 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     _ACCESS(
         "--token", "tokens", multiple=True, metavar="TOKEN=USER_ID",
-        help="Serve only callers with this token, as this user. @FILE reads tokens from a file, one a line; - reads"
-        " them from standard input; auto makes one. Repeatable.  [env var: FLOWRUNS_TOKENS, separated by commas]",
+        help="Serve only callers with this token, as the user with this number: secret=1. @FILE reads tokens from a"
+        " file, one a line; - reads them from standard input; auto makes one. Repeatable.  [env var: FLOWRUNS_TOKENS,"
+        " separated by commas]",
     ),
     _ACCESS(
         "--anonymous", is_flag=True, envvar="FLOWRUNS_ANONYMOUS",
