@@ -36,10 +36,10 @@ class BadRequest(FlowrunsError):
 
 
 class Unauthorized(FlowrunsError):
-    """The server requires a token, and the request has no valid one."""
+    """The server requires a token, and the request has no valid one; *hint* ends the message."""
 
-    def __init__(self) -> None:
-        msg = "Send a token of this server in the header Authorization: Bearer TOKEN"
+    def __init__(self, hint: str = "") -> None:
+        msg = f"Send a token of this server in the header Authorization: Bearer TOKEN{hint}"
         super().__init__(ErrorDetail(("header", "authorization"), msg, "unauthorized"))
 
 

@@ -93,13 +93,15 @@ SQL = blocks("data", "sh", "sqlite3 ")
 COMPLETION = blocks("cli", "sh", "eval ")
 PROXIED = blocks("proxies", "sh")
 PROXIES = [block for language in ("nginx", "caddy", "haproxy", "apache") for block in blocks("proxies", language)]
+OWN_PAGE = blocks("pages", "sh")
+OWN_PAGES = blocks("pages", "html") + blocks("pages", "js")  # by tests/browser/test_pages.py
 BENCHMARKS = blocks("performance", "sh")
 LITESTREAM = blocks("copies", "yaml")  # by tests/test_litestream.py
 COPIES = blocks("copies", "sh") + blocks("copies", "crontab")
 BY_CI = [block for block in BLOCKS if block.text.startswith("python3 -m venv ")]  # they need a package index
 TESTED = [
     DEMO, QUICK_START, PLAY, SCRIPTS, EXAMPLES, STREAMS, DATA, COMMANDS, PUT, TESTS, TOOLS, NODE, PYTHON, SIDECAR,
-    READY, SQL, COMPLETION, BENCHMARKS, LITESTREAM, COPIES, BY_CI, PROXIED,
+    READY, SQL, COMPLETION, BENCHMARKS, LITESTREAM, COPIES, BY_CI, PROXIED, OWN_PAGE, OWN_PAGES,
     PROXIES,  # run by tests/proxies
 ]  # fmt: skip
 # What differs each time: generated ids, the time now, change numbers, cursors.
@@ -411,6 +413,13 @@ def test_servers_behind_proxies_start_as_shown(tmp_path: Path) -> None:
         assert json.loads(server.stdout.readline())["event"] == "ready"
         run = subprocess.run(shlex.split(curl), cwd=tmp_path, capture_output=True, text=True, timeout=HANG)
         assert json.loads(run.stdout)["total"] == 0
+
+
+def test_server_of_a_page_starts_as_shown(tmp_path: Path) -> None:
+    (block,), (script, *_) = OWN_PAGE, SCRIPTS
+    (tmp_path / "deploy.toml").write_text(script.text)
+    with serving(tmp_path, *shlex.split(block.text)[1:]):
+        pass
 
 
 def test_benchmarks_have_the_options_that_are_named() -> None:

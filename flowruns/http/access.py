@@ -23,9 +23,15 @@ from flowruns.http.responses import (
     internal_error,
 )
 from flowruns.http.static import is_public, security_headers
-from flowruns.http.tokens import SESSION, Tokens
+from flowruns.http.tokens import SESSION, Tokens, sends_credentials
 from flowruns.http.unknown_path import path_not_found
 from flowruns.settings import Settings
+
+_PAGE_HINT = (
+    ', or the cookie that POST /session sets: browsers send it if both requests have credentials ("include" of fetch,'
+    " withCredentials of EventSource), and the page has the same host name; localhost and 127.0.0.1 are two. See"
+    " `flowruns docs pages`"
+)
 
 
 class AccessMiddleware:
@@ -51,7 +57,7 @@ class AccessMiddleware:
             public = is_public(path := _path(scope))
             for origin in [value.decode("latin-1") for name, value in headers if name == b"origin"]:
                 if origin in self._cors_origins:
-                    send = with_cors(send, origin, cookies=bool(self._tokens))
+                    send = with_cors(send, origin)
                     if scope["method"] == "OPTIONS":
                         await preflight(scope)(scope, receive, send)
                         return
@@ -110,7 +116,15 @@ class AccessMiddleware:
             if path == HEALTH and not any(name == b"authorization" for name, _ in scope["headers"]):
                 scope[STATUS_ONLY] = True  # for probes, which have no token
             elif (scope["method"], path) != ("DELETE", SESSION):  # which ends one that is not valid any more, too
+                if self._is_page_without_credentials(scope):
+                    raise Unauthorized(_PAGE_HINT) from None
                 raise
+
+    def _is_page_without_credentials(self, scope: Scope) -> bool:
+        """Whether a page of an origin of `--cors-origin` that may send the cookie sent none, and no token."""
+        origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
+        allowed = [origin for origin in origins if origin in self._cors_origins and origin.startswith("http")]
+        return bool(allowed) and not sends_credentials(scope)
 
 
 async def _respond(response: Response, scope: Scope, receive: Receive, send: Send) -> None:

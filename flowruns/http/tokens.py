@@ -59,6 +59,11 @@ class Tokens:
         return user
 
 
+def sends_credentials(scope: Scope) -> bool:
+    """Whether the request has Authorization or a cookie of this server, valid or not."""
+    return bool(_values(scope, b"authorization")) or any(True for _ in _cookies(scope))
+
+
 def expired_cookie(scope: Scope) -> Header:
     """The header that removes the cookie."""
     return b"set-cookie", b"%b=; %b; Max-Age=0" % (_cookie_name(scope), _rules(scope))

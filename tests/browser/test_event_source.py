@@ -1,7 +1,8 @@
 """The browser's own EventSource: where it starts, how it resumes, and with which cookie it may."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,16 +34,16 @@ def seen(page: "Page", part: str) -> list[list[str]]:
     return events
 
 
-@pytest.fixture
-def other_port() -> Iterator[str]:
-    """An empty page on another port of the same host, which is the same site."""
+@contextmanager
+def page_server(html: Callable[[], str]) -> Iterator[str]:
+    """The address of a server whose page is *html*, on another port of the same host, which is the same site."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
-            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Type", "text/html; charset=utf-8")
             self.end_headers()
-            self.wfile.write(b"<!doctype html><link rel=icon href=data:,>")
+            self.wfile.write(html().encode())
 
         def log_message(self, *args: object) -> None:
             pass
@@ -54,6 +55,13 @@ def other_port() -> Iterator[str]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def other_port() -> Iterator[str]:
+    """An empty page on another port."""
+    with page_server(lambda: "<!doctype html><link rel=icon href=data:,>") as url:
+        yield url
 
 
 def test_event_source_starts_at_a_number_and_resumes_after_a_restart(tmp_path: Path, page: "Page") -> None:

@@ -97,6 +97,19 @@ async def test_cookie_counts_in_requests_of_own_and_allowed_pages(
     assert (await ask(app, method, await cookie_of(app), *headers)).status == status
 
 
+async def test_401_of_an_allowed_page_without_credentials_says_what_a_browser_must_do(app: ASGIApp) -> None:
+    page = (b"origin", b"http://localhost:3000")
+    for method, target in (("GET", RUNS), ("GET", f"{RUNS}/a"), ("PUT", f"{RUNS}/a"), ("POST", "/session")):
+        reply = await call(
+            app, method, target, [HOST, page, (b"cookie", b"theme=dark"), (b"accept", b"text/event-stream")]
+        )
+        assert reply.details(401)
+        assert "withCredentials of EventSource" in reply.json["detail"][0]["msg"]
+    for headers in ([], [page, (b"authorization", b"Bearer wrong")], [page, (b"cookie", b"flowruns-8000=old")]):
+        reply = await call(app, "GET", RUNS, [HOST, *headers])
+        assert reply.json["detail"][0]["msg"].endswith("Authorization: Bearer TOKEN")
+
+
 async def test_allowed_origins_may_send_the_cookie(app: ASGIApp, store: Store) -> None:
     name = b"access-control-allow-credentials"
     cookie = await cookie_of(app)
@@ -104,7 +117,7 @@ async def test_allowed_origins_may_send_the_cookie(app: ASGIApp, store: Store) -
     assert (reply.status, reply.header(name)) == (200, b"true")
     assert (await ask(app, "GET", cookie, (b"origin", b"null"))).header(name) is None
     without = create_app(store, Settings(cors_origins={"http://localhost:3000"}))
-    assert (await ask(without, "GET", b"", (b"origin", b"http://localhost:3000"))).header(name) is None
+    assert (await ask(without, "GET", b"", (b"origin", b"http://localhost:3000"))).header(name) == b"true"
 
 
 async def test_cookie_is_of_its_host_and_port_and_token(app: ASGIApp) -> None:

@@ -34,10 +34,12 @@ def cors_headers(origin: str) -> tuple[Header, ...]:
     return (b"access-control-allow-origin", origin.encode("latin-1")), _EXPOSED, _VARY
 
 
-def with_cors(send: Send, origin: str, *, cookies: bool) -> Send:
-    """*send*, which adds `cors_headers`, and with *cookies* that the origin may send them; "null" may be any page."""
+def with_cors(send: Send, origin: str) -> Send:
+    """*send*, which adds `cors_headers`, and that the origin may send cookies, unless it is "null", which any page may
+    have. Without tokens too, where cookies have no effect: else a page that sends them works with tokens only.
+    """
     headers = cors_headers(origin)
-    if cookies and origin.startswith(("http://", "https://")):
+    if origin.startswith(("http://", "https://")):
         headers += ((b"access-control-allow-credentials", b"true"),)
 
     async def send_with_cors(message: Message) -> None:
