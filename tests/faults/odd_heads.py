@@ -202,7 +202,9 @@ def odd_origin(chance: random.Random, draft: Draft) -> None:
 
 def odd_token(chance: random.Random, draft: Draft) -> None:
     draft.token, statuses = chance.choice(TOKENS)
-    if draft.target != b"/health" or draft.token:  # of which probes without a token get the status
+    if draft.target == b"/health" and not draft.token:  # probes get the status, unless it is made odd further
+        draft.allows(*statuses)
+    else:
         draft.refuses(*statuses)
 
 
