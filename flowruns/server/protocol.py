@@ -159,11 +159,12 @@ class Protocol(HttpToolsProtocol):
 
     def _end_pause(self) -> None:
         self._pausing = False
-        if not self.transport.is_closing():
-            self._parse_rest()
+        self._continue()
 
-    def _parse_rest(self) -> None:
+    def _continue(self) -> None:
         """Continues to parse, and then to read."""
+        if self.transport.is_closing():
+            return
         self._parse()
         if not (self._state == "body" and self._responding and len(self.cycle.body) > HIGH_WATER_LIMIT):
             self.flow.resume_reading()
@@ -264,8 +265,12 @@ class Protocol(HttpToolsProtocol):
         """Restarts the deadline for headers that were received during the response, and continues to parse."""
         self._state_since = self._last_read = self.loop.time()
         super().on_response_complete()
-        if not self.transport.is_closing():
-            self._parse_rest()
+        if self._unread:
+            # Not here, while the application may be handling an exception: Python would put that in the place of what a
+            # callback of the parser raises.
+            self.loop.call_soon(self._continue)
+        else:
+            self._continue()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's signature; uvicorn's returns None
         """Whether to stay open: a client that has closed its half receives the responses to its complete requests."""

@@ -541,6 +541,19 @@ def test_pipelined_requests_before_the_end_get_their_responses(wire: Wire) -> No
     assert wire.rest() == b""
 
 
+def test_invalid_request_behind_an_error_response_is_no_internal_error(
+    wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = b'{"id": "there-twice", "flowId": "x"}'
+    assert wire.ask("POST", RUNS, body).status == 201
+    padding = b"X: " + b"x" * 3000  # so that its end is parsed as the first response is sent
+    invalid = b"GET http://localhost HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n" % padding
+    wire.send(request("POST", RUNS, body) + request("GET", f"{RUNS}/there-twice") + invalid)
+    assert [wire.reply().status for _ in range(2)] == [409, 200]
+    assert wire.rest() == b""
+    assert not caplog.records
+
+
 def test_pipelined_bodies_may_be_large(wire: Wire) -> None:
     wire.send(request("PUT", f"{RUNS}/large", run_of(MAX_BODY)) * 5)
     assert [wire.reply().status for _ in range(5)] == [201, 200, 200, 200, 200]
