@@ -12,37 +12,26 @@ package overrides or reads these names of uvicorn, which it does not document:
 - `STATUS_LINE` of the same module, `FlowControl`, and `HIGH_WATER_LIMIT`
 """
 
-import asyncio
 import logging
 import sys
-from collections.abc import Callable
 from itertools import count
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
 from typing import Any
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from flowruns.errors import BadRequest, FlowrunsError, HeadersTooLarge, RequestTimeout, Unavailable
 from flowruns.http.origins.cors import cors_headers
 from flowruns.http.responses import OWN_SERVER, Header, error_response, internal_error
+from flowruns.server.pacing import PacedProtocol
 from flowruns.server.request_cycle import Cycle
 from flowruns.settings import Settings
 
 log = logging.getLogger("flowruns")
 
 MAX_HEADERS = 256  # in one request
-
-# Bytes. A piece of pipelined requests has few of them: others wait while it is parsed, and while it is answered.
-_PARSED_AT_ONCE, _BODY_PARSED_AT_ONCE = 2 * 1024, 16 * 1024
-
-_MAX_TOKENS = 64  # requests and chunks of bodies that are parsed without a pause: they take 5 ms with their responses
-
-# For the threads of the store: while the loop is busy it releases the interpreter's lock for moments only, in which
-# they cannot take it.
-_PAUSE_SECONDS = 0.001
 
 _DRAIN_SECONDS = 2  # after an error response, before it closes: closing with unread input resets the connection
 
@@ -66,22 +55,7 @@ class WriteProgress:
         return now - self._since
 
 
-class Flow(FlowControl):
-    """uvicorn's control of what is read, which reads nothing while *is_behind* returns true."""
-
-    def __init__(self, transport: asyncio.Transport, is_behind: Callable[[], bool]) -> None:
-        super().__init__(transport)
-        self._is_behind = is_behind
-
-    def resume_reading(self) -> None:
-        """Reads again, unless received bytes or requests wait: a client may send a million without reading a
-        response.
-        """
-        if self.read_paused and not self._is_behind():
-            super().resume_reading()
-
-
-class Protocol(HttpToolsProtocol):
+class Protocol(PacedProtocol):
     """uvicorn's protocol with limits. `Server` calls `close_stalled` twice a second, which costs less than timers."""
 
     def __init__(self, settings: Settings, **uvicorn_arguments: Any) -> None:
@@ -91,16 +65,10 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Over the limit, closes the longest idle connection; if none is idle, requests of this one get 503."""
         super().connection_made(transport)
-        self.flow = Flow(transport, self._is_behind)
         self.access_log = False  # even if the root logger of an embedding program has handlers: `RequestLog` does it
-        self._state = "idle"  # or "headers", "body": the part of a request that is being received
-        self._rejected = self._draining = False
+        self._draining = False
         self._drain_seconds: float = _DRAIN_SECONDS
         self._current: RequestResponseCycle | None = None  # the request that the application is processing
-        self._unread = b""  # received, and not yet parsed
-        self._tokens = 0  # parsed since the last pause
-        self._pausing = False
-        self._eof = False  # the client has closed its half, and there are unread bytes before that
         self._unparsed_bytes = self._header_bytes = 0
         self._state_since = self._last_read = self.loop.time()
         self._number = next(_numbers)
@@ -123,57 +91,19 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses *data*, unless a request was rejected."""
-        if self._rejected:
-            return
-        self._last_read = self.loop.time()
-        self._unset_keepalive_if_required()
-        if not self._unread:
-            self._tokens = 0
-        self._unread += data
-        self._parse()
+        if not self._rejected:
+            self._last_read = self.loop.time()
+            super().data_received(data)
 
-    def _is_behind(self) -> bool:
-        return bool(self._unread or self.pipeline)
+    def _feed(self, piece: bytes) -> None:
+        self._parsed = False
+        self._feed_parser(piece)
+        if not self._parsed:
+            # The parser calls back only for complete tokens, so count the bytes that it buffers.
+            self._unparsed_bytes += len(piece)
+            self._check_size(self._unparsed_bytes)
 
-    def _parse(self) -> None:
-        """Parses what was received, piece by piece, until a request waits for the one before it, or others must have
-        their turn.
-        """
-        while self._unread and not (self.pipeline or self._rejected or self._pausing):
-            if self._tokens > _MAX_TOKENS:
-                self._pause()
-                return
-            size = _BODY_PARSED_AT_ONCE if self._state == "body" else _PARSED_AT_ONCE
-            piece, self._unread = self._unread[:size], self._unread[size:]
-            self._parsed = False
-            self._feed(piece)
-            if not self._parsed:
-                # The parser calls back only for complete tokens, so count the bytes that it buffers.
-                self._unparsed_bytes += len(piece)
-                self._check_size(self._unparsed_bytes)
-
-    def _pause(self) -> None:
-        self._tokens, self._pausing = 0, True
-        self.flow.pause_reading()
-        self.loop.call_later(_PAUSE_SECONDS, self._end_pause)
-
-    def _end_pause(self) -> None:
-        self._pausing = False
-        self._continue()
-
-    def _continue(self) -> None:
-        """Continues to parse, and then to read."""
-        if self.transport.is_closing():
-            return
-        self._parse()
-        if not (self._state == "body" and self._responding and len(self.cycle.body) > HIGH_WATER_LIMIT):
-            self.flow.resume_reading()
-        if self._eof and not self._unread:
-            self._eof = False
-            if not self.eof_received():
-                self.transport.close()
-
-    def _feed(self, data: bytes) -> None:
+    def _feed_parser(self, data: bytes) -> None:
         while data and not self._rejected:
             try:
                 self.parser.feed_data(data)
@@ -205,7 +135,6 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request line begins."""
         super().on_message_begin()
-        self._tokens += 1
         self._state, self._state_since = "headers", self._last_read
         self._header_bytes = 0
         self._mark_parsed()
@@ -239,10 +168,8 @@ class Protocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
-        self._tokens += 1
         self._mark_parsed()
-        if not self._rejected:
-            super().on_body(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is complete."""
@@ -262,17 +189,11 @@ class Protocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        """Restarts the deadline for headers that were received during the response, and continues to parse."""
+        """Restarts the deadline for headers that were received during the response."""
         self._state_since = self._last_read = self.loop.time()
         super().on_response_complete()
-        if self._unread:
-            # Not here, while the application may be handling an exception: Python would put that in the place of what a
-            # callback of the parser raises.
-            self.loop.call_soon(self._continue)
-        else:
-            self._continue()
 
-    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's signature; uvicorn's returns None
+    def eof_received(self) -> bool:  # type: ignore[override]  # as in `PacedProtocol`
         """Whether to stay open: a client that has closed its half receives the responses to its complete requests."""
         if self.is_streaming:  # such a client has disconnected; otherwise only the next write would show it
             self.transport.abort()  # without waiting for the client to read the rest
@@ -282,10 +203,10 @@ class Protocol(HttpToolsProtocol):
             return True
         if self._rejected:  # the last request; earlier ones may still be processed
             return self._current is not None and not self._current.response_complete
-        if self._responding and self._state == "idle":
+        if self.is_responding and self._state == "idle":
             self.cycle.keep_alive = False
             return True
-        if (self._responding and self._state == "headers") or self.pipeline:
+        if (self.is_responding and self._state == "headers") or self.pipeline:
             self._reject(BadRequest())  # the incomplete last request; earlier ones get their responses
             return True
         return False
@@ -309,14 +230,14 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
         if self._rejected or self.transport.is_closing():
             return
-        if self._state == "body" and not self._responding:  # the rest of a body, after an error response
+        if self._state == "body" and not self.is_responding:  # the rest of a body, after an error response
             if now - self._state_since > self._settings.body_timeout:
                 self.transport.close()
         elif self._state == "body":
             if now - self._last_read > self._settings.body_timeout and not self.flow.read_paused:
                 self._reject(RequestTimeout())
                 self._drain_seconds = 0  # it sends nothing that would be left unread
-        elif now - self._state_since > self._settings.head_timeout and not self._responding:
+        elif now - self._state_since > self._settings.head_timeout and not self.is_responding:
             if self._state == "headers":
                 self._reject(RequestTimeout())
             elif self.timeout_keep_alive_task is None:  # only blank lines arrived; otherwise uvicorn's timer is running
@@ -330,17 +251,13 @@ class Protocol(HttpToolsProtocol):
     @property
     def is_idle(self) -> bool:
         """Whether it waits for a request or the rest of its headers, which clients send at once."""
-        return self._state != "body" and not self._responding and not self.transport.is_closing()
+        return self._state != "body" and not self.is_responding and not self.transport.is_closing()
 
     @property
     def is_streaming(self) -> bool:
         """Whether a stream has begun and not ended."""
         cycle = self._current
         return isinstance(cycle, Cycle) and cycle.is_stream and not cycle.response_complete
-
-    @property
-    def _responding(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
 
     def _check_size(self, size: int) -> None:
         if size > self._settings.max_head:
@@ -354,7 +271,7 @@ class Protocol(HttpToolsProtocol):
             return
         self._rejected = True
         # Earlier requests get their responses; the connection closes after the last of them.
-        if self._responding and self._state != "body":
+        if self.is_responding and self._state != "body":
             self.cycle.keep_alive = False
             return
         if self.pipeline:
@@ -363,10 +280,10 @@ class Protocol(HttpToolsProtocol):
             if last is not None:
                 last.keep_alive = False
             return
-        responded = self._state == "body" and not self._responding  # and the rest of the body is invalid
-        if not responded and not (self._responding and self.cycle.response_started):
+        responded = self._state == "body" and not self.is_responding  # and the rest of the body is invalid
+        if not responded and not (self.is_responding and self.cycle.response_started):
             self._write_error(error)
-        if self._responding:
+        if self.is_responding:
             self.cycle.disconnected = True
             self.cycle.waiting_for_100_continue = False
             self.cycle.message_event.set()

@@ -28,7 +28,7 @@ class Cycle(RequestResponseCycle):
         return self._run_later(app)
 
     async def _run_later(self, app: Any) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # until the parser has returned
         await super().run_asgi(app)
 
     async def send(self, message: Any) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -11,36 +11,30 @@ from typing import Any, NamedTuple, Self, TypedDict, TypeVar, Unpack
 
 from msgspec.json import decode
 
-from flowruns.errors import NotFound, Unavailable
+from flowruns.errors import NotFound
 from flowruns.model.cursors import FIRST_PAGE, CursorCodec, PageLinks, PageRequest, page_links
 from flowruns.model.fields import ALL_FIELDS, Fields
 from flowruns.model.ids import Uuid7
 from flowruns.model.preconditions import ALWAYS, Precondition
 from flowruns.model.runs import FlowRun, RunPost, RunPut
 from flowruns.settings import Synchronous
-from flowruns.sqlite.connection import Failed, require_asyncio
+from flowruns.sqlite.connection import require_asyncio
 from flowruns.sqlite.database import Database, connect
-from flowruns.sqlite.job_queue import JobQueue, run_each
 from flowruns.sqlite.numbers import StartAfter, is_skipped, start_after
 from flowruns.sqlite.result_codes import translate
-from flowruns.sqlite.switching import quick_switches
 from flowruns.sqlite.writer import Writer
 from flowruns.store import pages, reads, writes
-from flowruns.store import stats as statistics
-from flowruns.store.changes import ChangeNotifier, Subscription
+from flowruns.store.changes import ChangeNotifier
 from flowruns.store.filters import ALL, Where
 from flowruns.store.holdings import Holdings
-from flowruns.store.pages import MAX_QUICK_BYTES, PageRows
+from flowruns.store.read_queues import ReadQueues
 from flowruns.store.reads import Change, Changes, StoredRun
-from flowruns.store.rows import length_limit
 from flowruns.store.stats import Stats
 from flowruns.store.writes import Create, Delete, Put, Write, apply_writes
 
 T = TypeVar("T")
 
 J = TypeVar("J", bound=tuple[Any, ...])
-
-MAX_BATCH_BYTES = 256 * 1024 * 1024  # of different pages that are read together, and so in memory together
 
 
 class Page(NamedTuple):
@@ -95,20 +89,11 @@ class Store:
         self._database = database
         self._clock = clock
         self._ids = ids
-        self._changes: JobQueue[Sequence[Subscription], Sequence[Changes | Failed]] = JobQueue(
-            database.changes, _changes
-        )
-        self._notifier = ChangeNotifier(self._changes.run)
+        self._reads = ReadQueues(database)
+        self._notifier = ChangeNotifier(self._reads.changes.run)
         self._writer: Writer[Write, Any] = Writer(
             database.writing, self._write, lock_timeout, database.watch, database.flusher, self._notifier.notify
         )
-        self._runs: JobQueue[tuple[str, Fields], StoredRun | None] = JobQueue(database.runs, _get)
-        self._large_runs: JobQueue[tuple[str, Fields], StoredRun | None] = JobQueue(database.large, _get_large)
-        self._pages: JobQueue[tuple[Where, PageRequest], PageRows] = JobQueue(database.pages, _quick_pages)
-        self._large_pages: JobQueue[tuple[Where, PageRequest], PageRows] = JobQueue(database.large, _pages)
-        self._counted_pages: JobQueue[tuple[Where, PageRequest], PageRows] = JobQueue(database.counted_pages, _pages)
-        self._stats: JobQueue[Where, Stats] = JobQueue(database.pages, _stats)
-        self._counted_stats: JobQueue[Where, Stats] = JobQueue(database.counted_pages, _stats)
 
     @classmethod
     @asynccontextmanager
@@ -158,19 +143,16 @@ class Store:
         self.end_subscriptions()
         self._database.counted_pages.interrupt_statement()  # it may take seconds
         try:
-            for queue in (self._notifier, self._changes, self._writer, self._runs, self._large_runs, self._pages,
-                          self._large_pages, self._counted_pages, self._stats, self._counted_stats):  # fmt: skip
-                await queue.drain()
+            await self._notifier.drain()
+            await self._writer.drain()
+            await self._reads.drain()
         finally:
             await self._database.aclose()
 
     async def get(self, id: str, fields: Fields = ALL_FIELDS) -> StoredRun:
         """The run, or these *fields* of it. Raises NotFound."""
         self._database.watch.check_content()  # if it was overwritten, nothing that is read can be right
-        try:
-            stored = await self._runs.run((id, fields))
-        except sqlite3.DataError:  # it is larger than `MAX_QUICK_BYTES`
-            stored = await self._large_runs.run((id, fields))
+        stored = await self._reads.run(id, fields)
         if stored is None:
             raise NotFound(id)
         return stored
@@ -178,21 +160,14 @@ class Store:
     async def page(self, where: Where = ALL, page_request: PageRequest = FIRST_PAGE) -> Page:
         """The page of the runs of *where* that *page_request* describes."""
         self._database.watch.check_content()
-        if where.must_count:
-            rows = await self._counted_pages.run((where, page_request))
-        else:
-            try:
-                rows = await self._pages.run((where, page_request))
-            except sqlite3.DataError:  # it is larger than `MAX_QUICK_BYTES`
-                rows = await self._large_pages.run((where, page_request))
+        rows = await self._reads.page(where, page_request)
         links = page_links(page_request, rows.lowest, rows.highest, older=bool(rows.older), newer=bool(rows.newer))
         return Page(rows.docs, rows.total, links, str(rows.seq))
 
     async def stats(self, where: Where = ALL) -> Stats:
         """The number of runs of *where* with each phase, flow, type and tag; its fields are of `STATS_FIELDS`."""
         self._database.watch.check_content()
-        queue = self._counted_stats if statistics.must_count(where) else self._stats
-        return await queue.run(where)
+        return await self._reads.stats(where)
 
     def check_file(self) -> None:
         """Raises Unavailable if the file was removed, replaced or overwritten, or its lock file was."""
@@ -283,78 +258,3 @@ class Store:
     def _write(self, connection: sqlite3.Connection, writes: list[Write]) -> list[Any]:
         # The time is read on the thread that orders the writes, so that times and ids are in the same order.
         return apply_writes(connection, writes, now=self._clock(), make_id=self._ids)
-
-
-def _get(connection: sqlite3.Connection, jobs: list[tuple[str, Fields]]) -> Sequence[StoredRun | None | Failed]:
-    try:
-        return _get_all(connection, jobs)
-    except Exception:  # such as a damaged page, which breaks only the runs on it
-        return run_each(connection, [partial(_get_one, job=job) for job in jobs])
-
-
-def _get_one(connection: sqlite3.Connection, job: tuple[str, Fields]) -> StoredRun | None:
-    return _get_all(connection, [job])[0]
-
-
-def _get_all(connection: sqlite3.Connection, jobs: list[tuple[str, Fields]]) -> list[StoredRun | None]:
-    with length_limit(connection, MAX_QUICK_BYTES):
-        stored = reads.get(connection, [id for id, _ in jobs])
-    return [run.select(fields) if run and fields else run for run, (_, fields) in zip(stored, jobs, strict=True)]
-
-
-def _get_large(connection: sqlite3.Connection, jobs: list[tuple[str, Fields]]) -> Sequence[StoredRun | None | Failed]:
-    """Equal jobs share a read, as those of `_pages` do."""
-    return _read_distinct(connection, jobs, _get_one_large)
-
-
-def _get_one_large(connection: sqlite3.Connection, id: str, fields: Fields) -> StoredRun | None:
-    with quick_switches():
-        stored = reads.get_large(connection, id)
-        return stored.select(fields) if stored and fields else stored
-
-
-def _quick_pages(connection: sqlite3.Connection, requests: list[tuple[Where, PageRequest]]) -> list[PageRows | Failed]:
-    return _read_distinct(connection, requests, pages.quick_page)
-
-
-def _pages(connection: sqlite3.Connection, requests: list[tuple[Where, PageRequest]]) -> list[PageRows | Failed]:
-    left = MAX_BATCH_BYTES
-
-    def page(connection: sqlite3.Connection, where: Where, page_request: PageRequest) -> PageRows:
-        nonlocal left
-        if left <= 0:
-            raise Unavailable("The server is reading too many large pages", retry_after=1)
-        with quick_switches():
-            rows = pages.page(connection, where, page_request)
-        left -= len(rows.docs)
-        return rows
-
-    return _read_distinct(connection, requests, page)
-
-
-def _read_distinct(connection: sqlite3.Connection, jobs: list[J], read: Callable[..., T]) -> list[T | Failed]:
-    """Equal *jobs*, the arguments of *read*, share a read, but never one that has begun: a page has every write
-    acknowledged before it.
-    """
-    distinct = list(dict.fromkeys(jobs))
-    queries = [lambda connection, job=job: read(connection, *job) for job in distinct]
-    outcomes = dict(zip(distinct, run_each(connection, queries), strict=True))
-    return [outcomes[job] for job in jobs]
-
-
-def _stats(connection: sqlite3.Connection, queries: list[Where]) -> list[Stats | Failed]:
-    """Equal queries share a read, as those of `_pages` do."""
-    distinct = list(dict.fromkeys(queries))
-    reads = [partial(statistics.stats, where=where) for where in distinct]
-    outcomes = dict(zip(distinct, run_each(connection, reads), strict=True))
-    return [outcomes[where] for where in queries]
-
-
-def _changes(connection: sqlite3.Connection, jobs: list[Sequence[Subscription]]) -> list[Sequence[Changes | Failed]]:
-    last = reads.last_number(connection)
-    return [
-        run_each(
-            connection, [partial(reads.changes, where=where, after=after, last=last) for where, after in subscriptions]
-        )
-        for subscriptions in jobs
-    ]

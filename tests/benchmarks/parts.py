@@ -32,13 +32,15 @@ def synchronous_normal() -> None:
 
 
 def without_sync() -> None:
-    """Commits never wait for the disk."""
+    """Nothing waits for the disk."""
+    synchronous_normal()
     pragmas.set_durable = _not_durable
 
 
 def without_statements() -> None:
     """The round trip to the thread and a commit of one page, but no run is read twice or written."""
-    reads.get, pages.page, store.apply_writes = _get_known, _page_known, _written_nowhere
+    reads.get, store.apply_writes = _get_known, _written_nowhere
+    pages.page = pages.quick_page = _page_known
 
 
 def without_threads() -> None:

@@ -16,7 +16,7 @@ import uvicorn
 from msgspec.structs import force_setattr
 from uvicorn.protocols.http import httptools_impl
 
-from flowruns.server import protocol
+from flowruns.server import pacing, protocol
 from flowruns.server.starting import RunningServer, running
 from flowruns.settings import Settings
 from tests.conftest import RUNS
@@ -513,7 +513,7 @@ def test_pipelined_requests_are_parsed_as_they_are_answered(server: str, monkeyp
         assert [wire.reply().status for _ in range(20_000)] == [404] * 20_000
         sent.result()
     assert len(waiting) == 20_000
-    assert max(waiting) <= protocol._PARSED_AT_ONCE // len(one) + 1
+    assert max(waiting) <= pacing._PARSED_AT_ONCE // len(one) + 1
 
 
 def test_others_have_their_turn_between_many_chunks(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -531,7 +531,7 @@ def test_others_have_their_turn_between_many_chunks(server: str, monkeypatch: py
         assert wire.reply().status == 201
         assert wire.ask("GET", f"{RUNS}/chunks").status == 200
     assert len(parsed) == 20_001
-    assert max(parsed) <= protocol._MAX_TOKENS + protocol._BODY_PARSED_AT_ONCE // len(chunk) + 1
+    assert max(parsed) <= pacing._MAX_TOKENS + pacing._BODY_PARSED_AT_ONCE // len(chunk) + 1
 
 
 def test_pipelined_requests_before_the_end_get_their_responses(wire: Wire) -> None:

@@ -36,7 +36,7 @@ async def until(holds: Callable[[], bool]) -> None:
     """Returns once *holds* returns true, where no event signals it. Raises TimeoutError."""
     async with asyncio.timeout(HANG):
         while not holds():  # noqa: ASYNC110  # no event signals it
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # as above
 
 
 @contextmanager
@@ -53,7 +53,7 @@ async def past(store: Store, where: Where = ALL, after: int = 0) -> list[Change]
     last = await store.position()
     found: list[Change] = []
     while after < last:
-        (changes,) = await store._changes.run([(where, after)])
+        (changes,) = await store._reads.changes.run([(where, after)])
         assert isinstance(changes, Changes), changes
         found += changes.found
         assert after < changes.position <= changes.last == last
@@ -82,7 +82,7 @@ async def test_changes_are_the_last_of_each_run_in_their_order(store: Store) -> 
 
 async def test_one_read_takes_a_bounded_number(store: Store) -> None:
     await asyncio.gather(*(store.put(f"{number}", PUT) for number in range(250)))
-    (changes,) = await store._changes.run([(ALL, 0)])
+    (changes,) = await store._reads.changes.run([(ALL, 0)])
     assert isinstance(changes, Changes)
     assert (len(changes.found), changes.position, changes.last) == (100, 100, 250)
     assert len(await past(store)) == 250
@@ -92,7 +92,7 @@ async def test_one_read_takes_bounded_bytes_but_at_least_one_run(store: Store, m
     monkeypatch.setattr(reads, "MAX_CHANGES_BYTES", 1)
     for id in "abc":
         await store.put(id, PUT)
-    (changes,) = await store._changes.run([(ALL, 1)])
+    (changes,) = await store._reads.changes.run([(ALL, 1)])
     assert isinstance(changes, Changes)
     assert ([change.id for change in changes.found], changes.position) == (["b"], 2)
     assert len(await past(store)) == 3
@@ -103,7 +103,7 @@ async def test_one_read_scans_a_bounded_range(store: Store) -> None:
         await store.put(f"a{number}", PUT)
     await store.put("b", RunPut(flow_id="b", flow_type=FlowType.AUTOMATION))
     far = chosen(("flowId", "b"))._replace(scan_limit=5)
-    (changes,) = await store._changes.run([(far, 0)])
+    (changes,) = await store._reads.changes.run([(far, 0)])
     assert changes == Changes([], 5, 21)
     assert [change.id for change in await past(store, far)] == ["b"]
 
@@ -113,7 +113,7 @@ async def test_numbers_that_no_run_has_are_not_scanned(store: Store) -> None:
         await store.put("a", PUT)
     await store.put("b", RunPut(flow_id="b", flow_type=FlowType.AUTOMATION))
     far = chosen(("flowId", "b"))._replace(scan_limit=5)
-    (changes,) = await store._changes.run([(far, 0)])
+    (changes,) = await store._reads.changes.run([(far, 0)])
     assert isinstance(changes, Changes)
     assert ([change.id for change in changes.found], changes.position) == (["b"], 21)
 
@@ -122,7 +122,7 @@ async def test_one_run_is_found_however_long_ago_it_was_written(store: Store) ->
     await store.put("old", PUT)
     for _ in range(20):
         await store.put("a", PUT)
-    (changes,) = await store._changes.run([(by_id("old"), 0)])
+    (changes,) = await store._reads.changes.run([(by_id("old"), 0)])
     assert isinstance(changes, Changes)
     assert ([change.id for change in changes.found], changes.position) == (["old"], 21)
     assert by_id("old").scan_limit > 2**60
@@ -132,7 +132,7 @@ async def test_changes_are_scanned_by_their_numbers(store: Store) -> None:
     texts = [f"{name}={value}" for name, values in VALUES.items() for value in values]
     for query in [[], *([tuple(text.split("=", 1))] for text in texts)]:
         found = where(query, [])  # type: ignore[arg-type]  # of pairs
-        plan = await store._changes._connection.call(
+        plan = await store._reads.changes._connection.call(
             lambda connection, found=found: connection.execute(
                 "explain query plan select doc from run"
                 f" where seq > 0 and seq <= 9 and {found.change_clause} order by seq",
@@ -284,7 +284,7 @@ async def test_no_change_is_missed_at_any_moment(store: Store) -> None:
         else:
             numbers[id] = (await store.put(id, PUT))[0].seq
         for _ in range(chance.randrange(20)):
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # at a moment of chance
     numbers["last"] = (await store.put("last", PUT))[0].seq
     assert await asyncio.gather(*followers) == [numbers] * 6, f"seed {seed}"
 
@@ -405,7 +405,7 @@ class Reader:
 
     async def __call__(self, subscriptions: Sequence[Subscription]) -> list[Changes | Failed]:
         self.reads.append(subscriptions)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # as a read of the database, it takes a turn of the loop
         return [
             Changes([Change(number, "a", b"{}") for number in self.written if number > after], self.last, self.last)
             for _, after in subscriptions
@@ -426,7 +426,7 @@ async def test_equal_subscriptions_share_a_read() -> None:
     reader = Reader()
     notifier = ChangeNotifier(reader)
     waiting = [asyncio.create_task(notifier.wait(ALL, 0)) for _ in range(50)]
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # all of them wait now
     await settled(notifier)
     assert reader.reads == [[(ALL, 0)]]
     reader.write(1)
@@ -443,7 +443,7 @@ async def test_changes_that_match_no_subscription_are_scanned_once() -> None:
     for number in (10, 20, 30):
         reader.write(number, matches=False)
         notifier.notify()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # what was scheduled runs now
         await settled(notifier)
     reader.write(31)
     notifier.notify()
@@ -470,7 +470,7 @@ async def test_many_commits_share_a_read() -> None:
     reader = Reader()
     notifier = ChangeNotifier(reader)
     waiting = asyncio.create_task(notifier.wait(ALL, 0))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it waits now
     await settled(notifier)
     for number in range(1, 1000):
         reader.write(number, matches=False)
@@ -539,7 +539,7 @@ async def test_a_reader_that_raises_raises_in_all_subscribers() -> None:
 async def test_end_resolves_present_and_later_waits() -> None:
     notifier = ChangeNotifier(Reader())
     waiting = [asyncio.create_task(notifier.wait(ALL, 0)) for _ in range(10)]
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # all of them wait now
     notifier.end()
     notifier.end()
     assert await asyncio.gather(*waiting) == [None] * 10
@@ -558,10 +558,10 @@ async def test_change_is_found_though_the_only_subscriber_leaves_before_it_is_re
         start = await store.position()
         assert await store.changes(ALL, start, max_wait=0)
         subscriber = asyncio.create_task(store.changes(ALL, start))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # it waits now
         await store.put(f"x{steps}", PUT)
         for _ in range(steps):
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # one turn of the loop more each time
         subscriber.cancel()
         await asyncio.wait([subscriber])
         found = await store.changes(ALL, start, max_wait=5)  # or for ever, if the change was forgotten

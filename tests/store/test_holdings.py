@@ -87,7 +87,7 @@ class Subscriber:
     async def catch_up(self, store: Store) -> None:
         last = await store.position()
         while self.position < last:
-            (changes,) = await store._changes.run([(self.where, self.position)])
+            (changes,) = await store._reads.changes.run([(self.where, self.position)])
             assert isinstance(changes, Changes), changes
             for change in self._holdings.select(changes).found:
                 assert change.seq > max(self.held.values(), default=0)

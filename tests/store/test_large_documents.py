@@ -65,7 +65,7 @@ async def test_runs_of_any_size_are_read_in_the_same_way(
         await store.put(name, RunPut(flow_id="a", flow_type=FlowType.AUTOMATION, args=Raw('{"x":"日本"}'.encode())))
     runs = [await store.get(name, fields) for name in ("r1", "r2", "r3")]
     monkeypatch.setattr(pages, "MAX_QUICK_BYTES", 50)
-    monkeypatch.setattr("flowruns.store.store.MAX_QUICK_BYTES", 50)
+    monkeypatch.setattr("flowruns.store.read_queues.MAX_QUICK_BYTES", 50)
     monkeypatch.setattr(pages, "MAX_PAGE_BYTES", 100)
     assert [await store.get(name, fields) for name in ("r1", "r2", "r3")] == runs
     request = PageRequest(ascending=True)
