@@ -289,7 +289,7 @@ def test_import_of_flowruns_imports_nothing_heavy() -> None:
 async def test_an_application_that_is_closed_while_it_opens_opens_again(path: Path) -> None:
     app = flowruns.create_app(path)
     opening = asyncio.create_task(app.open())
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it has begun now
     await app.aclose()
     await opening
     assert (await call(app, "GET", "/health")).status == 200
@@ -329,7 +329,7 @@ async def test_a_server_that_is_cancelled_while_it_starts_leaves_nothing(path: P
 
         task = asyncio.create_task(start())
         for _ in range(steps):
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # one turn of the loop more each time
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()

@@ -48,7 +48,7 @@ def _installed() -> Iterator[None]:
         program()
         yield
     except Impossible as error:
-        pytest.skip(str(error))
+        pytest.skip(str(error))  # what this machine does not allow, and why
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_replica_in_s3_loses_only_the_last_writes_which_then_fit_nothing() -> No
     try:
         assert "always the last ones" in kill_s3(1, seed=1)
     except Impossible as error:
-        pytest.skip(str(error))
+        pytest.skip(str(error))  # what this machine does not allow, and why
 
 
 def test_end_of_litestream_around_the_server_loses_nothing(folder: Path) -> None:

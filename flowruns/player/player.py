@@ -201,7 +201,7 @@ class Player:
             except Closed:
                 raise
             except (Unreachable, Busy):
-                await anyio.sleep(pause)
+                await anyio.sleep(pause)  # no event tells that a server is back
                 pause = min(_MAX_PAUSE, 2 * pause)
             except Refused as error:
                 if error.status != _PRECONDITION_FAILED:
@@ -224,7 +224,7 @@ class Player:
             except Closed:  # another request would open the connections again
                 raise
             except (Unreachable, Busy):
-                await anyio.sleep(pause)
+                await anyio.sleep(pause)  # no event tells that a server is back
                 pause = min(_MAX_PAUSE, 2 * pause)
 
 

@@ -52,7 +52,7 @@ def site(body: str = "<!doctype html><title>portal</title>") -> Iterator[str]:
 @pytest.mark.parametrize(("name", "trust"), [*((name, True) for name in PROGRAMS), ("nginx", False)])
 def test_the_page_works_behind_tls_and_below_a_prefix(name: str, trust: bool, tmp_path: Path, tab: Any) -> None:
     if reason := missing(name):
-        pytest.skip(reason)
+        pytest.skip(reason)  # which program is missing, and how to get it
     options = ("--forwarded-allow-ips", "127.0.0.1") if trust else ()
     page: Page = tab(ignore_https_errors=True)
     with (
@@ -111,7 +111,7 @@ ALL_SEEN = "(part) => Object.values(seen).every((events) => events.includes(part
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_eight_streams_at_once_over_http_2_resume_after_a_restart(name: str, tmp_path: Path, tab: Any) -> None:
     if reason := missing(name):
-        pytest.skip(reason)
+        pytest.skip(reason)  # which program is missing, and how to get it
     options = ("runs.db", *LOOPBACK, "--forwarded-allow-ips", "127.0.0.1", "--token", "s3cret=7")
     run = {"flowId": "deploy", "flowType": "automation"}
     page: Page = tab(ignore_https_errors=True)

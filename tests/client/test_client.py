@@ -494,7 +494,7 @@ async def test_cancelled_call_ends_its_request(runs: Flowruns, call: Callable[[A
     async with AsyncClient(runs.url) as client:
         waiting = asyncio.ensure_future(call(client))
         while not len(runs.requests):  # noqa: ASYNC110  # no event reports that the server received the request
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # as above
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -522,7 +522,7 @@ async def test_call_that_outlives_the_client_leaves_nothing_open(runs: Flowruns)
     client = AsyncClient(runs.url)
     call = asyncio.ensure_future(client.get("a1"))
     while not len(runs.requests):  # noqa: ASYNC110  # no event reports that the server received the request
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # as above
     await client.aclose()
     assert (await call).id == "a1"
 

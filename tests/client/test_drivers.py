@@ -41,7 +41,7 @@ async def received(runs: Flowruns, count: int) -> None:
     """Returns once the server has received *count* requests."""
     with anyio.fail_after(HANG):
         while len(runs.requests) < count:  # noqa: ASYNC110  # no event reports it
-            await anyio.sleep(0.005)
+            await anyio.sleep(0.005)  # as above
 
 
 # Cancellation, and the end of a client
@@ -61,11 +61,11 @@ async def test_100_calls_of_which_half_are_cancelled_leave_nothing_open(runs: Fl
 
         async def get(number: int) -> None:
             with scopes[number]:
-                await anyio.sleep(random_source.random() / 20)
+                await anyio.sleep(random_source.random() / 20)  # at a moment of chance
                 done.append((await client.get(f"run-{number % 10}")).id)
 
         async def cancel(number: int) -> None:
-            await anyio.sleep(random_source.random() / 10)
+            await anyio.sleep(random_source.random() / 10)  # at a moment of chance
             scopes[number].cancel()
 
         with anyio.fail_after(HANG):
@@ -119,7 +119,7 @@ async def test_aclose_ends_watches_and_lets_requests_finish(runs: Flowruns) -> N
         await received(runs, 4)  # two of them of `wait`
         with anyio.fail_after(HANG):
             while len(seen) < 2:  # noqa: ASYNC110  # until the watch has its first change, which no event reports
-                await anyio.sleep(0.005)
+                await anyio.sleep(0.005)  # as above
         runs.delay(0.1, id="b1")
         group.start_soon(get)
         await received(runs, 5)

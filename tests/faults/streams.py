@@ -93,7 +93,7 @@ class Follower:
             with suppress(OSError, asyncio.IncompleteReadError):  # there is no server, or no more
                 if place.url and (target := KINDS[self.kind](place)):
                     await self._connect(place, target)
-            await asyncio.sleep(0 if self.done else _LOOK_SECONDS)
+            await asyncio.sleep(0 if self.done else _LOOK_SECONDS)  # until there may be a server again
 
     async def _connect(self, place: Place, target: str) -> None:
         address = urlsplit(place.url)
@@ -112,7 +112,7 @@ class Follower:
         parser = Events()
         while not self.done and (snapshot or self.chance.random() > 0.01):
             if self.slow:
-                await asyncio.sleep(_SLOW_SECONDS)
+                await asyncio.sleep(_SLOW_SECONDS)  # a slow client
             size = int(await reader.readuntil(b"\r\n"), 16)
             parser.feed((await reader.readexactly(size + 2))[:-2])
             for event in parser.events:

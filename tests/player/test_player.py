@@ -58,7 +58,7 @@ class Pauses:
 
 
 async def no_pause(seconds: float) -> None:
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # others have their turn
 
 
 class Reports:

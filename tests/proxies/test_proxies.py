@@ -34,7 +34,7 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module", params=PROGRAMS)
 def proxy(request: pytest.FixtureRequest, behind: str) -> Iterator[Proxy]:
     if reason := missing(request.param):
-        pytest.skip(reason)
+        pytest.skip(reason)  # which program is missing, and how to get it
     with TemporaryDirectory(prefix="flowruns-") as folder:  # not pytest's: Apache's workers are another user
         Path(folder).chmod(0o755)
         with proxied(request.param, Path(folder), behind.removeprefix("http://")) as proxy:
@@ -123,7 +123,7 @@ def test_bodies_have_the_limit_of_the_server(program: httpx.Client) -> None:
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_without_trust_in_the_proxy_its_headers_have_no_effect(name: str, tmp_path: Path) -> None:
     if reason := missing(name):
-        pytest.skip(reason)
+        pytest.skip(reason)  # which program is missing, and how to get it
     with (
         serving(tmp_path, ":memory:", "--allow-host", HOST) as served,
         TemporaryDirectory(prefix="flowruns-") as folder,
@@ -138,7 +138,7 @@ def test_without_trust_in_the_proxy_its_headers_have_no_effect(name: str, tmp_pa
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_socket_between_proxy_and_server_is_named_as_the_page_says(name: str, tmp_path: Path) -> None:
     if reason := missing(name):
-        pytest.skip(reason)
+        pytest.skip(reason)  # which program is missing, and how to get it
     if name == "apache" and IS_ROOT:
         pytest.skip("Apache's workers are another user than root, who alone can connect: run the tests as another user")
     assert SOCKETS[name] in documented_sockets()

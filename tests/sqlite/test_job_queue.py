@@ -43,7 +43,7 @@ async def test_jobs_added_during_a_batch_make_the_next(connection: Connection) -
     first = asyncio.create_task(queue.run(gate))
     await gate.reached()
     rest = asyncio.gather(*(queue.run(lambda _: None) for _ in range(5)))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # all of them are in the queue now
     gate.open()
     await asyncio.gather(first, rest)
     assert batches == [1, 5]

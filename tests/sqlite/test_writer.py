@@ -78,7 +78,7 @@ async def test_cancellation_distinguishes_begun_jobs(writer: Writer) -> None:
 async def test_drain_waits_for_every_job(writer: Writer, path: Path) -> None:
     await writer.drain()
     tasks = [asyncio.create_task(writer.run(insert(number))) for number in range(3 * MAX_JOBS)]
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # all of them are in the queue now
     await writer.drain()
     assert len(numbers(path)) == 3 * MAX_JOBS
     await asyncio.gather(*tasks)
@@ -168,7 +168,7 @@ async def test_no_lost_write_is_acknowledged_in_random_trials(writer: Writer, pa
             )[0]
             tasks[count] = asyncio.create_task(writer.run(job))
         for _ in range(rand.randrange(3)):
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # at a moment of chance
         for number in rand.sample(sorted(tasks), len(tasks) // 10):
             tasks[number].cancel()
             doubtful.add(number)

@@ -88,14 +88,14 @@ async def test_subscriptions_that_are_up_to_date_are_read_first_and_a_few_at_a_t
 
     async def read(subscriptions: list[Subscription]) -> list[Changes]:
         asked.append([position for _, position in subscriptions])
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # as a read of the database, it takes a turn of the loop
         return [Changes((), 100, 100) for _ in subscriptions]
 
     notifier = ChangeNotifier(read)  # type: ignore[arg-type]  # a list of one outcome's type is invariant
     positions = [*range(20), 95, 96]
     waiting = [asyncio.create_task(notifier.wait(by_id(str(number)), number)) for number in positions]
     while sum(map(len, asked)) < len(positions):  # noqa: ASYNC110  # nothing is found, so no future resolves
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # as above
     assert asked[0][:2] == [96, 95]
     assert max(map(len, asked)) <= 8
     notifier.end()

@@ -178,7 +178,7 @@ async def test_a_cancelled_write_is_whole_or_not_there(store: Store) -> None:
     for round in range(30):
         tasks = [asyncio.create_task(store.put(f"x{round}-{number}", body)) for number in range(10)]
         for _ in range(round % 4):
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # one turn of the loop more each time
         for task in tasks[::2]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
