@@ -19,7 +19,7 @@ LAYERS = [
     {"store"},
     {"sqlite"},
     {"model"},
-    {"errors", "settings", "version", "addresses"},
+    {"errors", "settings", "version", "addresses", "switching"},
 ]
 LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
 ONLY = {

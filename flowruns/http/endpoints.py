@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from msgspec.json import encode
 
-from flowruns.errors import MethodNotAllowed, NotFound, PathNotFound
+from flowruns.errors import FlowrunsError, MethodNotAllowed, NotFound, PathNotFound
 from flowruns.http import hints, responses
 from flowruns.http.events import EventStream, EventStreams
 from flowruns.http.requests import STATUS_ONLY, PageQuery, RequestReader
@@ -40,10 +40,15 @@ class Endpoint:
         if operation is None:
             raise MethodNotAllowed(scope["method"], self._allow)
         request = RequestReader(scope, receive, self._max_body)
+        is_unused = False
         try:
             response = await operation(request)
+            is_unused = True
+        except FlowrunsError:
+            is_unused = True
+            raise
         finally:
-            request.release_body()
+            request.release_body(is_unused=is_unused)
         await response(scope, receive, send)
 
 

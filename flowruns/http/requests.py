@@ -21,9 +21,9 @@ from flowruns.model.filters import integer
 from flowruns.model.preconditions import Precondition, parse_precondition
 from flowruns.model.runs import RunPost, RunPut, release_lists
 from flowruns.model.validation import check_text, decode, limit_details, text_field
-from flowruns.sqlite.switching import quick_switches
 from flowruns.store.filters import Where, where
 from flowruns.store.stats import COUNTED_FIELDS, STATS_FIELDS
+from flowruns.switching import quick_switches
 
 T = TypeVar("T")
 
@@ -60,7 +60,8 @@ class RequestReader:
         self.scope = scope
         self.details: list[ErrorDetail] = []
         self.raw_body = b""  # once `body` has read it
-        self._large: ExitStack | None = None  # what a large body takes until it is released
+        self._large: ExitStack | None = None  # what a large body takes until its operation has ended
+        self._body: RunPut | RunPost | None = None  # a large one, decoded
         self._receive = receive
         self._max_body = max_body
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
@@ -121,7 +122,7 @@ class RequestReader:
         try:
             body = await self.parse_body(decode, type)
             if self._large is not None and isinstance(body, RunPut | RunPost):
-                self._large.callback(asyncio.get_running_loop().run_in_executor, None, release_lists, body)
+                self._body = body
             return body
         except Invalid as error:
             self.details += error.details
@@ -140,10 +141,14 @@ class RequestReader:
 
         return await asyncio.to_thread(parse_alone)
 
-    def release_body(self) -> None:
-        """Frees a large body on a thread, once its operation has ended."""
+    def release_body(self, *, is_unused: bool) -> None:
+        """Ends what a large body takes, and frees it on a thread if it *is_unused*: if its operation was cancelled, the
+        writer may still be encoding it.
+        """
         if self._large is not None:
             self._large.close()
+        if self._body is not None and is_unused:
+            asyncio.get_running_loop().run_in_executor(None, release_lists, self._body)
 
     async def check_same_id(self, id: str, body: RunPut | None) -> None:
         """Adds a detail if the body's id differs from *id*. *body* is None if it is otherwise invalid."""

@@ -2,14 +2,15 @@
 
 import sys
 
-_M_MMAP_THRESHOLD = -3  # of `mallopt(3)`
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of `mallopt(3)`
 
-_MAPPED_BYTES = 128 * 1024
+_MAPPED_BYTES = 1024 * 1024  # as documents of this size are read apart (`flowruns.store.pages.MAX_QUICK_BYTES`)
 
 
 def map_large_blocks() -> None:
-    """Makes glibc map each block of over 128 KiB by itself, and so return it when it is freed. Its own limit rises to
-    32 MiB with the sizes that are freed: after 8 different pages of 16 MiB, 170 MiB stayed. For the whole process.
+    """Makes glibc map each block of over 1 MiB by itself, and so return it when it is freed. Its own limit rises to 32
+    MiB with the sizes that are freed: after 8 different pages of 16 MiB, 170 MiB stayed. The heap keeps 2 MiB for the
+    next small page: mapping each anew takes as long as the rest of its request. For the whole process.
     """
     if sys.platform != "linux":
         return
@@ -18,3 +19,4 @@ def map_large_blocks() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # which musl does not have
     if mallopt:
         mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, 2 * _MAPPED_BYTES)

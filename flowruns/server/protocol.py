@@ -66,7 +66,8 @@ class Protocol(PacedProtocol):
         """Over the limit, closes the longest idle connection; if none is idle, requests of this one get 503."""
         super().connection_made(transport)
         self.access_log = False  # even if the root logger of an embedding program has handlers: `RequestLog` does it
-        self._draining = False
+        self._state = "idle"  # or "headers", "body": the part of a request that is being received
+        self._rejected = self._draining = False
         self._drain_seconds: float = _DRAIN_SECONDS
         self._current: RequestResponseCycle | None = None  # the request that the application is processing
         self._unparsed_bytes = self._header_bytes = 0
@@ -169,7 +170,8 @@ class Protocol(PacedProtocol):
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
         self._mark_parsed()
-        super().on_body(body)
+        if not self._rejected:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is complete."""
@@ -247,6 +249,16 @@ class Protocol(PacedProtocol):
         """Closes the connection with a reset: otherwise the data in its buffers would wait for the client to read."""
         self.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, _NO_LINGER)
         self.transport.abort()
+
+    @property
+    def is_rejected(self) -> bool:
+        """As in `PacedProtocol`."""
+        return self._rejected
+
+    @property
+    def is_in_body(self) -> bool:
+        """As in `PacedProtocol`."""
+        return self._state == "body"
 
     @property
     def is_idle(self) -> bool:

@@ -21,13 +21,14 @@ class Flusher:
     """A thread that flushes the file that is open at *handle*. Commits that wait together share a flush.
 
     Once one has failed, every later one counts as failed: the system may have dropped what it could not write, so that
-    a second flush succeeds without it. *on_failure* is called once, on the thread.
+    a second flush succeeds without it. *on_failure* is called once, on the thread of that flush.
     """
 
     def __init__(self, handle: int, on_failure: Callable[[OSError], None]) -> None:
         self._handle, self._on_failure = handle, on_failure
         self._waiting: SimpleQueue[AfterFlush | None] = SimpleQueue()
         self._failed = False
+        self._mutex = threading.Lock()  # of two flushes at once, the system may report an error to one alone
         self._thread = threading.Thread(target=self._run, name="flush", daemon=True)
         self._thread.start()
 
@@ -36,10 +37,20 @@ class Flusher:
         switches of threads, else on that of the flusher.
         """
         if here:
-            self._flush()
-            function(not self._failed)
+            function(self.flush())
         else:
             self._waiting.put(function)
+
+    def flush(self) -> bool:
+        """Flushes the file on the caller's thread. Returns whether what was written before is on the disk."""
+        with self._mutex:
+            if not self._failed:
+                try:
+                    _flush(self._handle)
+                except OSError as error:
+                    self._failed = True
+                    self._on_failure(error)
+            return not self._failed
 
     def close(self) -> None:
         """Returns after the last flush, and the functions that wait for it."""
@@ -52,19 +63,9 @@ class Flusher:
             waiting = [self._waiting.get()]
             waiting += [self._waiting.get() for _ in range(self._waiting.qsize())]
             functions = [function for function in waiting if function is not None]
-            if functions:
-                self._flush()
+            flushed = not functions or self.flush()
             for function in functions:
-                function(not self._failed)
-
-    def _flush(self) -> None:
-        if self._failed:
-            return
-        try:
-            _flush(self._handle)
-        except OSError as error:
-            self._failed = True
-            self._on_failure(error)
+                function(flushed)
 
 
 @contextmanager

@@ -45,6 +45,7 @@ class Writer(Generic[J, T]):
         self._watch = watch
         self._flusher = flusher
         self._notify = notify
+        self._committed = False  # since the last delivery
         self._queue: JobQueue[Job[J], T] = JobQueue(connection, self._commit, self._deliver)
         self.drain = self._queue.drain
 
@@ -83,11 +84,16 @@ class Writer(Generic[J, T]):
             _roll_back(connection)
             _overwrite(connection)
             raise
+        self._committed = True
         self._watch.committed()
         return [*(_lock_timed_out() for _ in range(timed_out)), *outcomes]
 
     def _deliver(self, futures: "Sequence[asyncio.Future[T]]", outcomes: Sequence[T | Failed]) -> None:
         """Delivers the *outcomes* of a transaction once what it has written is on the disk."""
+        if not self._committed:
+            deliver_now(futures, outcomes)
+            return
+        self._committed = False
 
         def deliver(flushed: bool) -> None:
             self._notify()

@@ -38,13 +38,17 @@ def page(connection: sqlite3.Connection, where: Where, page_request: PageRequest
             rows = _page(connection, where, page_request)
     else:
         rows = _page(connection, where, page_request)
-    return rows._replace(docs=select_fields(rows.docs, where.fields)) if where.fields else rows
+    return _selected(rows, where)
 
 
 def quick_page(connection: sqlite3.Connection, where: Where, page_request: PageRequest) -> PageRows:
     """As `page`, for totals that need no counting. Raises sqlite3.DataError if the page has over `MAX_QUICK_BYTES`."""
     with length_limit(connection, MAX_QUICK_BYTES):
         rows = PageRows(*connection.execute(*page_query(where, page_request)).fetchone())
+    return _selected(rows, where)
+
+
+def _selected(rows: PageRows, where: Where) -> PageRows:
     return rows._replace(docs=select_fields(rows.docs, where.fields)) if where.fields else rows
 
 

@@ -11,7 +11,6 @@ from flowruns.model.fields import Fields
 from flowruns.sqlite.connection import Failed
 from flowruns.sqlite.database import Database
 from flowruns.sqlite.job_queue import JobQueue, run_each
-from flowruns.sqlite.switching import quick_switches
 from flowruns.store import pages, reads, stats
 from flowruns.store.changes import Subscription
 from flowruns.store.filters import Where
@@ -19,10 +18,11 @@ from flowruns.store.pages import MAX_QUICK_BYTES, PageRows
 from flowruns.store.reads import Changes, StoredRun
 from flowruns.store.rows import length_limit
 from flowruns.store.stats import Stats
+from flowruns.switching import quick_switches
 
 T = TypeVar("T")
 
-MAX_BATCH_BYTES = 256 * 1024 * 1024  # of different pages that are read together, and so in memory together
+MAX_BATCH_BYTES = 256 * 1024 * 1024  # of different large runs or pages that are read, and so in memory, together
 
 _Run = tuple[str, Fields]
 
@@ -37,7 +37,7 @@ class ReadQueues:
             database.changes, _changes
         )
         self._runs: JobQueue[_Run, StoredRun | None] = JobQueue(database.runs, _quick_runs)
-        self._large_runs: JobQueue[_Run, StoredRun | None] = JobQueue(database.large, partial(_distinct, _large_run))
+        self._large_runs: JobQueue[_Run, StoredRun | None] = JobQueue(database.large, _large_runs)
         self._pages: JobQueue[_Page, PageRows] = JobQueue(database.pages, partial(_distinct, pages.quick_page))
         self._large_pages: JobQueue[_Page, PageRows] = JobQueue(database.large, _pages)
         self._counted_pages: JobQueue[_Page, PageRows] = JobQueue(database.counted_pages, _pages)
@@ -90,25 +90,35 @@ def _get(connection: sqlite3.Connection, jobs: list[_Run]) -> list[StoredRun | N
     return [run.select(fields) if run and fields else run for run, (_, fields) in zip(stored, jobs, strict=True)]
 
 
+def _large_runs(connection: sqlite3.Connection, jobs: list[_Run]) -> list[StoredRun | None | Failed]:
+    return _bounded(_large_run, lambda run: len(run.doc) if run else 0, connection, jobs)
+
+
 def _large_run(connection: sqlite3.Connection, id: str, fields: Fields) -> StoredRun | None:
-    with quick_switches():
-        stored = reads.get_large(connection, id)
-        return stored.select(fields) if stored and fields else stored
+    stored = reads.get_large(connection, id)
+    return stored.select(fields) if stored and fields else stored
 
 
 def _pages(connection: sqlite3.Connection, jobs: list[_Page]) -> list[PageRows | Failed]:
+    return _bounded(pages.page, lambda rows: len(rows.docs), connection, jobs)
+
+
+def _bounded(
+    read: Callable[..., T], size: Callable[[T], int], connection: sqlite3.Connection, jobs: Sequence[tuple[Any, ...]]
+) -> list[T | Failed]:
+    """As `_distinct`, for what may have megabytes: once `MAX_BATCH_BYTES` are read, the rest fails with Unavailable."""
     left = MAX_BATCH_BYTES
 
-    def page(connection: sqlite3.Connection, where: Where, page_request: PageRequest) -> PageRows:
+    def bounded(connection: sqlite3.Connection, *job: Any) -> T:
         nonlocal left
         if left <= 0:
-            raise Unavailable("The server is reading too many large pages", retry_after=1)
+            raise Unavailable("The server is reading too many large runs", retry_after=1)
         with quick_switches():
-            rows = pages.page(connection, where, page_request)
-        left -= len(rows.docs)
-        return rows
+            found = read(connection, *job)
+        left -= size(found)
+        return found
 
-    return _distinct(page, connection, jobs)
+    return _distinct(bounded, connection, jobs)
 
 
 def _distinct(

@@ -20,6 +20,7 @@ from flowruns.model.runs import FlowRun, RunPost, RunPut
 from flowruns.settings import Synchronous
 from flowruns.sqlite.connection import require_asyncio
 from flowruns.sqlite.database import Database, connect
+from flowruns.sqlite.identity.watch import not_flushed
 from flowruns.sqlite.numbers import StartAfter, is_skipped, start_after
 from flowruns.sqlite.result_codes import translate
 from flowruns.sqlite.writer import Writer
@@ -236,9 +237,19 @@ class Store:
         await self._writer.run(Delete(id, when))
 
     async def run_on_writer(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """What *function* returns when called with the connection that writes, on its thread, outside a transaction."""
+        """What *function* returns when called with the connection that writes, on its thread, outside a transaction.
+        What it has written is on the disk then.
+        """
+
+        def flushed(connection: sqlite3.Connection) -> T:
+            result = function(connection)
+            flusher = self._database.flusher
+            if flusher is not None and not flusher.flush():
+                raise not_flushed()
+            return result
+
         try:
-            return await self._database.writing.call(function)
+            return await self._database.writing.call(flushed)
         except sqlite3.Error as error:
             raise translate(error) from error
 

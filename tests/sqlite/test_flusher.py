@@ -5,6 +5,7 @@ import errno
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from flowruns.sqlite.job_queue import MAX_JOBS
 from flowruns.sqlite.writer import Writer
 from flowruns.store.filters import ALL
 from flowruns.store.store import Store
-from tests.sqlite.jobs import insert, perform_each
+from tests.sqlite.jobs import connect, insert, perform_each, run_sql
 from tests.waits import HANG
 
 PUT = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
@@ -39,12 +40,14 @@ class Disk:
     def __init__(self) -> None:
         self.flushes = 0
         self.error: OSError | None = None
+        self._thread: str | None = None  # which alone is held
         self._free, self._reached = threading.Event(), threading.Event()
         self._free.set()
 
     def flush(self, handle: int) -> None:
-        self._reached.set()
-        assert self._free.wait(HANG)
+        if self._thread in (None, threading.current_thread().name):
+            self._reached.set()
+            assert self._free.wait(HANG)
         self.flushes += 1
         if self.error is not None:
             raise self.error
@@ -52,6 +55,14 @@ class Disk:
     def hold(self) -> None:
         self._reached.clear()
         self._free.clear()
+
+    def hold_thread(self, name: str) -> None:
+        """Holds the flushes of this thread alone, and releases that of another."""
+        free = self._free
+        self._free = threading.Event()
+        self._reached.clear()
+        self._thread = name
+        free.set()
 
     def release(self) -> None:
         self._free.set()
@@ -102,11 +113,47 @@ async def test_writes_go_on_during_the_flush_of_others(path: Path, disk: Disk) -
         first = asyncio.create_task(store.put("first", PUT))
         await disk.reached()  # on the writer's thread, as no other write waits
         others = [asyncio.create_task(store.put(f"x{number}", PUT)) for number in range(MAX_JOBS + 1)]
-        await asyncio.sleep(0)  # they wait now: the first batch of them is flushed apart, and the last one is written
+        await asyncio.sleep(0)  # they wait now, for two batches
+        disk.hold_thread("flush")
+        await disk.reached()  # for the first of them
+        while await store.count() < MAX_JOBS + 2:
+            pass  # until the second one is committed
+        done = [put.done() for put in others[:MAX_JOBS]]
         disk.release()
-        await first
-        await asyncio.gather(*others)
-        assert await store.count() == MAX_JOBS + 2
+        await asyncio.gather(first, *others)
+        assert not any(done)
+
+
+async def test_no_two_flushes_are_under_way_at_once(connection: Connection, path: Path, disk: Disk) -> None:
+    with flushing(path, on_failure=lambda error: None) as flusher:
+        disk.hold()
+        flusher.after_flush(lambda _: None, here=False)
+        await disk.reached()
+        second = asyncio.create_task(asyncio.to_thread(flusher.flush))
+        done, _ = await asyncio.wait([second], timeout=0.05)  # nothing shows that it waits
+        assert not done
+        disk.error = OSError(errno.EIO, "Input/output error")
+        disk.release()
+        assert not await second
+        assert disk.flushes == 1  # the second would have succeeded, without what the first has lost
+
+
+async def test_what_is_not_committed_is_not_flushed(path: Path, disk: Disk) -> None:
+    async with Store.open(path, lock_timeout=0) as store:
+        with closing(connect(path)) as other:
+            other.execute("begin immediate")
+            with pytest.raises(Unavailable):
+                await store.put("x", PUT)
+        assert not disk.flushes
+
+
+async def test_a_function_on_the_writer_has_returned_once_its_writes_are_on_the_disk(path: Path, disk: Disk) -> None:
+    async with Store.open(path) as store:
+        await store.run_on_writer(run_sql("update sequence set runs = runs"))
+        assert disk.flushes == 1
+        disk.error = OSError(errno.EIO, "Input/output error")
+        with pytest.raises(Unavailable, match="restart"):
+            await store.run_on_writer(run_sql("update sequence set runs = runs"))
 
 
 async def test_subscribers_are_notified_once_it_is_on_the_disk(connection: Connection, path: Path, disk: Disk) -> None:
@@ -129,15 +176,15 @@ async def test_without_flush_a_commit_is_acknowledged_at_once(path: Path, disk: 
         assert not disk.flushes
 
 
-async def test_end_waits_for_the_last_flush(path: Path, disk: Disk) -> None:
+async def test_write_that_is_being_flushed_is_completed_at_the_end(path: Path, disk: Disk) -> None:
     store = await Store.connect(path)
     disk.hold()
     put = asyncio.create_task(store.put("x", PUT))
     await disk.reached()
-    threading.Thread(target=disk.release).start()  # the end holds the event loop
+    threading.Thread(target=disk.release).start()
     await store.aclose()
+    assert (await put)[1]
     assert disk.flushes
-    await put
     assert os.listdir(path.parent) == [path.name]
 
 

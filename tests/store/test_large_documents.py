@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 import pytest
 from msgspec import Raw
 
+from flowruns.errors import Unavailable
 from flowruns.model.cursors import PageRequest
 from flowruns.model.runs import FlowType, RunPut
 from flowruns.sqlite.connection import Connection
-from flowruns.store import pages
+from flowruns.store import pages, read_queues
 from flowruns.store.store import Store
 
 SMALL = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
@@ -74,3 +75,15 @@ async def test_runs_of_any_size_are_read_in_the_same_way(
         assert (page.docs, page.total) == (run.doc, 3)
         request = request._replace(cursor=page.links.next)
     assert request.cursor is None
+
+
+async def test_different_large_reads_of_one_batch_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for id in ("a", "b", "c"):
+        await store.put(id, LARGE)
+    monkeypatch.setattr(read_queues, "MAX_BATCH_BYTES", 1)
+    for reads in (
+        [store.get(id) for id in ("a", "b", "a", "c")],
+        [store.page(page_request=PageRequest(size=size)) for size in (1, 2, 1, 3)],
+    ):
+        outcomes = await asyncio.gather(*reads, return_exceptions=True)
+        assert [isinstance(outcome, Unavailable) for outcome in outcomes] == [False, True, False, True]

@@ -3,14 +3,22 @@
 import asyncio
 import sys
 import threading
+from typing import Any
+
+import pytest
+from msgspec import Raw
 
 from flowruns import Settings
+from flowruns.model.runs import FlowType, RunPut
 from flowruns.server.starting import running
-from flowruns.sqlite.switching import quick_switches
+from flowruns.store import pages, reads
 from flowruns.store.store import Store
+from flowruns.switching import quick_switches
 from tests.conftest import RUNS
 from tests.waits import HANG, eventually
 from tests.wire import RUN, Wire
+
+LARGE = b"x" * 2 * pages.MAX_QUICK_BYTES
 
 
 def test_switches_are_quick_while_any_thread_asks_for_it() -> None:
@@ -42,12 +50,27 @@ def test_a_large_body_is_over_with_its_request() -> None:
             eventually(lambda: sys.getswitchinterval() == before)
 
 
-def test_large_reads_leave_it_as_it_was() -> None:
-    async def read() -> None:
-        async with Store.open(":memory:") as store:
-            assert await store.count() == 0
-            assert (await store.page()).total == 0
-
+def test_large_reads_switch_quickly_and_leave_it_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     before = sys.getswitchinterval()
-    asyncio.run(read())
+    during: list[float] = []
+    for module, name in ((reads, "get_large"), (pages, "page")):
+        read = getattr(module, name)
+
+        def noted(*arguments: Any, read: Any = read) -> Any:
+            during.append(sys.getswitchinterval())
+            return read(*arguments)
+
+        monkeypatch.setattr(module, name, noted)
+
+    async def read_large() -> None:
+        async with Store.open(":memory:") as store:
+            await store.put(
+                "large", RunPut(flow_id="a", flow_type=FlowType.AUTOMATION, args=Raw(b'{"x":"%b"}' % LARGE))
+            )
+            await store.get("large")
+            await store.page()
+
+    asyncio.run(read_large())
+    assert len(during) == 2
+    assert max(during) < before
     assert sys.getswitchinterval() == before
