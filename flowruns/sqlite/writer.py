@@ -34,10 +34,12 @@ class Writer(Generic[J, T]):
         watch: Watch,
         flusher: Flusher | None = None,
         notify: Callable[[], None] = lambda: None,
+        ended: Callable[[bool], None] = lambda committed: None,
     ) -> None:
         """*perform* runs in the open transaction, on the connection's thread. *watch* may refuse each transaction, and
         learns of each commit. *flusher* flushes the WAL; without one, a commit is all. *notify* is called before
-        callers get their outcomes, from any thread.
+        callers get their outcomes, from any thread. *ended* is called after each transaction, with whether it was
+        committed.
         """
         self._lock_timeout = lock_timeout
         self._busy_timeout = lock_timeout
@@ -45,6 +47,7 @@ class Writer(Generic[J, T]):
         self._watch = watch
         self._flusher = flusher
         self._notify = notify
+        self._ended = ended
         self._committed = False  # since the last delivery
         self._queue: JobQueue[Job[J], T] = JobQueue(connection, self._commit, self._deliver)
         self.drain = self._queue.drain
@@ -77,13 +80,16 @@ class Writer(Generic[J, T]):
             outcomes = self._perform(connection, [job.write for job in jobs[timed_out:]])
         except BaseException:
             _roll_back(connection)
+            self._ended(False)
             raise
         try:
             connection.execute("commit")
         except sqlite3.Error:
             _roll_back(connection)
             _overwrite(connection)
+            self._ended(False)
             raise
+        self._ended(True)
         self._committed = True
         self._watch.committed()
         return [*(_lock_timed_out() for _ in range(timed_out)), *outcomes]

@@ -16,6 +16,7 @@ from flowruns.store.changes import Subscription
 from flowruns.store.filters import Where
 from flowruns.store.pages import MAX_QUICK_BYTES, PageRows
 from flowruns.store.reads import Changes, StoredRun
+from flowruns.store.recent import RecentReads
 from flowruns.store.rows import length_limit
 from flowruns.store.stats import Stats
 from flowruns.switching import quick_switches
@@ -32,7 +33,8 @@ _Page = tuple[Where, PageRequest]
 class ReadQueues:
     """Reads that wait together share a batch, and equal ones a read."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, recent: RecentReads) -> None:
+        self._recent = recent
         self.changes: JobQueue[Sequence[Subscription], Sequence[Changes | Failed]] = JobQueue(
             database.changes, _changes
         )
@@ -48,23 +50,41 @@ class ReadQueues:
 
     async def run(self, id: str, fields: Fields) -> StoredRun | None:
         """The run with these *fields*, None if it does not exist."""
+        if not fields and (recent := self._recent.run(id)):
+            return recent
+        state = self._recent.state
         try:
-            return await self._runs.run((id, fields))
+            stored = await self._runs.run((id, fields))
         except sqlite3.DataError:  # it is larger than `MAX_QUICK_BYTES`
             return await self._large_runs.run((id, fields))
+        if stored and not fields:
+            self._recent.keep_run(state, id, stored)
+        return stored
 
     async def page(self, where: Where, page_request: PageRequest) -> PageRows:
         """As `pages.page`."""
-        if where.must_count:
-            return await self._counted_pages.run((where, page_request))
+        query = where, page_request
+        recent: PageRows | None = self._recent.result(query)
+        if recent is not None:
+            return recent
+        state = self._recent.state
         try:
-            return await self._pages.run((where, page_request))
+            rows = await (self._counted_pages if where.must_count else self._pages).run(query)
         except sqlite3.DataError:  # it is larger than `MAX_QUICK_BYTES`
-            return await self._large_pages.run((where, page_request))
+            return await self._large_pages.run(query)
+        self._recent.keep_result(state, query, rows, len(rows.docs))
+        return rows
 
     async def stats(self, where: Where) -> Stats:
         """As `stats.stats`."""
-        return await (self._counted_stats if stats.must_count(where) else self._stats).run((where,))
+        query = (where,)
+        recent: Stats | None = self._recent.result(query)
+        if recent is not None:
+            return recent
+        state = self._recent.state
+        found = await (self._counted_stats if stats.must_count(where) else self._stats).run(query)
+        self._recent.keep_result(state, query, found, len(found.doc))
+        return found
 
     async def drain(self) -> None:
         """Returns once no read of the running loop is waiting or being performed."""

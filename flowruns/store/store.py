@@ -18,7 +18,7 @@ from flowruns.model.ids import Uuid7
 from flowruns.model.preconditions import ALWAYS, Precondition
 from flowruns.model.runs import FlowRun, RunPost, RunPut
 from flowruns.settings import Synchronous
-from flowruns.sqlite.connection import require_asyncio
+from flowruns.sqlite.connection import Failed, require_asyncio
 from flowruns.sqlite.database import Database, connect
 from flowruns.sqlite.identity.watch import not_flushed
 from flowruns.sqlite.numbers import StartAfter, is_skipped, start_after
@@ -30,6 +30,7 @@ from flowruns.store.filters import ALL, Where
 from flowruns.store.holdings import Holdings
 from flowruns.store.read_queues import ReadQueues
 from flowruns.store.reads import Change, Changes, StoredRun
+from flowruns.store.recent import RecentReads
 from flowruns.store.stats import Stats
 from flowruns.store.writes import Create, Delete, Put, Write, apply_writes
 
@@ -90,11 +91,13 @@ class Store:
         self._database = database
         self._clock = clock
         self._ids = ids
-        self._reads = ReadQueues(database)
+        self._recent = RecentReads()
+        self._reads = ReadQueues(database, self._recent)
         self._notifier = ChangeNotifier(self._reads.changes.run)
         self._writer: Writer[Write, Any] = Writer(
-            database.writing, self._write, lock_timeout, database.watch, database.flusher, self._notifier.notify
-        )
+            database.writing, self._write, lock_timeout, database.watch, database.flusher, self._notifier.notify,
+            lambda committed: self._recent.end(committed=committed),
+        )  # fmt: skip
 
     @classmethod
     @asynccontextmanager
@@ -142,6 +145,7 @@ class Store:
         if self._database.writing.is_of_parent:
             return
         self.end_subscriptions()
+        self._recent.begin_all()
         self._database.counted_pages.interrupt_statement()  # it may take seconds
         try:
             await self._notifier.drain()
@@ -242,7 +246,11 @@ class Store:
         """
 
         def flushed(connection: sqlite3.Connection) -> T:
-            result = function(connection)
+            self._recent.begin_all()
+            try:
+                result = function(connection)
+            finally:
+                self._recent.end(committed=True)
             flusher = self._database.flusher
             if flusher is not None and not flusher.flush():
                 raise not_flushed()
@@ -268,4 +276,18 @@ class Store:
 
     def _write(self, connection: sqlite3.Connection, writes: list[Write]) -> list[Any]:
         # The time is read on the thread that orders the writes, so that times and ids are in the same order.
-        return apply_writes(connection, writes, now=self._clock(), make_id=self._ids)
+        outcomes = apply_writes(connection, writes, now=self._clock(), make_id=self._ids)
+        if changes := dict(filter(None, map(_change, writes, outcomes))):
+            self._recent.begin(changes)
+        return outcomes
+
+
+def _change(write: Write, outcome: Any) -> tuple[str, StoredRun | None] | None:
+    """The id of the run that *write* has changed, and the run, None if it is deleted; None if nothing has changed."""
+    if isinstance(outcome, Failed):
+        return None
+    if isinstance(write, Create):
+        created: tuple[str, StoredRun] = outcome
+        return created
+    assert write.id is not None  # as `Restore` is not written here
+    return write.id, outcome[0] if isinstance(write, Put) else None

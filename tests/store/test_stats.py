@@ -199,14 +199,11 @@ async def test_hours_and_days_are_those_of_creation(path: Path) -> None:
 
 async def test_the_latest_times_are_sent_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await fill_over_time(path)
-    async with Store.open(path) as store:
-        query = ALL._replace(fields=("hour",))
-        monkeypatch.setattr(stats, "MAX_VALUES", 2)
-        assert list((await read(store, query))["hour"]) == ["2025-01-20T00", "2025-01-20T18"]
-        monkeypatch.setattr(stats, "_MAX_SLOTS", 1)  # of the two of the last hour
-        assert (await read(store, query))["hour"] == {}
-        monkeypatch.setattr(stats, "_MAX_SLOTS", 3)
-        assert list((await read(store, query))["hour"]) == ["2025-01-20T18"]
+    monkeypatch.setattr(stats, "MAX_VALUES", 2)
+    for max_slots, hours in ((100, ["2025-01-20T00", "2025-01-20T18"]), (1, []), (3, ["2025-01-20T18"])):
+        monkeypatch.setattr(stats, "_MAX_SLOTS", max_slots)  # the last hour has two
+        async with Store.open(path) as store:
+            assert list((await read(store, ALL._replace(fields=("hour",))))["hour"]) == hours
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 20, 21, 100])

@@ -1,0 +1,116 @@
+"""What was read lately, for reads that come again before a write changes it: they need no round trip to a thread."""
+
+import os
+from collections.abc import Hashable, Mapping
+from threading import Lock
+from typing import Any, Generic, TypeVar
+
+from flowruns.store.reads import StoredRun
+
+K = TypeVar("K", bound=Hashable)
+
+V = TypeVar("V")
+
+# Of what is kept. It takes a fraction of what the caches of the connections may take.
+_RUNS_BYTES, _RESULTS_BYTES = 16 * 1024 * 1024, 4 * 1024 * 1024
+
+_MAX_ENTRIES, _MAX_ENTRY_BYTES = 16 * 1024, 64 * 1024
+
+
+class _Kept(Generic[K, V]):
+    """A limited number of values by key. When it is full it drops all: what is asked for often is soon back."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.values: dict[K, V] = {}
+        self._max_bytes = max_bytes
+        self._bytes = 0  # of all values since it was empty, of which some may be gone
+
+    def keep(self, key: K, value: V, size: int) -> None:
+        """Keeps a *value* of *size* bytes, unless it is large."""
+        if size > _MAX_ENTRY_BYTES:
+            return
+        if self._bytes + size > self._max_bytes or len(self.values) >= _MAX_ENTRIES:
+            self.drop()
+        self._bytes += size
+        self.values[key] = value
+
+    def drop(self) -> None:
+        """Drops everything."""
+        self.values.clear()
+        self._bytes = 0
+
+
+class RecentReads:
+    """Runs by id, and other results by what was asked for, as of the last commit.
+
+    They stay right, as this store alone writes to its file: before its commit, a transaction drops what it changes, and
+    what was being read then is not kept. From any thread.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = Lock()
+        self._state = 0  # grows as a transaction begins and as it ends; odd in between
+        self._changed: dict[str, int] = {}  # for runs that were written lately, the state since which they are the same
+        self._unchanged_since = 0  # for all others
+        self._runs: _Kept[str, StoredRun] = _Kept(_RUNS_BYTES)
+        self._results: _Kept[Hashable, Any] = _Kept(_RESULTS_BYTES)
+        self._written: dict[str, StoredRun] = {}  # by the open transaction, of runs that were kept
+        self._process = os.getpid()
+
+    def run(self, id: str) -> StoredRun | None:
+        """The run, if it is kept. A process that was forked since has nothing kept: it learns of no writes."""
+        return self._runs.values.get(id) if self._process == os.getpid() else None
+
+    def result(self, query: Hashable) -> Any | None:
+        """The result of *query*, if it is kept; as above after a fork."""
+        return self._results.values.get(query) if self._process == os.getpid() else None
+
+    @property
+    def state(self) -> int:
+        """The state of the file, which a read asks for before it begins."""
+        return self._state
+
+    def keep_run(self, state: int, id: str, run: StoredRun) -> None:
+        """Keeps *run*, if it is still as it was read since *state*."""
+        with self._mutex:
+            if state >= self._changed.get(id, self._unchanged_since):
+                self._runs.keep(id, run, len(run.doc))
+
+    def keep_result(self, state: int, query: Hashable, result: Any, size: int) -> None:
+        """Keeps the *result* of *query*, of *size* bytes, until anything is written, if nothing was since *state*."""
+        with self._mutex:
+            if state == self._state and state % 2 == 0:
+                self._results.keep(query, result, size)
+
+    def begin(self, changes: Mapping[str, StoredRun | None]) -> None:
+        """Drops what a transaction changes, before its commit: the runs by id, None for those that it deletes."""
+        with self._mutex:
+            self._begin()
+            if len(self._changed) > _MAX_ENTRIES:
+                self._changed.clear()
+                self._unchanged_since = self._state + 1
+            for id, run in changes.items():
+                self._changed[id] = self._state + 1
+                if self._runs.values.pop(id, None) and run:
+                    self._written[id] = run
+
+    def begin_all(self) -> None:
+        """Drops everything, before a transaction that may change all of it, or for good, if no `end` follows."""
+        with self._mutex:
+            self._begin()
+            self._runs.drop()
+            self._changed.clear()
+            self._unchanged_since = self._state + 1
+
+    def end(self, *, committed: bool) -> None:
+        """After a transaction, if one has begun. Keeps its runs in place of those that they replace."""
+        with self._mutex:
+            if committed:
+                for id, run in self._written.items():
+                    self._runs.keep(id, run, len(run.doc))
+            self._written.clear()
+            self._state += self._state % 2
+
+    def _begin(self) -> None:
+        self._state += 1
+        self._results.drop()

@@ -1,0 +1,169 @@
+"""Reads that are answered from memory: they are never older than an acknowledged write, or than an earlier read."""
+
+import asyncio
+import random
+import threading
+from pathlib import Path
+
+import pytest
+
+from flowruns.errors import NotFound
+from flowruns.model.cursors import PageRequest
+from flowruns.model.runs import FlowType, RunPut
+from flowruns.store import recent
+from flowruns.store.filters import ALL, where
+from flowruns.store.reads import StoredRun
+from flowruns.store.recent import RecentReads
+from flowruns.store.store import Store
+from tests.waits import HANG
+
+PUT = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
+OLD, NEW = StoredRun(1, b"{}"), StoredRun(2, b"{}")
+
+
+def with_run() -> RecentReads:
+    reads = RecentReads()
+    reads.keep_run(reads.state, "x", OLD)
+    reads.keep_result(reads.state, "page", "result", 6)
+    return reads
+
+
+def test_a_commit_replaces_the_run_and_drops_every_result() -> None:
+    reads = with_run()
+    assert (reads.run("x"), reads.result("page")) == (OLD, "result")
+    reads.begin({"x": NEW})
+    assert (reads.run("x"), reads.result("page")) == (None, None)
+    reads.end(committed=True)
+    assert (reads.run("x"), reads.result("page")) == (NEW, None)
+
+
+@pytest.mark.parametrize(("change", "committed"), [(None, True), (NEW, False)])
+def test_a_run_that_is_deleted_or_whose_commit_failed_is_dropped(change: StoredRun | None, committed: bool) -> None:
+    reads = with_run()
+    reads.begin({"x": change})
+    reads.end(committed=committed)
+    assert reads.run("x") is None
+
+
+def test_only_runs_that_are_read_are_kept() -> None:
+    reads = with_run()
+    reads.begin({"y": NEW})
+    reads.end(committed=True)
+    assert (reads.run("x"), reads.run("y")) == (OLD, None)
+
+
+@pytest.mark.parametrize("moment", ["before", "during"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_a_transaction_may_have_changed_meanwhile_is_not_kept(moment: str, whole: bool) -> None:
+    reads = RecentReads()
+    states = {"before": reads.state}
+    reads.begin_all() if whole else reads.begin({"x": NEW})
+    states["during"] = reads.state
+    for ended in (False, True):
+        if ended:
+            reads.end(committed=True)
+        reads.keep_run(states[moment], "x", OLD)
+        reads.keep_run(states[moment], "y", OLD)
+        reads.keep_result(states[moment], "page", "result", 6)
+        assert (reads.run("x"), reads.result("page")) == (None, None)
+        assert reads.run("y") == (None if whole else OLD)
+    reads.keep_run(reads.state, "x", NEW)
+    reads.keep_result(reads.state, "page", "result", 6)
+    assert (reads.run("x"), reads.result("page")) == (NEW, "result")
+
+
+def test_what_is_remembered_and_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent, "_MAX_ENTRIES", 10)
+    monkeypatch.setattr(recent, "_RUNS_BYTES", 100)
+    reads = RecentReads()
+    before = reads.state
+    for number in range(100):
+        reads.begin({str(number): NEW})
+        reads.end(committed=True)
+        reads.keep_run(before, str(number % 7), OLD)
+        assert reads.run(str(number % 7)) is None or number < number % 7
+    assert len(reads._changed) <= 11
+    for number in range(100):
+        reads.keep_run(reads.state, str(number), StoredRun(number, bytes(number)))
+        assert sum(len(run.doc) for run in reads._runs.values.values()) <= 100
+        assert len(reads._runs.values) <= 10
+
+
+async def test_repeated_reads_do_not_wait_for_a_thread(path: Path) -> None:
+    async with Store.open(path) as store:
+        await store.put("x", PUT)
+        deploys = where([("flowId", "a"), ("tag", "k:v")], [])
+
+        async def read() -> list[object]:
+            return [await store.get("x"), await store.page(), await store.page(deploys), await store.stats()]
+
+        found = await read()
+        busy, free = threading.Event(), threading.Event()
+        database = store._database
+        threads = (database.runs, database.pages, database.counted_pages)
+        held = [
+            asyncio.create_task(thread.call(lambda connection: busy.set() or free.wait(HANG))) for thread in threads
+        ]
+        await asyncio.to_thread(busy.wait, HANG)
+        try:
+            assert await asyncio.wait_for(read(), HANG / 2) == found
+        finally:
+            free.set()
+            await asyncio.gather(*held)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_no_read_is_older_than_what_was_acknowledged_or_read(path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    ids = [f"r{number}" for number in range(8)]
+    seen = dict.fromkeys(ids, 0)  # the number of the newest write that somebody knows
+    position = 0
+
+    async def client() -> None:
+        nonlocal position
+        for _ in range(150):
+            id = chance.choice(ids)
+            known, known_position = seen[id], position
+            kind = chance.choices(("get", "page", "put", "delete"), (60, 20, 15, 5))[0]
+            try:
+                if kind == "get":
+                    run = await store.get(id)
+                    assert run.seq >= known
+                    seen[id] = max(seen[id], run.seq)
+                elif kind == "page":
+                    page = await store.page(ALL, PageRequest(size=chance.choice([1, 50])))
+                    assert int(page.etag) >= known_position
+                    position = max(position, int(page.etag))
+                elif kind == "put":
+                    run, _ = await store.put(id, PUT)
+                    seen[id], position = max(seen[id], run.seq), max(position, run.seq)
+                else:
+                    await store.delete(id)
+            except NotFound:
+                pass
+
+    async with Store.open(path) as store:
+        await asyncio.gather(*(client() for _ in range(12)))
+        runs = {run.id: run for run in (await store.page()).runs}
+        for id in ids:
+            for _ in range(2):  # the second is answered from memory
+                if id in runs:
+                    assert (await store.get(id)).run == runs[id]
+                else:
+                    with pytest.raises(NotFound):
+                        await store.get(id)
+
+
+async def test_after_a_reset_nothing_of_before_is_read(path: Path) -> None:
+    async with Store.open(path) as store:
+        await store.put("x", PUT)
+        await store.get("x")
+        await store.page()
+        await store.clear()
+        assert (await store.page()).runs == []
+        with pytest.raises(NotFound):
+            await store.get("x")
+        await store.put("x", PUT)
+        await store.get("x")
+    with pytest.raises(ValueError, match="connection"):
+        await store.get("x")
