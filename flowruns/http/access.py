@@ -55,7 +55,10 @@ class AccessMiddleware:
             headers = scope["headers"]
             host = self._host(scope)
             public = is_public(path := _path(scope))
-            for origin in [value.decode("latin-1") for name, value in headers if name == b"origin"]:
+            for name, value in headers:
+                if name != b"origin":
+                    continue
+                origin = value.decode("latin-1")
                 if origin in self._cors_origins:
                     send = with_cors(send, origin)
                     if scope["method"] == "OPTIONS":

@@ -1,6 +1,7 @@
 """Cursors: a position between two runs and a direction to read in (`flowruns/docs/api.md`, "Pages")."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from functools import lru_cache
 from hashlib import blake2b
 from hmac import compare_digest
 from struct import Struct as Layout
@@ -39,6 +40,8 @@ class PageRequest(NamedTuple):
 
 FIRST_PAGE = PageRequest()
 
+_CACHED = 1024  # texts of cursors: clients ask for the same pages again
+
 
 class PageLinks(NamedTuple):
     """The four cursors of a page."""
@@ -70,8 +73,9 @@ class CursorCodec:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
+        self.write = lru_cache(_CACHED)(self._write)
 
-    def write(self, cursor: Cursor, fingerprint: bytes) -> str:
+    def _write(self, cursor: Cursor, fingerprint: bytes) -> str:
         """*cursor* as text that can only be read with the same *fingerprint*."""
         packed = _LAYOUT.pack(cursor.toward_newer, cursor.position)
         return urlsafe_b64encode(packed + self._digest(packed, fingerprint)).decode()

@@ -69,7 +69,7 @@ class PacedProtocol(HttpToolsProtocol):
             # Not here, while the application may be handling an exception: Python would put that in the place of what a
             # callback of the parser raises.
             self.loop.call_soon(self._continue)
-        else:
+        elif self.flow.read_paused or self._eof:
             self._continue()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's signature; uvicorn's returns None

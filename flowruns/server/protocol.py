@@ -26,7 +26,7 @@ from flowruns.errors import BadRequest, FlowrunsError, HeadersTooLarge, RequestT
 from flowruns.http.origins.cors import cors_headers
 from flowruns.http.responses import OWN_SERVER, Header, error_response, internal_error
 from flowruns.server.pacing import PacedProtocol
-from flowruns.server.request_cycle import Cycle
+from flowruns.server.request_cycle import Cycle, LaterCycle
 from flowruns.settings import Settings
 
 log = logging.getLogger("flowruns")
@@ -66,6 +66,7 @@ class Protocol(PacedProtocol):
         """Over the limit, closes the longest idle connection; if none is idle, requests of this one get 503."""
         super().connection_made(transport)
         self.access_log = False  # even if the root logger of an embedding program has handlers: `RequestLog` does it
+        self._cycle_class = Cycle if self.loop.get_task_factory() is None else LaterCycle
         self._state = "idle"  # or "headers", "body": the part of a request that is being received
         self._rejected = self._draining = False
         self._drain_seconds: float = _DRAIN_SECONDS
@@ -186,7 +187,7 @@ class Protocol(PacedProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Called by uvicorn when the request is first in the queue."""
         self._current = cycle
-        cycle.__class__ = Cycle  # uvicorn's method that makes it hard-codes the class
+        cycle.__class__ = self._cycle_class  # uvicorn's method that makes it hard-codes the class
         cycle.scope[OWN_SERVER] = True  # type: ignore[literal-required]  # an extension
         super()._start_asgi_task(cycle, app)
 

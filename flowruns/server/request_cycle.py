@@ -1,7 +1,6 @@
 """uvicorn's request and response, with one write for each complete response."""
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -18,18 +17,6 @@ class Cycle(RequestResponseCycle):
 
     is_stream = False  # whether the body has no end
     _start: Any = None
-
-    def run_asgi(self, app: Any) -> Coroutine[Any, Any, None]:
-        """Runs *app*. A task factory of the loop may start tasks at once (`asyncio.eager_task_factory`): *app* then
-        waits until the parser has returned from the request's headers.
-        """
-        if asyncio.get_running_loop().get_task_factory() is None:
-            return super().run_asgi(app)
-        return self._run_later(app)
-
-    async def _run_later(self, app: Any) -> None:
-        await asyncio.sleep(0)  # until the parser has returned
-        await super().run_asgi(app)
 
     async def send(self, message: Any) -> None:
         """Holds back the start of a response until the first piece of its body."""
@@ -49,15 +36,21 @@ class Cycle(RequestResponseCycle):
                 await super().send(start)
             await super().send(message)
             return
-        parts = [STATUS_LINE[start["status"]]]
-        for name, value in (*self.default_headers, *start["headers"]):
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
-        parts.append(message["body"])
+        headers = b"\r\n".join(map(b": ".join, (*self.default_headers, *start["headers"])))
+        end = b"\r\n\r\n" if self.keep_alive else b"\r\nconnection: close\r\n\r\n"
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
-        self.transport.write(b"".join(parts))
+        self.transport.write(b"".join((STATUS_LINE[start["status"]], headers, end, message["body"])))
         self.message_event.set()
         if not self.keep_alive:
             self.transport.close()
         self.on_response()
+
+
+class LaterCycle(Cycle):
+    """A `Cycle` for loops whose task factory may start a task at once (`asyncio.eager_task_factory`)."""
+
+    async def run_asgi(self, app: Any) -> None:
+        """Runs *app*, once the parser has returned from the request's headers."""
+        await asyncio.sleep(0)
+        await super().run_asgi(app)

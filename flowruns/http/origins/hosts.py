@@ -1,6 +1,7 @@
 """The hosts that a server has, against pages that reach it by DNS rebinding, and the origins of its own pages."""
 
 from contextlib import suppress
+from functools import lru_cache
 
 from flowruns.addresses import parse_origin, without_default_port
 from flowruns.errors import ErrorDetail, Forbidden
@@ -13,6 +14,8 @@ _WILDCARDS = frozenset({"", "0.0.0.0", "[::]", "::"})  # addresses to listen on,
 
 _MAX_REFUSED = 20  # origins that are logged; each may be any text of a client, and is logged once
 
+_CACHED = 64  # values of Host that are checked once: clients repeat theirs
+
 _MAX_ORIGIN = 300  # characters of an origin that is named: a host has 253 at most
 
 
@@ -23,11 +26,12 @@ class Hosts:
         own = frozenset({settings.host, f"[{settings.host}]"}) - _WILDCARDS
         self._named = frozenset(host.lower() for host in own - LOOPBACK | settings.allow_hosts)
         self._refused: set[str] = set()
+        self._allowed = lru_cache(_CACHED)(self._allowed_host)
 
     def check(self, values: list[bytes]) -> str:
         """The host in the *values* of the header Host, of which there must be one. Raises Forbidden."""
-        host = values[0].decode("latin-1").lower() if len(values) == 1 else ""
-        if not (self._is_named(host) or _is_in(host, LOOPBACK)):
+        host = self._allowed(values[0] if len(values) == 1 else b"")
+        if host is None:
             msg = "This host is not allowed; to allow it, start the server with --allow-host HOST"
             raise Forbidden(ErrorDetail(("header", "host"), msg, "host_not_allowed"))
         return host
@@ -51,6 +55,10 @@ class Hosts:
         option = f"--cors-origin {origin if named else 'ORIGIN'}"
         cure = f"to allow it, start the server with {option}; behind a proxy, see `flowruns docs proxies`"
         raise Forbidden(ErrorDetail(("header", "origin"), f"This origin is not allowed; {cure}", "origin_not_allowed"))
+
+    def _allowed_host(self, value: bytes) -> str | None:
+        host = value.decode("latin-1").lower()
+        return host if self._is_named(host) or _is_in(host, LOOPBACK) else None
 
     def _is_named(self, host: str) -> bool:
         return ANY_HOST in self._named or _is_in(host, self._named)
