@@ -9,6 +9,7 @@ from flowruns.errors import ErrorDetail, Invalid
 from flowruns.model.python_values import as_tags, parse
 from flowruns.model.runs import RunPut, encode
 from flowruns.model.validation import decode
+from flowruns.player.steps import UNFINISHED
 from flowruns.store.reads import StoredRun
 
 __tracebackhide__ = True  # pytest shows the line of the test instead
@@ -92,7 +93,7 @@ def _with_times(item: Json, now: str) -> Json:
     times = {}
     if item["phase"] != "pending":
         times["startTime"] = now
-    if item["phase"] not in ("pending", "running", None):
+    if item["phase"] not in {*UNFINISHED, None}:
         times["endTime"] = now
     return {**times, **item}
 

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from flowruns.errors import AlreadyExists, Invalid, NotFound
+from flowruns.player.steps import UNFINISHED
 from flowruns.testing.clock import Clock, Ids
 from flowruns.testing.server import Flowruns, serve
 from tests.conftest import REAL_RUNS, RUNS
@@ -121,6 +122,21 @@ def test_advance_updates_times_and_actions(runs: Flowruns) -> None:
         runs.advance("a2", "failed")
     with pytest.raises(TypeError, match="no field 'createdAt'"):
         runs.advance("a1", "failed", createdAt=TIME)
+
+
+@pytest.mark.parametrize(
+    ("phase", "has_ended"),
+    [*((phase, False) for phase in sorted(UNFINISHED)), (None, False), ("failed", True), ("approved", True)],
+)
+def test_runs_and_actions_end_unless_their_phase_is_one_of_unfinished_runs(
+    runs: Flowruns, phase: str | None, has_ended: bool
+) -> None:
+    runs.run("advanced", phase="running", actions=1)
+    created = runs.run("created", phase=phase, actions=1)
+    for run in [created] if phase is None else [created, runs.advance("advanced", phase)]:
+        assert [run.end_time is not None, *(action.end_time is not None for action in run.actions or [])] == [
+            has_ended
+        ] * 2
 
 
 def test_advance_keeps_args_byte_for_byte(runs: Flowruns) -> None:
