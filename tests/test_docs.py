@@ -523,24 +523,40 @@ def first_column(text: str) -> str:
     return "\n".join(re.findall(r"^\| ([^|]*) \|", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", [*parsing.CONDITIONS, *parsing.START_KEYS])
-def test_every_key_of_scripts_is_in_their_tables(name: str) -> None:
-    assert f"`{name}`" in first_column(DOCUMENTS["scripts"])
+def table(document: str, header: str) -> str:
+    """The table in *document* whose first column has this *header*."""
+    _, found, rest = DOCUMENTS[document].partition(f"\n| {header} |")
+    assert found, header
+    return rest.partition("\n\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("of", "name"),
+    [("rule", name) for name in (*parsing.CONDITIONS, "steps")] + [("start", name) for name in parsing.START_KEYS],
+)
+def test_every_key_of_scripts_is_in_its_table(of: str, name: str) -> None:
+    assert f"`{name}`" in first_column(table("scripts", f"key of a `[[{of}]]`"))
+
+
+@pytest.mark.parametrize("kind", parsing._KINDS)
+def test_every_step_of_scripts_is_in_its_table_with_its_keys(kind: str) -> None:
+    (row,) = re.findall(rf"^\| `{{ {kind} = .*", table("scripts", "step"), re.MULTILINE)
+    keys, _ = parsing._KINDS[kind]
+    code = " ".join(re.findall(r"`([^`]+)`", row))
+    assert [key for key in keys if not re.search(rf"\b{key}\b", code)] == []
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_every_method_of_the_clients_is_in_their_table(kind: type) -> None:
-    table = DOCUMENTS["python"].partition("\n| of a client |")[2].partition("\n\n")[0]
     closing = {"close", "aclose", "abort"}
     assert {name for name in vars(kind) if not name.startswith("_")} - closing == set(
-        re.findall(r"`(\w+)\(", table)
+        re.findall(r"`(\w+)\(", table("python", "of a client"))
     ) - {"Client"}
 
 
 @pytest.mark.parametrize("name", [name for name in dir(Flowruns) if not name.startswith("_")] + ["url", "store"])
 def test_every_part_of_the_test_server_is_in_its_table(name: str) -> None:
-    table = DOCUMENTS["testing"].partition("\n| of `flowruns` |")[2].partition("\n\n")[0]
-    assert re.search(rf"^\|[^|]*`{name}[`(]", table, re.MULTILINE)
+    assert re.search(rf"^\|[^|]*`{name}[`(]", table("testing", "of `flowruns`"), re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", ["fail_next", "drop_connection", "delay", "recover", "assert_called"])
@@ -565,8 +581,7 @@ def test_every_option_is_in_the_configuration_table(option: click.Parameter) -> 
 def test_every_command_and_its_options_are_described(name: str) -> None:
     pages = DOCUMENTS["cli"] + DOCUMENTS["data"]
     assert f"`flowruns {name}" in pages
-    table = DOCUMENTS[README].partition("\n## Commands\n")[2].partition("\n## ")[0]
-    assert re.search(rf"`(flowruns )?{name}\b", table)
+    assert re.search(rf"`(flowruns )?{name}\b", table(README, "command"))
     command = cli.get_command(click.Context(cli), name)
     assert command
     serve = {option.name for option in cli.commands["serve"].params}
