@@ -1,10 +1,10 @@
 """The requests that a test server received, and assertions about them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 from urllib.parse import parse_qs
 
 from flowruns.errors import one_line
@@ -23,6 +23,14 @@ _MAX_SHOWN = 20  # requests, in a report
 
 _MAX_BODY_SHOWN = 200  # bytes of each
 
+T = TypeVar("T")
+
+
+def run_id(path: str) -> str | None:
+    """The id of the run at *path*; None for another path."""
+    _, found, id = path.rpartition(f"{RUNS}/")
+    return id if found and "/" not in id else None
+
 
 class RequestMatcher(NamedTuple):
     """Matches requests by *method*, *path* (`*` stands for any characters) and run *id*; None matches any."""
@@ -36,7 +44,7 @@ class RequestMatcher(NamedTuple):
         return (
             (self.method or method).upper() == method
             and fnmatchcase(path, self.path or "*")
-            and (self.id is None or path.endswith(f"/flow-runs/{self.id}"))
+            and (self.id is None or run_id(path) == self.id)
         )
 
     def __str__(self) -> str:
@@ -72,8 +80,7 @@ class RecordedRequest:
     @property
     def id(self) -> str | None:
         """The id of the run in the path; None for another path."""
-        _, found, id = self.path.rpartition(f"{RUNS}/")
-        return id if found and "/" not in id else None
+        return run_id(self.path)
 
     @cached_property
     def headers(self) -> "httpx.Headers":
@@ -155,19 +162,17 @@ class RecordedRequests(Sequence[RecordedRequest]):
 
     def report(self) -> str:
         """The last requests, a line each, and what had no effect in them."""
-        requests = list(self._requests)
-        lines = [repr(request) for request in requests[:-_MAX_SHOWN]]
-        lines += ["\n  ".join([repr(request), *request.hints]) for request in requests[-_MAX_SHOWN:]]
-        return "\n".join(last_lines(lines))
+        lines = last_lines(list(self._requests), lambda request: "\n  ".join([repr(request), *request.hints]))
+        return "\n".join(lines)
 
     def __repr__(self) -> str:
         return f"<{len(self)} requests>\n{self.report()}"
 
 
-def last_lines(lines: Sequence[str]) -> list[str]:
-    """The last of *lines*, after the number of those that are left out."""
-    before = len(lines) - _MAX_SHOWN
-    return [*([f"({before} before)"] if before > 0 else []), *lines[-_MAX_SHOWN:]] or ["(none)"]
+def last_lines(items: Sequence[T], line: Callable[[T], str]) -> list[str]:
+    """The *line* of each of the last *items*, after the number of those that are left out."""
+    before = len(items) - _MAX_SHOWN
+    return [*([f"({before} before)"] if before > 0 else []), *map(line, items[-_MAX_SHOWN:])] or ["(none)"]
 
 
 def differences(body: Any, expected: Any, place: str = "") -> list[str]:
@@ -197,8 +202,10 @@ def assert_requests(
     body = "" if expected is None else f" with the JSON {json.dumps(expected, default=repr)}"
     lines = [f"{matcher}{body}: expected {number}, received {len(matching)}"]
     if candidates:
-        shown = ["\n      ".join([repr(request), *_body_differences(request, expected)]) for request in candidates]
-        lines += [f"  {line}" for line in last_lines(shown)]
+        shown = last_lines(
+            candidates, lambda request: "\n      ".join([repr(request), *_body_differences(request, expected)])
+        )
+        lines += [f"  {line}" for line in shown]
     elif requests:
         cure = f" (path is the whole path, such as {RUNS!r}, or has *)" if matcher.path is not None else ""
         lines += [f"no request has this method, path and id{cure}; the server received:"]

@@ -255,11 +255,12 @@ class Flowruns(Traffic):
     def _no_match(self, filters: Json, timeout: float) -> str:
         """The message that no run matches *filters*, with the runs in the store."""
         wanted = " ".join(f"{name}={value!r}" for name, value in filters.items() if value is not None)
-        runs = [f"{run['id']}: {run['flowId']}, {run['phase']}" for run in self.dump()]
+        runs = self.dump()
         message = f"no run{' with ' if wanted else ''}{wanted} within {timeout} s"
         if not runs:
             return f"{message}; the store is empty: does the code under test use flowruns.url?"
-        return "\n  ".join([f"{message}; the store has:", *last_lines(runs)])
+        shown = last_lines(runs, lambda run: f"{run['id']}: {run['flowId']}, {run['phase']}")
+        return "\n  ".join([f"{message}; the store has:", *shown])
 
     async def _create(self, id: str, body: RunPut, by: int | None) -> Run:
         try:

@@ -13,7 +13,7 @@ import pytest
 from flowruns.testing.requests import RecordedRequest, RecordedRequests, RequestMatcher, assert_requests, differences
 from flowruns.testing.server import Flowruns
 from tests.conftest import RUNS
-from tests.waits import HANG
+from tests.waits import HANG, eventually
 from tests.wire import RUN, Wire, ping, request
 
 A1 = f"{RUNS}/a1"
@@ -78,6 +78,31 @@ def test_recorded_request_has_query_headers_body_and_status() -> None:
     assert (put.json, put.id, put.status) == (json.loads(RUN), "a1", None)
     assert repr(put) == f"PUT {A1} no response {RUN.decode()}"
     assert repr(recorded("PUT", A1, b"\x1b[1m\xff" + b"x" * 300)).endswith("\\x1b[1m\ufffd" + "x" * 195 + "…")
+
+
+@pytest.mark.parametrize(
+    ("path", "id"),
+    [
+        (A1, "a1"), (f"/proxied{A1}", "a1"), (RUNS, None), (f"{RUNS}/a1/logs", None), ("/api/v2/flow-runs/a1", None),
+        ("/flow-runs/a1", None),
+    ],
+)  # fmt: skip
+def test_the_id_of_a_request_is_the_one_that_selects_it(path: str, id: str | None) -> None:
+    assert recorded("PUT", path).id == id
+    assert RequestMatcher(id="a1").matches("PUT", path) is (id == "a1")
+
+
+def test_only_requests_that_are_shown_are_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    received = requests(*(recorded("PUT", f"{RUNS}/r{number}", b"{}") for number in range(25)))
+    rendered: list[str | None] = []
+    render = RecordedRequest.__repr__
+    monkeypatch.setattr(RecordedRequest, "__repr__", lambda request: rendered.append(request.id) or render(request))
+    shown = [f"r{number}" for number in range(5, 25)]
+    received.report()
+    assert rendered == shown
+    with pytest.raises(AssertionError, match=r"\n  \(5 before\)\n"):
+        assert_requests(received, RequestMatcher("PUT"), 1, {"phase": "failed"})
+    assert rendered == shown * 2
 
 
 def test_requests_are_counted_and_reported() -> None:
@@ -295,8 +320,7 @@ def test_delayed_requests_continue_without_a_fault_when_the_server_recovers(runs
     with Wire(runs.url) as first, Wire(runs.url) as second:
         for wire in (first, second):
             wire.send(request("PUT", A1, RUN))
-        while len(runs.requests) < 2:
-            loop_time(runs)
+        eventually(lambda: len(runs.requests) == 2)
         assert runs.dump() == []
         runs.recover()
         assert {first.reply().status, second.reply().status} == {200, 201}
