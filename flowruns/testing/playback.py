@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -73,8 +75,9 @@ class Playback:
         self._runs = StoreRuns(store)
         self._clock = clock
         self._scripts: list[_Played] = []
-        self._playing: dict[str, _Playing] = {}
-        self._starting: list[_Starting] = []
+        self._playing: set[str] = set()  # the ids of the runs that are played
+        self._schedule: list[tuple[datetime, int, _Playing | _Starting]] = []  # a heap; the number decides ties
+        self._numbers = count()
         self._left: dict[str, str] = {}  # the tags of runs that were played: only a change by others starts a rule
 
     @property
@@ -91,13 +94,13 @@ class Playback:
                 await self._consider(str(line.id), resume=True)
         for runs, kept in series.later():
             new = next(runs)
-            self._starting.append(_Starting(runs, kept, new, now + timedelta(seconds=new.delay), deque()))
+            self._put(_Starting(runs, kept, new, now + timedelta(seconds=new.delay), deque()))
 
     def clear(self) -> None:
         """Forgets all scripts."""
         self._scripts.clear()
         self._playing.clear()
-        self._starting.clear()
+        self._schedule.clear()
         self._left.clear()
 
     async def tick(self, seconds: float) -> None:
@@ -108,18 +111,29 @@ class Playback:
         self._clock.tick(0)  # raises
         end = self._clock.now + timedelta(seconds=seconds)
         await self._take_up()
-        while self._due(end):
-            while first := self._due(end):
-                self._advance(first.due)
-                await (self._start(first) if isinstance(first, _Starting) else self._perform(first))
+        while self._is_due(end):
+            while self._is_due(end):
+                await self._perform_first()
             await self._take_up()  # what was created meanwhile
         self._advance(end)
 
-    def _due(self, end: datetime) -> _Playing | _Starting | None:
-        """What is next until *end*: the move of a run, or a new run."""
-        items: list[_Playing | _Starting] = [*self._playing.values(), *self._starting]
-        first = min(items, key=lambda item: item.due, default=None)
-        return first if first is not None and first.due <= end else None
+    def _put(self, item: _Playing | _Starting) -> None:
+        """Adds the move of a run, or a new run, to what is due."""
+        heappush(self._schedule, (item.due, next(self._numbers), item))
+
+    def _is_due(self, end: datetime) -> bool:
+        """Whether anything is due until *end*."""
+        return bool(self._schedule) and self._schedule[0][0] <= end
+
+    async def _perform_first(self) -> None:
+        """Performs what is due first, at its time. What fails stays due, for the next tick."""
+        *_, item = heappop(self._schedule)
+        self._advance(item.due)
+        try:
+            await (self._start(item) if isinstance(item, _Starting) else self._perform(item))
+        except BaseException:
+            self._put(item)
+            raise
 
     def _advance(self, time: datetime) -> None:
         """Sets the clock to *time*, unless its steps have gone beyond."""
@@ -143,6 +157,7 @@ class Playback:
         starting.new = next(starting.runs)
         starting.due += timedelta(seconds=starting.new.delay)
         await self._consider(id)
+        self._put(starting)
 
     async def _consider(self, id: str, *, resume: bool = False) -> None:
         if id in self._playing:
@@ -164,11 +179,12 @@ class Playback:
         """Schedules the next move, if there is one."""
         move = next(playing.moves, None)
         if move is None:
-            self._playing.pop(playing.id, None)
+            self._playing.discard(playing.id)
             self._left[playing.id] = playing.etag
             return
         playing.move, playing.due = move, playing.due + timedelta(seconds=move.delay)
-        self._playing[playing.id] = playing
+        self._playing.add(playing.id)
+        self._put(playing)
 
     async def _perform(self, playing: _Playing) -> None:
         body = applied(playing.body, playing.move, format_datetime(self._clock.now))
@@ -178,7 +194,7 @@ class Playback:
             if error.status != _PRECONDITION_FAILED:
                 raise
             # The test, or the code under test, has changed or deleted the run: let it go.
-            del self._playing[playing.id]
+            self._playing.discard(playing.id)
             return
         playing.body = body
         self._next(playing)

@@ -1,11 +1,13 @@
 """Scripts on the clock of a test."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from flowruns import Client, Script
-from flowruns.errors import NotFound
+from flowruns.errors import Busy, NotFound
 from flowruns.player.script import ScriptInvalid
 from flowruns.testing import serve
 from flowruns.testing.server import Flowruns
@@ -112,6 +114,21 @@ def test_rule_for_another_phase_plays_when_the_test_sets_it(flowruns: Flowruns) 
         runs.update("net", phase="approved")
     flowruns.tick(600)
     assert flowruns.get("net").phase == "succeeded"
+
+
+def test_moves_that_fail_are_played_by_the_next_tick(tmp_path: Path) -> None:
+    file = tmp_path / "a.db"
+    with serve(file, lock_timeout=0.01) as flowruns, closing(sqlite3.connect(file)) as other:
+        flowruns.freeze(TIME)
+        flowruns.play("web", {"wait": "1s"}, {"phase": "running"}, {"wait": "1s"}, {"end": "succeeded"})
+        flowruns.run("a", flowId="web", phase="pending")
+        flowruns.tick(1)
+        other.execute("begin immediate")
+        with pytest.raises(Busy):
+            flowruns.tick(10)
+        other.rollback()
+        flowruns.tick(0)
+        assert flowruns.get("a").end_time == "2026-01-20T18:53:05.000Z"
 
 
 def test_scripts_are_gone_after_reset(flowruns: Flowruns) -> None:
