@@ -17,7 +17,7 @@ from flowruns.player.steps import UNFINISHED
 from flowruns.testing.clock import Clock, Ids
 from flowruns.testing.server import Flowruns, serve
 from tests.conftest import REAL_RUNS, RUNS
-from tests.waits import HANG
+from tests.waits import HANG, eventually
 from tests.wire import RUN, Wire, ping
 
 TIME = "2025-01-20T18:53:03.558Z"
@@ -311,8 +311,12 @@ def test_requests_in_flight_do_not_reach_the_next_test(runs: Flowruns) -> None:
     for writer in writers:
         writer.start()
     assert started.wait(HANG)
-    while any(writer.is_alive() for writer in writers):
+
+    def all_ended() -> bool:
         runs.reset()
+        return not any(writer.is_alive() for writer in writers)
+
+    eventually(all_ended)
     runs.reset()
     assert len(errors) == 4
     assert runs.dump() == []
