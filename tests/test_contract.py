@@ -9,6 +9,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from flowruns import __version__
 from flowruns.sqlite.datafile import SCHEMA_VERSION
 from tests.conftest import RUNS
 from tests.wire import call
@@ -122,7 +123,7 @@ class TestResources:
         await put(client, "a")
         health = (await client.get("/health")).json()
         assert re.fullmatch("[0-9a-f]{16}", health.pop("instance"))
-        assert health == {"status": "ok", "version": "0.1.0", "schema": SCHEMA_VERSION, "runs": 1}
+        assert health == {"status": "ok", "version": __version__, "schema": SCHEMA_VERSION, "runs": 1}
 
     async def test_every_response_forbids_sniffing(self, client: httpx.AsyncClient) -> None:
         for response in (await client.get(RUNS), await client.get("/x"), await client.post(RUNS)):

@@ -460,8 +460,15 @@ def test_readme_is_short() -> None:
     assert [line for line in lines if len(line) > 160] == []
 
 
-def test_readme_names_this_version() -> None:
-    assert set(re.findall(r"flowruns[ -](\d+\.\d+\.\d+)", DOCUMENTS[README])) == {__version__}
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if name != "changes"])
+def test_documents_name_this_version_alone(name: str) -> None:
+    named = re.findall(r"""(?:flowruns[ -]|"version":")(\d+\.\d+\.\d+)""", DOCUMENTS[name])
+    assert set(named) == ({__version__} if name in (README, "configuration", "sidecar") else set())
+
+
+def test_changes_begin_with_this_version() -> None:
+    (heading, *_) = re.findall("^## (.+)$", DOCUMENTS["changes"], re.MULTILINE)
+    assert re.fullmatch(rf"{re.escape(__version__)} \(\d{{4}}-\d\d-\d\d\)", heading)
 
 
 def test_readme_command_and_folder_have_the_same_pages() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flowruns import __version__
 from tests.waits import HANG
 
 ROOT = Path(__file__).parents[1]
@@ -44,4 +45,4 @@ def test_the_installed_package_finds_its_schema_and_its_command(wheel: Path, tmp
     assert run.stdout.startswith(str(site)), run.stderr
     version = [sys.executable, "-m", "flowruns", "--version"]
     run = subprocess.run(version, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=HANG)
-    assert run.stdout == "flowruns 0.1.0\n", run.stderr
+    assert run.stdout == f"flowruns {__version__}\n", run.stderr

@@ -12,7 +12,7 @@ from flowruns.server import registry
 from flowruns.server.registry import memory_servers, registered
 from flowruns.sqlite.lockfile import LockInfo, locked
 
-INFO = LockInfo(1, "http://127.0.0.1:1", "instance-1", "key", "0.1.0", "secret")
+INFO = LockInfo(1, "http://127.0.0.1:1", "instance-1", "key", "1.2.3", "secret")
 posix = pytest.mark.skipif(os.name == "nt", reason="users and modes of POSIX")
 
 
