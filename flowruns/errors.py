@@ -166,6 +166,9 @@ class Unreachable(Failure):
     """No server responds at an address."""
 
 
+PRECONDITION_FAILED = 412  # the status of a `Refused` whose If-Match or If-None-Match is false
+
+
 class Refused(Failure):
     """A server responded with the error *status* and *details*."""
 

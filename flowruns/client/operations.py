@@ -8,9 +8,10 @@ from msgspec import DecodeError, Raw, Struct
 from msgspec.json import decode, encode
 
 from flowruns.client.api import Api
+from flowruns.client.responses import strong
 from flowruns.client.steps import Closed, Flow, deadline_after, first, mapped
 from flowruns.client.streams import Event
-from flowruns.errors import NotFound, Refused
+from flowruns.errors import PRECONDITION_FAILED, NotFound, Refused
 from flowruns.model.python_values import Run, Stats, body, field_names, partial_run, plain, query
 from flowruns.model.runs import FlowRun, RunPost, RunPut
 
@@ -19,8 +20,6 @@ T = TypeVar("T")
 Order = Literal["desc", "asc"]
 
 FieldNames = str | Iterable[str] | None  # separated by commas, or several; None: all
-
-_PRECONDITION_FAILED = 412
 
 _MAX_TRIES = 100  # of an update; more conflicts in a row are not due to other writers
 
@@ -101,15 +100,13 @@ class Operations:
         changed, tries = body(RunPut, fields), 0
         while True:
             tries += 1
-            doc, etag = yield from self.api.tagged(id)
-            if etag is None or not etag.startswith('"'):
-                cure = "turn off compression in the proxy"
-                raise Refused(f"{self.url} sent no strong ETag, which an update needs: {cure}", 200)
+            doc, tag = yield from self.api.tagged(id)
+            etag = strong(self.url, tag, "an update")
             merged = {**self._decode(doc, dict[str, Raw]), **changed}
             try:
                 return self._run((yield from self.api.put(id, encode(merged), {"If-Match": etag})))
             except Refused as error:
-                if error.status != _PRECONDITION_FAILED or tries == _MAX_TRIES:
+                if error.status != PRECONDITION_FAILED or tries == _MAX_TRIES:
                     raise
 
     def delete(self, id: str) -> Flow[Any, None]:

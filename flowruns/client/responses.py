@@ -35,6 +35,15 @@ def media_type(response: httpx.Response) -> str:
     return str(response.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
 
 
+def strong(url: str, etag: str | None, user: str) -> str:
+    """*etag*, of a response of *url*, if it is a strong entity tag, which If-Match needs (RFC 9110 13.1.1). Raises
+    Refused, which names the *user* of the tag.
+    """
+    if etag is None or not etag.startswith('"'):
+        raise Refused(f"{url} sent no strong ETag, which {user} needs: turn off compression in the proxy", 200)
+    return etag
+
+
 def parse_page(url: str, body: bytes) -> RunPage:
     """The page in the *body* of a response of *url*. Raises Refused."""
     try:

@@ -14,7 +14,7 @@ from msgspec.json import decode
 from msgspec.structs import replace
 
 from flowruns.client.steps import Closed
-from flowruns.errors import Busy, NotFound, Refused, Unreachable
+from flowruns.errors import PRECONDITION_FAILED, Busy, NotFound, Refused, Unreachable
 from flowruns.model.datetimes import format_datetime
 from flowruns.model.runs import RunPut, encode
 from flowruns.player.progress import applied
@@ -29,8 +29,6 @@ Report = Callable[[str, str], None]  # the id of a run, or nothing, and what the
 _REQUESTS_AT_ONCE = 16
 
 _MIN_PAUSE, _MAX_PAUSE = 0.1, 2.0  # seconds before a request is sent again
-
-_PRECONDITION_FAILED = 412
 
 
 def _now() -> datetime:
@@ -204,7 +202,7 @@ class Player:
                 await anyio.sleep(pause)  # no event tells that a server is back
                 pause = min(_MAX_PAUSE, 2 * pause)
             except Refused as error:
-                if error.status != _PRECONDITION_FAILED:
+                if error.status != PRECONDITION_FAILED:
                     raise
                 await self._retried(partial(self._runs.get, id))  # NotFound: it was deleted
                 raise _LetGo("somebody else has changed it") from None

@@ -9,14 +9,13 @@ from flowruns.client.api import Api
 from flowruns.client.async_client import AsyncClient
 from flowruns.client.async_driver import AsyncDriver
 from flowruns.client.client import Client
-from flowruns.errors import Refused
+from flowruns.client.responses import strong
+from flowruns.errors import PRECONDITION_FAILED, Refused
 from flowruns.model.lines import RunLine
 from flowruns.model.runs import encode
 from flowruns.player.player import Player, Report
 from flowruns.player.runs import Event, Found
 from flowruns.player.script import Script
-
-_PRECONDITION_FAILED = 412
 
 
 class Options(TypedDict, total=False):
@@ -72,7 +71,7 @@ class RemoteRuns:
         try:
             await self._driver.result(self._api.put(str(line.id), encode(line), {"If-None-Match": "*"}))
         except Refused as error:
-            if error.status != _PRECONDITION_FAILED:
+            if error.status != PRECONDITION_FAILED:
                 raise
             return False
         return True
@@ -82,10 +81,7 @@ class RemoteRuns:
         await self._driver.result(self._api.delete(id))
 
     def _strong(self, etag: str | None) -> str:
-        if etag is None or not etag.startswith('"'):
-            cure = "turn off compression in the proxy"
-            raise Refused(f"{self._api.url} sent no strong ETag, which a player needs: {cure}", 200)
-        return etag
+        return strong(self._api.url, etag, "a player")
 
 
 async def play_async(script: Script, client: AsyncClient, *, once: bool = False, **options: Unpack[Options]) -> None:

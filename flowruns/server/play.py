@@ -7,7 +7,7 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from msgspec import Raw
 from msgspec.json import decode
 
-from flowruns.errors import Busy, PreconditionFailed, Refused, Unavailable, one_line
+from flowruns.errors import PRECONDITION_FAILED, Busy, PreconditionFailed, Refused, Unavailable, one_line
 from flowruns.model.cursors import PageRequest
 from flowruns.model.lines import RunLine
 from flowruns.model.preconditions import Precondition
@@ -17,8 +17,6 @@ from flowruns.player.runs import Event, Found
 from flowruns.player.script import Script
 from flowruns.store.filters import where
 from flowruns.store.store import Store
-
-_PRECONDITION_FAILED = 412
 
 _START_SECONDS = 10.0  # a database that is locked, or a full disk, must not keep the server from its start
 
@@ -66,13 +64,11 @@ class StoreRuns:
 
     async def create(self, line: RunLine) -> bool:
         """As `Runs.create`, with the `createdAt` and `createdBy` of *line*."""
-        try:
-            with _as_of_api():
+        with _as_of_api():
+            try:
                 await self._store.put(str(line.id), line, by=line.created_by, when=_IF_NEW)
-        except Refused as error:
-            if error.status != _PRECONDITION_FAILED:
-                raise
-            return False
+            except PreconditionFailed:
+                return False
         return True
 
     async def delete(self, id: str) -> None:
@@ -87,7 +83,7 @@ def _as_of_api() -> Iterator[None]:
     try:
         yield
     except PreconditionFailed as error:
-        raise Refused(str(error), _PRECONDITION_FAILED, error.details) from None
+        raise Refused(str(error), PRECONDITION_FAILED, error.details) from None
     except Unavailable as error:
         raise (Refused if error.retry_after is None else Busy)(str(error)) from error
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from flowruns.errors import NotFound, Refused
+from flowruns.errors import PRECONDITION_FAILED, NotFound, Refused
 from flowruns.model.datetimes import format_datetime
 from flowruns.model.runs import RunPut, encode
 from flowruns.model.validation import decode
@@ -24,9 +24,6 @@ from flowruns.store.store import Store
 from flowruns.testing.clock import Clock
 
 __tracebackhide__ = True  # pytest shows the line of the test instead
-
-
-_PRECONDITION_FAILED = 412
 
 
 class _Playing(Struct):
@@ -191,7 +188,7 @@ class Playback:
         try:
             playing.etag = await self._runs.put(playing.id, encode(body), playing.etag)
         except Refused as error:
-            if error.status != _PRECONDITION_FAILED:
+            if error.status != PRECONDITION_FAILED:
                 raise
             # The test, or the code under test, has changed or deleted the run: let it go.
             self._playing.discard(playing.id)
