@@ -20,6 +20,8 @@ from flowruns.store.store import Store
 
 _START_SECONDS = 10.0  # a database that is locked, or a full disk, must not keep the server from its start
 
+_RETRY_SECONDS = 0.5
+
 _IF_NEW = Precondition(if_none_match="*")
 
 
@@ -33,18 +35,29 @@ class StoreRuns:
 
     async def changes(self) -> AsyncGenerator[Event]:
         """As `Runs.changes`, until the store ends its subscriptions."""
-        position = await self._store.position()
-        yield Event("open")
-        async with aclosing(self._store.follow(position)) as changes:
-            async for change in changes:
-                if change.doc is not None:
-                    yield Event("run", change.doc)
+        position = None
+        while True:
+            try:
+                with _as_of_api():
+                    if position is None:
+                        position = await self._store.position()
+                    yield Event("open")
+                    async with aclosing(self._store.follow(position)) as changes:
+                        async for change in changes:
+                            position = change.seq
+                            if change.doc is not None:
+                                yield Event("run", change.doc)
+                    return
+            except Busy:
+                yield Event("lost")
+                await asyncio.sleep(_RETRY_SECONDS)  # no event tells that the database can be read again
 
     async def unfinished(self, phases: list[str]) -> AsyncGenerator[bytes]:
         """As `Runs.unfinished`."""
         chosen, request = where([("phase", phase) for phase in phases], []), PageRequest(ascending=True)
         while True:
-            page = await self._store.page(chosen, request)
+            with _as_of_api():
+                page = await self._store.page(chosen, request)
             for doc in decode(b"[%b]" % page.docs, type=list[Raw]):
                 yield bytes(doc)
             if page.links.next is None:
@@ -53,7 +66,8 @@ class StoreRuns:
 
     async def get(self, id: str) -> Found:
         """As `Runs.get`."""
-        stored = await self._store.get(id)
+        with _as_of_api():
+            stored = await self._store.get(id)
         return Found(stored.doc, stored.etag)
 
     async def put(self, id: str, body: bytes, etag: str) -> str:
@@ -89,25 +103,28 @@ def _as_of_api() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def playing(store: Store, script: Script, report: Callable[[str], None]) -> AsyncIterator[None]:
-    """While entered, plays *script* in *store*; entered once the runs at the beginning are there. *report* is called
-    with a line if playing fails later. Raises Unavailable.
+async def playing(
+    store: Store, script: Script, report: Callable[[str], None], *, start_seconds: float = _START_SECONDS
+) -> AsyncIterator[None]:
+    """While entered, plays *script* in *store*; entered once the runs at the beginning are there, or after
+    *start_seconds*. *report* is called with a line if playing fails later. Raises Unavailable.
     """
-    player = Player(script, StoreRuns(store))
+    player, entered = Player(script, StoreRuns(store)), False
 
     async def play() -> None:
         try:
             await player.play()
         except Exception as error:
-            if not player.caught_up.is_set():
+            if not entered:
                 raise
             report(f"flowruns: the script {script.name} has stopped: {one_line(str(error) or type(error).__name__)}")
 
     tasks = [asyncio.create_task(play()), asyncio.create_task(player.caught_up.wait())]
     try:
-        await asyncio.wait(tasks, timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, timeout=start_seconds, return_when=asyncio.FIRST_COMPLETED)
         if tasks[0].done():
             _raise_as_of_store(tasks[0])
+        entered = True
         yield
     finally:
         for task in tasks:
