@@ -9,17 +9,18 @@ from typing import TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
-from msgspec import DecodeError
+from msgspec import DecodeError, Struct
 from msgspec.json import decode
 from msgspec.structs import replace
 
 from flowruns.client.steps import Closed
 from flowruns.errors import PRECONDITION_FAILED, Busy, NotFound, Refused, Unreachable
 from flowruns.model.datetimes import format_datetime
+from flowruns.model.lines import RunLine
 from flowruns.model.runs import RunPut, encode
-from flowruns.player.progress import applied
+from flowruns.player.progress import applied, untouched
 from flowruns.player.runs import Runs
-from flowruns.player.script import Part, Script
+from flowruns.player.script import Script
 from flowruns.player.starts import NewRun
 
 T = TypeVar("T")
@@ -31,10 +32,6 @@ _REQUESTS_AT_ONCE = 16
 _MIN_PAUSE, _MAX_PAUSE = 0.1, 2.0  # seconds before a request is sent again
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 def _silent(id: str, text: str) -> None:
     pass
 
@@ -44,8 +41,8 @@ class _LetGo(Exception):
 
 
 class Player:
-    """Plays *script* in *runs*: the same *seed* makes the same choices for a run with the same id. *clock* gives the
-    times that are written; *sleep* waits for a number of seconds of the script, divided by *speed*.
+    """Plays *script* in *runs*: the same *seed* makes the same choices for a run with the same id. *sleep*
+    waits for a number of seconds of the script, divided by *speed*.
     """
 
     def __init__(
@@ -55,7 +52,6 @@ class Player:
         *,
         seed: int = 0,
         speed: float = 1.0,
-        clock: Callable[[], datetime] = _now,
         sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
         report: Report = _silent,
     ) -> None:
@@ -63,7 +59,6 @@ class Player:
         self._runs = runs
         self._seed = seed
         self._speed = speed
-        self._clock = clock
         self._sleep = sleep
         self._report = report
         self._requests = anyio.Semaphore(_REQUESTS_AT_ONCE)
@@ -123,18 +118,19 @@ class Player:
 
     async def _start_first(self) -> None:
         """Creates the runs of the past and those at the beginning, but for those that exist from an earlier call."""
-        lines = self._series.first(self._clock())
-        created = [await self._retried(partial(self._runs.create, line)) for line in lines]
+        lines = self._series.first(datetime.now(UTC))
+        created = [await self._create(line) for line in lines]
         if lines:
-            exist = created.count(False)
-            self._report("", f"has started {len(lines) - exist} runs" + f"; {exist} exist already" * (exist > 0))
+            started, exist = created.count(True), created.count(False)
+            runs = f"{started} run{'s' * (started != 1)}"
+            self._report("", f"has started {runs}" + f"; {exist} exist already" * (exist > 0))
 
     async def _start(self, runs: Iterator[NewRun], kept: int | None) -> None:
         """Creates each of *runs* after its delay, and deletes the oldest of them unless they are *kept*."""
         started = deque[str]()
         for delay, line in runs:
             await self._sleep(delay / self._speed)
-            while not await self._retried(partial(self._runs.create, line)):
+            while not await self._create(line):
                 line = next(runs).line  # from an earlier call: the next one
             started.append(str(line.id))
             self._report(str(line.id), f"{line.flow_id} started")
@@ -142,37 +138,58 @@ class Player:
                 with suppress(NotFound):
                     await self._retried(partial(self._runs.delete, started.popleft()))
 
+    async def _create(self, line: RunLine) -> bool:
+        """As `Runs.create`, repeated until a server responds."""
+        is_lost = False  # whether the response of a request was lost, which may have created the run
+
+        async def create() -> bool:
+            nonlocal is_lost
+            try:
+                return await self._runs.create(line)
+            except Unreachable:
+                is_lost = True
+                raise
+
+        return await self._retried(create) or (is_lost and await self._is_there(line))
+
+    async def _is_there(self, line: RunLine) -> bool:
+        """Whether a run has been created as *line*; it may have been played since."""
+        try:
+            found = await self._retried(partial(self._runs.get, str(line.id)))
+        except NotFound:
+            return False
+        return encode(untouched(_parsed(found.doc, id=None))) == encode(untouched(_parsed(encode(line), id=None)))
+
     def _consider(self, tasks: TaskGroup, doc: bytes, *, resume: bool = False) -> None:
-        body = _parsed(doc)
-        id = str(body.id)
-        if id in self._playing:
+        id = _decoded(doc, _Id).id
+        if id in self._playing:  # most changes are our own writes
             self._missed[id] = doc
-        elif self._part(id, body, resume=resume) is not None:
+        elif self._script.part(id, _parsed(doc), self._seed, resume=resume) is not None:
             self._playing.add(id)
             tasks.start_soon(self._play, tasks, id, resume)
-
-    def _part(self, id: str, body: RunPut, *, resume: bool) -> Part | None:
-        part = self._script.part(id, body, self._seed)
-        return self._script.rest(id, body, self._seed) if part is None and resume else part
 
     async def _play(self, tasks: TaskGroup, id: str, resume: bool) -> None:
         try:
             await self._perform(id, resume=resume)
         except NotFound:
-            self._report(id, "let go: it was deleted")
+            self._let_go(id, "it was deleted")
         except (_LetGo, Refused) as reason:
-            self._report(id, f"let go: {reason}")
+            self._let_go(id, str(reason))
         self._playing.remove(id)
         missed = self._missed.pop(id, None)
         if missed is not None:
             self._consider(tasks, missed)
         self._one_ended.set()
 
+    def _let_go(self, id: str, reason: str) -> None:
+        self._left.pop(id, None)
+        self._report(id, f"let go: {reason}")
+
     async def _perform(self, id: str, *, resume: bool) -> None:
         """Plays the run. Raises NotFound, Refused, and _LetGo if somebody else has changed it."""
         doc, etag = await self._retried(partial(self._runs.get, id))
         body = _parsed(doc)
-        part = self._part(id, body, resume=resume)
+        part = self._script.part(id, body, self._seed, resume=resume)
         if part is None or self._left.get(id) == etag:  # it has changed meanwhile, or only we have changed it
             return
         begun = False
@@ -181,7 +198,7 @@ class Player:
                 begun = True
                 self._report(id, f"{body.flow_id} {body.phase}, played by the rule for {part.rule}")
             await self._sleep(move.delay / self._speed)
-            before, body = body, applied(body, move, format_datetime(self._clock()))
+            before, body = body, applied(body, move, format_datetime(datetime.now(UTC)))
             etag = await self._write(id, body, etag)
             self._left[id] = etag
             if body.phase != before.phase:
@@ -191,26 +208,16 @@ class Player:
 
     async def _write(self, id: str, body: RunPut, etag: str) -> str:
         """The tag of the run once it is *body*. Raises _LetGo if somebody else has changed it since *etag*."""
-        content, pause = encode(body), _MIN_PAUSE
-        while True:
-            try:
-                async with self._requests:
-                    return await self._runs.put(id, content, etag)
-            except Closed:
+        content = encode(body)
+        try:
+            return await self._retried(partial(self._runs.put, id, content, etag))
+        except Refused as error:
+            if error.status != PRECONDITION_FAILED:
                 raise
-            except (Unreachable, Busy):
-                await anyio.sleep(pause)  # no event tells that a server is back
-                pause = min(_MAX_PAUSE, 2 * pause)
-            except Refused as error:
-                if error.status != PRECONDITION_FAILED:
-                    raise
-                await self._retried(partial(self._runs.get, id))  # NotFound: it was deleted
-                raise _LetGo("somebody else has changed it") from None
-            found = await self._retried(partial(self._runs.get, id))
-            if found.etag != etag:  # by the request without a response, or by somebody else
-                if encode(_parsed(found.doc, id=None)) != content:
-                    raise _LetGo("somebody else has changed it")
-                return found.etag
+        found = await self._retried(partial(self._runs.get, id))  # NotFound: it was deleted
+        if encode(_parsed(found.doc, id=None)) != content:  # else by our own request, whose response was lost
+            raise _LetGo("somebody else has changed it")
+        return found.etag
 
     async def _retried(self, call: Callable[[], Awaitable[T]]) -> T:
         """The result of *call*, repeated until a server responds."""
@@ -226,8 +233,16 @@ class Player:
                 pause = min(_MAX_PAUSE, 2 * pause)
 
 
+class _Id(Struct):
+    id: str
+
+
 def _parsed(doc: bytes, **changed: None) -> RunPut:
+    return replace(_decoded(doc, RunPut), **changed)
+
+
+def _decoded(doc: bytes, type: type[T]) -> T:
     try:
-        return replace(decode(doc, type=RunPut), **changed)
+        return decode(doc, type=type)
     except DecodeError as error:
         raise Refused(f"the server sent an invalid flow run: {error}", 200) from None

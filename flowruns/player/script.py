@@ -95,12 +95,12 @@ class Script:
         """The phases of the runs that this may play, or go on with."""
         return sorted({phase for rule in self.rules for phase in (rule.phase, *rule.phases, "running")})
 
-    def part(self, id: str, body: RunPut, seed: int) -> Part | None:
-        """What a run has to play from its beginning, if a rule fits it."""
+    def part(self, id: str, body: RunPut, seed: int, *, resume: bool = False) -> Part | None:
+        """What a run has to play from its beginning, if a rule fits it; else, to *resume*, its `rest`."""
         for rule in self.rules:
             if body.phase == rule.phase and body.end_time is None and rule.fits(body):
                 return Part(rule, self._moves(rule, id, body, seed))
-        return None
+        return self.rest(id, body, seed) if resume else None
 
     def series(self, seed: int) -> Series:
         """The runs that this starts, with the choices of *seed*."""

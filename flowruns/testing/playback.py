@@ -164,10 +164,7 @@ class Playback:
         except NotFound:
             return
         body = decode(doc, RunPut)
-        parts = (
-            script.part(id, body, seed) or (script.rest(id, body, seed) if resume else None)
-            for script, seed in self._scripts
-        )
+        parts = (script.part(id, body, seed, resume=resume) for script, seed in self._scripts)
         part = next(filter(None, parts), None)
         if part is not None and self._left.get(id) != etag:
             self._next(_Playing(id, body, etag, part.moves, Move(), self._clock.now))

@@ -61,6 +61,22 @@ async def no_pause(seconds: float) -> None:
     await asyncio.sleep(0)  # others have their turn
 
 
+class LateWrites(StoreRuns):
+    """Each write times out, and lands when it is repeated, before the repetition."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._late: tuple[str, bytes, str] | None = None
+
+    async def put(self, id: str, body: bytes, etag: str) -> str:
+        if self._late is None:
+            self._late = id, body, etag
+            raise Unreachable("the response took too long")
+        late, self._late = self._late, None
+        await super().put(*late)
+        return await super().put(id, body, etag)
+
+
 class Reports:
     """What a player reports."""
 
@@ -356,14 +372,35 @@ async def test_many_runs_are_played_beside_writers_and_no_change_is_lost(server:
             assert messages == LINES[: len(messages)]
 
 
-def test_write_whose_response_is_lost_is_not_repeated(flowruns: Flowruns) -> None:
+def test_write_whose_response_is_lost_is_not_applied_twice(flowruns: Flowruns) -> None:
     with Client(flowruns.url) as runs:
         runs.create(flowId="deploy-web", id="web-1")
         flowruns.drop_connection(times=3, method="PUT", done=True)
         play(Script.parse(SCRIPT), runs, once=True, speed=1000)
-        flowruns.assert_called("PUT", id="web-1", times=11)
+        flowruns.assert_called("PUT", id="web-1", times=11 + 3)
         run = runs.get("web-1")
     assert (run.phase, [log.message for log in run.logs or []]) == ("succeeded", LINES)
+
+
+def test_start_whose_response_is_lost_counts_as_started(flowruns: Flowruns) -> None:
+    script = Script.parse('[[start]]\nflowId = "web"\nargs = { ref = "a" }\ntags = { env = "b" }\ncount = 2\n')
+    lines: list[str] = []
+    with Client(flowruns.url) as runs:
+        runs.create(flowId="web", id="web-2", args={"ref": "another"})
+        flowruns.drop_connection(times=3, method="PUT", id="web-1", done=True)
+        flowruns.drop_connection(times=3, method="PUT", id="web-2")
+        play(script, runs, once=True, report=lambda id, line: lines.append(line))
+    assert lines[1] == "has started 1 run; 1 exist already"
+
+
+async def test_write_that_lands_after_its_response_took_too_long_is_our_own(store: Store) -> None:
+    script = Script.parse('[[rule]]\nsteps = [{ log = "a" }, { end = "succeeded" }]\n')
+    await store.create(post("a"))
+    reports = Reports()
+    await Player(script, LateWrites(store), report=reports).play(once=True)
+    run = (await store.get("a")).run
+    assert (run.phase, [log.message for log in run.logs or []]) == ("succeeded", ["a"])
+    assert reports.lines[-1] == "a: deploy-web succeeded"
 
 
 def test_request_that_fails_for_a_while_is_repeated(flowruns: Flowruns) -> None:
