@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from flowruns.cli.options.command import Command
-from flowruns.cli.options.runs import source_options
+from flowruns.cli.options.runs import server_options
 from flowruns.cli.options.types import Speed
 from flowruns.cli.scripts import EXAMPLES, read_script
 from flowruns.cli.sources import run_server
@@ -29,7 +29,7 @@ from flowruns.terminal.output import print_stderr, write_lines
     help="Make other choices: a run with the same id goes the same way with the same seed.",
 )  # fmt: skip
 @click.option("--once", is_flag=True, help="Stop when no run is left to play.")
-@source_options
+@server_options
 def play_command(
     script: str | None, example: str | None, show: bool, speed: float, seed: int, once: bool, **options: Any
 ) -> None:
@@ -45,6 +45,8 @@ def play_command(
     """  # noqa: D301  # click reads the escape
     if (script is None) == (example is None):
         raise click.UsageError(f"name one script: a file, or --example with one of {', '.join(EXAMPLES)}")
+    if script == options["token"] == "-":
+        raise click.UsageError("SCRIPT and --token - both read standard input; give the token as @FILE")
     text, rules = read_script(script, example)
     if show:
         write_lines(text.splitlines())

@@ -1,10 +1,8 @@
 """The scripts that commands read: files, and those that come with flowruns."""
 
-import sys
 from importlib import resources
 
-import click
-
+from flowruns.cli.inputs import open_input
 from flowruns.errors import InputRefused
 from flowruns.player.script import Script, ScriptInvalid
 from flowruns.terminal.output import print_stderr
@@ -18,17 +16,13 @@ def read_script(path: str | None, example: str | None = None) -> tuple[str, Scri
     """The text and the rules of the script at *path*, `-` for standard input, or of an *example*. Prints
     every mistake. Raises click.UsageError if it cannot be read, InputRefused if it has mistakes.
     """
-    name = f"{example}.toml" if path is None else "standard input" if path == "-" else path
-    try:
-        if path is None:
-            data = (_FOLDER / name).read_bytes()
-        elif path == "-":
-            data = sys.stdin.buffer.read()
-        else:
-            with open(path, "rb") as file:
-                data = file.read()
-    except OSError as error:
-        raise click.UsageError(f"{name} cannot be read: {error.strerror}") from None
+    if path is None:
+        name = f"{example}.toml"
+        data = (_FOLDER / name).read_bytes()
+    else:
+        name = "standard input" if path == "-" else path
+        with open_input(path, spool=True) as file:
+            data = file.read()
     try:
         return data.decode(errors="replace"), Script.from_bytes(data, name)
     except ScriptInvalid as error:

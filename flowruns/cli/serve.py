@@ -70,6 +70,8 @@ def serve_command(
         raise click.UsageError("--exit-with-stdin and --token - both read standard input; give tokens as @FILE")
     if "-" in seeds and (exit_with_stdin or "-" in tokens):
         raise click.UsageError("--seed - reads standard input, which another option reads too; name a file")
+    if script == "-":
+        raise click.UsageError("--play - names no file, and a server reads no script from standard input; name a file")
     if exit_with_stdin and not stdin_has_other_end():
         raise click.UsageError(
             "--exit-with-stdin needs a pipe as standard input, which stays open until the server should stop; this is"

@@ -9,11 +9,12 @@ from flowruns import Client
 from flowruns.cli.scripts import EXAMPLES
 from tests.cli.test_data import done
 from tests.conftest import RUNS
-from tests.processes import ended, serving, started
+from tests.processes import COMMAND, ended, serving, started
 from tests.waits import HANG
 from tests.wire import Wire
 
 SCRIPT = '[[rule]]\nsteps = [{ action = "build", for = "20ms" }, { end = "succeeded" }]\n'
+PLAYED = ["web-1  web pending, played by the rule for all flows\n", "web-1  web running\n", "web-1  web succeeded\n"]
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,7 @@ SCRIPT = '[[rule]]\nsteps = [{ action = "build", for = "20ms" }, { end = "succee
         (["a.toml", "--speed", "0"], "--speed"),
         (["a.toml", "--speed", "nan"], "'nan' is not a number"),
         (["--example", "nothing"], "--example"),
+        (["-", "--token", "-"], "SCRIPT and --token - both read standard input; give the token as @FILE"),
     ],
 )
 def test_wrong_usage_is_exit_2(tmp_path: Path, args: list[str], message: str) -> None:
@@ -33,6 +35,26 @@ def test_wrong_usage_is_exit_2(tmp_path: Path, args: list[str], message: str) ->
     assert run.code == 2
     assert message in run.stderr
     assert run.stderr.count("\n") == 1
+
+
+def test_script_of_a_server_from_standard_input_is_exit_2(tmp_path: Path) -> None:
+    run = done(tmp_path, "serve", ":memory:", "--port", "0", "--play", "-")
+    assert (run.code, run.stdout) == (2, "")
+    assert "--play - names no file" in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
+def test_script_from_standard_input_that_is_closed_is_exit_2(tmp_path: Path) -> None:
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", *COMMAND]
+    with started(tmp_path, "play", "-", command=command) as process:
+        code, said = ended(process)
+    assert code == 2
+    assert said.startswith("flowruns: - cannot be read: standard input is closed (")
+    assert said.count("\n") == 1
+
+
+def test_help_of_play_offers_no_file_without_a_server(tmp_path: Path) -> None:
+    assert "or the file itself" not in done(tmp_path, "play", "--help").stdout
 
 
 @pytest.mark.parametrize("command", [["play", "a.toml"], ["serve", ":memory:", "--port", "0", "--play", "a.toml"]])
@@ -58,12 +80,18 @@ def test_no_server_is_exit_3_and_names_the_cure(tmp_path: Path) -> None:
 
 def test_runs_of_the_server_of_a_file_are_played(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text(SCRIPT)
-    with serving(tmp_path, "a.db", "--token", "auto"), started(tmp_path, "play", "a.toml", "-d", "a.db") as player:
+    tokens = ["--token", "auto", "--token", "secret=7"]  # the player finds the first one in the lock file
+    with (
+        serving(tmp_path, "a.db", *tokens) as server,
+        started(tmp_path, "play", "a.toml", "-d", "a.db") as player,
+        Client(server.url, "secret") as runs,
+    ):
         assert player.stdout
         assert player.stderr
         assert "follows" in player.stderr.readline()
-        token = ["-d", "a.db"]  # whose lock file has the token
-        assert done(tmp_path, "ls", *token).code == 1
+        runs.create(flowId="web", id="web-1")
+        assert [player.stdout.readline() for _ in range(3)] == PLAYED
+        assert runs.get("web-1").updated_by == 0
         player.send_signal(signal.SIGINT)
         code, said = ended(player)
         assert (code, said) == (
@@ -76,9 +104,7 @@ def test_once_prints_what_it_plays(tmp_path: Path, server: str) -> None:
     with Client(server) as runs:
         runs.create(flowId="web", id="web-1")
     run = done(tmp_path, "play", "a.toml", "--url", server, "--once")
-    assert (run.code, run.stdout) == (
-        0, "web-1  web pending, played by the rule for all flows\nweb-1  web running\nweb-1  web succeeded\n"
-    )  # fmt: skip
+    assert (run.code, run.stdout) == (0, "".join(PLAYED))
 
 
 def test_reader_that_closes_the_pipe_ends_the_player(tmp_path: Path, server: str) -> None:

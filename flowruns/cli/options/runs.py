@@ -33,8 +33,17 @@ CAMEL_CASE = {"token_normalize_func": kebab}
 
 def source_options(command: F) -> F:
     """*command* with the options that `sources.run_source` takes."""
+    return _source_options(command, "Use the server of this file, or the file itself if no server is running for it.")
+
+
+def server_options(command: F) -> F:
+    """*command* with the options that `sources.run_server` takes."""
+    return _source_options(command, "Use the server of this file.")
+
+
+def _source_options(command: F, database_help: str) -> F:
     options = (
-        database_option(_SOURCE, "Use the server of this file, or the file itself if no server is running for it."),
+        database_option(_SOURCE, database_help),
         click.option(
             "--url", cls=Option, group=_SOURCE, type=Url(), envvar="FLOWRUNS_URL",
             help="Use the server at this address.",

@@ -55,7 +55,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Start with sample runs of the last days, some of which go on; in :memory: unless a database is named.",
     ),
     _DATA(
-        "--play", "script", metavar="SCRIPT", type=click.Path(allow_dash=False), envvar="FLOWRUNS_PLAY",
+        "--play", "script", metavar="SCRIPT", type=click.Path(), envvar="FLOWRUNS_PLAY",
         help="Play new runs from this script, as `flowruns play` does.",
     ),
     _LIMITS(
