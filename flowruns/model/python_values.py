@@ -1,7 +1,7 @@
 """Runs, bodies and queries as plain Python values instead of JSON."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from difflib import get_close_matches
@@ -137,10 +137,10 @@ def _check(names: Iterable[str], known: list[str], message: str) -> None:
             raise TypeError(f"{message} {name!r}{cure}")
 
 
-def parse(text: bytes | Raw) -> Any:
+def parse(text: bytes | Raw, parse_float: Callable[[str], Any] = float) -> Any:
     """The JSON *text* as plain values; a Decimal for an integer of over 4,300 digits. Raises ValueError."""
     # By json, as msgspec raises for numbers beyond the range of a float.
-    return json.loads(bytes(text), parse_int=_integer)
+    return json.loads(bytes(text), parse_int=_integer, parse_float=parse_float)
 
 
 def _integer(digits: str) -> int | Decimal:

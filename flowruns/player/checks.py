@@ -1,39 +1,40 @@
-"""The tables of a script, checked: every mistake with its place and its cure."""
+"""The values of a script, checked: every mistake with its place and its cure."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, time
 from difflib import get_close_matches
+from functools import partialmethod
+from math import isfinite
 from typing import Any, TypeVar
 
-from flowruns.model.runs import FlowType
+from msgspec import ValidationError, convert
+
+from flowruns.model.datetimes import format_datetime
+from flowruns.model.runs import FlowType, Identifier, Slug
 from flowruns.player.placeholders import RUN_FIELDS
+from flowruns.player.steps import Span
 from flowruns.player.toml_lines import Path
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)", re.ASCII)
 
-_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")  # a phase or a level: `docs/api.md`
-
-_FLOW = re.compile(r"[a-z0-9_.*-]+")
-
 _NAME = re.compile(r"\{([A-Za-z]\w*(?:\.[\w.-]*)?)\}")  # what looks like a placeholder
 
-_SLUG = re.compile(r"[a-z0-9_.-]+")
+_SLUG = "an id of a-z, 0-9, _, . and -"
+
+_ARGS_EXAMPLE = 'args = { ref = "main" }'
 
 _MAX_SECONDS = 366 * 86400.0
 
 _MAX_NUMBER = 2**63 - 1
 
-ARGS_EXAMPLE = 'args = { ref = "main" }'
-
 T = TypeVar("T")
-
-Range = tuple[float, float]
 
 
 class Checks:
-    """Reads values out of tables, and collects the mistakes: each with the path of its key."""
+    """Reads values, each at the path of its key, and collects the mistakes."""
 
     def __init__(self) -> None:
         self.mistakes: list[tuple[Path, str]] = []
@@ -64,68 +65,44 @@ class Checks:
             written = (*written, self._misspelt.get((*written, part), part))
         return written
 
-    def several(self, table: Mapping[str, Any], path: Path, name: str, check: Callable[[Any, Path], T]) -> list[T]:
-        """The values at *name*, which may be one or a list; none if it is not there."""
-        if name not in table:
-            return []
-        value, path = table[name], (*path, name)
-        if not isinstance(value, list):
-            return [check(value, path)]
-        if not value:
-            self.wrong(path, f"{name!r} is an empty list; leave it out")
-        return [check(item, (*path, index)) for index, item in enumerate(value)]
-
-    def table(self, value: Any, path: Path, example: str) -> dict[str, Any]:
+    def _table(self, value: Any, path: Path, example: str) -> dict[str, Any]:
         """*value* if it is a table."""
         if isinstance(value, dict):
             return value
         self.wrong(path, f"{_key(path)!r} must be a table, as in {example}")
         return {}
 
-    def tables(self, value: Any, path: Path, example: str) -> list[tuple[Path, dict[str, Any]]]:
-        """The tables in the list *value*, each with its path."""
-        if not isinstance(value, list) or not value:
-            self.wrong(path, f"{_key(path)!r} must be a list with at least one table, as in {example}")
-            return []
-        found = []
-        for index, item in enumerate(value):
-            if isinstance(item, dict):
-                found.append(((*path, index), item))
-            else:
-                self.wrong((*path, index), f"each item of {_key(path)!r} must be a table, as in {example}")
-        return found
-
     def word(self, value: Any, path: Path) -> str:
         """*value* if it is a phase or a level."""
-        if isinstance(value, str) and _WORD.fullmatch(value):
-            return value
-        self.wrong(path, f'{_key(path)!r} must be a word of letters, digits, _ and -, as in "succeeded"')
-        return "x"
+        return self._checked(value, path, Identifier, 'a word of letters, digits, _ and -, as in "succeeded"', "x")
 
     def flow(self, value: Any, path: Path) -> str:
         """*value* if it is the id of a flow, or a pattern with `*`."""
-        if isinstance(value, str) and _FLOW.fullmatch(value):
-            return value
-        self.wrong(path, f'{_key(path)!r} must be an id of a-z, 0-9, _, . and -, with * for any text, as in "deploy-*"')
-        return "*"
+        id = value.replace("*", "x") if isinstance(value, str) else value
+        self._checked(id, path, Slug, f'{_SLUG}, with * for any text, as in "deploy-*"', "x")
+        return str(value)
 
     def slug(self, value: Any, path: Path) -> str:
         """*value* if it is the id of a flow."""
-        if isinstance(value, str) and _SLUG.fullmatch(value):
-            return value
-        self.wrong(path, f'{_key(path)!r} must be an id of a-z, 0-9, _, . and -, as in "deploy-web"')
-        return "x"
+        return self._checked(value, path, Slug, f'{_SLUG}, as in "deploy-web"', "x")
 
     def flow_type(self, value: Any, path: Path) -> FlowType:
         """*value* if it is a flow type."""
-        if value in list(FlowType):
-            return FlowType(value)
-        self.wrong(path, f"{_key(path)!r} must be one of {', '.join(FlowType)}")
-        return FlowType.SELF_SERVICE_ACTION
+        types = ", ".join(FlowType)
+        return self._checked(value, path, FlowType, f"one of {types}", FlowType.SELF_SERVICE_ACTION)
+
+    def _checked(self, value: Any, path: Path, type: Any, what: str, default: T) -> T:
+        """*value* as *type*, that of *default*, which is returned if it is none."""
+        try:
+            checked: T = convert(value, type)
+        except ValidationError:
+            self.wrong(path, f"{_key(path)!r} must be {what}")
+            return default
+        return checked
 
     def tags(self, value: Any, path: Path) -> dict[str, str]:
         """*value* if it is a table of tags."""
-        tags = self.table(value, path, 'tags = { env = "prod" }')
+        tags = self._table(value, path, 'tags = { env = "prod" }')
         for key, text in tags.items():
             if not isinstance(text, str):
                 self.wrong((*path, key), f'the tag {key!r} must be a text in quotes, as in "{text}"')
@@ -133,15 +110,50 @@ class Checks:
 
     def new_tags(self, value: Any, path: Path) -> dict[str, str]:
         """*value* if it is a table of tags whose placeholders exist."""
-        tags = self.tags(value, path)
-        self.texts(tags, path)
-        return tags
+        return {key: self.text(text, (*path, key)) for key, text in self.tags(value, path).items()}
+
+    def args(self, value: Any, path: Path) -> dict[str, Any]:
+        """*value* as JSON, if it is a table of arguments."""
+        return self._object(self._table(value, path, _ARGS_EXAMPLE), path, lambda text, path: text)
 
     def new_args(self, value: Any, path: Path) -> dict[str, Any]:
-        """*value* if it is a table of arguments whose placeholders exist."""
-        args = self.table(value, path, ARGS_EXAMPLE)
-        self.texts(args, path)
-        return args
+        """*value* as JSON, if it is a table of arguments whose placeholders exist."""
+        return self._object(self._table(value, path, _ARGS_EXAMPLE), path, self.text)
+
+    def outputs(self, value: Any, path: Path) -> dict[str, Any]:
+        """*value* as JSON, if it is a table of outputs whose placeholders exist."""
+        return self._object(self._table(value, path, 'outputs = { url = "https://example.org" }'), path, self.text)
+
+    def _object(self, table: Mapping[str, Any], path: Path, text: Callable[[str, Path], str]) -> dict[str, Any]:
+        """*table* as JSON; *text* checks each text in it."""
+        return {name: self._json(item, (*path, name), text) for name, item in table.items()}
+
+    def _json(self, value: Any, path: Path, text: Callable[[str, Path], str]) -> Any:
+        match value:
+            case str():
+                return text(value, path)
+            case dict():
+                return self._object(value, path, text)
+            case list():
+                return [self._json(item, (*path, index), text) for index, item in enumerate(value)]
+            case datetime():
+                return self._time(value, path)
+            case date() | time():
+                return value.isoformat()
+            case float() if not isfinite(value):
+                self.wrong(path, "JSON has no infinity, which 1e400 is too, and no NaN; write a smaller number")
+            case int() if not -_MAX_NUMBER - 1 <= value <= _MAX_NUMBER:
+                self.wrong(path, "an integer has over 64 bits; write it as a text, in quotes")
+        return value
+
+    def _time(self, value: datetime, path: Path) -> str:
+        try:
+            if value.tzinfo is not None:
+                return format_datetime(value)
+            self.wrong(path, f"a date with a time needs a time zone: {value.isoformat()}Z")
+        except OverflowError:
+            self.wrong(path, "a time must be within the years 1 to 9999 in UTC")
+        return ""
 
     def text(self, value: Any, path: Path) -> str:
         """*value* if it is a text whose placeholders exist."""
@@ -151,19 +163,6 @@ class Checks:
         for name in _NAME.findall(value):
             self._placeholder(name, path)
         return value
-
-    def texts(self, value: Any, path: Path) -> None:
-        """Checks the placeholders of all texts within *value*."""
-        if isinstance(value, str):
-            self.text(value, path)
-        elif isinstance(value, dict):
-            for name, item in value.items():
-                self.texts(item, (*path, name))
-        elif isinstance(value, list):
-            for index, item in enumerate(value):
-                self.texts(item, (*path, index))
-        elif isinstance(value, float) and not abs(value) < float("inf"):
-            self.wrong(path, "JSON has no infinity and no NaN; write a finite number")
 
     def _placeholder(self, name: str, path: Path) -> None:
         root, dot, _ = name.partition(".")
@@ -176,7 +175,7 @@ class Checks:
         elif dot and (close := get_close_matches(root, ["args", "tags", "run"], 1)):  # else it is no placeholder
             self.wrong(path, f"there is no {{{name}}}; did you mean {{{close[0]}{name[len(root) :]}}}?")
 
-    def seconds(self, value: Any, path: Path) -> Range:
+    def seconds(self, value: Any, path: Path) -> Span:
         """The seconds of a duration as "2s", or of a range as "1s..3s"."""
         parts = value.split("..") if isinstance(value, str) else []
         matches = [_DURATION.fullmatch(part.strip()) for part in parts]
@@ -186,16 +185,16 @@ class Checks:
             else:
                 cure = 'write "2s", "500ms", "1.5m", "1h", or a range, "1s..3s"'
             self.wrong(path, f"{_key(path)!r} is no duration; {cure}")
-            return 1.0, 1.0
+            return Span(1.0, 1.0)
         low, *_, high = (float(match[1]) * _UNITS[match[2]] for match in (matches * 2)[:2] if match)
         if low > high:
             self.wrong(path, f"{_key(path)!r} is a range that ends before it begins; write the smaller value first")
         if high > _MAX_SECONDS:
             cure = "for a run that never ends, write { hang = true }" if _key(path) in ("wait", "for") else "shorten it"
             self.wrong(path, f"{_key(path)!r} is over a year; {cure}")
-        return low, max(low, high)
+        return Span(low, max(low, high))
 
-    def count(self, value: Any, path: Path, most: int) -> Range:
+    def _count(self, value: Any, path: Path, most: int) -> Span:
         """A whole number from 1 to *most*, or a range as "1..3"."""
         match = re.fullmatch(r"(\d{1,9})\s*\.\.\s*(\d{1,9})", value, re.ASCII) if isinstance(value, str) else None
         if match:
@@ -204,18 +203,24 @@ class Checks:
             low = high = value
         else:
             self.wrong(path, f'{_key(path)!r} must be a whole number, as in 3, or a range, as in "1..3"')
-            return 1, 1
+            return Span(1, 1)
         if not 1 <= low <= high <= most:
             self.wrong(path, f"{_key(path)!r} must be from 1 to {most:,}, the smaller number first")
-            return 1, 1
-        return low, high
+            return Span(1, 1)
+        return Span(low, high)
 
-    def number(self, value: Any, path: Path, most: int = _MAX_NUMBER) -> int:
+    lines = partialmethod(_count, most=10_000)
+    times = partialmethod(_count, most=1_000)
+
+    def _number(self, value: Any, path: Path, most: int) -> int:
         """A whole number from 1 to *most*."""
         if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most:
             return value
         self.wrong(path, f"{_key(path)!r} must be a whole number from 1 to {most:,}, as in 5")
         return 1
+
+    runs = partialmethod(_number, most=100_000)
+    user = partialmethod(_number, most=_MAX_NUMBER)
 
     def weight(self, value: Any, path: Path) -> float:
         """A number above 0."""

@@ -1,8 +1,12 @@
 """The placeholders in the texts of a script: `{args.NAME}`, `{run.id}`, `{n}` and the like."""
 
+import json
 import re
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
+
+from msgspec import Raw
 
 from flowruns.model.python_values import parse
 from flowruns.model.runs import RunPut
@@ -17,7 +21,7 @@ Lookup = Callable[[str], Any]  # the value of a placeholder, None if there is no
 def lookup_of(id: str, body: RunPut) -> Lookup:
     """The values of a run, but for `n`."""
     fields = dict(zip(RUN_FIELDS, (id, body.flow_id, str(body.flow_type)), strict=True))
-    args, tags = parse(body.args) or {}, {tag.key: tag.value for tag in body.tags or []}
+    args, tags = parse(body.args, _number) or {}, {tag.key: tag.value for tag in body.tags or []}
 
     def lookup(name: str) -> Any:
         root, _, key = name.partition(".")
@@ -51,6 +55,11 @@ def filled_text(text: str, lookup: Lookup, number: int) -> str:
     return _PLACEHOLDER.sub(replaced, text)
 
 
+def as_json(value: Any) -> Raw:
+    """*value*, filled in, as JSON. An integer of a run with over 4,300 digits is a text there."""
+    return Raw(json.dumps(value, default=str, allow_nan=False, ensure_ascii=False).encode())
+
+
 def value_at(args: Any, key: str) -> Any:
     """The value in *args* at the dotted *key*; None if there is none."""
     if isinstance(args, dict) and key in args:
@@ -58,6 +67,12 @@ def value_at(args: Any, key: str) -> Any:
     for part in key.split("."):
         args = args.get(part) if isinstance(args, dict) else None
     return args
+
+
+def _number(text: str) -> float | str:
+    """The number *text*, or *text* if it is beyond the range of a float."""
+    number = float(text)
+    return number if isfinite(number) else text
 
 
 def _value(name: str, lookup: Lookup, number: int) -> Any:

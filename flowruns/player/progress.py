@@ -1,14 +1,15 @@
 """The state of a run that is played: what a move makes of it, and which moves have led to it."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from msgspec import Raw
+from msgspec.json import decode
 from msgspec.structs import replace
 
 from flowruns.model.python_values import parse
-from flowruns.model.runs import Action, Log, RunPut
+from flowruns.model.runs import Action, Log, RunPut, encode
+from flowruns.player.placeholders import as_json
 from flowruns.player.steps import UNFINISHED, Line, Move
 
 _NOT_STARTED = UNFINISHED - {"running", "in_progress"}
@@ -63,8 +64,8 @@ def last(begin: RunPut, moves: Iterable[Move]) -> RunPut:
 
 
 def untouched(body: RunPut) -> RunPut:
-    """*body* as a POST would have created it."""
-    return replace(body, phase="pending", start_time=None, end_time=None, actions=None, outputs=Raw(b"null"), logs=None)
+    """*body* as a POST would have created it, without its id."""
+    return RunPut(flow_id=body.flow_id, flow_type=body.flow_type, args=body.args, tags=body.tags)
 
 
 def _with_action(actions: list[Action], move: Move, now: str) -> list[Action]:
@@ -83,8 +84,9 @@ def _with_action(actions: list[Action], move: Move, now: str) -> list[Action]:
 
 
 def _with_outputs(outputs: Raw, added: Mapping[str, Any]) -> Raw:
-    merged = {**(parse(outputs) or {}), **added}
-    return Raw(json.dumps(merged, default=str, ensure_ascii=False).encode())  # str: TOML has dates
+    """*outputs*, whose values stay as they are written, with those that are *added*."""
+    before = decode(outputs, type=dict[str, Raw] | None) or {}
+    return Raw(encode({**before, **{name: as_json(value) for name, value in added.items()}}))
 
 
 def _log(line: Line, now: str) -> Log:

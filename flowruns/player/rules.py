@@ -1,6 +1,6 @@
 """The rules of a script: which runs they fit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -41,6 +41,15 @@ class Rule(NamedTuple):
 
     def __str__(self) -> str:
         return " or ".join(self.flows) or "all flows"
+
+
+def leaves(args: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values in nested tables, by their dotted names."""
+    for name, value in args.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _equals(value: Any, wanted: Any) -> bool:

@@ -68,7 +68,7 @@ class Script:
         text = text.replace("\r\n", "\n")  # as TOML reads it
         try:
             tables = tomllib.loads(text)
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError also for an integer of over 4,300 digits
             raise ScriptInvalid(name, [_syntax(name, text, error)]) from None
         checks = Checks()
         rules, starts = parts_of(tables, checks)
@@ -142,10 +142,15 @@ def _line(lines: Mapping[Path, int], path: Path) -> int:
 
 def _syntax(name: str, text: str, error: Exception) -> str:
     """The line about a syntax *error*."""
-    match = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)", str(error))
-    line = int(match[1]) if match and match[1] else text.count("\n") + 1 if match else 1
-    reason = str(error).partition(" (at ")[0] if match else "too many levels of nesting"
+    reason = str(error).partition(" (at ")[0]
     cure = "check the quotes, brackets and commas of this line and of the one before"
-    if "newline" in reason.lower() or "Unclosed inline table" in reason or "inline table" in reason:
-        cure = "a { table } must be on one line, unless the line ends within a [ list ]"
+    if match := re.search(r"\(at (?:line (\d+), column \d+|end of document)\)", str(error)):
+        line = int(match[1] or text.count("\n") + 1)
+        if re.search("newline|inline table", reason, re.IGNORECASE):
+            cure = "a { table } must be on one line, unless the line ends within a [ list ]"
+    elif match := re.search(r"[\d_]{4301}", text):
+        line, reason = text.count("\n", 0, match.start()) + 1, "an integer has over 64 bits"
+        cure = "write it as a text, in quotes"
+    else:
+        line, reason = 1, "too many levels of nesting"
     return f"{name}:{line}: no TOML: {reason}; {cure}"

@@ -1,18 +1,15 @@
 """The runs that a script starts itself: those of the past, those at the beginning, and those from then on."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
 
-from msgspec import Raw
-
 from flowruns.model.datetimes import format_datetime
 from flowruns.model.lines import RunLine
 from flowruns.model.runs import FlowType, RunPut, Tag
-from flowruns.player.placeholders import filled, filled_text, lookup_of
+from flowruns.player.placeholders import as_json, filled, filled_text, lookup_of
 from flowruns.player.progress import applied
 from flowruns.player.steps import Move, Span
 
@@ -75,8 +72,7 @@ class Series:
         number = self._numbers[flow]
         line = RunLine(id=f"{flow}-{number}", flow_id=flow, flow_type=flow_type, created_by=user)
         if args is not None:
-            filled_args = filled(args, lookup_of(str(line.id), line), number)
-            line.args = Raw(json.dumps(filled_args, default=str, ensure_ascii=False).encode())  # str: TOML has dates
+            line.args = as_json(filled(args, lookup_of(str(line.id), line), number))
         lookup = lookup_of(str(line.id), line)
         line.tags = [Tag(key=key, value=filled_text(value, lookup, number)) for key, value in tags.items()] or None
         return line

@@ -118,6 +118,19 @@ def moves(steps: Sequence[Step], chance: Random, lookup: Lookup) -> Iterator[Mov
             delay = 0.0
 
 
+def phases(steps: Sequence[Step]) -> Iterator[str]:
+    """The phases that *steps* set before the end of a run."""
+    for step in steps:
+        match step:
+            case Phase(phase):
+                yield phase
+            case Repeat(_, inner):
+                yield from phases(inner)
+            case OneOf(_, branches):
+                for branch in branches:
+                    yield from phases(branch)
+
+
 class _Moves:
     def __init__(self, chance: Random, lookup: Lookup) -> None:
         self._chance = chance

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Raw
 from msgspec.json import decode
 
 from flowruns.errors import InputRefused
@@ -17,9 +18,7 @@ NOW = "2026-01-20T18:53:03.000Z"
 
 
 def body(**fields: Any) -> RunPut:
-    import json
-
-    return decode(json.dumps({"flowId": "deploy-web", "flowType": "automation", **fields}), type=RunPut)
+    return decode(encode({"flowId": "deploy-web", "flowType": "automation", **fields}), type=RunPut)
 
 
 def played(script: Script, run: RunPut, seed: int = 0, id: str = "web-1") -> list[Move]:
@@ -58,6 +57,7 @@ WRONG = [
     ('[[rule]]\ntags = ["env:prod"]\nsteps = [{ hang = true }]', "2: 'tags' must be a table"),
     ("[[rule]]\ntags = { n = 1 }\nsteps = [{ hang = true }]", "2: the tag 'n' must be a text in quotes, as in \"1\""),
     ('[[rule]]\nargs = "main"\nsteps = [{ hang = true }]', "2: 'args' must be a table"),
+    ("[[rule]]\nargs = { a.b = nan }\nsteps = [{ hang = true }]", "2: JSON has no infinity"),
     ('[[rule]]\nphase = "not yet"\nsteps = [{ hang = true }]', "2: 'phase' must be a word"),
     ("[[rule]]\nsteps = 3", "2: 'steps' must be a list"),
     ("[[rule]]\nsteps = []", "2: 'steps' must be a list with at least one table"),
@@ -83,6 +83,10 @@ WRONG = [
     (step('log = "on {args.}"'), "4: {args.} names no value"),
     (step('outputs = "done"'), "4: 'outputs' must be a table"),
     (step("outputs = { x = inf }"), "4: JSON has no infinity"),
+    (step("outputs = { x = [{ y = 1e400 }] }"), "4: JSON has no infinity, which 1e400 is too"),
+    (step("outputs = { x = 0x8000000000000000 }"), "4: an integer has over 64 bits"),
+    (step("outputs = { x = 2026-01-20T18:53:03 }"), "4: a date with a time needs a time zone: 2026-01-20T18:53:03Z"),
+    (step("outputs = { x = 0001-01-01T00:00:00+01:00 }"), "4: a time must be within the years 1 to 9999 in UTC"),
     (step('end = "running"'), "4: a run does not end in 'running'"),
     (step("hang = false"), "4: 'hang' must be true"),
     (step("repeat = 3"), "4: 'repeat' needs steps"),
@@ -113,6 +117,7 @@ WRONG = [
     (start('count = 1\nargs = "main"'), "4: 'args' must be a table"),
     (start("count = 1\nargs = [\n  { a = 1 },\n  2,\n]"), "6: 'args' must be a table"),
     (start('count = 1\nargs = { a = "{run.name}" }'), "4: there is no {run.name}"),
+    (start("count = 1\nargs = [\n  { a = 1e400 },\n]"), "5: JSON has no infinity"),
     (start("count = 1\nargs = []"), "4: 'args' is an empty list; leave it out"),
     (start("count = 1\ntags = { env = 1 }"), "4: the tag 'env' must be a text in quotes"),
     (start('count = 1\ntags = { env = "{arg.env}" }'), "4: there is no {arg.env}; did you mean {args.env}?"),
@@ -123,6 +128,8 @@ WRONG = [
     ('[[rule]]\nsteps = [\n  { wait = "1s",\n    end = "x" },\n]\n', "3: no TOML"),
     ('[[rule]]\nflowId = "a"\nflowId = "b"\n', "3: no TOML: Cannot overwrite a value"),
     ("[[rule]]\nsteps = [\n  { hang = true },\n", "4: no TOML"),
+    (step(f"outputs = {{ x = 1{'0' * 4300} }}"), "4: no TOML: an integer has over 64 bits; write it as a text"),
+    (f"x = {'[' * 9999}", "1: no TOML: too many levels of nesting"),
 ]
 
 
@@ -225,6 +232,7 @@ FITTING = [
     ('args.image.tag = "v1"', {"args": {"image": {"tag": "v1"}}}, True),
     ('args = { "image.tag" = "v1" }', {"args": {"image.tag": "v1"}}, True),
     ('args = { ref = "main" }', {"args": None}, False),
+    ("args = { on = 2026-01-20T19:53:03+01:00 }", {"args": {"on": "2026-01-20T18:53:03.000Z"}}, True),
     ("", {"phase": "running"}, False),
     ('phase = "approved"', {"phase": "approved"}, True),
     ("", {"endTime": NOW}, False),
@@ -264,6 +272,21 @@ def test_placeholders_are_filled_in_and_others_stay() -> None:
         'main v1 web-1 deploy-web prod {args.no} 1 {x} ${HOME}', "1", "2", "pass 1", "pass 2"
     ]  # fmt: skip
     assert decode(run.outputs) == {"all": {"tag": "v1"}, "one": ["n is 3", 3]}
+
+
+def test_outputs_are_json_as_the_api_writes_it() -> None:
+    run = run_after(
+        "{ outputs = { at = 2026-01-20T19:53:03+01:00, day = 2026-01-20, time = [19:53:03] } },"
+        '{ outputs = { big = "{args.big}", digits = "{args.digits}", text = "is {args.big}" } }',
+        args=Raw(b'{"big": 1e400, "digits": %b}' % (b"9" * 5000)),
+        outputs=Raw(b'{"old": 1e400, "exact": 0.10000000000000000000001}'),
+    )
+    outputs = decode(run.outputs, type=dict[str, Raw])
+    assert [bytes(outputs.pop(name)) for name in ("old", "exact")] == [b"1e400", b"0.10000000000000000000001"]
+    assert {name: decode(value) for name, value in outputs.items()} == {
+        "at": "2026-01-20T18:53:03.000Z", "day": "2026-01-20", "time": ["19:53:03"],
+        "big": "1e400", "digits": "9" * 5000, "text": "is 1e400",
+    }  # fmt: skip
 
 
 def test_waits_are_within_their_range_and_differ_by_run_and_by_seed() -> None:
