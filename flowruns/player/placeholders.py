@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import Raw
 
+from flowruns.model.json_items import is_nested_beyond
 from flowruns.model.python_values import parse
 from flowruns.model.runs import RunPut
 
@@ -15,13 +16,16 @@ RUN_FIELDS = ("run.id", "run.flowId", "run.flowType")
 
 _PLACEHOLDER = re.compile(r"\{((?:args|tags)\.[\w.-]+|run\.(?:id|flowId|flowType)|n)\}")
 
+_MAX_LEVELS = 256  # of `args` with values for placeholders: outputs, which may hold them deeper, have at most 512
+
 Lookup = Callable[[str], Any]  # the value of a placeholder, None if there is none
 
 
 def lookup_of(id: str, body: RunPut) -> Lookup:
     """The values of a run, but for `n`."""
     fields = dict(zip(RUN_FIELDS, (id, body.flow_id, str(body.flow_type)), strict=True))
-    args, tags = parse(body.args, _number) or {}, {tag.key: tag.value for tag in body.tags or []}
+    args = {} if is_nested_beyond(body.args, _MAX_LEVELS) else parse(body.args, _number) or {}
+    tags = {tag.key: tag.value for tag in body.tags or []}
 
     def lookup(name: str) -> Any:
         root, _, key = name.partition(".")

@@ -64,7 +64,7 @@ class Player:
         self._requests = anyio.Semaphore(_REQUESTS_AT_ONCE)
         self._series = script.series(seed)
         self._playing: set[str] = set()  # the ids of the runs that are played
-        self._left: dict[str, str] = {}  # the tags of runs that are played and have not ended: our own last write
+        self._left: dict[str, str] = {}  # the tags of our last writes to runs that a rule would fit now
         self._missed: dict[str, bytes] = {}  # the last change of such runs meanwhile: another rule may fit then
         self._one_ended = anyio.Event()
         self.caught_up = anyio.Event()  # it has started the runs at the beginning, and found those to play
@@ -140,17 +140,15 @@ class Player:
 
     async def _create(self, line: RunLine) -> bool:
         """As `Runs.create`, repeated until a server responds."""
-        is_lost = False  # whether the response of a request was lost, which may have created the run
+        tries = 0
 
         async def create() -> bool:
-            nonlocal is_lost
-            try:
-                return await self._runs.create(line)
-            except Unreachable:
-                is_lost = True
-                raise
+            nonlocal tries
+            tries += 1
+            return await self._runs.create(line)
 
-        return await self._retried(create) or (is_lost and await self._is_there(line))
+        # A request whose response was lost may have created the run.
+        return await self._retried(create) or (tries > 1 and await self._is_there(line))
 
     async def _is_there(self, line: RunLine) -> bool:
         """Whether a run has been created as *line*; it may have been played since."""
@@ -158,13 +156,13 @@ class Player:
             found = await self._retried(partial(self._runs.get, str(line.id)))
         except NotFound:
             return False
-        return encode(untouched(_parsed(found.doc, id=None))) == encode(untouched(_parsed(encode(line), id=None)))
+        return encode(untouched(_decoded(found.doc, RunPut))) == encode(untouched(line))
 
     def _consider(self, tasks: TaskGroup, doc: bytes, *, resume: bool = False) -> None:
         id = _decoded(doc, _Id).id
         if id in self._playing:  # most changes are our own writes
             self._missed[id] = doc
-        elif self._script.part(id, _parsed(doc), self._seed, resume=resume) is not None:
+        elif self._script.part(id, _decoded(doc, RunPut), self._seed, resume=resume) is not None:
             self._playing.add(id)
             tasks.start_soon(self._play, tasks, id, resume)
 
@@ -172,39 +170,33 @@ class Player:
         try:
             await self._perform(id, resume=resume)
         except NotFound:
-            self._let_go(id, "it was deleted")
+            self._report(id, "let go: it was deleted")
         except (_LetGo, Refused) as reason:
-            self._let_go(id, str(reason))
+            self._report(id, f"let go: {reason}")
         self._playing.remove(id)
         missed = self._missed.pop(id, None)
         if missed is not None:
             self._consider(tasks, missed)
         self._one_ended.set()
 
-    def _let_go(self, id: str, reason: str) -> None:
-        self._left.pop(id, None)
-        self._report(id, f"let go: {reason}")
-
     async def _perform(self, id: str, *, resume: bool) -> None:
         """Plays the run. Raises NotFound, Refused, and _LetGo if somebody else has changed it."""
+        left = self._left.pop(id, None)
         doc, etag = await self._retried(partial(self._runs.get, id))
-        body = _parsed(doc)
+        body = _decoded(doc, RunPut)
         part = self._script.part(id, body, self._seed, resume=resume)
-        if part is None or self._left.get(id) == etag:  # it has changed meanwhile, or only we have changed it
+        if part is None:  # it has changed meanwhile
             return
-        begun = False
-        for move in part.moves:
-            if not begun:
-                begun = True
+        for number, move in enumerate(() if etag == left else part.moves):  # else only we have changed it
+            if number == 0:
                 self._report(id, f"{body.flow_id} {body.phase}, played by the rule for {part.rule}")
             await self._sleep(move.delay / self._speed)
             before, body = body, applied(body, move, format_datetime(datetime.now(UTC)))
-            etag = await self._write(id, body, etag)
-            self._left[id] = etag
+            etag = left = await self._write(id, body, etag)
             if body.phase != before.phase:
                 self._report(id, f"{body.flow_id} {body.phase}")
-        if body.end_time is not None:
-            self._left.pop(id, None)
+        if etag == left and self._script.part(id, body, self._seed) is not None:
+            self._left[id] = etag
 
     async def _write(self, id: str, body: RunPut, etag: str) -> str:
         """The tag of the run once it is *body*. Raises _LetGo if somebody else has changed it since *etag*."""
@@ -215,7 +207,8 @@ class Player:
             if error.status != PRECONDITION_FAILED:
                 raise
         found = await self._retried(partial(self._runs.get, id))  # NotFound: it was deleted
-        if encode(_parsed(found.doc, id=None)) != content:  # else by our own request, whose response was lost
+        stored = replace(_decoded(found.doc, RunPut), id=None)
+        if encode(stored) != content:  # else by our own request, whose response was lost
             raise _LetGo("somebody else has changed it")
         return found.etag
 
@@ -235,10 +228,6 @@ class Player:
 
 class _Id(Struct):
     id: str
-
-
-def _parsed(doc: bytes, **changed: None) -> RunPut:
-    return replace(_decoded(doc, RunPut), **changed)
 
 
 def _decoded(doc: bytes, type: type[T]) -> T:

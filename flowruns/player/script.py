@@ -116,7 +116,7 @@ class Script:
         if body.end_time is not None:
             return None
         begins = {"pending": untouched(body)}
-        for rule in self.rules:
+        for rule in sorted(self.rules, key=lambda rule: rule.phase != "pending"):
             begin = begins.get(rule.phase)
             if begin is None or not rule.fits(body):
                 continue

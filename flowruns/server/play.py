@@ -107,7 +107,8 @@ async def playing(
     store: Store, script: Script, report: Callable[[str], None], *, start_seconds: float = _START_SECONDS
 ) -> AsyncIterator[None]:
     """While entered, plays *script* in *store*; entered once the runs at the beginning are there, or after
-    *start_seconds*. *report* is called with a line if playing fails later. Raises Unavailable.
+    *start_seconds*. If playing fails later, *report* is called with a line that says why, and the store goes on without
+    the script. Raises Unavailable and Refused if it fails before.
     """
     player, entered = Player(script, StoreRuns(store)), False
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec import Raw
 from msgspec.structs import replace
 
 from flowruns import AsyncClient, Client, play, play_async
@@ -254,6 +255,13 @@ async def test_run_of_the_past_that_has_not_ended_is_played_on(store: Store) -> 
     assert [log.message for log in run.logs or []] == ["a", "b"]
     assert run.logs
     assert run.logs[0].timestamp < run.logs[1].timestamp
+
+
+async def test_run_with_deeply_nested_args_is_played(store: Store) -> None:
+    script = Script.of("deploy-web", {"outputs": {"a": {"b": "{args.x}"}}}, {"end": "succeeded"})
+    await store.create(RunPost(flow_id="deploy-web", id="a", args=Raw(b'{"x": %b}' % (b"[" * 511 + b"]" * 511))))
+    await Player(script, StoreRuns(store)).play(once=True)
+    assert bytes((await store.get("a")).run.outputs) == b'{"a":{"b": "{args.x}"}}'
 
 
 async def test_error_of_the_report_ends_the_player(store: Store) -> None:

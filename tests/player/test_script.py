@@ -366,6 +366,21 @@ def test_rest_of_a_run_is_found_from_each_of_its_states(name: str, seed: int) ->
         run.phase = "approved"
 
 
+def test_order_of_rules_for_different_phases_does_not_matter_to_the_rest() -> None:
+    plan = '[[rule]]\nsteps = [{ log = "plan" }, { phase = "waiting" }]\n'
+    apply = '[[rule]]\nphase = "approved"\nsteps = [{ phase = "running" }, { log = "a" }, { end = "succeeded" }]\n'
+    for text in (plan + apply, apply + plan):
+        script, run = Script.parse(text), body()
+        for phase in ("approved", None):
+            moves = played(script, run)
+            for move in moves if phase else moves[:2]:
+                run = applied(run, move, NOW)
+            run.phase = phase or run.phase
+        part = script.rest("web-1", run, 0)
+        assert part is not None
+        assert list(part.moves) == moves[2:]
+
+
 def test_run_of_somebody_else_has_no_rest() -> None:
     script = one_rule('{ action = "a", for = "2s" }, { end = "succeeded" }')
     assert script.rest("web-1", body(phase="running", actions=[{"id": "b", "phase": "running"}]), 0) is None
