@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -65,11 +66,17 @@ def play_command(
     async def play() -> None:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task
-        # asyncio's own handler raises KeyboardInterrupt at the second Ctrl+C, in the middle of anything.
-        signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(task.cancel))
+
+        def stop(*_: object) -> None:
+            with suppress(RuntimeError):  # the loop is closed: the player has stopped
+                loop.call_soon_threadsafe(task.cancel)
+
+        signal.signal(signal.SIGINT, stop)
         async with AsyncClient(url, token) as client:
             await play_async(rules, client, once=once, seed=seed, speed=speed, report=report)
 
+    # asyncio's own handler raises KeyboardInterrupt at the second Ctrl+C, in the middle of anything.
+    before = signal.getsignal(signal.SIGINT)
     try:
         asyncio.run(play())
     except BrokenPipeError:  # the reader has what it wants, as `head` does
@@ -77,3 +84,5 @@ def play_command(
     except asyncio.CancelledError:
         print_stderr("flowruns: stopped; the runs stay as they are, and the same command goes on with them")
         sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from flowruns import Client
+from flowruns.cli.main import main
 from flowruns.cli.scripts import EXAMPLES
 from tests.cli.test_data import done
 from tests.conftest import RUNS
@@ -128,6 +129,13 @@ def test_second_interrupt_ends_the_player_as_the_first(tmp_path: Path, server: s
         assert ended(player) == (
             130, "flowruns: stopped; the runs stay as they are, and the same command goes on with them\n"
         )  # fmt: skip
+
+
+def test_handler_of_interrupts_is_that_of_before_once_the_player_has_ended(tmp_path: Path, server: str) -> None:
+    (tmp_path / "a.toml").write_text(SCRIPT)
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["play", str(tmp_path / "a.toml"), "--url", server, "--once"]) == 0
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
