@@ -32,14 +32,6 @@ _REQUESTS_AT_ONCE = 16
 _MIN_PAUSE, _MAX_PAUSE = 0.1, 2.0  # seconds before a request is sent again
 
 
-def _silent(id: str, text: str) -> None:
-    pass
-
-
-class _LetGo(Exception):
-    """The run is not ours any more."""
-
-
 class Player:
     """Plays *script* in *runs*: the same *seed* makes the same choices for a run with the same id. *sleep*
     waits for a number of seconds of the script, divided by *speed*.
@@ -53,7 +45,7 @@ class Player:
         seed: int = 0,
         speed: float = 1.0,
         sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
-        report: Report = _silent,
+        report: Report = lambda id, text: None,
     ) -> None:
         self._script = script
         self._runs = runs
@@ -121,9 +113,9 @@ class Player:
         lines = self._series.first(datetime.now(UTC))
         created = [await self._create(line) for line in lines]
         if lines:
-            started, exist = created.count(True), created.count(False)
+            started, others = created.count(True), created.count(False)
             runs = f"{started} run{'s' * (started != 1)}"
-            self._report("", f"has started {runs}" + f"; {exist} exist already" * (exist > 0))
+            self._report("", f"has started {runs}" + f"; {others} existed before" * (others > 0))
 
     async def _start(self, runs: Iterator[NewRun], kept: int | None) -> None:
         """Creates each of *runs* after its delay, and deletes the oldest of them unless they are *kept*."""
@@ -132,9 +124,11 @@ class Player:
             await self._sleep(delay / self._speed)
             while not await self._create(line):
                 line = next(runs).line  # from an earlier call: the next one
-            started.append(str(line.id))
             self._report(str(line.id), f"{line.flow_id} started")
-            if kept is not None and len(started) > kept:
+            if kept is None:
+                continue
+            started.append(str(line.id))
+            if len(started) > kept:
                 with suppress(NotFound):
                     await self._retried(partial(self._runs.delete, started.popleft()))
 
@@ -171,7 +165,7 @@ class Player:
             await self._perform(id, resume=resume)
         except NotFound:
             self._report(id, "let go: it was deleted")
-        except (_LetGo, Refused) as reason:
+        except Refused as reason:
             self._report(id, f"let go: {reason}")
         self._playing.remove(id)
         missed = self._missed.pop(id, None)
@@ -180,7 +174,7 @@ class Player:
         self._one_ended.set()
 
     async def _perform(self, id: str, *, resume: bool) -> None:
-        """Plays the run. Raises NotFound, Refused, and _LetGo if somebody else has changed it."""
+        """Plays the run. Raises NotFound, and Refused, also if somebody else has changed it."""
         left = self._left.pop(id, None)
         doc, etag = await self._retried(partial(self._runs.get, id))
         body = _decoded(doc, RunPut)
@@ -199,7 +193,7 @@ class Player:
             self._left[id] = etag
 
     async def _write(self, id: str, body: RunPut, etag: str) -> str:
-        """The tag of the run once it is *body*. Raises _LetGo if somebody else has changed it since *etag*."""
+        """The tag of the run once it is *body*. Raises Refused, also if somebody else has changed it since *etag*."""
         content = encode(body)
         try:
             return await self._retried(partial(self._runs.put, id, content, etag))
@@ -209,7 +203,7 @@ class Player:
         found = await self._retried(partial(self._runs.get, id))  # NotFound: it was deleted
         stored = replace(_decoded(found.doc, RunPut), id=None)
         if encode(stored) != content:  # else by our own request, whose response was lost
-            raise _LetGo("somebody else has changed it")
+            raise Refused("somebody else has changed it", PRECONDITION_FAILED)
         return found.etag
 
     async def _retried(self, call: Callable[[], Awaitable[T]]) -> T:

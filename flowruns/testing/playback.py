@@ -147,10 +147,11 @@ class Playback:
         while not await self._runs.create(starting.new.line):
             starting.new = next(starting.runs)
         id = str(starting.new.line.id)
-        starting.started.append(id)
-        if starting.kept is not None and len(starting.started) > starting.kept:
-            with suppress(NotFound):
-                await self._runs.delete(starting.started.popleft())
+        if starting.kept is not None:
+            starting.started.append(id)
+            if len(starting.started) > starting.kept:
+                with suppress(NotFound):
+                    await self._runs.delete(starting.started.popleft())
         starting.new = next(starting.runs)
         starting.due += timedelta(seconds=starting.new.delay)
         await self._consider(id)

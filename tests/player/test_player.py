@@ -241,7 +241,7 @@ async def test_player_that_is_started_again_starts_no_run_twice(store: Store) ->
     kept = (await store.get("deploy-web-1")).doc
     async with playing(store, script, sleep=no_pause) as lines:
         await lines.until(f"deploy-web-{len(before) + 1}: deploy-web started")
-    assert lines.lines[1] == ": has started 0 runs; 3 exist already"
+    assert lines.lines[1] == ": has started 0 runs; 3 existed before"
     assert (await store.get("deploy-web-1")).doc == kept
 
 
@@ -398,7 +398,7 @@ def test_start_whose_response_is_lost_counts_as_started(flowruns: Flowruns) -> N
         flowruns.drop_connection(times=3, method="PUT", id="web-1", done=True)
         flowruns.drop_connection(times=3, method="PUT", id="web-2")
         play(script, runs, once=True, report=lambda id, line: lines.append(line))
-    assert lines[1] == "has started 1 run; 1 exist already"
+    assert lines[1] == "has started 1 run; 1 existed before"
 
 
 async def test_write_that_lands_after_its_response_took_too_long_is_our_own(store: Store) -> None:

@@ -27,34 +27,35 @@ class Bytes(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generi
         return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[(match[2] or "").upper()]
 
 
-class Seconds(click.FloatRange):
+class _Range(click.FloatRange):
+    """A number, which is not NaN, in a range."""
+
+    noun = "a number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """*value* as a number."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not {self.noun}", param, ctx)
+        return number
+
+
+class Seconds(_Range):
     """A number of seconds, up to an hour."""
+
+    noun = "a number of seconds"
 
     def __init__(self) -> None:
         super().__init__(0, 3600)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """*value* in seconds."""
-        seconds: float = super().convert(value, param, ctx)
-        if math.isnan(seconds):
-            self.fail(f"{value!r} is not a number of seconds", param, ctx)
-        return seconds
 
-
-class Speed(click.FloatRange):
+class Speed(_Range):
     """A factor above 0."""
 
     name = "factor"
 
     def __init__(self) -> None:
         super().__init__(0, 1_000_000, min_open=True)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """*value* as a factor."""
-        factor: float = super().convert(value, param, ctx)
-        if math.isnan(factor):
-            self.fail(f"{value!r} is not a number", param, ctx)
-        return factor
 
 
 class Age(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
