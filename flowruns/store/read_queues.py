@@ -72,7 +72,7 @@ class ReadQueues:
             rows = await (self._counted_pages if where.must_count else self._pages).run(query)
         except sqlite3.DataError:  # it is larger than `MAX_QUICK_BYTES`
             return await self._large_pages.run(query)
-        self._recent.keep_result(state, query, rows, len(rows.docs))
+        self._recent.keep_result(state, query, rows)
         return rows
 
     async def stats(self, where: Where) -> Stats:
@@ -83,7 +83,7 @@ class ReadQueues:
             return recent
         state = self._recent.state
         found = await (self._counted_stats if stats.must_count(where) else self._stats).run(query)
-        self._recent.keep_result(state, query, found, len(found.doc))
+        self._recent.keep_result(state, query, found)
         return found
 
     async def drain(self) -> None:

@@ -1,11 +1,13 @@
 """What was read lately, for reads that come again before a write changes it: they need no round trip to a thread."""
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
+from flowruns.store.pages import PageRows
 from flowruns.store.reads import StoredRun
+from flowruns.store.stats import Stats
 
 K = TypeVar("K", bound=Hashable)
 
@@ -18,21 +20,30 @@ _MAX_ENTRIES, _MAX_ENTRY_BYTES = 16 * 1024, 64 * 1024
 
 
 class _Kept(Generic[K, V]):
-    """A limited number of values by key. When it is full it drops all: what is asked for often is soon back."""
+    """Values by key, up to *max_bytes* of *size*. When it is full it drops all: what is asked for often is soon back."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, size: Callable[[V], int]) -> None:
         self.values: dict[K, V] = {}
-        self._max_bytes = max_bytes
-        self._bytes = 0  # of all values since it was empty, of which some may be gone
+        self._max_bytes, self._size = max_bytes, size
+        self._bytes = 0
 
-    def keep(self, key: K, value: V, size: int) -> None:
-        """Keeps a *value* of *size* bytes, unless it is large."""
+    def keep(self, key: K, value: V) -> None:
+        """Keeps *value*, unless it is large."""
+        size = self._size(value)
         if size > _MAX_ENTRY_BYTES:
             return
+        self.pop(key)
         if self._bytes + size > self._max_bytes or len(self.values) >= _MAX_ENTRIES:
             self.drop()
         self._bytes += size
         self.values[key] = value
+
+    def pop(self, key: K) -> V | None:
+        """Drops the value of *key*, and returns it; None if there is none."""
+        value = self.values.pop(key, None)
+        if value is not None:
+            self._bytes -= self._size(value)
+        return value
 
     def drop(self) -> None:
         """Drops everything."""
@@ -52,8 +63,8 @@ class RecentReads:
         self._state = 0  # grows as a transaction begins and as it ends; odd in between
         self._changed: dict[str, int] = {}  # for runs that were written lately, the state since which they are the same
         self._unchanged_since = 0  # for all others
-        self._runs: _Kept[str, StoredRun] = _Kept(_RUNS_BYTES)
-        self._results: _Kept[Hashable, Any] = _Kept(_RESULTS_BYTES)
+        self._runs: _Kept[str, StoredRun] = _Kept(_RUNS_BYTES, lambda run: len(run.doc))
+        self._results: _Kept[Hashable, PageRows | Stats] = _Kept(_RESULTS_BYTES, lambda result: len(result[0]))
         self._written: dict[str, StoredRun] = {}  # by the open transaction, of runs that were kept
         self._process = os.getpid()
 
@@ -74,13 +85,13 @@ class RecentReads:
         """Keeps *run*, if it is still as it was read since *state*."""
         with self._mutex:
             if state >= self._changed.get(id, self._unchanged_since):
-                self._runs.keep(id, run, len(run.doc))
+                self._runs.keep(id, run)
 
-    def keep_result(self, state: int, query: Hashable, result: Any, size: int) -> None:
-        """Keeps the *result* of *query*, of *size* bytes, until anything is written, if nothing was since *state*."""
+    def keep_result(self, state: int, query: Hashable, result: PageRows | Stats) -> None:
+        """Keeps the *result* of *query* until anything is written, if nothing was since *state*."""
         with self._mutex:
             if state == self._state and state % 2 == 0:
-                self._results.keep(query, result, size)
+                self._results.keep(query, result)
 
     def begin(self, changes: Mapping[str, StoredRun | None]) -> None:
         """Drops what a transaction changes, before its commit: the runs by id, None for those that it deletes."""
@@ -91,7 +102,7 @@ class RecentReads:
                 self._unchanged_since = self._state + 1
             for id, run in changes.items():
                 self._changed[id] = self._state + 1
-                if self._runs.values.pop(id, None) and run:
+                if self._runs.pop(id) and run:
                     self._written[id] = run
 
     def begin_all(self) -> None:
@@ -107,7 +118,7 @@ class RecentReads:
         with self._mutex:
             if committed:
                 for id, run in self._written.items():
-                    self._runs.keep(id, run, len(run.doc))
+                    self._runs.keep(id, run)
             self._written.clear()
             self._state += self._state % 2
 

@@ -14,23 +14,25 @@ from flowruns.store import recent
 from flowruns.store.filters import ALL, where
 from flowruns.store.reads import StoredRun
 from flowruns.store.recent import RecentReads
+from flowruns.store.stats import Stats
 from flowruns.store.store import Store
 from tests.waits import HANG
 
 PUT = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
 OLD, NEW = StoredRun(1, b"{}"), StoredRun(2, b"{}")
+RESULT = Stats(b"{}", 1)
 
 
 def with_run() -> RecentReads:
     reads = RecentReads()
     reads.keep_run(reads.state, "x", OLD)
-    reads.keep_result(reads.state, "page", "result", 6)
+    reads.keep_result(reads.state, "page", RESULT)
     return reads
 
 
 def test_a_commit_replaces_the_run_and_drops_every_result() -> None:
     reads = with_run()
-    assert (reads.run("x"), reads.result("page")) == (OLD, "result")
+    assert (reads.run("x"), reads.result("page")) == (OLD, RESULT)
     reads.begin({"x": NEW})
     assert (reads.run("x"), reads.result("page")) == (None, None)
     reads.end(committed=True)
@@ -64,12 +66,12 @@ def test_what_a_transaction_may_have_changed_meanwhile_is_not_kept(moment: str, 
             reads.end(committed=True)
         reads.keep_run(states[moment], "x", OLD)
         reads.keep_run(states[moment], "y", OLD)
-        reads.keep_result(states[moment], "page", "result", 6)
+        reads.keep_result(states[moment], "page", RESULT)
         assert (reads.run("x"), reads.result("page")) == (None, None)
         assert reads.run("y") == (None if whole else OLD)
     reads.keep_run(reads.state, "x", NEW)
-    reads.keep_result(reads.state, "page", "result", 6)
-    assert (reads.run("x"), reads.result("page")) == (NEW, "result")
+    reads.keep_result(reads.state, "page", RESULT)
+    assert (reads.run("x"), reads.result("page")) == (NEW, RESULT)
 
 
 def test_what_is_remembered_and_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +89,17 @@ def test_what_is_remembered_and_kept_is_bounded(monkeypatch: pytest.MonkeyPatch)
         reads.keep_run(reads.state, str(number), StoredRun(number, bytes(number)))
         assert sum(len(run.doc) for run in reads._runs.values.values()) <= 100
         assert len(reads._runs.values) <= 10
+
+
+def test_runs_that_are_replaced_take_room_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent, "_RUNS_BYTES", 100)
+    reads = RecentReads()
+    reads.keep_run(0, "x", OLD)
+    for size in (60, 70, 80) * 3:
+        reads.keep_run(reads.state, "y", StoredRun(1, bytes(size)))
+        reads.begin({"y": StoredRun(2, bytes(size + 1))})
+        reads.end(committed=True)
+    assert reads.run("x") == OLD
 
 
 async def test_repeated_reads_do_not_wait_for_a_thread(path: Path) -> None:
