@@ -20,7 +20,7 @@ _MAX_ENTRIES, _MAX_ENTRY_BYTES = 16 * 1024, 64 * 1024
 
 
 class _Kept(Generic[K, V]):
-    """Values by key, up to *max_bytes* of *size*. When it is full it drops all: what is asked for often is soon back."""
+    """Values by key, up to *max_bytes* of *size*. When full, it drops all: what is asked for often is soon back."""
 
     def __init__(self, max_bytes: int, size: Callable[[V], int]) -> None:
         self.values: dict[K, V] = {}
