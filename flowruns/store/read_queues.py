@@ -1,5 +1,6 @@
 """The queues of reads in front of the connections of a database: quick ones never wait for large or slow ones."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -51,6 +52,7 @@ class ReadQueues:
     async def run(self, id: str, fields: Fields) -> StoredRun | None:
         """The run with these *fields*, None if it does not exist."""
         if not fields and (recent := self._recent.run(id)):
+            await _let_others_run()
             return recent
         state = self._recent.state
         try:
@@ -66,6 +68,7 @@ class ReadQueues:
         query = where, page_request
         recent: PageRows | None = self._recent.result(query)
         if recent is not None:
+            await _let_others_run()
             return recent
         state = self._recent.state
         try:
@@ -80,6 +83,7 @@ class ReadQueues:
         query = (where,)
         recent: Stats | None = self._recent.result(query)
         if recent is not None:
+            await _let_others_run()
             return recent
         state = self._recent.state
         found = await (self._counted_stats if stats.must_count(where) else self._stats).run(query)
@@ -91,6 +95,11 @@ class ReadQueues:
         for queue in (self.changes, self._runs, self._large_runs, self._pages, self._large_pages, self._counted_pages,
                       self._stats, self._counted_stats):  # fmt: skip
             await queue.drain()
+
+
+async def _let_others_run() -> None:
+    """As every other read does: a client in the same event loop may read in a loop of its own."""
+    await asyncio.sleep(0)
 
 
 def _quick_runs(connection: sqlite3.Connection, jobs: list[_Run]) -> Sequence[StoredRun | None | Failed]:

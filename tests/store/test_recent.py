@@ -125,6 +125,17 @@ async def test_repeated_reads_do_not_wait_for_a_thread(path: Path) -> None:
             await asyncio.gather(*held)
 
 
+async def test_a_client_that_reads_without_a_pause_lets_others_run(path: Path) -> None:
+    async with Store.open(path) as store:
+        await store.put("x", PUT)
+        for read in (lambda: store.get("x"), store.page, store.stats):
+            await read()
+            other = asyncio.create_task(asyncio.sleep(0))
+            for _ in range(3):
+                await read()
+            assert other.done()
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_no_read_is_older_than_what_was_acknowledged_or_read(path: Path, seed: int) -> None:
     chance = random.Random(seed)
