@@ -9,36 +9,29 @@ export class Selection {
 	constructor(rows) {
 		this.rows = rows;
 		this.all = h("input", { type: "checkbox", ariaLabel: "All runs on this page",
-			onchange: () => this.select(this.all.checked ? this.rows() : []) });
+			onchange: () => this.select(() => this.all.checked) });
 		this.element = h("div.selection", { role: "group", ariaLabel: "Selected runs", hidden: true });
 	}
 
-	get chosen() {
-		return this.rows().filter(({ box }) => box.checked);
-	}
-
-	get ids() {
-		return this.chosen.map(({ run }) => run.id);
-	}
-
-	/** Selects *rows*, and no others. */
-	select(rows) {
-		for (const row of this.rows()) row.box.checked = rows.includes(row);
+	/** Selects the rows for which *isChosen(row)*, and no others. */
+	select(isChosen) {
+		for (const row of this.rows()) row.box.checked = isChosen(row);
 		this.draw();
 	}
 
 	draw() {
-		const { chosen, ids } = this;
+		const ids = this.rows().filter(({ box }) => box.checked).map(({ run }) => run.id);
 		const count = this.rows().length;
 		this.all.checked = count > 0 && ids.length === count;
 		this.all.indeterminate = ids.length > 0 && ids.length < count;
 		this.element.hidden = ids.length === 0;
 		const remove = () => {
-			deleteLater(ids, { undone: () => this.select(chosen) });
-			this.select([]);
+			// The rows may be new ones by then, and others may be selected.
+			deleteLater(ids, { undone: () => this.select(({ box, run }) => box.checked || ids.includes(run.id)) });
+			this.select(() => false);
 		};
 		fill(this.element, `${plural(ids.length, "run")} selected`,
 			ids.length === 2 && h("a.button", { href: compareUrl(...ids) }, "Compare"),
-			button("Delete", remove, { className: "danger" }), button("Clear", () => this.select([]), { className: "quiet" }));
+			button("Delete", remove, { className: "danger" }), button("Clear", () => this.select(() => false), { className: "quiet" }));
 	}
 }

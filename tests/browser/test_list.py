@@ -461,6 +461,24 @@ def test_several_runs_are_deleted_at_once_and_can_be_restored(own: Server, page:
     assert [own.status(id) for id in ("a", "b", "c")] == [404, 200, 404]
 
 
+def test_undo_selects_restored_runs_again_in_addition_to_others(own: Server, page: Page) -> None:
+    for id in ("a", "b", "c"):
+        own.put(id)
+    page.clock.install()
+    page.goto(own.ui)
+    expect(page.locator("#badge")).to_have_text("live")
+    page.get_by_label("Select a").check()
+    page.get_by_role("group", name="Selected runs").get_by_role("button", name="Delete").click()
+    own.put("d")
+    page.get_by_role("button", name="1 new run").click()  # all rows are drawn again
+    expect(rows(page)).to_have_count(4)
+    page.get_by_label("Select b").check()
+    page.get_by_role("button", name="Undo").click()
+    for id, checked in {"a": True, "b": True, "c": False, "d": False}.items():
+        expect(page.get_by_label(f"Select {id}")).to_be_checked(checked=checked)
+    expect(page.get_by_role("group", name="Selected runs")).to_contain_text("2 runs selected")
+
+
 def test_all_rows_of_a_page_are_selected_by_the_head(own: Server, page: Page) -> None:
     for id in ("a", "b", "c"):
         own.put(id)
