@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,6 +16,7 @@ expect, Page = api.expect, api.Page
 
 SIXTY = "gh-577324554"
 T0 = "2026-01-01T00:00:00Z"
+SLOW = 0.1  # seconds between two events of a finger: without speed for Chromium, which looks at less
 
 
 def clipboard(page: Page) -> str:
@@ -439,14 +441,21 @@ def test_a_finger_enlarges_a_part_of_the_timeline_and_shows_details(
 
 
 def swipe(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Moves a finger, which Playwright's touch screen cannot."""
+    """Moves a finger, which Playwright's touch screen cannot. The times of its events are `SLOW` apart, so that it has
+    no speed when it lifts. With speed, Chromium flings: the page scrolls on, and a tap soon afterwards ends the fling
+    and is no click.
+    """
+    steps = 10
     session = page.context.new_cdp_session(page)
-    for step in range(11):
-        x, y = (a + (b - a) * step / 10 for a, b in zip(start, end, strict=True))
+    began = time.time() - SLOW * (steps + 1)
+    for step in range(steps + 2):
+        x, y = (a + (b - a) * step / steps for a, b in zip(start, end, strict=True))
+        is_end = step > steps
         session.send("Input.dispatchTouchEvent", {
-            "type": "touchMove" if step else "touchStart", "touchPoints": [{"x": x, "y": y}]
+            "type": "touchEnd" if is_end else "touchMove" if step else "touchStart",
+            "touchPoints": [] if is_end else [{"x": x, "y": y}],
+            "timestamp": began + SLOW * step,
         })  # fmt: skip
-    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     session.detach()
 
 
