@@ -25,13 +25,14 @@ export class Selection {
 		this.all.checked = count > 0 && ids.length === count;
 		this.all.indeterminate = ids.length > 0 && ids.length < count;
 		this.element.hidden = ids.length === 0;
+		const clear = () => this.select(() => false);
 		const remove = () => {
 			// The rows may be new ones by then, and others may be selected.
 			deleteLater(ids, { undone: () => this.select(({ box, run }) => box.checked || ids.includes(run.id)) });
-			this.select(() => false);
+			clear();
 		};
 		fill(this.element, `${plural(ids.length, "run")} selected`,
 			ids.length === 2 && h("a.button", { href: compareUrl(...ids) }, "Compare"),
-			button("Delete", remove, { className: "danger" }), button("Clear", () => this.select(() => false), { className: "quiet" }));
+			button("Delete", remove, { className: "danger" }), button("Clear", clear, { className: "quiet" }));
 	}
 }
