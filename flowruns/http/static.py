@@ -20,9 +20,12 @@ FILES = "/ui/"  # every path below it is a file of the package
 ASSET = FILES + "assets/{version}/{name}"
 
 
-# A comment, up to the end of its line, which stays: line numbers stay those of the source. One behind code has no
-# quote, with which a string would end.
-_COMMENT = re.compile(rb"^\t*(?://|/\*\*| \*).*$| // [^\"'`\n]*$", re.MULTILINE)
+# A comment, up to the end of its line, which stays: line numbers stay those of the source. One behind code of a script
+# has no quote, with which a string would end.
+_COMMENTS = {
+    ".js": re.compile(rb"^\t*(?://|/\*\*| \*).*$| // [^\"'`\n]*$", re.MULTILINE),
+    ".css": re.compile(rb" ?/\*.*\*/$", re.MULTILINE),
+}
 
 
 class Page(NamedTuple):
@@ -93,10 +96,15 @@ def routes(frame_ancestors: Collection[str] = ()) -> dict[str, Operation]:
 
 @cache
 def files() -> Mapping[str, bytes]:
-    """The files by name, read once, so that no page mixes two versions of them; scripts without comments."""
+    """The files by name, read once, so that no page mixes two versions of them; scripts and styles without comments."""
     folder = resources.files("flowruns") / "ui"
     bodies = {file.name: file.read_bytes() for file in folder.iterdir() if PurePath(file.name).suffix in MEDIA_TYPES}
-    return {name: _COMMENT.sub(b"", body) if name.endswith(".js") else body for name, body in bodies.items()}
+    return {name: _without_comments(name, body) for name, body in bodies.items()}
+
+
+def _without_comments(name: str, body: bytes) -> bytes:
+    comment = _COMMENTS.get(PurePath(name).suffix)
+    return comment.sub(b"", body) if comment else body
 
 
 @cache

@@ -97,6 +97,13 @@ def test_a_script_is_sent_without_comments_and_with_its_line_numbers(name: str) 
     assert not any("/**" in line for line in sent)
 
 
+@pytest.mark.parametrize("name", ["page.css", "docs.css"])
+def test_a_style_sheet_is_sent_without_comments_and_with_its_line_numbers(name: str) -> None:
+    source = (SOURCE / name).read_text(encoding="utf-8").splitlines()
+    sent = static.files()[name].decode().splitlines()
+    assert sent == [line.partition("/*")[0].rstrip() for line in source]
+
+
 @pytest.mark.parametrize("target", [*PATHS, "/", asset("app.js")])
 async def test_the_policy_allows_nothing_else(client: httpx.AsyncClient, target: str) -> None:
     response = await client.get(target)
