@@ -91,7 +91,7 @@ export class Gantt {
 	measure() {
 		const { run } = this;
 		this.spans = new Map(this.actions.map((action) => [action, span(action, run)]));
-		const all = [...this.spans.values()];
+		const all = (this.allSpans = [...this.spans.values()]);
 		this.isRunning = all.some(({ kind }) => kind === "running");
 		this.wholeAxis = axisOf(run, all);
 		this.axis = this.state.zoom ?? this.wholeAxis;
@@ -100,15 +100,15 @@ export class Gantt {
 
 	/** The ruler, and the texts around the chart. */
 	drawScale() {
-		const { axis, wholeAxis: whole, holes } = this;
-		const all = [...this.spans.values()];
+		const { axis, wholeAxis: whole, holes, allSpans: all } = this;
 		this.whole.hidden = !this.state.zoom;
 		setText(this.notes, notes(whole, all));
 		if (axis) fill(this.ruler, ruler(axis, whole, this.ruler.clientWidth || MIN_RULER));
 		else fill(this.ruler, "Time");
 		const kinds = Object.keys(KINDS).filter((kind) => all.some((span) => span.kind === kind));
-		if (kinds.join() !== this.kinds) fill(this.legend, legend(kinds, holes.length > 0));
-		this.kinds = kinds.join();
+		const shown = [...kinds, holes.length > 0].join();
+		if (shown !== this.legendKey) fill(this.legend, legend(kinds, holes.length > 0));
+		this.legendKey = shown;
 	}
 
 	placeRow({ actions, bar, lane, took }) {
@@ -147,18 +147,18 @@ export class Gantt {
 			mark.style.width = `${(to - from) * 100}%`;
 			getSelection().removeAllRanges(); // the drag is no selection of text
 		};
-		const onUp = (now) => {
+		const onEnd = (now) => {
 			abort.abort();
 			if (!mark.isConnected) return;
 			mark.remove();
 			const { from, to } = this.axis;
 			const time = (share) => Math.round(from + share * (to - from));
 			const [a, b] = range(now).map(time);
-			if (b > a) this.setZoom({ from: a, to: b });
+			if (b > a && now.type === "pointerup") this.setZoom({ from: a, to: b });
 		};
-		addEventListener("pointermove", onMove, abort);
-		addEventListener("pointerup", onUp, abort);
-		addEventListener("pointercancel", () => (abort.abort(), mark.remove()), abort);
+		for (const [type, listener] of [["move", onMove], ["up", onEnd], ["cancel", onEnd]]) {
+			addEventListener(`pointer${type}`, (now) => now.pointerId === event.pointerId && listener(now), abort);
+		}
 	}
 
 	/** Shows the details of the action that is pointed at, focused or tapped. */
@@ -218,7 +218,7 @@ export class Gantt {
 		const href = runUrl(this.run.id, { tab: "logs", action: id });
 		const label = lines === 0 ? h("span", { title: id, tabIndex: 0 }, name)
 			: h("a", { "data-value": id, href, title: `${id}: ${plural(lines, "log line")}` }, name);
-		const bar = h(`i.bar.${tone(phase)}.${span(action, this.run).kind}`);
+		const bar = h(`i.bar.${tone(phase)}.${this.spans.get(action).kind}`);
 		const error = errors > 0 && h("span.error", plural(errors, "error"));
 		const row = this.row(`${job === null ? "" : ".step"}${isFailed(action) ? ".failed" : ""}`,
 			h("div.cell", phaseMark(phase), label, error), bar, elapsed(action));

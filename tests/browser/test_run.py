@@ -459,6 +459,42 @@ def swipe(page: Page, start: tuple[float, float], end: tuple[float, float]) -> N
     session.detach()
 
 
+def test_a_second_pointer_does_not_end_a_drag_over_the_timeline(own: Server, page: Page) -> None:
+    own.put("a", phase="succeeded", startTime=T0, endTime="2026-01-01T00:10:00Z", actions=[
+        {"id": "only", "phase": "succeeded", "startTime": T0, "endTime": "2026-01-01T00:10:00Z"},
+    ])  # fmt: skip
+    page.goto(f"{own.ui}runs/a")
+    box = page.locator(".ruler").bounding_box()
+    assert box
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.4, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, y)
+    mark = page.locator("i.zoom")
+    before = mark.bounding_box()
+    for kind in ("move", "up", "cancel"):
+        page.evaluate(f"dispatchEvent(new PointerEvent('pointer{kind}', {{ pointerId: 99, clientX: 0 }}))")
+        assert mark.bounding_box() == before
+    page.mouse.up()
+    expect(mark).to_have_count(0)
+    expect(page.get_by_role("button", name="Whole run")).to_be_visible()
+
+
+def test_the_legend_explains_gaps_that_appear_later(own: Server, page: Page) -> None:
+    first = {"id": "first", "phase": "succeeded", "startTime": T0, "endTime": "2026-01-01T00:01:00Z"}
+    second = first | {"id": "second", "startTime": "2026-01-01T00:01:00Z", "endTime": "2026-01-01T00:02:00Z"}
+    own.put("a", phase="running", startTime=T0, actions=[first, second])
+    page.goto(f"{own.ui}runs/a")
+    expect(page.locator(".gantt tbody tr")).to_have_count(2)
+    legend = page.locator(".legend")
+    expect(legend).not_to_contain_text("no action ran")
+    third = first | {"id": "third", "startTime": "2026-01-01T00:05:00Z", "endTime": "2026-01-01T00:06:00Z"}
+    own.put("a", phase="running", startTime=T0, actions=[first, second, third])
+    expect(legend).to_contain_text("no action ran")
+    own.put("a", phase="running", startTime=T0, actions=[first, second])
+    expect(legend).not_to_contain_text("no action ran")
+
+
 def test_the_timeline_is_enlarged_while_its_actions_run(own: Server, page: Page) -> None:
     began = datetime.now(UTC) - timedelta(hours=1)
     own.put("a", phase="running", actions=[{"id": "build", "phase": "running", "startTime": began.isoformat()}])
