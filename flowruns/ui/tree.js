@@ -16,14 +16,13 @@ export function showTree(root, text, name) {
 	}
 	const tree = h("div.tree");
 	const source = h("pre.command", { hidden: true, tabIndex: 0, ariaLabel: `Raw ${name}` });
-	let expanding = null; // by the last press of its button
 	const draw = (levels) => {
-		expanding = null;
+		tree.isExpanded = false;
 		fill(tree, branch({ text, node: parse(text), path: [], levels }));
 	};
 	const expand = () => {
-		const own = expanding = {};
-		inSlices(expanded(tree), () => own !== expanding || !tree.isConnected);
+		tree.isExpanded = true;
+		openAll([tree.firstChild]);
 	};
 	const showRaw = (on) => {
 		tree.hidden = on;
@@ -35,12 +34,17 @@ export function showTree(root, text, name) {
 	draw(OPEN_LEVELS);
 }
 
-/** Opens all branches, level by level. */
-function* expanded(tree) {
+/** Opens all branches in *elements* while these are shown. */
+function openAll(elements) {
+	inSlices(expanded(elements), () => !elements[0].isConnected);
+}
+
+/** Opens them level by level. */
+function* expanded(elements) {
 	for (let closed = [null]; closed.length > 0; ) {
-		closed = tree.querySelectorAll(".fold[aria-expanded=false]");
+		closed = elements.flatMap((element) => [...element.querySelectorAll(".fold[aria-expanded=false]")]);
 		for (const fold of closed) {
-			fold.click();
+			if (fold.ariaExpanded === "false") fold.click(); // the user may have opened it in a pause
 			yield;
 		}
 	}
@@ -74,8 +78,10 @@ function appendChildren(list, item, inner, from) {
 	const left = inner.length - from - MAX_CHILDREN;
 	if (left <= 0) return;
 	const more = button(`Show ${left.toLocaleString("en")} more`, () => {
+		const shown = list.childElementCount - 1;
 		more.remove();
 		appendChildren(list, item, inner, from + MAX_CHILDREN);
+		if (list.closest(".tree").isExpanded) openAll([...list.children].slice(shown));
 	});
 	list.append(more);
 }

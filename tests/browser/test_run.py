@@ -157,6 +157,35 @@ def test_large_objects_are_shown_a_hundred_members_at_a_time(own: Server, page: 
     expect(page.locator(".tree .fold", has_text="249")).to_be_visible()
 
 
+def test_expand_all_opens_members_that_are_shown_later_and_closes_none(own: Server, page: Page) -> None:
+    deep = {"a": {"b": {"c": 1}}}
+    own.put("large", args={"many": [deep] * 150, "deep": deep})
+    page.goto(f"{own.ui}runs/large?tab=args")
+    expect(page.locator(".tree")).to_be_visible()
+    # The user opens all branches that are there once the first of them was expanded.
+    page.evaluate("""() => {
+        const folds = document.querySelectorAll(".fold[aria-expanded=false]");
+        new MutationObserver((_, observer) => {
+            observer.disconnect();
+            for (const fold of [...folds].slice(1)) if (fold.ariaExpanded === "false") fold.click();
+        }).observe(folds[0], { attributes: true });
+        window.closed = 0;
+        new MutationObserver((records) => {
+            for (const { target } of records) if (target.ariaExpanded === "false") window.closed += 1;
+        }).observe(document.querySelector(".tree"), { attributeFilter: ["aria-expanded"], subtree: true });
+    }""")
+    closed = page.locator(".fold[aria-expanded=false]")
+    page.get_by_role("button", name="Expand all").dblclick()
+    expect(closed).to_have_count(0)
+    assert page.evaluate("window.closed") == 0
+    page.locator(".fold", has_text="deep:").click()
+    page.get_by_role("button", name="Show 50 more").click()
+    expect(page.locator(".leaf", has_text="c: 1")).to_have_count(151)
+    expect(closed).to_have_count(1)  # which the user closed
+    page.get_by_role("button", name="Collapse all").click()
+    expect(closed).not_to_have_count(1)
+
+
 def test_a_deletion_can_be_undone_for_six_seconds(own: Server, page: Page) -> None:
     own.put("saved", phase="failed")
     page.clock.install()
