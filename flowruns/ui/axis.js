@@ -42,7 +42,7 @@ export function axisOf(run, spans) {
 }
 
 /** `Math.min` of a list, which can be longer than a list of arguments. */
-export function least(numbers) {
+function least(numbers) {
 	return numbers.reduce((result, number) => Math.min(result, number), Infinity);
 }
 

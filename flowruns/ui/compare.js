@@ -1,7 +1,7 @@
 // Compares two runs: durations, phases, args and outputs.
 
 import { compareUrl, runUrl } from "./api.js";
-import { axisOf, least, position, span } from "./axis.js";
+import { axisOf, position, span } from "./axis.js";
 import { fill, h, refill, setTitle, tableHead, toggle } from "./dom.js";
 import { listUrl } from "./filters.js";
 import { children, members, parse, raw } from "./json.js";
@@ -10,7 +10,7 @@ import { watchRun } from "./live.js";
 import { setRows } from "./longtable.js";
 import { elapsed, phaseMark, tone } from "./phases.js";
 import { inSlices } from "./slices.js";
-import { skeleton } from "./states.js";
+import { errorState, skeleton } from "./states.js";
 import { dateTime, duration } from "./time.js";
 import { pathText } from "./tree.js";
 
@@ -33,7 +33,7 @@ export class CompareView {
 		this.close();
 		this.abort = new AbortController();
 		this.ids = ["a", "b"].map((side) => query.get(side));
-		this.docs = [null, null];
+		Object.assign(this, { query, docs: [null, null], states: [null, null], data: {}, tables: {}, isComparing: false });
 		setTitle("Compare");
 		const { unauthorized } = this;
 		const watch = (id, side) => watchRun(id, this.abort.signal,
@@ -49,37 +49,77 @@ export class CompareView {
 	/** Shows *state* instead of both runs until the one on *side* exists. */
 	replace(side, state) {
 		this.docs = this.docs.with(side, null);
+		this.states[side] = state;
+		this.fillWith(state);
+	}
+
+	fillWith(state) {
 		fill(this.root, state);
 		setTitle(state.querySelector("h1").textContent);
 	}
 
 	show(side, doc) {
 		this.docs = this.docs.with(side, doc);
-		if (this.docs.every(Boolean)) this.compare();
+		this.states[side] = null;
+		const state = this.states.find(Boolean); // of the other side
+		if (state) this.fillWith(state);
+		else if (this.docs.every(Boolean) && !this.isComparing) this.compare();
 	}
 
+	/** Draws the newest documents until none are newer. It finishes with older ones: changes may not stop. */
 	async compare() {
-		const { docs, abort } = this;
-		const data = await inSlices(dataOf(docs), () => docs !== this.docs || abort.signal.aborted);
-		if (!data) return;
-		this.data = data;
-		this.draw();
+		const { query, abort: { signal } } = this;
+		this.isComparing = true;
+		try {
+			for (let docs = null; docs !== this.docs && this.docs.every(Boolean); ) {
+				docs = this.docs;
+				const data = await inSlices(dataOf(docs, this.data), () => signal.aborted);
+				if (!data) return;
+				Object.assign(this, { data, runs: docs.map((doc) => JSON.parse(doc)) });
+				if (this.docs.every(Boolean)) this.draw();
+			}
+		} catch (error) {
+			if (signal.aborted) return;
+			this.fillWith(errorState(error, () => this.update({ query })));
+		}
+		this.isComparing = false;
 	}
 
 	draw() {
 		setTitle(`Compare ${this.ids.join(" and ")}`);
-		const runs = this.docs.map((doc) => JSON.parse(doc));
+		const { runs } = this;
 		const filter = toggle("Only differences", this.onlyDifferences, (on) => {
 			this.onlyDifferences = on;
 			this.draw();
 		});
 		const swap = h("a.button", { href: compareUrl(...this.ids.toReversed()) }, "Swap");
 		refill(this.root, h("h1.sr-only", "Comparison of two runs"), h("div.sides", runs.map(header)),
-			h("div.buttons", filter, swap), h("h2", "Actions"), bars(runs),
+			h("div.buttons", filter, swap), h("h2", "Actions"), this.bars(),
 			Object.entries(this.data).map((item) => this.table(item)));
 	}
 
-	table([name, rows]) {
+	/** The table *name*, the same each time: what is in view stays there. */
+	tableOf(name, className, head) {
+		const table = (this.tables[name] ??= h(`table.${className}`));
+		table.tHead = head;
+		return table;
+	}
+
+	/** Both runs' actions on one axis, which starts at the first action of each. */
+	bars() {
+		const spans = this.runs.map(spansOf);
+		const ids = [...new Set(spans.flatMap((side) => [...side.keys()]))];
+		if (ids.length === 0) return h("p.muted", "Neither run has actions.");
+		const axis = { from: 0, to: axisOf({}, spans.flatMap((side) => [...side.values()]))?.to ?? 1 };
+		const columns = [...NAMES, "B − A"].map((name) => [name, ".took"]);
+		const table = this.tableOf("actions", "gantt.both",
+			tableHead([["Action"], [`0 – ${duration(axis.to)}`, ".track"], ...columns]));
+		table.caption ??= h("caption.sr-only", "Actions of both runs");
+		setRows(table, ids, (id) => barRow(id, spans.map((side) => side.get(id)), axis), BAR_ROW);
+		return table;
+	}
+
+	table([name, { rows }]) {
 		const changes = rows.filter(({ kind }) => kind !== "same");
 		const shown = this.onlyDifferences ? changes : rows;
 		const note = rows.length === 0 ? "none in either run"
@@ -87,7 +127,7 @@ export class CompareView {
 		const row = ({ path, texts, kind }) => h(`tr.${kind}`,
 			h("th", { scope: "row" }, path, " ", kind !== "same" && h("span.label", kind)),
 			texts.map((text) => h("td", text ?? h("span.muted", "–"))));
-		const table = h("table.changes", tableHead([["Path"], ...this.ids.map((id) => [id])]));
+		const table = this.tableOf(name, "changes", tableHead([["Path"], ...this.ids.map((id) => [id])]));
 		setRows(table, shown, row, CHANGE_ROW);
 		return [h("h2", name, " ", h("span.muted", note)), shown.length > 0 && table];
 	}
@@ -98,20 +138,6 @@ function header(run, side) {
 		h("h2", h("span.muted", NAMES[side], " "), h("a", { href: runUrl(run.id) }, run.id)),
 		h("p", phaseMark(run.phase), " ", h("a", { href: listUrl({ flowId: run.flowId }) }, run.flowId)),
 		h("p.muted", run.startTime ? dateTime(run.startTime) : "no start time", " · ", elapsed(run)));
-}
-
-/** Both runs' actions on one axis, which starts at the first action of each. */
-function bars(runs) {
-	const spans = runs.map(spansOf);
-	const ids = [...new Set(spans.flatMap((side) => [...side.keys()]))];
-	if (ids.length === 0) return h("p.muted", "Neither run has actions.");
-	const ends = spans.flatMap((side) => [...side.values()].map(({ to }) => -(to ?? 0)));
-	const axis = { from: 0, to: Math.max(1, -least(ends)) };
-	const columns = [...NAMES, "B − A"].map((name) => [name, ".took"]);
-	const table = h("table.gantt.both", h("caption.sr-only", "Actions of both runs"),
-		tableHead([["Action"], [`0 – ${duration(axis.to)}`, ".track"], ...columns]));
-	setRows(table, ids, (id) => barRow(id, spans.map((side) => side.get(id)), axis), BAR_ROW);
-	return table;
 }
 
 /** A run's spans by action id, relative to the first. The last of duplicate ids wins. */
@@ -142,8 +168,9 @@ function difference([a, b]) {
 	return b > a ? h("span.error", `+${duration(b - a)}`) : h("span.faster", `−${duration(a - b)}`);
 }
 
-/** The args and outputs of both *docs*: lists of `{path, texts, kind}`. It yields for `inSlices`, like those below. */
-function* dataOf(docs) {
+/** The args and outputs of both *docs*: `{texts, rows}`, *rows*: `{path, texts, kind}`. What is as in *last* is taken
+ * from there. It yields for `inSlices`, like those below. */
+function* dataOf(docs, last) {
 	const places = [];
 	for (const doc of docs) {
 		places.push(members(doc));
@@ -151,9 +178,9 @@ function* dataOf(docs) {
 	}
 	const data = {};
 	for (const name of ["args", "outputs"]) {
-		const sides = [];
-		for (const [side, doc] of docs.entries()) sides.push(yield* leaves(raw(doc, places[side][name])));
-		data[name] = yield* pairs(...sides);
+		const texts = docs.map((doc, side) => raw(doc, places[side][name]));
+		const isSame = last[name]?.texts.every((text, side) => text === texts[side]);
+		data[name] = isSame ? last[name] : { texts, rows: yield* pairs(yield* leaves(texts[0]), yield* leaves(texts[1])) };
 	}
 	return data;
 }

@@ -8,7 +8,8 @@ const MARGIN = "1500px 0px"; // around the view
 
 const observer = new IntersectionObserver((entries) => {
 	for (const { target, isIntersecting } of entries) {
-		if (isIntersecting) target.draw();
+		if (!target.isConnected) observer.unobserve(target); // its items may be gone, too
+		else if (isIntersecting) target.draw();
 		else if (!target.contains(document.activeElement)) target.empty();
 	}
 }, { rootMargin: MARGIN });
@@ -18,8 +19,9 @@ export function setRows(table, items, row, height) {
 	const old = [...table.tBodies];
 	const chunks = [];
 	for (let from = 0; from < items.length; from += SIZE) {
-		const body = chunk(items.slice(from, from + SIZE), row, height);
-		if (chunks.length < AT_ONCE || old[chunks.length]?.isDrawn) body.draw();
+		const last = old[chunks.length]; // at the same place: what is below stays where it is
+		const body = chunk(items.slice(from, from + SIZE), row, last?.rowHeight() || height);
+		if (chunks.length < AT_ONCE || last?.isDrawn) body.draw();
 		else body.empty();
 		chunks.push(body);
 	}
@@ -31,9 +33,10 @@ export function setRows(table, items, row, height) {
 	for (const body of chunks) observer.observe(body);
 }
 
-/** A `tbody`: `draw()` creates its rows, `empty()` leaves their height. */
+/** A `tbody`: `draw()` creates its rows, `empty()` leaves their height, `rowHeight()` is 0 before it is laid out. */
 function chunk(items, row, height) {
 	const body = h("tbody.chunk");
+	body.rowHeight = () => body.offsetHeight / items.length;
 	const show = (isDrawn, rows) => {
 		if (body.isDrawn === isDrawn) return;
 		body.isDrawn = isDrawn;
@@ -42,7 +45,7 @@ function chunk(items, row, height) {
 	body.draw = () => show(true, () => items.map(row));
 	body.empty = () => show(false, () => {
 		const space = h("tr", { ariaHidden: "true" });
-		space.style.height = `${body.offsetHeight || items.length * height}px`;
+		space.style.height = `${(body.rowHeight() || height) * items.length}px`;
 		return [space];
 	});
 	return body;

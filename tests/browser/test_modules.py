@@ -177,3 +177,29 @@ def test_an_error_of_a_listener_does_not_end_the_stream(site: Server, page: Page
         stream.start();
     })"""
     assert call(site, page, "stream", code) == ["live", "Uncaught Error: a bug"]
+
+
+def test_a_long_table_that_was_removed_draws_no_rows(site: Server, page: Page) -> None:
+    code = """await (async () => {
+        const table = document.createElement("table");
+        document.getElementById("main").replaceChildren(table);
+        const row = () => {
+            drawn += table.isConnected ? 0 : 1;
+            const element = document.createElement("tr");
+            element.style.height = "24px";
+            return element;
+        };
+        const observed = (element) => new Promise((done) => new IntersectionObserver(done).observe(element));
+        let drawn = 0;
+        it.setRows(table, Array.from({ length: 5_000 }), row, 24);
+        await observed(table);
+        scrollTo(0, 60_000);
+        await new Promise((done) => { // between the rendering, which finds what is in view, and its observers
+            const { port1, port2 } = new MessageChannel();
+            port1.onmessage = () => done(table.remove());
+            requestAnimationFrame(() => port2.postMessage(null));
+        });
+        await observed(document.body);
+        return drawn;
+    })()"""
+    assert call(site, page, "longtable", code) == 0

@@ -3,8 +3,10 @@
 import json
 import re
 import subprocess
+import threading
 import time
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +15,9 @@ from tests.waits import HANG
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
 expect, Page = api.expect, api.Page
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 SIXTY = "gh-577324554"
 T0 = "2026-01-01T00:00:00Z"
@@ -241,6 +246,88 @@ def test_two_runs_of_a_flow_are_compared(own: Server, page: Page) -> None:
     expect(page.locator("tr.same")).to_contain_text("$.n")
     own.put("bad", phase="failed", startTime=T0, actions=[slower], args={"ref": "main", "n": 1})
     expect(page.locator("h2", has_text="args")).to_contain_text("no differences")
+
+
+def wide(count: int, value: str) -> dict[str, str]:
+    return {f"key-{number:04}": f"{value} {number} {'word ' * 60}" for number in range(count)}
+
+
+def test_a_long_comparison_stays_where_it_is_when_a_run_changes(own: Server, page: Page) -> None:
+    args = wide(400, "b")
+    own.put("a", args=wide(400, "a"))
+    own.put("b", args=args)
+    page.goto(f"{own.ui}compare?a=a&b=b")
+    last = page.locator("tr.changed", has_text="key-0399")
+    page.wait_for_function("""() => { // rows that come near the view correct the height of the table
+        scrollTo(0, document.documentElement.scrollHeight);
+        return [...document.querySelectorAll(".changes th")].at(-1)?.textContent.includes("key-0399");
+    }""")
+    expect(last).to_be_in_viewport()
+    top = "(row) => row.getBoundingClientRect().top"
+    before = last.evaluate(top)
+    own.put("b", args=args | {"key-0399": args["key-0399"].replace("b", "c")})
+    expect(last).to_contain_text('"c 399')
+    assert abs(last.evaluate(top) - before) < 2  # px
+
+
+def test_a_comparison_with_a_run_that_never_stops_changing_is_drawn(own: Server, page: Page) -> None:
+    args = {f"key-{number}": list(range(10)) for number in range(4_000)}
+    own.put("a", args=args)
+    own.put("b", args=args)
+    stop = threading.Event()
+
+    def change() -> None:
+        count = 0
+        while not stop.is_set():
+            count += 1
+            own.put("b", args=args | {"count": count})
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        page.goto(f"{own.ui}compare?a=a&b=b")
+        expect(page.locator("tr.added")).to_contain_text("$.count")
+    finally:
+        stop.set()
+        thread.join()
+    own.put("b", args=args | {"count": "last"})
+    expect(page.locator("tr.added")).to_contain_text('"last"')
+
+
+def test_a_comparison_that_fails_says_why(own: Server, browser: "Browser") -> None:
+    for id in ("a", "b"):
+        own.put(id, args={"id": id})
+
+    signed_in = []
+
+    def like_a_proxy(route: api.Route) -> None:
+        if signed_in:
+            route.continue_()
+        elif "event-stream" not in route.request.headers["accept"]:  # the stream waits
+            route.fulfill(body="<p>Please sign in")
+
+    with browser.new_context() as context:  # of its own: the page reports the error on the console
+        page = context.new_page()
+        page.route("**/flow-runs/b", like_a_proxy)
+        page.goto(f"{own.ui}compare?a=a&b=b")
+        expect(page.get_by_role("heading", name="This page has an internal error")).to_be_visible()
+        signed_in.append(True)
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator("tr.changed")).to_contain_text("$.id")
+
+
+def test_a_comparison_without_both_runs_shows_what_is_missing_now(own: Server, page: Page) -> None:
+    for id in ("a", "b"):
+        own.put(id)
+    page.goto(f"{own.ui}compare?a=a&b=b")
+    expect(page.locator("h2", has_text="Actions")).to_be_visible()
+    for id in ("a", "b"):
+        own.delete(id)
+        expect(page.get_by_role("heading", name=f"{id} was deleted")).to_be_visible()
+    own.put("b")
+    expect(page.get_by_role("heading", name="a was deleted")).to_be_visible()
+    own.put("a")
+    expect(page.locator("h2", has_text="Actions")).to_be_visible()
 
 
 def test_the_put_body_has_only_fields_of_a_put(site: Server, page: Page) -> None:
