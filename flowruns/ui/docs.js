@@ -91,13 +91,14 @@ function responseDoc(status, { description, headers = {}, content = {}, ...exten
 	return details;
 }
 
-function mediaBlock(type, { schema: value, example }, status) {
+function mediaBlock(type, { schema: value, example, description }, status) {
 	const { schema, name = schema.title } = resolve(value);
 	const shown = example ?? schema.examples?.[0];
 	const typeName = name === "ErrorResponse" ? h("a", { href: hash("Error") }, name) : name;
 	const complete = schema.required?.length === Object.keys(schema.properties ?? {}).length;
 	return [
 		h("h5", type, name && [": ", typeName]),
+		description && paragraphs(description),
 		(!name || !complete) && schema.description && paragraphs(schema.description),
 		name && name !== "ErrorResponse" &&
 			[complete && h("p.muted", "Every field is always present."), fieldTable(value, false, `Fields of ${name}`)],

@@ -84,6 +84,7 @@ def test_fields_of_runs_are_a_parameter_and_a_response_of_their_own(own: Server,
         expect(section.locator(".response")).not_to_contain_text('"createdAt"')
         section.locator("summary", has_text="200").first.click()
         expect(section.get_by_role("heading", name="application/json with fields: PartialFlowRun")).to_be_visible()
+        expect(section.get_by_text("each run in the response, or in the stream, has this schema")).to_be_visible()
         expect(section.get_by_role("row", name="the number of actions by phase")).to_be_visible()
         expect(section.get_by_text("Every field is always present.")).to_have_count(1)  # of the whole run or page
 

@@ -126,11 +126,7 @@ FIELDS = {
     "Health.version": "the version of flowruns",
 }
 
-FALLBACKS = {
-    "RunPost": "FlowRun",
-    "RunPut": "FlowRun",
-    "PartialFlowRun": "FlowRun",
-}  # a schema without a text for a field uses that of the other
+FALLBACKS = {"RunPost": "FlowRun", "RunPut": "FlowRun"}  # a schema without a text for a field uses that of the other
 
 PARTIAL_RUNS = "With this parameter, each run in the response, or in the stream, has this schema."
 

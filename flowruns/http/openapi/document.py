@@ -36,7 +36,7 @@ PARTIAL_RUNS = "x-fields"  # with a parameter, and with the schema of runs in th
 
 _COMPONENTS = (FlowRunPage, FlowRun, Stats, RunPost, RunPut, ErrorResponse, Health)
 
-_COUNTS = {"actionCounts": "ActionCounts", "logCounts": "LogCounts"}
+_COUNTS: dict[str, type[Struct]] = {"actionCounts": ActionCounts, "logCounts": LogCounts}
 
 
 def _header(name: str, description: str, example: str) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _document(prefix: str) -> dict[str, Any]:
                     "304 401 403 422 503",
                 ),
                 "post": _operation(
-                    "createFlowRun", "Create a run", [], _created("created"), "401 403 409 413 415 422 503", RunPost
+                    "createFlowRun", "Create a run", [], _CREATED, "401 403 409 413 415 422 503", RunPost
                 ),
             },
             RUN: {
@@ -101,7 +101,7 @@ def _document(prefix: str) -> dict[str, Any]:
                     "upsertFlowRun",
                     "Create or replace a run",
                     parameters.of_writes(),
-                    {**_found("replaced"), **_created("created")},
+                    {"200": _json("replaced", _ref(FlowRun), **_ETAG), **_CREATED},
                     "401 403 412 413 415 422 503",
                     RunPut,
                 ),
@@ -198,11 +198,9 @@ def _describe(components: dict[str, Any]) -> None:
 
 def _partial_run(run: dict[str, Any]) -> dict[str, Any]:
     """The schema of a run with some of its fields, and with counts. No component, because no operation refers to it."""
-    _, schemas = schema_components((ActionCounts, LogCounts), ref_template=REF)
-    properties = {
-        name: {"anyOf": [schemas[_COUNTS[name]], {"type": "null"}]} if name in _COUNTS else {**run["properties"][name]}
-        for name in FIELDS
-    }
+    _, schemas = schema_components(_COUNTS.values(), ref_template=REF)
+    counts = {name: {"anyOf": [schemas[type.__name__], {"type": "null"}]} for name, type in _COUNTS.items()}
+    properties = {name: counts.get(name) or run["properties"][name] for name in FIELDS}
     partial = {"title": "PartialFlowRun", "type": "object", "properties": properties}
     _describe(schemas | {"PartialFlowRun": partial})
     return partial
@@ -214,14 +212,6 @@ def _json(description: str, schema: dict[str, Any], **headers: Any) -> dict[str,
 
 def _ref(type: type[Struct]) -> dict[str, Any]:
     return {"$ref": REF.format(name=type.__name__)}
-
-
-def _found(description: str) -> dict[str, Any]:
-    return {"200": _json(description, _ref(FlowRun), **_ETAG)}
-
-
-def _created(description: str) -> dict[str, Any]:
-    return {"201": _json(description, _ref(FlowRun), **_ETAG, **_LOCATION)}
 
 
 def _extended(response: dict[str, Any], partial_run: dict[str, Any]) -> dict[str, Any]:
@@ -236,6 +226,8 @@ def _extended(response: dict[str, Any], partial_run: dict[str, Any]) -> dict[str
     }
     return {"200": response | {EVENT_STREAM: events, PARTIAL_RUNS: fields}}
 
+
+_CREATED = {"201": _json("created", _ref(FlowRun), **_ETAG, **_LOCATION)}
 
 _HEALTH = {"200": _json("ok", _ref(Health))}
 
