@@ -254,9 +254,7 @@ export class LogView {
 		this.setQuery({ search: needle });
 		this.hits = matches(this.lines, needle);
 		this.hit = -1;
-		if (this.hits.length) this.step(1);
-		else this.list.refresh();
-		this.drawCount();
+		this.step(1);
 	}
 
 	onSearchKey(event) {
@@ -267,9 +265,11 @@ export class LogView {
 	}
 
 	step(by) {
-		if (this.hits.length === 0) return;
-		this.hit = (this.hit + by + this.hits.length) % this.hits.length;
-		this.reveal(this.hits[this.hit]);
+		const { hit, hits: { length } } = this;
+		if (length > 0) {
+			this.hit = (hit < 0 && by < 0 ? length - 1 : hit + by + length) % length;
+			this.reveal(this.hits[this.hit]);
+		}
 		this.list.refresh();
 		this.drawCount();
 	}

@@ -31,7 +31,7 @@ export class Overview {
 			fill(this.content, range ? [chart(query, bars), h("p.muted", dateTime(range.from), " – ", dateTime(range.to))]
 				: h("p.muted", "No runs match these filters."), facts && h("p", facts));
 		} catch (error) {
-			fill(this.content, h("p.error", error.message));
+			if (query === this.query) fill(this.content, h("p.error", error.message));
 		}
 	}
 }
@@ -83,7 +83,7 @@ function chart(query, bars) {
 }
 
 function part(name, phases, most) {
-	const count = sum(Object.entries(phases).filter(([phase]) => tone(phase) === name).map(([, number]) => number));
+	const count = countOf(phases, name);
 	const element = count > 0 && h(`i.${name}`);
 	if (element) element.style.height = `${(count / most) * 100}%`;
 	return element;
@@ -94,8 +94,7 @@ async function factsOf(filters) {
 	if (filters.getAll("flowId").length !== 1) return null;
 	const durations = fetchStats(withFields(filters, "duration")).then(durationsOf, (error) => error.message);
 	const { phase } = await fetchStats(withFields(filters, "phase"));
-	const count = (name) => sum(Object.entries(phase).filter(([word]) => tone(word) === name).map(([, number]) => number));
-	const [good, bad] = [count("good"), count("bad")];
+	const [good, bad] = ["good", "bad"].map((name) => countOf(phase, name));
 	const ended = good + bad;
 	const rate = ended > 0 && `${Math.round((good / ended) * 100)}% of ${plural(ended, "run")} succeeded`;
 	return [rate, await durations].filter(Boolean).join(" · ");
@@ -105,6 +104,11 @@ function durationsOf({ duration: { total, median, p95 } }) {
 	if (total === 0) return null;
 	const [half, most] = [median, p95].map((seconds) => duration(seconds * 1_000));
 	return `median ${half}, 95% within ${most} (${plural(total, "duration")})`;
+}
+
+/** The number of runs in *phases* whose tone is *name*. */
+function countOf(phases, name) {
+	return sum(Object.entries(phases).filter(([phase]) => tone(phase) === name).map(([, count]) => count));
 }
 
 function sum(numbers) {

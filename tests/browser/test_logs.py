@@ -296,6 +296,15 @@ def test_the_url_holds_level_search_and_wrapping(own: Server, page: Page) -> Non
     expect(page.get_by_role("button", name="Wrap lines")).to_have_attribute("aria-pressed", "false")
 
 
+def test_the_previous_match_of_a_search_in_the_url_is_the_last(own: Server, page: Page) -> None:
+    own.put("a", endTime=T0, logs=[{"message": f"line {n}"} for n in range(3)])
+    page.goto(f"{own.ui}runs/a?tab=logs&search=line")
+    expect(page.locator(".line mark")).to_have_count(3)
+    page.locator(".log").focus()
+    page.keyboard.press("N")
+    expect(page.get_by_role("status").filter(has_text="3 of 3")).to_be_visible()
+
+
 def test_addresses_are_links(own: Server, page: Page) -> None:
     own.put("a", endTime=T0, logs=[{"message": "see \x1b[32mhttps://example.org/a?b=1#c\x1b[0m, (http://x.test/y)."},
                                    {"message": "javascript:alert(1) ftp://x file:///etc"}])  # fmt: skip
