@@ -4,12 +4,15 @@ the page to what it promises: no error on its console, no request to another hos
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from tests.browser import chromium
+from tests.browser.other_site import OtherSite, serving_page
 from tests.conftest import REAL_RUNS, RUNS
 from tests.processes import serving
 from tests.waits import FOREVER
@@ -77,21 +80,32 @@ def browser() -> "Iterator[Browser]":
         yield browser
 
 
-@pytest.fixture(scope="session")
-def site(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("site"), ":memory:", seconds=FOREVER) as served:
+@contextmanager
+def _serving(folder: Path) -> Iterator[Server]:
+    with serving(folder, ":memory:", seconds=FOREVER) as served:
         server = Server(served.url)
-        fill(server)
         yield server
         server.close()
+
+
+@pytest.fixture(scope="session")
+def site(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with _serving(tmp_path_factory.mktemp("site")) as server:
+        fill(server)
+        yield server
 
 
 @pytest.fixture(scope="session")
 def changing(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("changing"), ":memory:", seconds=FOREVER) as served:
-        server = Server(served.url)
+    with _serving(tmp_path_factory.mktemp("changing")) as server:
         yield server
-        server.close()
+
+
+@pytest.fixture
+def other_site() -> Iterator[OtherSite]:
+    """An empty page on another port."""
+    with serving_page() as site:
+        yield site
 
 
 @pytest.fixture

@@ -1,15 +1,10 @@
 """The browser's own EventSource: where it starts, how it resumes, and with which cookie it may."""
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.browser.conftest import Server
+from tests.browser.other_site import OtherSite
 from tests.conftest import RUNS
 from tests.processes import ended, serving
 
@@ -32,36 +27,6 @@ def seen(page: "Page", part: str) -> list[list[str]]:
     """The events so far, once their JSON has *part*."""
     events: list[list[str]] = page.wait_for_function(SEEN, arg=part).json_value()
     return events
-
-
-@contextmanager
-def page_server(html: Callable[[], str]) -> Iterator[str]:
-    """The address of a server whose page is *html*, on another port of the same host, which is the same site."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.end_headers()
-            self.wfile.write(html().encode())
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture
-def other_port() -> Iterator[str]:
-    """An empty page on another port."""
-    with page_server(lambda: "<!doctype html><link rel=icon href=data:,>") as url:
-        yield url
 
 
 def test_event_source_starts_at_a_number_and_resumes_after_a_restart(tmp_path: Path, page: "Page") -> None:
@@ -103,7 +68,7 @@ def test_event_source_needs_the_cookie_that_a_token_sets(tmp_path: Path, page: "
         assert seen(page, '"error"') == [["error", 2]]  # closed
 
 
-def test_page_on_another_port_cannot_use_the_cookie(tmp_path: Path, browser: "Browser", other_port: str) -> None:
+def test_page_on_another_port_cannot_use_the_cookie(tmp_path: Path, browser: "Browser", other_site: OtherSite) -> None:
     tries = """async (url) => {
         const run = {flowId: "a", flowType: "automation"};
         const send = (options) => fetch(url, {credentials: "include", ...options}).then(({type, status}) =>
@@ -119,7 +84,7 @@ def test_page_on_another_port_cannot_use_the_cookie(tmp_path: Path, browser: "Br
         page = context.new_page()
         page.goto(f"{served.url}/ui/#token=s3cret")
         page.get_by_role("heading", name="No runs yet").wait_for()
-        page.goto(other_port)
+        page.goto(other_site.origin)
         responses: dict[str, int] = {}
         page.on("response", lambda response: responses.update({response.request.method: response.status}))
         results = page.evaluate(tries, f"{served.url}{RUNS}")

@@ -10,7 +10,7 @@ import pytest
 
 from flowruns.cli.docs import page as document
 from tests.browser.conftest import Server
-from tests.browser.test_event_source import page_server
+from tests.browser.other_site import OtherSite
 from tests.conftest import RUNS
 from tests.processes import Served, ended, serving
 
@@ -39,28 +39,13 @@ steps = [{ end = "succeeded" }]
 HAS = "(event) => JSON.stringify(window.events).includes(event)"
 
 
-class Site:
-    """A page on a port of its own, for a server whose port is known later."""
-
-    def __init__(self, url: str, html: list[str]) -> None:
-        self.url = url
-        self.origin = url.rstrip("/")
-        self._html = html
-
-    def show(self, served: Served, text: str = HTML) -> None:
-        """Serves *text* from now on, with the port of *served*."""
-        self._html[0] = text.replace(":8000", f":{served.url.rpartition(':')[2]}")
-
-
-@pytest.fixture
-def other_site() -> Iterator[Site]:
-    html = ["<!doctype html><link rel=icon href=data:,>"]
-    with page_server(lambda: html[0]) as url:
-        yield Site(url, html)
+def show(site: OtherSite, served: Served, text: str = HTML) -> None:
+    """Has *site* serve *text* from now on, with the port of *served*."""
+    site.html = text.replace(":8000", f":{served.url.rpartition(':')[2]}")
 
 
 @contextmanager
-def playing(path: Path, site: Site, *args: str, port: str = "0") -> Iterator[Served]:
+def playing(path: Path, site: OtherSite, *args: str, port: str = "0") -> Iterator[Served]:
     """A server as the document starts it, with a short script."""
     (path / "deploy.toml").write_text(SCRIPT)
     command = ("--cors-origin", site.origin, "--play", "deploy.toml", "runs.db", *args)
@@ -73,11 +58,11 @@ def sign_in(page: "Page", token: str) -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
-def test_page_follows_its_runs_and_survives_a_restart(tmp_path: Path, page: "Page", other_site: Site) -> None:
+def test_page_follows_its_runs_and_survives_a_restart(tmp_path: Path, page: "Page", other_site: OtherSite) -> None:
     state, rows, opened = page.locator("#state"), page.locator("ul li"), page.locator("section")
     with playing(tmp_path, other_site) as served:
-        other_site.show(served)
-        page.goto(other_site.url)
+        show(other_site, served)
+        page.goto(other_site.origin)
         expect(state).to_have_text("live")
         page.get_by_role("button", name="Deploy main").click()
         expect(rows).to_have_text([re.compile(": waiting$")])
@@ -109,11 +94,11 @@ def test_page_follows_its_runs_and_survives_a_restart(tmp_path: Path, page: "Pag
         server.close()
 
 
-def test_page_signs_in_with_a_token(tmp_path: Path, page: "Page", other_site: Site) -> None:
+def test_page_signs_in_with_a_token(tmp_path: Path, page: "Page", other_site: OtherSite) -> None:
     state = page.locator("#state")
     with playing(tmp_path, other_site, "--token", "secret=1", "--token", "agent=2") as served:
-        other_site.show(served)
-        page.goto(other_site.url)
+        show(other_site, served)
+        page.goto(other_site.origin)
         expect(state).to_contain_text("withCredentials of EventSource")
         sign_in(page, "wrong")
         expect(state).to_have_text(re.compile("Authorization: Bearer TOKEN$"))
@@ -128,19 +113,21 @@ def test_page_signs_in_with_a_token(tmp_path: Path, page: "Page", other_site: Si
 
 
 def test_localhost_and_127_0_0_1_are_two_sites_for_the_cookie(
-    tmp_path: Path, browser: "Browser", other_site: Site
+    tmp_path: Path, browser: "Browser", other_site: OtherSite
 ) -> None:
     # A context of its own: the browser reports on the console what it blocks.
     with playing(tmp_path, other_site, "--token", "secret=1") as served, browser.new_context() as context:
         page = context.new_page()
-        other_site.show(served, HTML.replace("${location.hostname}", "localhost"))
-        page.goto(other_site.url)
+        show(other_site, served, HTML.replace("${location.hostname}", "localhost"))
+        page.goto(other_site.origin)
         sign_in(page, "secret")
         expect(page.locator("form")).to_be_visible()
         expect(page.locator("#state")).to_contain_text("localhost and 127.0.0.1 are two")
 
 
-def test_page_of_another_site_reads_the_stream_with_fetch(tmp_path: Path, browser: "Browser", other_site: Site) -> None:
+def test_page_of_another_site_reads_the_stream_with_fetch(
+    tmp_path: Path, browser: "Browser", other_site: OtherSite
+) -> None:
     token = ("--token", "secret=1")
     call = """([url, token]) => {
         window.events = [];
@@ -150,9 +137,9 @@ def test_page_of_another_site_reads_the_stream_with_fetch(tmp_path: Path, browse
     with browser.new_context() as context:
         page = context.new_page()
         with playing(tmp_path, other_site, *token) as served:
-            other_site.show(served, f"<!doctype html><link rel=icon href=data:,><script>{JS}</script>")
+            show(other_site, served, f"<!doctype html><link rel=icon href=data:,><script>{JS}</script>")
             url = f"{served.url.replace('127.0.0.1', 'localhost')}{RUNS}?flowId=deploy-web"
-            page.goto(other_site.url)
+            page.goto(other_site.origin)
             page.evaluate(call, [url, "wrong"])
             assert page.evaluate("window.refused") == 401
             page.evaluate(call, [url, "secret"])

@@ -1,10 +1,7 @@
 """The page behind TLS, below a prefix, in frames, and pages of other origins that use the API: in Chromium."""
 
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -13,6 +10,7 @@ import pytest
 
 from flowruns.client.client import Client
 from tests.browser.conftest import Server
+from tests.browser.other_site import OtherSite, serving_page
 from tests.conftest import RUNS
 from tests.processes import ended, serving
 from tests.proxies.programs import PROGRAMS, missing, proxied
@@ -25,28 +23,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 LOOPBACK = ("--allow-host", "127.0.0.1")  # the name of the proxy here
-
-
-@contextmanager
-def site(body: str = "<!doctype html><title>portal</title>") -> Iterator[str]:
-    """The origin of a page of another server."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize(("name", "trust"), [*((name, True) for name in PROGRAMS), ("nginx", False)])
@@ -179,9 +155,12 @@ FETCH = """async ([url, headers]) => {
 TRACED = {"content-type": "application/json", "traceparent": "00-1", "x-request-id": "1", "cache-control": "no-cache"}
 
 
-def test_a_page_of_an_allowed_origin_may_send_any_header(tmp_path: Path, browser: "Browser") -> None:
+def test_a_page_of_an_allowed_origin_may_send_any_header(
+    tmp_path: Path, browser: "Browser", other_site: OtherSite
+) -> None:
     page = browser.new_page()
-    with site() as origin, serving(tmp_path, ":memory:", "--cors-origin", f"{origin}/") as served:
+    origin = other_site.origin
+    with serving(tmp_path, ":memory:", "--cors-origin", f"{origin}/") as served:
         page.goto(origin)
         assert page.evaluate(FETCH, [f"{served.url}{RUNS}/a1", TRACED]) == [201, True]
         page.goto(origin.replace("127.0.0.1", "localhost"))
@@ -197,19 +176,22 @@ def test_a_sandboxed_frame_needs_the_origin_null(
 ) -> None:
     page = browser.new_page()
     with (
-        site("<iframe sandbox='allow-scripts' srcdoc='<p>frame</p>'></iframe>") as origin,
+        serving_page("<iframe sandbox='allow-scripts' srcdoc='<p>frame</p>'></iframe>") as site,
         serving(tmp_path, ":memory:", *options) as served,
     ):
-        page.goto(origin)
+        page.goto(site.origin)
         frame = page.frames[1]
         assert frame.evaluate("origin") == "null"
         assert frame.evaluate(FETCH, [f"{served.url}{RUNS}/a1", TRACED]) == result
     page.close()
 
 
-def test_the_page_is_shown_in_frames_of_named_origins_only(tmp_path: Path, browser: "Browser") -> None:
+def test_the_page_is_shown_in_frames_of_named_origins_only(
+    tmp_path: Path, browser: "Browser", other_site: OtherSite
+) -> None:
     page = browser.new_page()
-    with site() as origin, serving(tmp_path, ":memory:", "--frame-ancestors", f"{origin}/") as served:
+    origin = other_site.origin
+    with serving(tmp_path, ":memory:", "--frame-ancestors", f"{origin}/") as served:
         add = f"document.body.innerHTML = '<iframe src=\"{served.url}/ui/\"></iframe>'"
         page.goto(origin)
         page.evaluate(add)
@@ -220,10 +202,12 @@ def test_the_page_is_shown_in_frames_of_named_origins_only(tmp_path: Path, brows
     page.close()
 
 
-def test_a_page_of_an_allowed_origin_can_read_errors_below_the_application(tmp_path: Path, browser: "Browser") -> None:
+def test_a_page_of_an_allowed_origin_can_read_errors_below_the_application(
+    tmp_path: Path, browser: "Browser", other_site: OtherSite
+) -> None:
     page = browser.new_page()
-    with site() as origin, serving(tmp_path, ":memory:", "--cors-origin", origin, "--max-head", "4KiB") as served:
-        page.goto(origin)
+    with serving(tmp_path, ":memory:", "--cors-origin", other_site.origin, "--max-head", "4KiB") as served:
+        page.goto(other_site.origin)
         headers = {"content-type": "application/json", "x-large": "x" * 5000}
         assert page.evaluate(FETCH, [f"{served.url}{RUNS}/a1", headers]) == [431, False]
     page.close()
