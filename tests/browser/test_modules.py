@@ -203,3 +203,25 @@ def test_a_long_table_that_was_removed_draws_no_rows(site: Server, page: Page) -
         return drawn;
     })()"""
     assert call(site, page, "longtable", code) == 0
+
+
+def test_a_comparison_with_a_run_that_never_stops_changing_is_drawn(site: Server, page: Page) -> None:
+    args = {f"key-{number}": list(range(10)) for number in range(4_000)}
+    run = json.dumps({"id": "a", "args": args | {"changes": 0}, "outputs": None})
+    code = """await (async () => {
+        const [run, mostTurns] = values;
+        const root = document.getElementById("main");
+        const view = new it.CompareView(root, { route: { query: new URLSearchParams() } });
+        for (const side of [0, 1]) view.show(side, run);
+        const { port1, port2 } = new MessageChannel();
+        for (let turn = 1; turn < mostTurns; turn += 1) {
+            view.show(1, run.replace('"changes": 0', `"changes": ${turn}`));
+            await new Promise((done) => { // until the comparison had its turn
+                port1.onmessage = done;
+                port2.postMessage(null);
+            });
+            if (root.querySelector("tr.changed")) return turn;
+        }
+        return null;
+    })()"""
+    assert call(site, page, "compare", code, run, 500) is not None
