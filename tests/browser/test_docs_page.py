@@ -19,12 +19,12 @@ from starlette.routing import Mount
 
 from flowruns.http.app import create_app
 from flowruns.store.store import Store
+from tests.browser.axe import SCHEMES, serious
 from tests.browser.conftest import Server
 from tests.processes import serving
 from tests.waits import HANG
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing: pip install -e '.[browser]'")
 expect, Page, Locator = api.expect, api.Page, api.Locator
 
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -348,14 +348,14 @@ def test_the_theme_is_shared_with_the_runs_page(own: Server, page: Page) -> None
     assert page.evaluate(ground) == "rgb(255, 255, 255)"
 
 
-@pytest.mark.parametrize("width", [360, 700, 1000, 1280])
-def test_no_width_scrolls_sideways(own: Server, tab: "api.Callable[..., Page]", width: int) -> None:
-    page = tab(viewport={"width": width, "height": 740})
+def test_no_width_scrolls_sideways(own: Server, page: Page) -> None:
     put = open_docs(page, own, "upsertFlowRun")
     for summary in put.locator(".response-doc > summary").all():
         summary.click()
     expect(send(put)).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") == width
+    for width in (360, 700, 1000, 1280):
+        page.set_viewport_size({"width": width, "height": 740})
+        assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_the_print_has_no_forms(own: Server, page: Page) -> None:
@@ -366,9 +366,7 @@ def test_the_print_has_no_forms(own: Server, page: Page) -> None:
         expect(page.locator(f"{hidden}:visible")).to_have_count(0)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_reports_no_serious_violation(own: Server, tab: "api.Callable[..., Page]", scheme: str) -> None:
-    page = tab(color_scheme=scheme, viewport={"width": 1280, "height": 800})
+def test_axe_reports_no_serious_violation(own: Server, page: Page) -> None:
     put = open_docs(page, own, "upsertFlowRun")
     put.locator("summary", has_text="201").click()
     put.locator("summary", has_text="422").click()
@@ -376,8 +374,9 @@ def test_axe_reports_no_serious_violation(own: Server, tab: "api.Callable[..., P
     put.locator(".editor").fill("{}")
     expect(send(put)).to_contain_text("422")
     page.locator("#top summary").click()
-    violations = axe.Axe().run(page).response["violations"]
-    assert [item["nodes"] for item in violations if item["impact"] in ("serious", "critical")] == []
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        assert serious(page) == [], scheme
 
 
 @contextmanager
