@@ -23,6 +23,7 @@ from flowruns.server.registry import MemoryServer, memory_servers
 from flowruns.settings import MEMORY, TOKEN
 from flowruns.sqlite.datafile import real_path
 from flowruns.sqlite.lockfile import LockInfo, lock_info
+from flowruns.sqlite.numbers import last_number
 from flowruns.sqlite.open_file import open_readonly
 from flowruns.store import pages, reads
 from flowruns.store.filters import Where, by_id, where
@@ -237,7 +238,7 @@ class LocalSource:
         """The change number to start after. Raises NotFound."""
         with open_readonly(self._path) as connection:
             if id is None:
-                return reads.last_number(connection)
+                return last_number(connection)
             change = reads.last_change(connection, id=id)
         if change is None or change.doc is None:
             raise NotFound(id)
@@ -256,7 +257,7 @@ class LocalSource:
 
     def _read_changes(self, chosen: Where, after: int) -> Changes:
         with open_readonly(self._path) as connection:
-            return reads.changes(connection, chosen, after, reads.last_number(connection))
+            return reads.changes(connection, chosen, after, last_number(connection))
 
 
 def _where(filters: Filters) -> Where:

@@ -112,7 +112,7 @@ def prepare(
         raise DatabaseUnusable(
             "the database cannot be used: its file system does not support a WAL; move it to a local disk"
         )
-    last = connection.execute("select seq from sequence").fetchone()[0]
+    last = numbers.last_number(connection)
     numbers.set_start(connection, start_after(last) if version else last)
 
 

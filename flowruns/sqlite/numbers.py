@@ -35,6 +35,12 @@ def count_on(last: int) -> int:
     return last
 
 
+def last_number(connection: sqlite3.Connection) -> int:
+    """The number of the last write that was committed."""
+    seq: int = connection.execute("select seq from sequence").fetchone()[0]
+    return seq
+
+
 def skip(connection: sqlite3.Connection, last: int, start: int) -> None:
     """Records, in the open transaction, that the numbers between *last* and *start* are those of no write."""
     if start > last + 1:
@@ -55,3 +61,9 @@ def set_start(connection: sqlite3.Connection, start: int) -> None:
     connection.execute("create temp table if not exists opening (start integer)")
     connection.execute("delete from opening")
     connection.execute("insert into opening values (?)", (start,))
+
+
+def first_number(connection: sqlite3.Connection) -> int:
+    """The number after which the writes of *connection* begin."""
+    start: int = connection.execute("select start from opening").fetchone()[0]
+    return start

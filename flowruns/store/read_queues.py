@@ -12,6 +12,7 @@ from flowruns.model.fields import Fields
 from flowruns.sqlite.connection import Failed
 from flowruns.sqlite.database import Database
 from flowruns.sqlite.job_queue import JobQueue, run_each
+from flowruns.sqlite.numbers import last_number
 from flowruns.store import pages, reads, stats
 from flowruns.store.changes import Subscription
 from flowruns.store.filters import Where
@@ -163,7 +164,7 @@ def _distinct(
 
 
 def _changes(connection: sqlite3.Connection, jobs: list[Sequence[Subscription]]) -> list[Sequence[Changes | Failed]]:
-    last = reads.last_number(connection)
+    last = last_number(connection)
     return [
         run_each(
             connection, [partial(reads.changes, where=where, after=after, last=last) for where, after in subscriptions]

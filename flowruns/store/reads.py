@@ -130,12 +130,6 @@ def last_change(connection: sqlite3.Connection, id: str) -> Change | None:
     return row and Change(*row)
 
 
-def last_number(connection: sqlite3.Connection) -> int:
-    """The number of the last write."""
-    number: int = connection.execute("select seq from sequence").fetchone()[0]
-    return number
-
-
 def changes(connection: sqlite3.Connection, where: Where, after: int, last: int) -> Changes:
     """The first runs of *where*, including deleted ones, whose last write has a number above *after* and up to *last*,
     and the runs that a client may hold as of *after* and that do not match. *last* is the number of the last write

@@ -21,7 +21,7 @@ from flowruns.settings import Synchronous
 from flowruns.sqlite.connection import Failed, require_asyncio
 from flowruns.sqlite.database import Database, connect
 from flowruns.sqlite.identity.watch import not_flushed
-from flowruns.sqlite.numbers import StartAfter, is_skipped, start_after
+from flowruns.sqlite.numbers import StartAfter, is_skipped, last_number, start_after
 from flowruns.sqlite.result_codes import translate
 from flowruns.sqlite.writer import Writer
 from flowruns.store import pages, reads, writes
@@ -35,8 +35,6 @@ from flowruns.store.stats import Stats
 from flowruns.store.writes import Create, Delete, Put, Write, apply_writes
 
 T = TypeVar("T")
-
-J = TypeVar("J", bound=tuple[Any, ...])
 
 
 class Page(NamedTuple):
@@ -184,7 +182,7 @@ class Store:
 
     async def position(self) -> int:
         """The number of the last write."""
-        return await self._read(reads.last_number)
+        return await self._read(last_number)
 
     async def is_skipped(self, number: int) -> bool:
         """Whether a client that has *number*, at most that of the last write, has it from another copy of the file."""

@@ -10,6 +10,7 @@ from flowruns.model.ids import Uuid7
 from flowruns.model.lines import RunLine, line_of
 from flowruns.model.validation import decode
 from flowruns.sqlite.connection import Failed
+from flowruns.sqlite.numbers import last_number
 from flowruns.store import reads
 from flowruns.store.filters import ALL, Where
 from flowruns.store.import_formats import ArrayFile, LineReader, Unreadable, lines
@@ -209,9 +210,9 @@ def export(
     Runs created during the export are left out, and replaced ones are exported in their new state: reading all of them
     in one snapshot would keep a server from checkpointing its WAL.
     """
-    last_number = reads.last_number(connection)
+    end = last_number(connection)
     last = runs = 0
-    while rows := reads.documents(connection, where, last, last_number):
+    while rows := reads.documents(connection, where, last, end):
         write(b"".join(line_of(doc) + b"\n" for _, doc in rows))
         last = rows[-1][0]
         runs += len(rows)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from flowruns.sqlite.datafile import APPLICATION_ID, SCHEMA_VERSION
-from flowruns.sqlite.numbers import count_on
+from flowruns.sqlite.numbers import count_on, last_number
 from flowruns.sqlite.open_file import open_exclusive, open_readonly
 from flowruns.store.filters import ALL
 from flowruns.store.integrity import Checked, check
 from flowruns.store.maintenance import FAILED, Pruned, backup, count_prunable, progress_handler, prune, vacuum
-from flowruns.store.reads import changes, last_number
+from flowruns.store.reads import changes
 from flowruns.store.transfer import import_lines, read_lines
 from tests.conftest import REAL_RUNS
 from tests.sqlite.files import contents, unwritable

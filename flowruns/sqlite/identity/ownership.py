@@ -57,18 +57,6 @@ def state_page(connection: sqlite3.Connection) -> int:
     return page
 
 
-def last_number(connection: sqlite3.Connection) -> int:
-    """The number of the last write that was committed."""
-    seq: int = connection.execute("select seq from sequence").fetchone()[0]
-    return seq
-
-
-def first_number(connection: sqlite3.Connection) -> int:
-    """The number after which the writes of *connection* begin."""
-    start: int = connection.execute("select start from opening").fetchone()[0]
-    return start
-
-
 def number_in(page: bytes) -> int:
     """The number in *page*; 0 if it is another page."""
     state = page_state(page)

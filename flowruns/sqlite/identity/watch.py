@@ -13,8 +13,6 @@ from flowruns.sqlite.datafile import FILE_HEADER_SIZE, has_our_id, has_wal, read
 from flowruns.sqlite.identity.ownership import (
     WAL_MODE,
     WalNote,
-    first_number,
-    last_number,
     number_in,
     page_state,
     set_aside,
@@ -22,6 +20,7 @@ from flowruns.sqlite.identity.ownership import (
 )
 from flowruns.sqlite.identity.pages import page_size, wal_images, wal_path
 from flowruns.sqlite.lockfile import Lock
+from flowruns.sqlite.numbers import first_number, last_number
 from flowruns.sqlite.wal import SizeWarning
 
 log = logging.getLogger("flowruns")
@@ -159,9 +158,8 @@ class FileWatch(Watch):
         self._close_wal()
         if self._overwritten and has_wal(self._file):
             self._set_aside()
-        if (
-            self._was_served and not self._flush_failed
-        ):  # else a start has failed, and what a killed server has noted stays true
+        # Else a start has failed, and what a killed server has noted stays true.
+        if self._was_served and not self._flush_failed:
             self._lock.keep("")  # a WAL that stays is kept by another program, which closes it
 
     def _close_wal(self) -> None:
