@@ -92,10 +92,10 @@ class RunsApi:
 
     def _page_query(self, request: RequestReader) -> PageQuery:
         """The query of a page. Raises Invalid."""
+        hints.log_unknown_parameters(request, self._noted)
         text: bytes = request.scope["query_string"]
         query = self._page_queries.get(text)
         if query is None:
-            hints.log_unknown_parameters(request, self._noted)
             with request:
                 query = request.page_query(self.store.cursors)
             if len(text) <= _MAX_KEPT_BYTES:

@@ -90,6 +90,17 @@ async def test_line_is_short_and_escaped_and_has_no_values(
     assert "S3CRET" not in line
 
 
+@pytest.mark.parametrize("target", [RUNS, "/api/v1/stats"])
+async def test_names_beyond_those_of_a_line_are_logged_when_the_query_is_repeated(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, target: str
+) -> None:
+    for _ in range(3):
+        await client.get(f"{target}?{'&'.join(f'x{number}x=' for number in range(7))}")
+    first, second = caplog.messages
+    assert first.endswith(" (and 2 more)")
+    assert second == "unknown query parameter 'x5x' is ignored. unknown query parameter 'x6x' is ignored."
+
+
 async def test_known_parameters_are_not_logged(client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
     for query in ("", "?", "?&", "?size=1&order=asc&cursor=&phase=x&tag=a:b&createdBy=1", "?size=0"):
         await client.get(f"{RUNS}{query}")
