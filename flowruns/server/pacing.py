@@ -43,6 +43,8 @@ class PacedProtocol(HttpToolsProtocol):
         self._eof = False  # the client has closed its half, and there are unread bytes before that
         self._tokens = 0  # parsed since the last pause
         self._pausing = False
+        self._state = "idle"  # or "headers", "body": the part of a request that is being received; the subclass sets it
+        self._rejected = False  # the subclass sets it, and then nothing more is parsed
 
     def data_received(self, data: bytes) -> None:
         """Parses *data*, now or later."""
@@ -81,16 +83,6 @@ class PacedProtocol(HttpToolsProtocol):
         """Whether the response to the last request that was parsed is incomplete."""
         return self.cycle is not None and not self.cycle.response_complete
 
-    @property
-    def is_rejected(self) -> bool:
-        """Whether nothing more is parsed."""
-        raise NotImplementedError
-
-    @property
-    def is_in_body(self) -> bool:
-        """Whether a body is being received."""
-        raise NotImplementedError
-
     def _feed(self, piece: bytes) -> None:
         """Feeds *piece* to the parser."""
         raise NotImplementedError
@@ -102,11 +94,11 @@ class PacedProtocol(HttpToolsProtocol):
         """Parses what was received, piece by piece, until a request waits for the one before it, or others must have
         their turn.
         """
-        while self._unread and not (self.pipeline or self.is_rejected or self._pausing):
+        while self._unread and not (self.pipeline or self._rejected or self._pausing):
             if self._tokens > _MAX_TOKENS:
                 self._pause()
                 return
-            size = _BODY_PARSED_AT_ONCE if self.is_in_body else _PARSED_AT_ONCE
+            size = _BODY_PARSED_AT_ONCE if self._state == "body" else _PARSED_AT_ONCE
             piece, self._unread = self._unread[:size], self._unread[size:]
             self._feed(piece)
 
@@ -124,7 +116,7 @@ class PacedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._parse()
-        if not (self.is_in_body and self.is_responding and len(self.cycle.body) > HIGH_WATER_LIMIT):
+        if not (self._state == "body" and self.is_responding and len(self.cycle.body) > HIGH_WATER_LIMIT):
             self.flow.resume_reading()
         if self._eof and not self._unread:
             self._eof = False

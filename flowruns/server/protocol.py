@@ -67,9 +67,7 @@ class Protocol(PacedProtocol):
         super().connection_made(transport)
         self.access_log = False  # even if the root logger of an embedding program has handlers: `RequestLog` does it
         self._cycle_class = Cycle if self.loop.get_task_factory() is None else LaterCycle
-        self._state = "idle"  # or "headers", "body": the part of a request that is being received
-        self._rejected = self._draining = False
-        self._drain_seconds: float = _DRAIN_SECONDS
+        self._draining = False
         self._current: RequestResponseCycle | None = None  # the request that the application is processing
         self._unparsed_bytes = self._header_bytes = 0
         self._state_since = self._last_read = self.loop.time()
@@ -229,7 +227,7 @@ class Protocol(PacedProtocol):
         if self._progress.stalled_seconds(buffered, now) > self._settings.body_timeout:
             self._reset()
             return
-        if self._draining and now - self._state_since > self._drain_seconds:
+        if self._draining and now - self._state_since > _DRAIN_SECONDS:
             self.transport.close()
         if self._rejected or self.transport.is_closing():
             return
@@ -239,7 +237,8 @@ class Protocol(PacedProtocol):
         elif self._state == "body":
             if now - self._last_read > self._settings.body_timeout and not self.flow.read_paused:
                 self._reject(RequestTimeout())
-                self._drain_seconds = 0  # it sends nothing that would be left unread
+                if self._draining:
+                    self.transport.close()  # without a drain: it sends nothing that would be left unread
         elif now - self._state_since > self._settings.head_timeout and not self.is_responding:
             if self._state == "headers":
                 self._reject(RequestTimeout())
@@ -250,16 +249,6 @@ class Protocol(PacedProtocol):
         """Closes the connection with a reset: otherwise the data in its buffers would wait for the client to read."""
         self.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, _NO_LINGER)
         self.transport.abort()
-
-    @property
-    def is_rejected(self) -> bool:
-        """As in `PacedProtocol`."""
-        return self._rejected
-
-    @property
-    def is_in_body(self) -> bool:
-        """As in `PacedProtocol`."""
-        return self._state == "body"
 
     @property
     def is_idle(self) -> bool:
