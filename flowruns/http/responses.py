@@ -63,8 +63,9 @@ _JSON: tuple[Header, ...] = ((b"content-type", b"application/json"), *_COMMON)
 
 _PIECE_BYTES = 256 * 1024  # of a large body that are sent at once, and held for a client that does not read
 
-
-MAX_LARGE_BYTES = 512 * 1024 * 1024  # of different large bodies that clients are reading
+# Of different large bodies that clients are reading; those that the store reads meanwhile are not among them
+# (`flowruns.store.read_queues.MAX_BATCH_BYTES`).
+MAX_LARGE_BYTES = 512 * 1024 * 1024
 
 
 class Response(NamedTuple):

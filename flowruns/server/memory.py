@@ -2,9 +2,9 @@
 
 import sys
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of `mallopt(3)`
+from flowruns.store.pages import MAX_QUICK_BYTES
 
-_MAPPED_BYTES = 1024 * 1024  # as documents of this size are read apart (`flowruns.store.pages.MAX_QUICK_BYTES`)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of `mallopt(3)`
 
 
 def map_large_blocks() -> None:
@@ -18,5 +18,5 @@ def map_large_blocks() -> None:
 
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # which musl does not have
     if mallopt:
-        mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, 2 * _MAPPED_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, MAX_QUICK_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, 2 * MAX_QUICK_BYTES)

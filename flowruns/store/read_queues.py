@@ -25,7 +25,9 @@ from flowruns.switching import quick_switches
 
 T = TypeVar("T")
 
-MAX_BATCH_BYTES = 256 * 1024 * 1024  # of different large runs or pages that are read, and so in memory, together
+# Of different large runs or pages that are read, and so in memory, together; while they are sent,
+# `flowruns.http.responses.MAX_LARGE_BYTES` limits them.
+MAX_BATCH_BYTES = 256 * 1024 * 1024
 
 _Run = tuple[str, Fields]
 
