@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from flowruns.errors import DatabaseUnusable
 from flowruns.settings import MEMORY
+from flowruns.sqlite.identity.pages import page_size, wal_path
 
 log = logging.getLogger("flowruns")
 
@@ -54,7 +55,7 @@ def database_files(path: Path) -> list[Path]:
 
 def has_wal(path: Path) -> bool:
     """Whether the database *path* has a WAL that is not empty."""
-    wal = path.with_name(path.name + "-wal")
+    wal = wal_path(path)
     return wal.exists() and wal.stat().st_size > 0
 
 
@@ -163,8 +164,7 @@ def has_our_id(header: bytes) -> bool:
 
 
 def _size_in_header(header: bytes) -> int:
-    page_size = int.from_bytes(header[16:18])
-    return (65536 if page_size == 1 else page_size) * _number(header, 28)
+    return page_size(header) * _number(header, 28)
 
 
 def _number(header: bytes, offset: int) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flowruns.sqlite import pragmas
+from flowruns.sqlite.identity.pages import wal_path
 
 log = logging.getLogger("flowruns")
 
@@ -39,7 +40,7 @@ class SizeWarning:
     """Warns at most once an hour of a WAL that is not emptied. *clock* is in seconds."""
 
     def __init__(self, file: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._wal = file.with_name(file.name + "-wal")
+        self._wal = wal_path(file)
         self._clock = clock
         self._next_look = clock()
         self._was_large = False
