@@ -10,7 +10,7 @@ from flowruns.http.logs import log
 from flowruns.http.origins.cors import preflight, with_cors
 from flowruns.http.origins.forwarded import add_prefix, forwarded, forwarded_prefix, forwarded_scheme, trusted_proxies
 from flowruns.http.origins.hosts import Hosts
-from flowruns.http.requests import CALLER, HEALTH, STATUS_ONLY, ClientDisconnected
+from flowruns.http.requests import CALLER, HEALTH, STATUS_ONLY, ClientDisconnected, header_values
 from flowruns.http.responses import (
     OWN_SERVER,
     SENDING,
@@ -100,7 +100,7 @@ class AccessMiddleware:
         The proxy's own Host must be allowed too: a page that reaches this server by DNS rebinding, from the machine of
         the proxy, can send the other headers.
         """
-        host = self._hosts.check([value for name, value in scope["headers"] if name == b"host"])
+        host = self._hosts.check(header_values(scope, b"host"))
         prefix = None
         if self._is_proxy(scope):
             scope["scheme"] = forwarded_scheme(scope) or scope["scheme"]
@@ -116,7 +116,7 @@ class AccessMiddleware:
         try:
             scope[CALLER] = self._tokens.user(scope)
         except Unauthorized:
-            if path == HEALTH and not any(name == b"authorization" for name, _ in scope["headers"]):
+            if path == HEALTH and not header_values(scope, b"authorization"):
                 scope[STATUS_ONLY] = True  # for probes, which have no token
             elif (scope["method"], path) != ("DELETE", SESSION):  # which ends one that is not valid any more, too
                 if self._is_page_without_credentials(scope):
@@ -125,7 +125,7 @@ class AccessMiddleware:
 
     def _is_page_without_credentials(self, scope: Scope) -> bool:
         """Whether a page of an origin of `--cors-origin` that may send the cookie sent none, and no token."""
-        origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
+        origins = [value.decode("latin-1") for value in header_values(scope, b"origin")]
         allowed = [origin for origin in origins if origin in self._cors_origins and origin.startswith("http")]
         return bool(allowed) and not sends_credentials(scope)
 

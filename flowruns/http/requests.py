@@ -53,6 +53,11 @@ class ClientDisconnected(Exception):
     """The client disconnected before its request was complete."""
 
 
+def header_values(scope: Scope, name: bytes) -> list[bytes]:
+    """The values of each header *name* (in lower case) of a request."""
+    return [value for key, value in scope["headers"] if key == name]
+
+
 class RequestReader:
     """One request. As a context manager it raises Invalid on exit, with all details, if there are any."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from hmac import compare_digest
 
 from flowruns.errors import Unauthorized
+from flowruns.http.requests import header_values
 from flowruns.http.responses import Header, Scope
 
 SESSION = "/session"
@@ -26,7 +27,7 @@ class Tokens:
 
     def user(self, scope: Scope) -> int:
         """The user id of the token in Authorization; without that header, of the cookie. Raises Unauthorized."""
-        if not _values(scope, b"authorization"):
+        if not header_values(scope, b"authorization"):
             return self._user_of_cookie(scope)
         sent, user = self._bearer(scope), None
         for token, id in self._tokens:  # compares with all of them, in constant time
@@ -42,7 +43,7 @@ class Tokens:
         return b"set-cookie", b"%b=%b; %b" % (_cookie_name(scope), _session(self._bearer(scope), scope), _rules(scope))
 
     def _bearer(self, scope: Scope) -> bytes:
-        values = _values(scope, b"authorization")
+        values = header_values(scope, b"authorization")
         scheme, _, token = values[0].partition(b" ") if len(values) == 1 else (b"", b"", b"")
         if scheme.lower() != b"bearer":
             raise Unauthorized
@@ -61,7 +62,7 @@ class Tokens:
 
 def sends_credentials(scope: Scope) -> bool:
     """Whether the request has Authorization or a cookie of this server, valid or not."""
-    return bool(_values(scope, b"authorization")) or any(True for _ in _cookies(scope))
+    return bool(header_values(scope, b"authorization")) or any(True for _ in _cookies(scope))
 
 
 def expired_cookie(scope: Scope) -> Header:
@@ -76,9 +77,9 @@ def _is_own_page(scope: Scope) -> bool:
     was checked before, and which each write has; in Sec-Fetch-Site (W3C Fetch Metadata); or they are reads whose
     response they cannot see. Any page can have the origin "null", in a sandboxed frame.
     """
-    if origins := _values(scope, b"origin"):
+    if origins := header_values(scope, b"origin"):
         return all(origin.startswith((b"http://", b"https://")) for origin in origins)
-    if sites := _values(scope, b"sec-fetch-site"):
+    if sites := header_values(scope, b"sec-fetch-site"):
         return all(site in _SAME_ORIGIN for site in sites)
     return scope["method"] in _SAFE_METHODS
 
@@ -103,7 +104,7 @@ def _rules(scope: Scope) -> bytes:
 
 def _cookies(scope: Scope) -> Iterator[bytes]:
     """The values of the cookie (RFC 6265 5.4)."""
-    for header in _values(scope, b"cookie"):
+    for header in header_values(scope, b"cookie"):
         for pair in header.split(b";"):
             name, _, value = pair.strip().partition(b"=")
             if name == _cookie_name(scope):
@@ -111,8 +112,4 @@ def _cookies(scope: Scope) -> Iterator[bytes]:
 
 
 def _host(scope: Scope) -> bytes:
-    return b"".join(_values(scope, b"host")).lower()
-
-
-def _values(scope: Scope, name: bytes) -> list[bytes]:
-    return [value for key, value in scope["headers"] if key == name]
+    return b"".join(header_values(scope, b"host")).lower()

@@ -4,6 +4,7 @@ from urllib.parse import quote
 
 from flowruns.errors import PathNotFound
 from flowruns.http.accept import prefers_html
+from flowruns.http.requests import header_values
 from flowruns.http.responses import Header, Response, Scope, error_response
 from flowruns.http.static import NO_CACHE, version
 from flowruns.settings import RUNS
@@ -35,7 +36,8 @@ _PAGE = """\
 
 def path_not_found(error: PathNotFound, scope: Scope, security: tuple[Header, ...]) -> Response:
     """404: a page with the headers *security* if a browser requests one, else *error* as JSON."""
-    if scope["method"] not in ("GET", "HEAD") or not prefers_html(_accept(scope)):
+    accept = b",".join(header_values(scope, b"accept")).decode("latin-1")
+    if scope["method"] not in ("GET", "HEAD") or not prefers_html(accept):
         return error_response(error)
     body = _PAGE.format(base=_base(scope), version=version(), runs=RUNS).encode()
     headers = (
@@ -46,10 +48,6 @@ def path_not_found(error: PathNotFound, scope: Scope, security: tuple[Header, ..
         (b"content-length", b"%d" % len(body)),
     )
     return Response(404, headers, body)
-
-
-def _accept(scope: Scope) -> str:
-    return b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
 
 
 def _base(scope: Scope) -> str:

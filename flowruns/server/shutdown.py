@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from hmac import compare_digest
 
+from flowruns.http.requests import header_values
 from flowruns.http.responses import Receive, Response, Scope, Send
 
 PATH = "/_flowruns/shutdown"
@@ -29,7 +30,7 @@ class Shutdown:
         return self._app(scope, receive, send)
 
     def _is_authorized(self, scope: Scope) -> bool:
-        sent = b", ".join(value for name, value in scope["headers"] if name == b"authorization")
+        sent = b", ".join(header_values(scope, b"authorization"))
         return scope["method"] == "POST" and compare_digest(sent, self._authorization)
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:

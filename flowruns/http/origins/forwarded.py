@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from flowruns.addresses import parse_prefix
+from flowruns.http.requests import header_values
 from flowruns.http.responses import Scope
 from flowruns.http.static import FILES
 from flowruns.settings import RUNS
@@ -41,7 +42,7 @@ def trusted_proxies(addresses: Iterable[str]) -> Callable[[Scope], bool]:
 
 def forwarded(scope: Scope, name: bytes) -> str | None:
     """The value of the header *name*: the last one, which the proxy itself added to those that it received."""
-    values = [value for key, value in scope["headers"] if key == name]
+    values = header_values(scope, name)
     return values[-1].decode("latin-1").rpartition(",")[2].strip() if values else None
 
 
