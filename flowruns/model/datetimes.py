@@ -7,6 +7,8 @@ _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:[0-5]\d)?", re.ASCII
 )  # RFC 3339 5.6, which has no 24:00. The offset is optional here, as parse_datetime raises another error without it.
 
+NOT_A_DATETIME = "Input should be a valid datetime: RFC 3339, as 2025-01-20T18:53:03.558Z"
+
 
 class RuleViolation(ValueError):
     """A value breaks a rule of its field; *type* is the error type that pydantic would give it."""
@@ -20,9 +22,7 @@ def parse_datetime(text: str) -> str:
     """RFC 3339 *text* in UTC with milliseconds; further digits are cut off. Raises RuleViolation."""
     match = _RFC3339.fullmatch(text)
     if match is None:
-        raise RuleViolation(
-            "datetime_parsing", "Input should be a valid datetime: RFC 3339, as 2025-01-20T18:53:03.558Z"
-        )
+        raise RuleViolation("datetime_parsing", NOT_A_DATETIME)
     day, time, fraction, offset = match.groups()
     if offset is None:
         raise RuleViolation("timezone_aware", "Input should have timezone info: Z, or an offset as +02:00")

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw, ValidationError, inspect
 
 from flowruns.errors import ErrorDetail
-from flowruns.model.datetimes import RuleViolation
+from flowruns.model.datetimes import NOT_A_DATETIME, RuleViolation
 from flowruns.model.json_items import list_items, object_fields
 
 T = TypeVar("T")
@@ -86,9 +86,7 @@ class Checker:
     def _text(self, raw: Raw, type: Any, check: Callable[[str], object] | None, loc: Loc) -> Details:
         text = _as(str, raw)
         if text is None and check:
-            yield ErrorDetail(
-                loc, "Input should be a valid datetime: RFC 3339, as 2025-01-20T18:53:03.558Z", "datetime_type"
-            )
+            yield ErrorDetail(loc, NOT_A_DATETIME, "datetime_type")
         elif text is None:
             yield ErrorDetail(loc, "Input should be a valid string", "string_type")
         elif check:
