@@ -98,7 +98,6 @@ def import_lines(
     observer: ImportObserver = NO_OBSERVER,
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ids: Callable[[datetime], str] | None = None,
 ) -> ImportResult:
     """Writes the runs of the *lines*, one after the other, in one transaction. Raises InputRefused.
 
@@ -106,7 +105,7 @@ def import_lines(
     """
     connection.execute("begin immediate")
     try:
-        importer = _Importer(connection, rules, observer, clock, ids or Uuid7())
+        importer = _Importer(connection, rules, observer, clock)
         for line in lines:
             importer.add(line)
         result = importer.finish()
@@ -128,13 +127,12 @@ class _Importer:
         rules: ImportRules,
         observer: ImportObserver,
         clock: Callable[[], datetime],
-        ids: Callable[[datetime], str],
     ) -> None:
         self._connection = connection
         self._rules = rules
         self._observer = observer
         self._clock = clock
-        self._ids = ids
+        self._ids = Uuid7()
         self._batch: list[tuple[Line, Restore]] = []
         self._batch_bytes = 0
         self._bytes = 0

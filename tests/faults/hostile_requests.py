@@ -32,10 +32,10 @@ IN_PAGES: tuple[Change, ...] = (odd_query, odd_query, odd_query, odd_preconditio
 IN_BODIES: tuple[Change, ...] = (odd_body, odd_body, odd_body, odd_media_type)
 
 
-def made_odd(chance: random.Random, draft: Draft, most: int = 3) -> Asked:
-    """*draft* with one change or a few of them."""
+def made_odd(chance: random.Random, draft: Draft) -> Asked:
+    """*draft* with one to three changes."""
     special = IN_BODIES if draft.body is not None else IN_PAGES if draft.target == RUNS.encode() else ()
-    changes = chance.choices((*ANYWHERE, *special, *special), k=chance.randint(1, most))
+    changes = chance.choices((*ANYWHERE, *special, *special), k=chance.randint(1, 3))
     for change in dict.fromkeys(changes):  # each once: a second one could undo the first
         change(chance, draft)
     if draft.body is not None and chance.random() < 0.3:

@@ -101,10 +101,10 @@ def s3() -> Iterator[Target]:
             server.kill()
 
 
-def configure(folder: Path, target: Target, interval: str = "100ms") -> None:
+def configure(folder: Path, target: Target) -> None:
     """Writes the configuration for a database in *folder*, with other intervals than in the documents."""
     text = target(folder).replace("/srv/flowruns/flowruns.db", str(folder / NAME))
-    (folder / CONFIG).write_text(re.sub(r"interval: 1s\n", f"interval: {interval}\n", text))
+    (folder / CONFIG).write_text(re.sub(r"interval: 1s\n", "interval: 100ms\n", text))
 
 
 @contextmanager
