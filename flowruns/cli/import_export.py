@@ -13,7 +13,7 @@ from flowruns.cli.inputs import decoded, open_input
 from flowruns.cli.options.command import Command, Option
 from flowruns.cli.options.database import database_option
 from flowruns.cli.options.runs import CAMEL_CASE, filter_options, filter_query, filter_values
-from flowruns.cli.options.types import Url
+from flowruns.cli.options.types import URL
 from flowruns.cli.outputs import interruptible, output_file, print_warning, write_all, write_errors
 from flowruns.cli.sources import LocalSource, run_source
 from flowruns.client.source import RunSource
@@ -81,7 +81,7 @@ def import_command(files: tuple[str, ...], database: str, skip_invalid: bool, on
 
 @click.command("export", cls=Command, short_help="Export runs as lines of JSON (NDJSON).", context_settings=CAMEL_CASE)
 @database_option()
-@click.option("--url", type=Url(), help="Export from the server at this address.")
+@click.option("--url", type=URL, help="Export from the server at this address.")
 @click.option(
     "--token",
     envvar="FLOWRUNS_TOKEN",

@@ -7,7 +7,7 @@ import click
 
 from flowruns.cli.options.command import Command
 from flowruns.cli.options.database import database_option
-from flowruns.cli.options.types import Age
+from flowruns.cli.options.types import AGE
 from flowruns.cli.outputs import interruptible, print_warning, write_errors
 from flowruns.errors import DatabaseUnusable
 from flowruns.settings import MEMORY
@@ -130,7 +130,7 @@ def check_command(database: str) -> None:
 @click.command("prune", cls=Command, short_help="Delete runs that are older than an age.")
 @database_option()
 @click.option(
-    "--older-than", required=True, type=Age(), help="Age by createdAt, such as 30d or 12h; units s, m, h, d, w."
+    "--older-than", required=True, type=AGE, help="Age by createdAt, such as 30d or 12h; units s, m, h, d, w."
 )
 @click.option(
     "--keep-failed", is_flag=True, help=f"Keep failed runs: phases such as {', '.join(maintenance.FAILED[:4])}."

@@ -6,7 +6,7 @@ from msgspec.json import encode
 
 from flowruns.cli.options.command import Command
 from flowruns.cli.options.database import database_alias, database_argument
-from flowruns.cli.options.types import Url
+from flowruns.cli.options.types import URL
 from flowruns.cli.sources import find_memory_server
 from flowruns.errors import Failure
 from flowruns.server import sidecar
@@ -15,7 +15,7 @@ from flowruns.settings import MEMORY
 from flowruns.terminal.output import write_lines
 from flowruns.terminal.text import plural
 
-_URL = click.option("--url", type=Url(), help="The address of a server in memory, instead of DATABASE.")
+_URL = click.option("--url", type=URL, help="The address of a server in memory, instead of DATABASE.")
 
 
 @click.command("status", cls=Command, short_help="Show the server that is running for DATABASE.")

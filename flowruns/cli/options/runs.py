@@ -8,7 +8,7 @@ import click
 
 from flowruns.cli.options.command import Option
 from flowruns.cli.options.database import database_option
-from flowruns.cli.options.types import OneOf, Url
+from flowruns.cli.options.types import URL, OneOf
 from flowruns.errors import ErrorDetail
 from flowruns.model.filters import FILTERS, Filter, TagPair, parse_filters
 from flowruns.model.runs import DateTime, FlowType, Identifier, Slug
@@ -45,7 +45,7 @@ def _source_options(command: F, database_help: str) -> F:
     options = (
         database_option(_SOURCE, database_help),
         click.option(
-            "--url", cls=Option, group=_SOURCE, type=Url(), envvar="FLOWRUNS_URL",
+            "--url", cls=Option, group=_SOURCE, type=URL, envvar="FLOWRUNS_URL",
             help="Use the server at this address.",
         ),
         click.option(

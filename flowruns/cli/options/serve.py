@@ -8,10 +8,9 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from flowruns.addresses import parse_frame_ancestor, parse_origin, parse_prefix, parse_proxy
 from flowruns.cli.options.command import Option
 from flowruns.cli.options.database import database_alias, database_argument
-from flowruns.cli.options.types import Address, Bytes, Host, Number, Parsed, Port, Seconds
+from flowruns.cli.options.types import ADDRESS, FRAME_ANCESTOR, HOST, ORIGIN, PREFIX, PROXY, SIZE, Number, Port, Seconds
 from flowruns.settings import DEFAULTS, KIB, MIB
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,7 +24,7 @@ _LISTEN, _DATA, _LIMITS, _ACCESS, _LOGS = (
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _LISTEN(
-        "--host", default=DEFAULTS.host, show_default=True, type=Address(), envvar="FLOWRUNS_HOST",
+        "--host", default=DEFAULTS.host, show_default=True, type=ADDRESS, envvar="FLOWRUNS_HOST",
         help="Address to listen on; localhost is 127.0.0.1 and ::1.",
     ),
     _LISTEN(
@@ -59,7 +58,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Play new runs from this script, as `flowruns play` does.",
     ),
     _LIMITS(
-        "--max-body", default=f"{DEFAULTS.max_body // MIB}MiB", show_default=True, type=Bytes(),
+        "--max-body", default=f"{DEFAULTS.max_body // MIB}MiB", show_default=True, type=SIZE,
         envvar="FLOWRUNS_MAX_BODY", help="Maximum size of a request body.",
     ),
     _LIMITS(
@@ -71,7 +70,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         envvar="FLOWRUNS_MAX_STREAMS", help="Open streams of changes, at most half of the connections.",
     ),
     _LIMITS(
-        "--max-head", default=f"{DEFAULTS.max_head // KIB}KiB", show_default=True, type=Bytes(),
+        "--max-head", default=f"{DEFAULTS.max_head // KIB}KiB", show_default=True, type=SIZE,
         envvar="FLOWRUNS_MAX_HEAD", help="Maximum size of a request's line and headers.",
     ),
     _LIMITS(
@@ -97,25 +96,25 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Serve callers without a token even if --host is not loopback.",
     ),
     _ACCESS(
-        "--allow-host", "allow_hosts", multiple=True, type=Host(), envvar="FLOWRUNS_ALLOW_HOST",
+        "--allow-host", "allow_hosts", multiple=True, type=HOST, envvar="FLOWRUNS_ALLOW_HOST",
         help="Serve requests with this Host header too, besides loopback and --host; * allows any. Repeatable.",
     ),
     _ACCESS(
-        "--cors-origin", "cors_origins", multiple=True, type=Parsed("origin", parse_origin),
+        "--cors-origin", "cors_origins", multiple=True, type=ORIGIN,
         envvar="FLOWRUNS_CORS_ORIGIN", help="Let web pages of this origin use the API. Repeatable.",
     ),
     _ACCESS(
-        "--frame-ancestors", multiple=True, type=Parsed("origin", parse_frame_ancestor),
+        "--frame-ancestors", multiple=True, type=FRAME_ANCESTOR,
         envvar="FLOWRUNS_FRAME_ANCESTORS", help="Let web pages of this origin show the page in a frame. Repeatable.",
     ),
     _ACCESS(
-        "--forwarded-allow-ips", multiple=True, type=Parsed("address", parse_proxy),
+        "--forwarded-allow-ips", multiple=True, type=PROXY,
         envvar="FLOWRUNS_FORWARDED_ALLOW_IPS",
         help="Heed X-Forwarded-Proto, -Host and -Prefix from a proxy at this address or in this network; * for all."
         " Repeatable.",
     ),
     _ACCESS(
-        "--root-path", default="", type=Parsed("path", parse_prefix), envvar="FLOWRUNS_ROOT_PATH",
+        "--root-path", default="", type=PREFIX, envvar="FLOWRUNS_ROOT_PATH",
         help="The prefix that a proxy removes from paths, for example /portal.",
     ),
     _LOGS(

@@ -8,23 +8,73 @@ from typing import Any
 
 import click
 
+from flowruns.addresses import parse_frame_ancestor, parse_origin, parse_prefix, parse_proxy
 from flowruns.settings import DEFAULTS
 from flowruns.terminal.output import print_stderr
 
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}  # seconds
 
 
-class Bytes(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
-    """A size: a number of bytes, or of KiB, MiB or GiB."""
+class Parsed(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
+    """What a function returns for the text; its ValueError names the cure. Several values are separated by commas or
+    spaces in an environment variable.
+    """
 
-    name = "size"
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """*value* in bytes."""
-        match = re.fullmatch(r"(\d{1,15})\s*(?:([KMG])(?:iB)?|B)?", str(value), re.ASCII | re.IGNORECASE)
-        if match is None:
-            self.fail(f"{value!r} is not a size: give bytes, or for example 8MiB", param, ctx)
-        return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[(match[2] or "").upper()]
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """*value*, parsed."""
+        try:
+            return self._parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """The values in *rv*."""
+        return re.split(r"[\s,]+", rv.strip())
+
+
+def _size(text: str) -> int:
+    """The bytes of a number of bytes, KiB, MiB or GiB."""
+    match = re.fullmatch(r"(\d{1,15})\s*(?:([KMG])(?:iB)?|B)?", text, re.ASCII | re.IGNORECASE)
+    if match is None:
+        raise ValueError(f"{text!r} is not a size: give bytes, or for example 8MiB")
+    return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[(match[2] or "").upper()]
+
+
+def _age(text: str) -> float:
+    """The seconds of a number of s, m, h, d or w."""
+    match = re.fullmatch(r"(\d{1,9})\s*([smhdw])", text, re.ASCII | re.IGNORECASE)
+    if match is None:
+        raise ValueError(f"{text!r} is not an age: give for example 30d, 12h or 8w")
+    return float(int(match[1]) * _AGES[match[2].lower()])
+
+
+def _host(text: str) -> str:
+    """*text*, if it can be in a Host header."""
+    if not re.fullmatch(r"[^\s/@,]+", text):
+        raise ValueError(f"{text!r} is not a host: give a name or an address, for example runs.example")
+    return text
+
+
+def _url(text: str) -> str:
+    """*text*, if it is the address of a server."""
+    from flowruns.client.connections import address  # which a start of the server does not import
+
+    address(text)
+    return text
+
+
+SIZE, AGE, URL = Parsed("size", _size), Parsed("age", _age), Parsed("url", _url)
+
+# To listen on; one of IPv6 may have the brackets that it has in a URL.
+ADDRESS = Parsed("address", lambda text: text.removeprefix("[").removesuffix("]"))
+
+HOST, PROXY, PREFIX = Parsed("host", _host), Parsed("address", parse_proxy), Parsed("path", parse_prefix)
+
+ORIGIN, FRAME_ANCESTOR = Parsed("origin", parse_origin), Parsed("origin", parse_frame_ancestor)
 
 
 class _Range(click.FloatRange):
@@ -58,19 +108,6 @@ class Speed(_Range):
         super().__init__(0, 1_000_000, min_open=True)
 
 
-class Age(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
-    """An age: a number of s, m, h, d or w."""
-
-    name = "age"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """*value* in seconds."""
-        match = re.fullmatch(r"(\d{1,9})\s*([smhdw])", str(value), re.ASCII | re.IGNORECASE)
-        if match is None:
-            self.fail(f"{value!r} is not an age: give for example 30d, 12h or 8w", param, ctx)
-        return float(int(match[1]) * _AGES[match[2].lower()])
-
-
 class Number(click.IntRange):
     """A whole number."""
 
@@ -91,67 +128,6 @@ class Port(Number):
             )
             return DEFAULTS.port
         return int(super().convert(value, param, ctx))
-
-
-class Address(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
-    """An address to listen on; one of IPv6 may have the brackets that it has in a URL."""
-
-    name = "address"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """*value* without brackets."""
-        return str(value).removeprefix("[").removesuffix("]")
-
-
-class _Listed:
-    """A type whose values are separated by commas or spaces in an environment variable."""
-
-    def split_envvar_value(self, rv: str) -> list[str]:
-        """The values in *rv*."""
-        return re.split(r"[\s,]+", rv.strip())
-
-
-class Host(_Listed, click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
-    """A host name or address, as in a Host header."""
-
-    name = "host"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """*value*, if it can be a host."""
-        if not re.fullmatch(r"[^\s/@,]+", value):
-            self.fail(f"{value!r} is not a host: give a name or an address, for example runs.example", param, ctx)
-        return str(value)
-
-
-class Parsed(_Listed, click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
-    """What a function of `flowruns.addresses` returns; its ValueError names the cure."""
-
-    def __init__(self, name: str, parse: Callable[[str], str]) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """*value*, parsed."""
-        try:
-            return self._parse(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class Url(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
-    """The address of a server."""
-
-    name = "url"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """*value*, if it is an address."""
-        from flowruns.client.connections import address  # which a start of the server does not import
-
-        try:
-            address(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        return str(value)
 
 
 class OneOf(click.Choice):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.2 on
