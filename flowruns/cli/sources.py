@@ -172,11 +172,6 @@ class LocalSource:
                 return
             page_request = page_request._replace(cursor=next_cursor)
 
-    def runs(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[bytes]:
-        """The runs that match *filters*, at most *limit*."""
-        for page in self.pages(limit=limit, order=order, **filters):
-            yield from page.docs
-
     def get(self, id: str) -> bytes:
         """The run *id*. Raises NotFound."""
         if server := self.server():

@@ -25,9 +25,6 @@ class RunSource(Protocol):
     def pages(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[Page]:
         """The runs that match *filters*, at most *limit*, in pages; at least one page."""
 
-    def runs(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[bytes]:
-        """The runs that match *filters*, at most *limit*."""
-
     def get(self, id: str) -> bytes:
         """The run. Raises NotFound."""
 

@@ -39,11 +39,6 @@ class Transport:
         """The runs that match *filters*, at most *limit*, in pages; at least one page."""
         return self._driver.items(self._api.pages(limit=limit, order=order, **filters))
 
-    def runs(self, *, limit: int | None = None, order: str = "desc", **filters: Any) -> Iterator[bytes]:
-        """The runs that match *filters*, at most *limit*."""
-        for page in self.pages(limit=limit, order=order, **filters):
-            yield from page.docs
-
     def get(self, id: str) -> bytes:
         """The run. Raises NotFound."""
         return self._driver.result(self._api.get(id))

@@ -6,7 +6,6 @@ import os
 import shlex
 import sqlite3
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from flowruns.model.runs import FlowType, RunPut
 from flowruns.store.store import Store
 from flowruns.testing import server
 from tests.cli.test_main import UNUSABLE, files
+from tests.client.test_transport import docs, ids
 from tests.conftest import RUNS
 from tests.processes import serving, started
 from tests.sqlite.test_migrations import restored
@@ -36,10 +36,6 @@ def full(path: Path) -> Path:
         for number in range(MAX_PAGE_SIZE + 5):
             runs.run(f"run-{number}", phase=("failed", "running")[number % 2], tags={"n": str(number)})
     return path
-
-
-def ids(docs: Iterator[bytes]) -> list[str]:
-    return [json.loads(doc)["id"] for doc in docs]
 
 
 QUERIES: list[dict[str, Any]] = [
@@ -63,7 +59,7 @@ def test_file_answers_as_its_server_does(full: Path) -> None:
 def test_reading_leaves_the_file_as_it_is_and_nothing_beside_it(full: Path) -> None:
     before, stat = files(full.parent), full.stat()
     local = LocalSource(str(full))
-    assert len(list(local.runs())) == MAX_PAGE_SIZE + 5
+    assert len(docs(local)) == MAX_PAGE_SIZE + 5
     local.get("run-1")
     events = local.watch("run-1")
     assert [next(events).kind, next(events).data] == ["open", local.get("run-1")]
@@ -80,7 +76,7 @@ def test_what_a_killed_server_has_left_in_the_log_is_read(tmp_path: Path) -> Non
         server.process.kill()
         server.process.wait()
     local = LocalSource(str(tmp_path / "runs.db"))
-    assert [ids(local.runs()), ids(local.runs())] == [["a1"], ["a1"]]
+    assert [ids(docs(local)), ids(docs(local))] == [["a1"], ["a1"]]
     assert not (tmp_path / "runs.db-wal").exists()  # as after any program that has read it with SQLite
 
 
@@ -98,7 +94,7 @@ def test_other_programs_may_write_meanwhile(full: Path) -> None:
     writer.start()
     try:
         for _ in range(20):
-            assert len(list(LocalSource(str(full)).runs())) == MAX_PAGE_SIZE + 5
+            assert len(docs(LocalSource(str(full)))) == MAX_PAGE_SIZE + 5
     finally:
         done.set()
         writer.join()
@@ -124,7 +120,7 @@ def test_unusable_file_is_reported_and_not_touched(path: Path, what: str) -> Non
 
 
 def test_file_that_is_not_there_is_not_made(path: Path) -> None:
-    for ask in (lambda local: local.get("a1"), lambda local: local.delete("a1"), lambda local: list(local.runs())):
+    for ask in (lambda local: local.get("a1"), lambda local: local.delete("a1"), lambda local: docs(local)):
         with pytest.raises(DatabaseUnusable, match="flowruns serve"):
             ask(LocalSource(str(path)))
     assert os.listdir(path.parent) == []
@@ -145,7 +141,7 @@ def test_memory_is_a_servers_own() -> None:
 
 def test_filters_that_break_rules_are_invalid(full: Path) -> None:
     with pytest.raises(Invalid):
-        list(LocalSource(str(full)).runs(flowType="nothing"))
+        docs(LocalSource(str(full)), flowType="nothing")
 
 
 def test_run_is_deleted_in_the_file(full: Path) -> None:
