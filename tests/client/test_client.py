@@ -51,18 +51,6 @@ class Blocking:
             self._portal.call(items.aclose)
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Flowruns]:
-    with server.serve() as runs:
-        yield runs
-
-
-@pytest.fixture
-def runs(shared: Flowruns) -> Flowruns:
-    shared.reset()
-    return shared
-
-
 Make = Callable[..., Any]
 
 

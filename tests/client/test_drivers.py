@@ -2,7 +2,6 @@
 
 import random
 import threading
-from collections.abc import Iterator
 from contextlib import aclosing, closing, suppress
 from pathlib import Path
 from typing import Any
@@ -23,18 +22,6 @@ from tests.waits import HANG, eventually
 @pytest.fixture(params=["asyncio", pytest.param("trio", marks=needs_trio)])
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Flowruns]:
-    with server.serve() as runs:
-        yield runs
-
-
-@pytest.fixture
-def runs(shared: Flowruns) -> Flowruns:
-    shared.reset()
-    return shared
 
 
 async def received(runs: Flowruns, count: int) -> None:

@@ -16,18 +16,6 @@ from flowruns.testing.server import Flowruns
 from tests.client.test_client import StubHandler, stub_server
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Flowruns]:
-    with server.serve() as runs:
-        yield runs
-
-
-@pytest.fixture
-def runs(shared: Flowruns) -> Flowruns:
-    shared.reset()
-    return shared
-
-
 @pytest.fixture
 def client(runs: Flowruns) -> Iterator[Transport]:
     with Transport(runs.url) as client:
