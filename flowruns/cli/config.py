@@ -1,6 +1,5 @@
 """The command that shows the settings of `serve`, and where each is set."""
 
-import os
 import re
 from typing import Any
 
@@ -8,14 +7,13 @@ import click
 from click.core import ParameterSource
 from msgspec.json import encode
 
+from flowruns.cli.inputs import TOKENS_VARIABLE, environment_tokens
 from flowruns.cli.options.command import Command
 from flowruns.cli.options.database import named_database
 from flowruns.cli.serve import serve_command
 from flowruns.terminal.output import write_lines
 
 _MASK = "***"
-
-_TOKENS = "FLOWRUNS_TOKENS"
 
 
 def _show(as_json: bool, **values: Any) -> int:
@@ -56,7 +54,7 @@ def _row(param: click.Parameter, value: Any) -> tuple[str, Any, str]:
 def _token_row(name: str, options: tuple[str, ...]) -> tuple[str, list[str], str]:
     """The row of the tokens, which the command line and the environment may both give."""
     tokens = [(text, "command line") for text in options]
-    tokens += [(text.strip(), _TOKENS) for text in os.environ.get(_TOKENS, "").split(",") if text.strip()]
+    tokens += [(text, TOKENS_VARIABLE) for text in environment_tokens()]
     origins = dict.fromkeys(origin for _, origin in tokens)
     return name, [_masked(text) for text, _ in tokens], ", ".join(origins) or "default"
 
@@ -76,7 +74,9 @@ def _text(value: Any) -> str:
         return " ".join(map(str, value)) or "-"
     if value in (None, ""):
         return "-"
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
 
 
 _PARAMS = serve_command.params

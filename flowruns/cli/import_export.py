@@ -12,15 +12,14 @@ import click
 from flowruns.cli.inputs import decoded, open_input
 from flowruns.cli.options.command import Command, Option
 from flowruns.cli.options.database import database_option
-from flowruns.cli.options.runs import CAMEL_CASE, filter_options, filter_query, filter_values
+from flowruns.cli.options.runs import CAMEL_CASE, filter_options, filter_values
 from flowruns.cli.options.types import URL
 from flowruns.cli.outputs import interruptible, output_file, print_warning, write_all, write_errors
-from flowruns.cli.sources import LocalSource, run_source
+from flowruns.cli.sources import LocalSource, condition_of, run_source
 from flowruns.client.source import RunSource
 from flowruns.model.lines import line_of
 from flowruns.sqlite.open_file import open_exclusive, open_readonly
 from flowruns.store import pages, transfer, writes
-from flowruns.store.filters import where
 from flowruns.store.transfer import ImportObserver, ImportRules
 from flowruns.terminal.output import print_stderr, write_lines
 from flowruns.terminal.progress import Progress
@@ -93,7 +92,7 @@ def import_command(files: tuple[str, ...], database: str, skip_invalid: bool, on
     "-o", "--output", cls=Option, default="-", metavar="FILE",
     help="File to write instead of standard output: in full, or not at all.",
 )  # fmt: skip
-def export_command(database: str, url: str | None, token: str | None, output: str, **filters: tuple[str, ...]) -> None:
+def export_command(database: str, url: str | None, token: str | None, output: str, **options: tuple[str, ...]) -> None:
     """Export runs, oldest first, as NDJSON: one JSON object a line. `flowruns import` reads it back to the same bytes.
 
     The database may be served meanwhile: each run is written as it is when it is read. Runs that are created during the
@@ -103,7 +102,7 @@ def export_command(database: str, url: str | None, token: str | None, output: st
     flowruns export -o runs.ndjson
     flowruns export --flow-id deploy-web --created-after 2026-01-01 | jq .phase
     """  # noqa: D301  # click reads the escape
-    source = run_source(database, url, token, file_first=True)
+    source, filters = run_source(database, url, token, file_first=True), filter_values(options)
     with interruptible() as interrupts, Progress("exporting") as progress, ExitStack() as stack:
         stack.callback(source.close)
         local = isinstance(source, LocalSource)  # a file is read directly, even while it is served
@@ -125,7 +124,7 @@ def _export_from_file(database: str, stack: ExitStack) -> Export:
     connection = stack.enter_context(open_readonly(database))
 
     def export(write: Write, filters: dict[str, Any], progress: Progress) -> int:
-        chosen = where(filter_query(filters), [])  # each value was checked as an option
+        chosen = condition_of(filters)
         total = pages.count(connection, chosen) if progress.shown else 0
 
         def show(runs: int) -> None:
@@ -139,7 +138,7 @@ def _export_from_file(database: str, stack: ExitStack) -> Export:
 def _export_from_server(source: RunSource) -> Export:
     def export(write: Write, filters: dict[str, Any], progress: Progress) -> int:
         runs = 0
-        for page in source.pages(order="asc", **filter_values(filters)):
+        for page in source.pages(order="asc", **filters):
             write(b"".join(line_of(doc) + b"\n" for doc in page.docs))
             runs += len(page.docs)
             progress.update(runs, runs / page.total if page.total else None)

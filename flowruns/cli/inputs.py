@@ -18,7 +18,7 @@ from flowruns.settings import TOKEN
 if TYPE_CHECKING:
     from flowruns.store.import_formats import ArrayFile, LineReader
 
-_TOKENS = "FLOWRUNS_TOKENS"
+TOKENS_VARIABLE = "FLOWRUNS_TOKENS"
 
 _BUFFER = 1 << 20  # bytes of a file that are read at once
 
@@ -139,13 +139,12 @@ class Tokens(NamedTuple):
 def read_tokens(options: tuple[str, ...]) -> Tokens:
     """The tokens of the *options* `--token` and of the environment. Raises click.UsageError."""
     lines = [line for text in options for line in _not_empty("--token", token_lines("--token", text))]
-    if environment := os.environ.get(_TOKENS):
-        parts = [part.strip() for part in environment.split(",")]
+    if os.environ.get(TOKENS_VARIABLE):
         # Only an option reads standard input, so `-` is no more than an invalid token here.
-        lines += _not_empty(
-            _TOKENS,
-            [line for part in parts for line in (token_lines(_TOKENS, part) if part.startswith("@") else [part])],
-        )
+        found = [
+            token_lines(TOKENS_VARIABLE, text) if text.startswith("@") else [text] for text in environment_tokens()
+        ]
+        lines += _not_empty(TOKENS_VARIABLE, [line for texts in found for line in texts])
     users: dict[str, int] = {}
     made = None
     for line in filter(None, map(str.strip, lines)):
@@ -160,6 +159,11 @@ def read_tokens(options: tuple[str, ...]) -> Tokens:
         if users.setdefault(token.strip(), int(user)) != int(user):
             raise click.UsageError("a token belongs to two users; give it one USER_ID")
     return Tokens(users, made)
+
+
+def environment_tokens() -> list[str]:
+    """The texts in FLOWRUNS_TOKENS that are not blank; each is as a value of `--token`."""
+    return [text.strip() for text in os.environ.get(TOKENS_VARIABLE, "").split(",") if text.strip()]
 
 
 def token_lines(option: str, text: str) -> list[str]:

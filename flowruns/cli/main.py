@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from flowruns.cli.options.database import DEFAULT_COMMAND, check_database_name, complete_files
+from flowruns.cli.options.database import DEFAULT_COMMAND, check_database_name
 from flowruns.cli.serve import serve_command
 from flowruns.errors import DatabaseInUse, DatabaseUnusable, Failure, InputRefused, PortTaken, Refused, Unreachable
 from flowruns.terminal.output import print_stderr, print_stdout, stdout_failed
@@ -88,7 +88,7 @@ class Main(click.Group):
         default_command = self.commands[self.default_command]
         items = [*super().shell_complete(ctx, incomplete), *default_command.shell_complete(ctx, incomplete)]
         if not incomplete.startswith("-"):
-            items += complete_files(ctx, default_command.params[0], incomplete)
+            items += default_command.params[0].shell_complete(ctx, incomplete)
         return list({(item.type, item.value): item for item in items}.values())
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

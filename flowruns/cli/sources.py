@@ -156,7 +156,7 @@ class LocalSource:
         if server := self.server():
             yield from server.pages(limit=limit, order=order, **filters)
             return
-        left, chosen = limit, _where(filters)
+        left, chosen = limit, condition_of(filters)
         page_request = PageRequest(ascending=order == "asc")
         while True:
             page_request = page_request._replace(size=MAX_PAGE_SIZE if left is None else min(left, MAX_PAGE_SIZE))
@@ -204,7 +204,7 @@ class LocalSource:
         *after*; by default, first the present state of *id*, then the changes from now on. Includes changes to the file
         without a server, and switches to a server that starts.
         """
-        chosen = _where(filters)
+        chosen = condition_of(filters)
         if id is not None:
             chosen = by_id(id)._replace(fields=chosen.fields)
         started = False
@@ -255,7 +255,7 @@ class LocalSource:
             return reads.changes(connection, chosen, after, last_number(connection))
 
 
-def _where(filters: Filters) -> Where:
+def condition_of(filters: Filters) -> Where:
     """The condition and the fields of *filters*. Raises Invalid."""
     pairs = [
         (name, str(value))

@@ -18,6 +18,8 @@ DEFAULT_COMMAND = "flowruns.default"  # in `ctx.meta`: true if no command was na
 
 _DEFAULT = "flowruns.db"
 
+_FILE = click.Path(readable=False)  # for completion alone: opening the file reports errors
+
 
 def named_database(database: str, *, demo: bool) -> str:
     """The database that `serve` uses: *database*, or memory for a demo without a named database."""
@@ -27,13 +29,6 @@ def named_database(database: str, *, demo: bool) -> str:
 def is_named(param: str) -> bool:
     """Whether the command line or the environment gives a value for *param*."""
     return click.get_current_context().get_parameter_source(param) is not ParameterSource.DEFAULT
-
-
-def complete_files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-    """The completion by names of files, for a shell."""
-    from click.shell_completion import CompletionItem  # only for a shell
-
-    return [CompletionItem(incomplete, type="file")]
 
 
 def check_database_name(word: str, ctx: click.Context) -> None:
@@ -69,8 +64,7 @@ def _argument_callback(ctx: click.Context, param: click.Parameter, value: str) -
 def database_argument(command: F) -> F:
     """*command* with the argument DATABASE, which `-d` can give too."""
     return click.argument(
-        "database", default=_DEFAULT, envvar="FLOWRUNS_DATABASE", shell_complete=complete_files,
-        callback=_argument_callback,
+        "database", default=_DEFAULT, envvar="FLOWRUNS_DATABASE", type=_FILE, callback=_argument_callback,
     )(command)  # fmt: skip
 
 
@@ -78,7 +72,7 @@ def database_alias(group: str = "Options") -> Callable[[F], F]:
     """The option `-d`, for a command with the argument DATABASE."""
     return click.option(
         "--database", "-d", "database_option", cls=Option, group=group, metavar="FILE", expose_value=False,
-        callback=_option_callback, shell_complete=complete_files, envvar="FLOWRUNS_DATABASE", default=_DEFAULT,
+        callback=_option_callback, type=_FILE, envvar="FLOWRUNS_DATABASE", default=_DEFAULT,
         show_default=True, help="The same as DATABASE.",
     )  # fmt: skip
 
@@ -87,5 +81,5 @@ def database_option(group: str = "Options", help: str = "The database file.") ->
     """The option `-d`, for a command whose arguments are something else."""
     return click.option(
         "-d", "--database", cls=Option, group=group, default=_DEFAULT, show_default=True, metavar="FILE",
-        envvar="FLOWRUNS_DATABASE", shell_complete=complete_files, help=help,
+        envvar="FLOWRUNS_DATABASE", type=_FILE, help=help,
     )  # fmt: skip

@@ -59,7 +59,7 @@ def _source_options(command: F, database_help: str) -> F:
 
 
 def filter_options(command: F) -> F:
-    """*command* with an option for each filter of the API, for `filter_values` and `filter_query`."""
+    """*command* with an option for each filter of the API, for `filter_values`."""
     for filter in reversed(FILTERS):
         command = click.option(
             f"--{kebab(filter.name)}",
@@ -78,11 +78,6 @@ def filter_options(command: F) -> F:
 def filter_values(options: dict[str, Any]) -> dict[str, Any]:
     """The filters among the *options* of a command, as query parameters."""
     return {filter.name: list(options[filter.name]) for filter in FILTERS if options[filter.name]}
-
-
-def filter_query(options: dict[str, Any]) -> list[tuple[str, str]]:
-    """The filters among the *options* of a command, as the pairs of a query."""
-    return [(name, text) for name, texts in filter_values(options).items() for text in texts]
 
 
 def _filter_callback(

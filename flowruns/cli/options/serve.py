@@ -1,6 +1,5 @@
 """The options of `flowruns serve`, in the groups of its help."""
 
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -8,14 +7,13 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from flowruns.cli.inputs import environment_tokens
 from flowruns.cli.options.command import Option
 from flowruns.cli.options.database import database_alias, database_argument
 from flowruns.cli.options.types import ADDRESS, FRAME_ANCESTOR, HOST, ORIGIN, PREFIX, PROXY, SIZE, Number, Port, Seconds
 from flowruns.settings import DEFAULTS, KIB, MIB
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_TOKENS = "FLOWRUNS_TOKENS"  # `read_tokens` reads it
 
 _LISTEN, _DATA, _LIMITS, _ACCESS, _LOGS = (
     partial(click.option, cls=Option, group=group)
@@ -150,15 +148,15 @@ def ignored_by_reuse(*, has_token: bool) -> list[str]:
     met = {"database", "ready_format", "reuse", "exit_with_stdin"}  # they are about this start
     if ctx.params["port"] == 0:
         met.add("port")
-    tokens = os.environ.get(_TOKENS, "").split(",")
-    if has_token and {*ctx.params["tokens"], *map(str.strip, tokens)} <= {"auto", ""}:
+    tokens = environment_tokens()
+    if has_token and {*ctx.params["tokens"], *tokens} <= {"auto", ""}:
         met.add("tokens")
     given = {
         str(param.name): max(param.opts, key=len)
         for param in ctx.command.params
         if param.expose_value and ctx.get_parameter_source(str(param.name)) is not ParameterSource.DEFAULT
     }
-    if any(map(str.strip, tokens)):
+    if tokens:
         given["tokens"] = "--token"
     return [option for name, option in given.items() if name not in met]
 
