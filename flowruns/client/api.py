@@ -67,7 +67,7 @@ class Api:
 
     def tagged(self, id: str, deadline: float | None = None) -> Flow[Any, TaggedDoc]:
         """The run with its entity tag. Raises NotFound, and TimeoutError at *deadline*."""
-        return (yield from self._request("GET", _path(id), id=id, deadline=deadline))
+        return self._request("GET", _path(id), id=id, deadline=deadline)
 
     def get(self, id: str, deadline: float | None = None) -> Flow[Any, bytes]:
         """The run. Raises NotFound, and TimeoutError at *deadline*."""
@@ -77,15 +77,11 @@ class Api:
         """The run that a POST of *body* creates."""
         return (yield from self._request("POST", RUNS, body)).doc
 
-    def put(self, id: str, body: bytes, conditions: Mapping[str, str] = _NO_HEADERS) -> Flow[Any, bytes]:
-        """The run that a PUT of *body* creates or replaces, if *conditions*, headers of the request, hold."""
-        return (yield from self._request("PUT", _path(id), body, conditions)).doc
-
-    def replace(self, id: str, body: bytes, etag: str) -> Flow[Any, str | None]:
-        """The new ETag header of the run, after a PUT of *body* has replaced it. Raises Refused with status 412 if it
-        has another *etag*, or none exists.
+    def put(self, id: str, body: bytes, conditions: Mapping[str, str]) -> Flow[Any, TaggedDoc]:
+        """The run that a PUT of *body* creates or replaces. Raises Refused with status 412 unless *conditions*, headers
+        of the request, hold.
         """
-        return (yield from self._request("PUT", _path(id), body, {"If-Match": etag})).etag
+        return self._request("PUT", _path(id), body, conditions)
 
     def delete(self, id: str) -> Flow[Any, None]:
         """Deletes the run. Raises NotFound."""

@@ -4,7 +4,7 @@ addresses, and a start of the server asks none.
 
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flowruns.addresses import socket_path, unix_url
@@ -51,18 +51,9 @@ def _check_ip_address(host: str) -> None:
         ip_address(host)
 
 
-class Options(TypedDict):
-    """The arguments of `httpx.Client` and `httpx.AsyncClient`."""
-
-    timeout: "httpx.Timeout"
-    limits: "httpx.Limits"
-    trust_env: bool
-    verify: Any
-
-
-def options(url: str, timeout: "httpx.Timeout | float | None") -> Options:
-    """How to connect to the server at *url*: no proxy of the environment comes between a client and a server on the
-    same machine.
+def options(url: str, timeout: "httpx.Timeout | float | None") -> dict[str, Any]:
+    """The arguments of an httpx client of the server at *url*: no proxy of the environment comes between a client and a
+    server on the same machine.
     """
     import httpx
 

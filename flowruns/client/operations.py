@@ -88,12 +88,12 @@ class Operations:
         return self._run((yield from self.api.create(encode(body(RunPost, fields)))))
 
     def put(
-        self, id: str, fields: Mapping[str, Any], if_match: str | None = None, if_none_match: str | None = None
+        self, id: str, fields: Mapping[str, Any], if_match: str | None, if_none_match: str | None
     ) -> Flow[Any, Run]:
         """`Client.put`."""
         conditions = {"If-Match": if_match, "If-None-Match": if_none_match}
         given = {name: value for name, value in conditions.items() if value is not None}
-        return self._run((yield from self.api.put(id, encode(body(RunPut, fields)), given)))
+        return self._run((yield from self.api.put(id, encode(body(RunPut, fields)), given)).doc)
 
     def update(self, id: str, fields: Mapping[str, Any]) -> Flow[Any, Run]:
         """`Client.update`."""
@@ -104,7 +104,7 @@ class Operations:
             etag = strong(self.url, tag, "an update")
             merged = {**self._decode(doc, dict[str, Raw]), **changed}
             try:
-                return self._run((yield from self.api.put(id, encode(merged), {"If-Match": etag})))
+                return self._run((yield from self.api.put(id, encode(merged), {"If-Match": etag})).doc)
             except Refused as error:
                 if error.status != PRECONDITION_FAILED or tries == _MAX_TRIES:
                     raise

@@ -64,7 +64,7 @@ class RemoteRuns:
 
     async def put(self, id: str, body: bytes, etag: str) -> str:
         """As `Runs.put`."""
-        return self._strong(await self._driver.result(self._api.replace(id, body, etag)))
+        return self._strong((await self._driver.result(self._api.put(id, body, {"If-Match": etag}))).etag)
 
     async def create(self, line: RunLine) -> bool:
         """As `Runs.create`: it is created now, by the user of the token."""

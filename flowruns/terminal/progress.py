@@ -5,7 +5,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self, TextIO
 
 from flowruns.terminal.output import can_redraw
@@ -15,7 +14,7 @@ _REDRAW_SECONDS = 0.1  # nobody can read more often
 
 _MAX_BAR, _MIN_BAR = 24, 8  # columns
 
-_CLEAR = "\r\x1b[K"
+_CLEAR_REST = "\x1b[K"  # of the line
 
 _GREEN, _PLAIN = "\x1b[32m", "\x1b[0m"
 
@@ -41,9 +40,7 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.clear()
 
     def update(self, done: int, share: float | None = None) -> None:
@@ -54,12 +51,12 @@ class Progress:
         if now - (self._began if self._drawn is None else self._drawn) < _REDRAW_SECONDS:
             return
         self._drawn = now
-        self._write("\r" + self._line(done, share, now - self._began) + "\x1b[K")
+        self._write("\r" + self._line(done, share, now - self._began) + _CLEAR_REST)
 
     def clear(self) -> None:
         """Removes the line; the next `update` draws it again."""
         if self._drawn is not None:
-            self._write(_CLEAR)
+            self._write("\r" + _CLEAR_REST)
 
     def _line(self, done: int, share: float | None, seconds: float) -> str:
         columns = shutil.get_terminal_size().columns - 1  # a line that wraps cannot be removed

@@ -39,9 +39,6 @@ class Style(NamedTuple):
         return self.paint(padded(one_line(word or NOTHING), width), HUES_BY_WORD.get((word or "").lower()))
 
 
-PLAIN = Style()
-
-
 def local_time(text: str | None, precision: Literal["seconds", "minutes"] = "seconds") -> str:
     """The date-time *text* in local time, with its offset from UTC, of which zones have several: `+01:00`, or `Z`."""
     moment = _moment(text)

@@ -7,7 +7,7 @@ from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import Struct
 
@@ -49,11 +49,6 @@ class _Starting(Struct):
     started: deque[str]
 
 
-class _Played(NamedTuple):
-    script: Script
-    seed: int
-
-
 def script_of(source: "str | os.PathLike[str] | Script", steps: tuple[Mapping[str, Any], ...]) -> Script:
     """The script of a call of `play`: *steps* for the flow *source*, or else a file. Raises ScriptInvalid, OSError,
     TypeError.
@@ -71,7 +66,7 @@ class Playback:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._runs = StoreRuns(store)
         self._clock = clock
-        self._scripts: list[_Played] = []
+        self._scripts: list[tuple[Script, int]] = []  # each with its seed
         self._playing: set[str] = set()  # the ids of the runs that are played
         self._schedule: list[tuple[datetime, int, _Playing | _Starting]] = []  # a heap; the number decides ties
         self._numbers = count()
@@ -84,7 +79,7 @@ class Playback:
 
     async def add(self, script: Script, seed: int) -> None:
         """Plays *script* from now on, and starts its runs of the past and those at the beginning."""
-        self._scripts.append(_Played(script, seed))
+        self._scripts.append((script, seed))
         series, now = script.series(seed), self._clock.now
         for line in series.first(now):
             if await self._runs.create(line) and line.created_at is not None and line.end_time is None:

@@ -20,7 +20,7 @@ class Gone(Screen):
         raise BrokenPipeError
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
@@ -32,7 +32,6 @@ def now() -> list[float]:
     return [0.0]
 
 
-@pytest.mark.usefixtures("_terminal")
 def test_line_tells_share_count_rate_and_what_is_left(now: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     screen = Screen()
@@ -44,7 +43,6 @@ def test_line_tells_share_count_rate_and_what_is_left(now: list[float], monkeypa
     assert screen.getvalue().endswith("\r\x1b[K")
 
 
-@pytest.mark.usefixtures("_terminal")
 def test_line_of_what_has_no_known_end_tells_count_or_time(now: list[float]) -> None:
     screen = Screen()
     with Progress("reading", "MB", stream=screen, clock=lambda: now[0]) as progress:
@@ -55,7 +53,6 @@ def test_line_of_what_has_no_known_end_tells_count_or_time(now: list[float]) -> 
     assert re.findall(r"\r([^\x1b]+)", screen.getvalue()) == ["reading  7,400 MB, 2/s", "reading  1:01:41"]
 
 
-@pytest.mark.usefixtures("_terminal")
 def test_one_run_is_counted_in_the_singular(now: list[float]) -> None:
     screen = Screen()
     with Progress("importing", stream=screen, clock=lambda: now[0]) as progress:
@@ -65,7 +62,6 @@ def test_one_run_is_counted_in_the_singular(now: list[float]) -> None:
     assert re.findall(r"\r([^\x1b]+)", screen.getvalue()) == ["importing  1 run, 1/s", "importing  2 runs, 1/s"]
 
 
-@pytest.mark.usefixtures("_terminal")
 def test_line_is_drawn_ten_times_a_second_at_most(now: list[float]) -> None:
     screen = Screen()
     with Progress("importing", stream=screen, clock=lambda: now[0]) as progress:
@@ -75,7 +71,6 @@ def test_line_is_drawn_ten_times_a_second_at_most(now: list[float]) -> None:
     assert 15 <= screen.getvalue().count("importing") <= 20
 
 
-@pytest.mark.usefixtures("_terminal")
 def test_line_is_no_longer_than_the_terminal(now: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "30")
     screen = Screen()
@@ -86,7 +81,6 @@ def test_line_is_no_longer_than_the_terminal(now: list[float], monkeypatch: pyte
     assert len(shown) == 29
 
 
-@pytest.mark.usefixtures("_terminal")
 def test_nothing_is_drawn_where_nobody_sees_it(now: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     closed = Screen()
     closed.close()
@@ -102,7 +96,6 @@ def test_nothing_is_drawn_where_nobody_sees_it(now: list[float], monkeypatch: py
     assert screen.getvalue() == ""
 
 
-@pytest.mark.usefixtures("_terminal")
 def test_terminal_that_is_gone_stops_nothing(now: list[float]) -> None:
     with Progress("importing", stream=Gone(), clock=lambda: now[0]) as progress:
         for _ in range(3):

@@ -14,9 +14,10 @@ from flowruns.model.validation import decode
 from flowruns.terminal.run import Log, Run, describe_run, line_of_json, run_of
 from flowruns.terminal.tables import Table
 from flowruns.terminal.tail import Tail
-from flowruns.terminal.text import PLAIN, Style, columns, cut, duration, local_clock, local_time, time_taken
+from flowruns.terminal.text import Style, columns, cut, duration, local_clock, local_time, time_taken
 
 NOW = datetime(2025, 1, 20, 18, 0, tzinfo=UTC)
+PLAIN = Style()
 HOSTILE = "a\x1b[31m\r\nb\x9b\u202e"
 
 
