@@ -9,7 +9,7 @@ import pytest
 
 from flowruns.client.source import Page, RunSource
 from flowruns.client.transport import Transport
-from flowruns.errors import Busy, NotFound, Refused, Unreachable
+from flowruns.errors import NotFound, Refused, Unreachable
 from flowruns.model.cursors import MAX_PAGE_SIZE
 from flowruns.testing import server
 from flowruns.testing.server import Flowruns
@@ -145,12 +145,6 @@ def test_every_error_detail_of_a_query_is_named(client: Transport) -> None:
         docs(client, flowId="X", createdBy="x")
 
 
-def test_status_503_raises_busy(runs: Flowruns, client: Transport) -> None:
-    runs.fail_next(503)
-    with pytest.raises(Busy):
-        client.get("a1")
-
-
 def test_address_without_a_server_is_unreachable() -> None:
     with server.serve() as runs:
         url = runs.url
@@ -214,8 +208,3 @@ def test_changes_after_a_number_come_first(runs: Flowruns, client: Transport) ->
         runs.run(name)
     events = client.watch(after=1)
     assert [next(events).kind, *ids([next(events).data])] == ["open", "b1"]
-
-
-def test_another_database_sends_resync(runs: Flowruns, client: Transport) -> None:
-    events = client.watch(after=1000)
-    assert [next(events).kind, next(events).kind] == ["open", "resync"]
