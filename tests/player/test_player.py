@@ -4,7 +4,6 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from flowruns.store.filters import ALL
 from flowruns.store.store import Store
 from flowruns.testing import serve
 from flowruns.testing.server import Flowruns
+from tests.client.test_client import needs_trio
 from tests.processes import serving, started
 from tests.waits import HANG, eventually
 
@@ -32,9 +32,6 @@ STEPS = (
 )
 LINES = [f"line {n}" for n in range(1, 8)]
 SCRIPT = f'[[rule]]\nflowId = "deploy-*"\nsteps = [{STEPS}]\n'
-
-
-needs_trio = pytest.mark.skipif(find_spec("trio") is None, reason="trio is not here: pip install -e '.[test]'")
 
 
 class Pauses:
