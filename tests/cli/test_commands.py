@@ -13,18 +13,11 @@ from flowruns.cli.main import COMMAND_GROUPS, LAZY_COMMANDS, cli, main
 from flowruns.server import starting
 from flowruns.settings import Settings
 from flowruns.testing import server
-from tests.cli.test_main import VARIABLES, files, one_line
+from tests.cli.test_main import files, one_line
 from tests.processes import COMMAND
 from tests.waits import HANG
 
 COMMANDS = ["serve", *LAZY_COMMANDS]
-
-
-@pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in (*VARIABLES, "FLOWRUNS_URL", "FLOWRUNS_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
 
 
 # Help

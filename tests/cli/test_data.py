@@ -129,11 +129,9 @@ def test_mistake_is_one_line_and_changes_nothing(
     code: int,
     output: str,
     capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "notes.txt").write_text("notes")
     (tmp_path / "a").write_text(lines(3))
-    monkeypatch.chdir(tmp_path)
     assert main(["import", "a"]) == 0
     capfd.readouterr()
     before = contents(tmp_path)

@@ -28,19 +28,6 @@ from tests.processes import COMMAND, Served, command_with, ended, ran, serving, 
 from tests.wire import RUN, Wire, ping, request
 
 LIST = request("GET", RUNS)
-VARIABLES = [
-    "FLOWRUNS_HOST", "FLOWRUNS_PORT", "FLOWRUNS_DATABASE", "FLOWRUNS_TOKENS", "FLOWRUNS_ANONYMOUS",
-    "FLOWRUNS_MAX_BODY", "FLOWRUNS_LOCK_TIMEOUT", "FLOWRUNS_ALLOW_HOST", "FLOWRUNS_CORS_ORIGIN", "FLOWRUNS_LOG_LEVEL",
-    "FLOWRUNS_SYNCHRONOUS", "FLOWRUNS_MAX_CONNECTIONS", "FLOWRUNS_MAX_HEAD", "FLOWRUNS_HEAD_TIMEOUT",
-    "FLOWRUNS_BODY_TIMEOUT", "FLOWRUNS_IDLE_TIMEOUT", "FLOWRUNS_EXIT_WITH_STDIN", "FLOWRUNS_MAX_STREAMS",
-    "FLOWRUNS_LOG", "FLOWRUNS_READY", "FLOWRUNS_REUSE", "FLOWRUNS_SEED", "FLOWRUNS_DEMO",
-]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
 
 
 @contextmanager
@@ -197,10 +184,7 @@ def test_unusable_database_is_exit_5_and_not_touched(
 
 
 @pytest.mark.parametrize("name", ["missing/runs.db", "file/runs.db", "x" * 300, "~nobody-of-this-name/runs.db", ""])
-def test_name_that_cannot_be_a_file_is_exit_5(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_name_that_cannot_be_a_file_is_exit_5(tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str) -> None:
     (tmp_path / "file").write_text("")
     assert main(["--port", "0", "--", name]) == 5
     assert name in one_line(capfd.readouterr().err)
@@ -242,9 +226,8 @@ def test_refusal_of_a_database_is_one_line_from_a_process_too(tmp_path: Path, ma
     ],
 )  # fmt: skip
 def test_wrong_usage_is_exit_2_and_one_line_that_names_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], args: list[str], named: str
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], args: list[str], named: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     assert main(args) == 2
     out, err = capfd.readouterr()
     assert out == ""
@@ -475,9 +458,8 @@ def test_token_may_hold_an_equals_sign(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_wrong_token_is_exit_2_without_its_secret(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], token: str
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], token: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     for name, content in (("empty", b"\n\n"), ("binary", b"\xff\xfe=1"), ("wrong", b"S3CRET=1\nS3CRET\n")):
         (tmp_path / name).write_bytes(content)
     assert main(["--token", token]) == 2

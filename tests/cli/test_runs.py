@@ -14,19 +14,12 @@ from flowruns.cli.main import main
 from flowruns.terminal.text import local_time
 from flowruns.testing import server
 from flowruns.testing.server import Flowruns
-from tests.cli.test_main import VARIABLES, files, one_line
+from tests.cli.test_main import files, one_line
 from tests.processes import Process, serving, started
 from tests.wire import Wire
 
 RUNS = "/api/v1/flow-runs"
 posix = pytest.mark.skipif(os.name == "nt", reason="a pseudo terminal is of POSIX")
-
-
-@pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in (*VARIABLES, "FLOWRUNS_URL", "FLOWRUNS_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
