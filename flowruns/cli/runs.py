@@ -184,9 +184,6 @@ def _changes(source: RunSource, events: Iterator[Event], tail: Tail | None) -> I
                 print_stderr("flowruns: the database was replaced; only changes from now on are shown")
             case "run":
                 yield from [line_of_json(event.data)] if tail is None else tail.changed(run_of(event.data), _now())
-            case "deleted":
+            case "deleted" | "left":
                 id = decode(event.data)["id"]
-                yield from [encode({"id": id, "deleted": True})] if tail is None else tail.deleted(id, _now())
-            case "left":
-                id = decode(event.data)["id"]
-                yield from [encode({"id": id, "left": True})] if tail is None else tail.left(id, _now())
+                yield encode({"id": id, event.kind: True}) if tail is None else tail.gone(id, event.kind, _now())

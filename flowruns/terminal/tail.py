@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from flowruns.errors import one_line
 from flowruns.terminal.run import Action, Log, Run, log_text
@@ -62,17 +62,11 @@ class Tail:
         if ended:
             yield from phase
 
-    def deleted(self, id: str, now: datetime) -> Iterator[str]:
-        """The line about the deletion of the run *id*."""
-        yield self._gone(id, self._style.paint("deleted", "red"), now)
-
-    def left(self, id: str, now: datetime) -> Iterator[str]:
-        """The line about the run *id*, which no longer matches the filters."""
-        yield self._gone(id, self._style.paint("left", "dim") + "     no longer matches", now)
-
-    def _gone(self, id: str, text: str, now: datetime) -> str:
+    def gone(self, id: str, kind: Literal["deleted", "left"], now: datetime) -> str:
+        """The line about the run *id*, which was deleted, or no longer matches the filters."""
         self._states.pop(id, None)
-        return f"{self._prefix(id, now.isoformat(), now)}{text}"
+        hue, note = ("red", "") if kind == "deleted" else ("dim", "     no longer matches")
+        return f"{self._prefix(id, now.isoformat(), now)}{self._style.paint(kind, hue)}{note}"
 
     def _new_logs(self, logs: Sequence[Log], before: _State | None) -> Sequence[Log]:
         if before is not None and _keys(logs[: before.logs][-1:]) == before.last_log:

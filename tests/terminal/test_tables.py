@@ -254,7 +254,7 @@ def test_only_changes_are_shown() -> None:
         "18:00:09+01:00  a1  action   build succeeded (9 s)",
         "18:00:10+01:00  a1  run      deploy-web failed (10 s)",
     ]
-    assert list(tail.deleted("a1", NOW)) == ["19:00:00+01:00  a1  deleted"]
+    assert tail.gone("a1", "deleted", NOW) == "19:00:00+01:00  a1  deleted"
     assert changed(tail) == ["18:53:03+01:00  a1  run      deploy-web pending"]
 
 
