@@ -61,7 +61,7 @@ _EVENTS: tuple[Header, ...] = (
 
 _JSON: tuple[Header, ...] = ((b"content-type", b"application/json"), *_COMMON)
 
-_PIECE_BYTES = 256 * 1024  # of a large body that are sent at once, and held for a client that does not read
+PIECE_BYTES = 256 * 1024  # of a large body that are sent at once, and held for a client that does not read
 
 # Of different large bodies that clients are reading; those that the store reads meanwhile are not among them
 # (`flowruns.store.read_queues.MAX_BATCH_BYTES`).
@@ -82,13 +82,13 @@ class Response(NamedTuple):
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b""})
             return
-        if not self.parts and len(self.body) <= _PIECE_BYTES:
+        if not self.parts and len(self.body) <= PIECE_BYTES:
             await send({"type": "http.response.body", "body": self.body})
             return
         scope[SENDING] = True
         for part in self.parts or (self.body,):
-            for start in range(0, len(part), _PIECE_BYTES):
-                piece = bytes(part[start : start + _PIECE_BYTES])  # as ASGI wants it
+            for start in range(0, len(part), PIECE_BYTES):
+                piece = bytes(part[start : start + PIECE_BYTES])  # as ASGI wants it
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
                 await sleep(0)  # others have their turn, even if the client reads as fast as this sends
         await send({"type": "http.response.body", "body": b""})
@@ -104,7 +104,7 @@ class LargeBodies:
 
     def shared(self, key: Hashable, body: bytes) -> bytes | memoryview:
         """*body*, or its equal of the same *key* that is still being sent. Raises Unavailable if there are too many."""
-        if len(body) <= _PIECE_BYTES:
+        if len(body) <= PIECE_BYTES:
             return body
         held = self._held.get(key)
         if held is None or held.obj != body:
@@ -128,7 +128,7 @@ def page(docs: bytes | memoryview, etag_: str, total: int, **cursors: str | None
     """A FlowRunPage. *docs* are documents joined by commas."""
     links = encode({"total": total, **cursors})
     parts = (b'{"items":[', docs, b"],", links[1:])
-    if len(docs) <= _PIECE_BYTES:
+    if len(docs) <= PIECE_BYTES:
         return json(b"".join(parts), 200, etag(etag_))
     size = (b"content-length", b"%d" % sum(map(len, parts)))
     return Response(200, (*_JSON, size, etag(etag_)), parts=parts)

@@ -103,7 +103,7 @@ async def test_page_carries_documents_as_they_are_stored(docs: bytes) -> None:
 async def test_large_answer_is_held_once_for_all_its_readers(
     monkeypatch: pytest.MonkeyPatch, store: Store, app: ASGIApp, target: str
 ) -> None:
-    monkeypatch.setattr(responses, "_PIECE_BYTES", 1_000)
+    monkeypatch.setattr(responses, "PIECE_BYTES", 1_000)
     held: list[Any] = []
     sending: asyncio.Queue[bytes] = asyncio.Queue()
     goes_on = asyncio.Event()
@@ -140,7 +140,7 @@ async def test_large_answer_is_held_once_for_all_its_readers(
 
 
 async def test_others_have_their_turn_between_the_pieces_of_a_large_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(responses, "_PIECE_BYTES", 10)
+    monkeypatch.setattr(responses, "PIECE_BYTES", 10)
     order: list[str] = []
 
     async def receive() -> Message:
