@@ -56,7 +56,7 @@ class WriteProgress:
 
 
 class Protocol(PacedProtocol):
-    """uvicorn's protocol with limits. `Server` calls `close_stalled` twice a second, which costs less than timers."""
+    """uvicorn's protocol with limits. `Server` calls `close_stalled` five times a second, at less cost than timers."""
 
     def __init__(self, settings: Settings, **uvicorn_arguments: Any) -> None:
         super().__init__(**uvicorn_arguments)

@@ -57,11 +57,11 @@ class Server(uvicorn.Server):
                 connection.transport.abort()
 
     async def on_tick(self, counter: int) -> bool:
-        """Called ten times a second; twice a second closes stalled connections, once checks the file of the store."""
+        """Called ten times a second; five times a second closes stalled connections, once checks the file."""
         if counter % 10 == 0:
             with suppress(Unavailable):  # it is logged, and every request gets the error
                 self.check_file()
-        if counter % 5 == 0:
+        if counter % 2 == 0:
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
                 connection.close_stalled(now)  # type: ignore[union-attr]  # they are all `Protocol`s
