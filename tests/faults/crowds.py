@@ -140,7 +140,7 @@ def clients(url: str, number: int) -> Iterator[Clients]:
 def silent(url: str, connected: Clients, chance: random.Random) -> None:
     """All ask for the same page of 16 MiB, and do not read it."""
     for client in connected:
-        _send(client, request("GET", f"{RUNS}?size=18"))
+        _send(client, request("GET", f"{RUNS}?flowId=heavy&size=18"))
     _first_bytes(connected)
 
 
@@ -149,14 +149,14 @@ def silent_differently(url: str, connected: Clients, chance: random.Random) -> N
     for number, client in enumerate(connected):
         counted = f"createdAfter=2020-01-01T00:00:{number % 60:02}Z"
         query = chance.choice(("fields=args,id", "order=asc", counted))
-        _send(client, request("GET", f"{RUNS}?size={12 + number % 80}&{query}"))
+        _send(client, request("GET", f"{RUNS}?flowId=heavy&size={12 + number % 80}&{query}"))
     _first_bytes(connected)
 
 
 def reset(url: str, connected: Clients, chance: random.Random) -> None:
     """All ask for a page of 16 MiB, read a little or nothing, and reset the connection."""
     for client in connected:
-        _send(client, request("GET", f"{RUNS}?size={chance.randint(1, 18)}"))
+        _send(client, request("GET", f"{RUNS}?flowId=heavy&size={chance.randint(1, 18)}"))
         if chance.random() < 0.5:
             with suppress(ConnectionError):  # as the server had no slot for it
                 client.recv(100)
