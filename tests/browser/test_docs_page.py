@@ -291,6 +291,28 @@ def test_keys_do_what_the_help_says(own: Server, page: Page) -> None:
     expect(page.locator("#getFlowRun")).to_be_focused()
 
 
+# Keeps the first report of what is in view until the test delivers it, as a busy machine does.
+LATE_REPORT = """
+const Observer = IntersectionObserver;
+window.IntersectionObserver = class extends Observer {
+    constructor(callback, options) {
+        super((...report) => window.deliver ??= () => callback(...report), options);
+    }
+};
+"""
+
+
+def test_a_late_report_of_what_is_in_view_does_not_undo_a_key(own: Server, page: Page) -> None:
+    page.add_init_script(LATE_REPORT)
+    open_docs(page, own, "createFlowRun")
+    page.wait_for_function("Boolean(window.deliver)")
+    page.keyboard.press("j")
+    expect(page.locator("#getFlowRun")).to_be_focused()
+    page.evaluate("deliver()")
+    page.keyboard.press("k")
+    expect(page.locator("#createFlowRun")).to_be_focused()
+
+
 def test_commands_examples_and_links_are_copied(own: Server, tab: "api.Callable[..., Page]") -> None:
     page = tab(permissions=["clipboard-read", "clipboard-write"])
     section = open_docs(page, own, "getHealth")
