@@ -53,8 +53,7 @@ export function invalidQuery(error, drop) {
 
 /** *deleted*: the stream reported it, and would report a new run. */
 export function runNotFound(id, deleted) {
-	const hint = deleted ? "If a run with this ID is created again, it appears here."
-		: "It was deleted or never created. The search box needs a complete flow ID, run ID, phase or tag (key:value).";
+	const hint = deleted ? "If a run with this ID is created again, it appears here." : "It was deleted or never created.";
 	return state(deleted ? `${id} was deleted` : `Run not found: ${id}`, h("p", hint),
 		h("p", h("a", { href: listUrl() }, "Show all runs")));
 }

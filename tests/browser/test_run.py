@@ -661,3 +661,25 @@ def test_a_long_phase_fits_a_phone(own: Server, tab: "api.Callable[..., Page]") 
         clipped = """[...document.querySelectorAll(".both td, .changes td, h1:not(.sr-only), .chip")]
             .filter((cell) => cell.scrollWidth > cell.clientWidth + 1).map((cell) => cell.innerText)"""
         assert page.evaluate(clipped) == [], path
+
+
+def test_long_words_do_not_widen_the_page(own: Server, tab: "api.Callable[..., Page]") -> None:
+    word = "w" * 200
+    own.put(word, flowId=word, phase="failed", args={word: word}, tags=[{"key": word[:100], "value": word[:100]}],
+            actions=[{"id": word, "phase": "failed", "startTime": T0}],
+            logs=[{"message": word * 10, "action": word, "level": "error"}])  # fmt: skip
+    own.put("b", args={"a": 1})
+    for width in (768, 1440):
+        page = tab(viewport={"width": width, "height": 900})
+        for path in ("", f"runs/{word}", f"runs/{word}?tab=logs", f"runs/{word}?tab=json", f"compare?a={word}&b=b"):
+            page.goto(own.ui + path)
+            expect(page.locator(".runs tbody tr, .gantt tbody tr, .line, .tree, .changes").first).to_be_visible()
+            assert page.evaluate("document.documentElement.scrollWidth") == width, path
+
+
+def test_a_long_error_leaves_room_for_the_run_on_a_phone(own: Server, tab: "api.Callable[..., Page]") -> None:
+    own.put("a", phase="failed", logs=[{"message": "w" * 3_000, "level": "error"}])
+    page = tab(viewport={"width": 390, "height": 844})
+    page.goto(f"{own.ui}runs/a?tab=json")
+    expect(page.get_by_role("link", name="Line 1")).to_be_visible()
+    expect(page.locator(".tree")).to_be_in_viewport()
