@@ -683,3 +683,15 @@ def test_a_long_error_leaves_room_for_the_run_on_a_phone(own: Server, tab: "api.
     page.goto(f"{own.ui}runs/a?tab=json")
     expect(page.get_by_role("link", name="Line 1")).to_be_visible()
     expect(page.locator(".tree")).to_be_in_viewport()
+
+
+def test_the_tab_that_is_open_is_in_view_on_a_phone(own: Server, tab: "api.Callable[..., Page]") -> None:
+    failing(own)
+    page = tab(viewport={"width": 390, "height": 844})
+    for name in ("json", "timeline", "json"):
+        page.goto(f"{own.ui}runs/bad?tab={name}")
+        open_tab = page.locator(".tab[aria-current]")
+        expect(open_tab).to_have_text(re.compile(name, re.IGNORECASE))
+        assert open_tab.evaluate(
+            "it => it.getBoundingClientRect().left >= 0 && it.getBoundingClientRect().right <= innerWidth"
+        )
