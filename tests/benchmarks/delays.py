@@ -1,6 +1,7 @@
 """How long one hostile or large request makes small GETs of other clients wait, and how long it takes itself."""
 
 import http.client
+import itertools
 import re
 import socket
 import statistics
@@ -19,7 +20,8 @@ _TIMES = 3  # that each request is sent; the median counts
 _PIPELINED = 25_000
 _PAUSE_SECONDS = 0.002
 _STREAM_SECONDS = 1  # until a stream is closed
-_PROBES = {"one run": f"{RUNS}/nothing", "page": f"{RUNS}?size=1&order=asc", "health": "/health"}
+# Each with a number: what was read before is answered from memory.
+_PROBES = {"one run": f"{RUNS}/probe-{{}}", "page": f"{RUNS}?size=1&flowId=probe-{{}}", "health": "/health"}
 _PUT, _POST = b'{"flowId":"a","flowType":"automation",', b'{"flowId":"a",'
 
 
@@ -116,7 +118,10 @@ def delays(contender: Flowruns) -> tuple[float, dict[str, Delay]]:
         time.sleep(1)  # of nothing else
         quiet = probes.longest()
         for name, connections in requests().items():
-            sent = [_delay(server, probes, quiet, connections) for _ in range(_TIMES)]
+            sent = []
+            for _ in range(_TIMES):
+                _forget(server)
+                sent.append(_delay(server, probes, quiet, connections))
             seconds, longest = (statistics.median(one[column] for one in sent) for column in (1, 2))
             found[name] = Delay(sent[0].status, seconds, longest)
     return quiet, found
@@ -147,13 +152,23 @@ class _Probes:
 
     def _send(self, server: Server, target: str) -> None:
         connection = http.client.HTTPConnection(server.host)
-        while not self._ended.is_set():
+        for number in itertools.count():
+            if self._ended.is_set():
+                break
             began = time.perf_counter()
-            connection.request("GET", target)
+            connection.request("GET", target.format(number))
             connection.getresponse().read()
             self._waits.append(time.perf_counter() - began)
             time.sleep(_PAUSE_SECONDS)  # leaves the processor to the server
         connection.close()
+
+
+def _forget(server: Server) -> None:
+    """Writes a run: after that, the server reads every page anew."""
+    connection = http.client.HTTPConnection(server.host)
+    connection.request("PUT", f"{RUNS}/small", _PUT[:-1] + b"}", {"Content-Type": "application/json"})
+    assert connection.getresponse().status in (200, 201)
+    connection.close()
 
 
 def _delay(server: Server, probes: _Probes, quiet: float, requests: list[bytes]) -> Delay:
