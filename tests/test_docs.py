@@ -633,3 +633,11 @@ def test_every_folder_and_module_is_in_the_architecture() -> None:
         if name != "docs":
             assert set(re.findall(r"`([^`]+)`", first_column(sections[name]))) == files, name
         assert path == PACKAGE or f"`{name}/`" in overview, name
+
+
+@pytest.mark.skipif(not IS_CHECKOUT, reason="the wheel has no .ci")
+def test_ci_runs_the_commands_of_the_readme() -> None:
+    lines = re.findall(r"below '(.+)'", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
+    assert len(lines) == 2
+    for line in lines:
+        assert re.search(rf"{re.escape(line)}\n\n```sh\npython3 -m venv ", DOCUMENTS[README])

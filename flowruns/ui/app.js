@@ -3,7 +3,6 @@
 import { BASE, decodeId, hasToken, takeToken } from "./api.js";
 import { CompareView } from "./compare.js";
 import { byId, fill, h } from "./dom.js";
-import { listUrl } from "./filters.js";
 import { setKeys, showKeys } from "./keys.js";
 import { ListView } from "./list.js";
 import { RunView } from "./run.js";
@@ -11,6 +10,7 @@ import { tokenState } from "./states.js";
 
 let view = null;
 let viewPath = null;
+let listQuery = "";
 
 function currentRoute() {
 	const path = location.pathname.slice(BASE.pathname.length);
@@ -22,6 +22,7 @@ function currentRoute() {
 /** *silent*: only updates the address bar. */
 function navigate(url, { state, silent } = {}) {
 	if (silent) return history.replaceState(history.state, "", url);
+	if (view instanceof ListView) listQuery = location.search;
 	history.replaceState({ ...history.state, ...view?.state?.() }, "");
 	// Tabs are not history entries: "back" leaves the run.
 	const isTab = view instanceof RunView && new URL(url).pathname === location.pathname;
@@ -33,7 +34,7 @@ function navigate(url, { state, silent } = {}) {
 /** Returns to the list, in its previous state if possible. */
 function back() {
 	if (history.state?.inside) history.back();
-	else navigate(listUrl());
+	else navigate(BASE.href + listQuery);
 }
 
 async function load() {
@@ -46,7 +47,7 @@ function show() {
 	const title = route.id ?? (route.View === CompareView && "Compare");
 	const separator = h("span", { ariaHidden: "true" }, "/");
 	fill(byId("crumbs"),
-		title && [h("a", { href: listUrl() }, "Runs"), separator, h("span", { ariaCurrent: "page" }, title)]);
+		title && [h("a", { href: BASE.href + listQuery }, "Runs"), separator, h("span", { ariaCurrent: "page" }, title)]);
 	if (view && route.path === viewPath) return view.update(route);
 	view?.close();
 	viewPath = route.path;

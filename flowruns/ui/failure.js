@@ -20,8 +20,8 @@ export function failureBox(run) {
 	return h("section.failure", { ariaLabel: "Failure" },
 		failed.slice(0, MAX_ACTIONS).map((action) => sentence(run, action)),
 		rest > 0 && h("p", h("a", { href: runUrl(run.id, { tab: "timeline" }) }, `and ${rest} more`)),
-		error && h("p", h("a", { href: runUrl(run.id, { tab: "logs", line: error.number }) }, `Line ${error.number}`), " ",
-			h("code", plain(error.text).trim())));
+		error ? h("p", h("a", { href: runUrl(run.id, { tab: "logs", line: error.number }) }, `Line ${error.number}`), " ",
+			h("code", plain(error.text).trim())) : h("p", "No error was logged."));
 }
 
 function sentence(run, { id, phase, startTime, endTime }) {

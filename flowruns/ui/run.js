@@ -132,10 +132,8 @@ export class RunView {
 		const name = Object.hasOwn(TABS, named) ? named : actions?.length ? "timeline" : logs?.length ? "logs" : "args";
 		const query = Object.fromEntries(this.query);
 		const isOpen = name === "logs" && this.tab === name && this.log.hasFilters(query);
-		if (this.tab !== name) {
-			const tab = this.tabs[Object.keys(TABS).indexOf(name)];
-			tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft;
-		}
+		const { offsetLeft, parentElement } = this.tabs[Object.keys(TABS).indexOf(name)];
+		if (this.tab !== name) parentElement.scrollLeft = offsetLeft - parentElement.offsetLeft;
 		this.tab = name;
 		Object.keys(TABS).forEach((other, at) => this.tabs[at].ariaCurrent = other === name ? "page" : null);
 		this.panel.ariaLabel = TABS[name];

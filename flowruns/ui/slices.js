@@ -1,4 +1,4 @@
-// Long work in slices, between which the page scrolls, paints and takes input.
+// Long work in slices, between which the page takes input.
 
 const SLICE = 20; // ms
 

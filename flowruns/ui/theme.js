@@ -9,7 +9,7 @@
 		// blocked: the choice lasts until the page is closed
 	}
 	root.dataset.theme = storage?.getItem("flowruns.theme") ?? "system";
-	// A page that cannot start says why. A proxy may refuse its scripts, or serve only some of them.
+	// A page that cannot start says why: a proxy may refuse scripts.
 	addEventListener("error", async ({ target }) => {
 		if (!(target instanceof HTMLScriptElement)) return;
 		const loaded = new Promise((resolve) => addEventListener("DOMContentLoaded", resolve));

@@ -695,3 +695,12 @@ def test_the_tab_that_is_open_is_in_view_on_a_phone(own: Server, tab: "api.Calla
         assert open_tab.evaluate(
             "it => it.getBoundingClientRect().left >= 0 && it.getBoundingClientRect().right <= innerWidth"
         )
+
+
+def test_the_link_to_all_runs_keeps_the_filters(own: Server, page: Page) -> None:
+    own.put("a", phase="failed", actions=[{"id": "build", "phase": "failed"}])
+    page.goto(f"{own.ui}?phase=failed")
+    page.locator("[data-id=a] .c-started").click()
+    expect(page.locator(".failure")).to_contain_text("No error was logged.")
+    page.get_by_role("link", name="Runs", exact=True).click()
+    expect(page).to_have_url(f"{own.ui}?phase=failed")
