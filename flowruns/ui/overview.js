@@ -1,4 +1,4 @@
-// What happened over time: runs by phase as stacked bars; of a single flow also its success rate and durations.
+// What happened over time: runs by phase as bars; of a flow also its success rate and durations.
 
 import { fetchPage, fetchStats } from "./api.js";
 import { fill, h, plural } from "./dom.js";
