@@ -55,7 +55,7 @@ export class Gantt {
 		}
 		if (!this.table.isConnected) {
 			const bar = h("div.logbar", this.notes, h("span.spacer"), this.whole, this.failed);
-			fill(this.detail, "Point at, focus or tap an action for its times. Drag to zoom.");
+			fill(this.detail, "Point at or tap an action for its times. Drag to zoom.");
 			fill(this.root, bar, this.detail, this.table, this.legend);
 			// Bars grow and times go on in place: the text that the user selects stays.
 			this.root.append(tick(h("span", { hidden: true }), () => {
@@ -182,7 +182,7 @@ export class Gantt {
 		return `${id}, ${phase ?? "no phase"}: ${time}, ${plural(lines, "log line")}`;
 	}
 
-	// Rows: `{element, actions, bar, lane, took}`; *took*: the element with the duration of a job
+	// Rows: `{element, actions, bar, lane, took}`; *took*: the duration of a job
 
 	drawRow({ job, steps, action }) {
 		const row = action ? this.actionRow(action, job) : this.jobRow(job, steps);

@@ -14,7 +14,7 @@ const observer = new IntersectionObserver((entries) => {
 	}
 }, { rootMargin: MARGIN });
 
-/** Shows a row for each of *items* in *table*, below its head. *row(item)* creates one; *height*: its px, about. */
+/** Shows *items* in *table*, below its head. *row(item)* creates a row; *height*: its px, about. */
 export function setRows(table, items, row, height) {
 	const old = [...table.tBodies];
 	const chunks = [];

@@ -1,4 +1,4 @@
-// A request as a command or code. The token is a variable: users share screens.
+// A request as a command or code. The token is a variable, as users share screens.
 
 import { shellQuote } from "./share.js";
 
