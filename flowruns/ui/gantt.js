@@ -55,7 +55,7 @@ export class Gantt {
 		}
 		if (!this.table.isConnected) {
 			const bar = h("div.logbar", this.notes, h("span.spacer"), this.whole, this.failed);
-			fill(this.detail, "Point at or tap an action for its times. Drag to zoom.");
+			fill(this.detail, "Point at or tap an action. Drag to zoom.");
 			fill(this.root, bar, this.detail, this.table, this.legend);
 			// Bars grow and times go on in place: the text that the user selects stays.
 			this.root.append(tick(h("span", { hidden: true }), () => {

@@ -90,7 +90,7 @@ export class RunView {
 			button("Copy as curl", () => copy(putCurl(this.id, this.doc), "curl command")),
 			button("Copy PUT body", () => copy(putBody(this.doc), "PUT body")),
 			h("details.menu", { ontoggle }, h("summary", "Compare with"), panel),
-			h("a.button", { href: apiUrl(this.id).href, target: "_blank", title: "The run in the API, as JSON" }, "API"),
+			h("a.button", { href: apiUrl(this.id).href, target: "_blank", title: "The run as JSON" }, "API"),
 			button("Delete", () => deleteLater([this.id], { deleted: () => this.root.isConnected && this.back() }), {
 				className: "danger", title: "Deletes the run after a few seconds, unless you undo it or leave the page",
 			}));
