@@ -181,7 +181,7 @@ def test_commands_of_the_page_do_what_it_says(folder: Path) -> None:
 
     @contextmanager
     def running(text: str) -> Iterator[subprocess.Popen[str]]:
-        """The last command of *text*, which is told to end after the block, even if that fails."""
+        """The last command of *text*, which is stopped after the block, even if that fails."""
         served = env | {"FLOWRUNS_PORT": "0"}
         with subprocess.Popen(
             command(last(text)), cwd=folder, env=served, stderr=subprocess.PIPE, text=True

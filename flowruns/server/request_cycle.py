@@ -52,5 +52,5 @@ class LaterCycle(Cycle):
 
     async def run_asgi(self, app: Any) -> None:
         """Runs *app*, once the parser has returned from the request's headers."""
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # until the parser has returned
         await super().run_asgi(app)

@@ -102,7 +102,7 @@ class ReadQueues:
 
 async def _let_others_run() -> None:
     """As every other read does: a client in the same event loop may read in a loop of its own."""
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # a turn of the loop
 
 
 def _quick_runs(connection: sqlite3.Connection, jobs: list[_Run]) -> Sequence[StoredRun | None | Failed]:

@@ -25,8 +25,8 @@ def costs(rounds: int) -> Figures:
     found: list[Figures] = []
     for _ in range(rounds):
         command = python("-m", "tests.benchmarks.fixtures")
-        told = subprocess.run(command, check=True, cwd=CHECKOUT, env=inherited(), capture_output=True, text=True)
-        found.append(json.loads(told.stdout))
+        process = subprocess.run(command, check=True, cwd=CHECKOUT, env=inherited(), capture_output=True, text=True)
+        found.append(json.loads(process.stdout))
     return {name: median(one[name] for one in found) for name in AIMS}
 
 

@@ -32,14 +32,14 @@ class Load(NamedTuple):
 def load(server: Server, requests: Path, connections: int, seconds: float, done: threading.Event | None = None) -> Load:
     """What *server* does with the *requests* of a file over *connections* for *seconds*, or until it is *done*."""
     began, cpu, others = time.perf_counter(), server.cpu(), others_cpu(server)
-    told = _generate(server.url, requests, connections, seconds, done or threading.Event())
+    measured = _generate(server.url, requests, connections, seconds, done or threading.Event())
     took = time.perf_counter() - began
     return Load(
-        rate=told["requests"] / told["seconds"],
-        p50=told["p50"],
-        p99=told["p99"],
-        cpu=(server.cpu() - cpu) / told["requests"] * 1e6,
-        failed=int(told["failed"]),
+        rate=measured["requests"] / measured["seconds"],
+        p50=measured["p50"],
+        p99=measured["p99"],
+        cpu=(server.cpu() - cpu) / measured["requests"] * 1e6,
+        failed=int(measured["failed"]),
         others=(others_cpu(server) - others) / took,
     )
 
@@ -52,7 +52,7 @@ def typical(loads: list[Load]) -> Load:
 
 def _generate(url: str, requests: Path, connections: int, seconds: float, done: threading.Event) -> dict[str, float]:
     if WRK:
-        # It takes whole seconds only, so it is told to stop earlier. One thread, as replay.lua wants.
+        # It takes whole seconds only, so it is stopped earlier. One thread, as replay.lua wants.
         command = [WRK, "-t1", f"-c{connections}", "-d600s", "--timeout=10s", "-s", str(_HERE / "replay.lua"), url]
         command += ["--", str(requests)]
     else:
@@ -64,7 +64,7 @@ def _generate(url: str, requests: Path, connections: int, seconds: float, done: 
     done.wait(seconds)  # the measurement itself
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    told: dict[str, float] = json.loads(out.strip().splitlines()[-1]) if process.returncode == 0 else {}
-    if not told.get("requests"):
+    measured: dict[str, float] = json.loads(out.strip().splitlines()[-1]) if process.returncode == 0 else {}
+    if not measured.get("requests"):
         raise SystemExit(f"{command[0]} got no response: {out}{err}")
-    return told
+    return measured

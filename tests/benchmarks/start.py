@@ -55,7 +55,7 @@ def imports(rounds: int) -> dict[str, Import]:
 
 def _import(modules: str) -> Import:
     command = python("-X", "importtime", "-c", f"import {modules}")
-    told = subprocess.run(command, check=True, cwd=CHECKOUT, env=inherited(), capture_output=True, text=True).stderr
-    lines = re.findall(r"import time: +(\d+) \| +\d+ \| +(\S+)", told)
+    imports = subprocess.run(command, check=True, cwd=CHECKOUT, env=inherited(), capture_output=True, text=True).stderr
+    lines = re.findall(r"import time: +(\d+) \| +\d+ \| +(\S+)", imports)
     own = sum(int(time) for time, module in lines if module.split(".")[0] == "flowruns")
     return Import(sum(int(time) for time, _ in lines) / 1000, own / 1000, len(lines))

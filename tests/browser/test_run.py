@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -493,19 +494,28 @@ def test_versions_are_not_split_into_jobs(own: Server, page: Page) -> None:
         "python-3.11", "python-3.12", "2", "1", "2"]  # fmt: skip
 
 
+def drag_over_ruler(page: Page) -> Callable[[float], None]:
+    """Drags from 40 to 60 % of the ruler, and returns what drags on, to a fraction of it. The button stays down."""
+    box = page.locator(".ruler").bounding_box()
+    assert box
+
+    def drag_to(fraction: float) -> None:
+        page.mouse.move(box["x"] + box["width"] * fraction, box["y"] + box["height"] / 2)
+
+    drag_to(0.4)
+    page.mouse.down()
+    drag_to(0.6)
+    return drag_to
+
+
 def test_a_part_of_the_timeline_is_enlarged_by_dragging(own: Server, page: Page) -> None:
     own.put("a", phase="succeeded", startTime=T0, endTime="2026-01-01T00:10:00Z", actions=[
         {"id": "early", "phase": "succeeded", "startTime": T0, "endTime": "2026-01-01T00:01:00Z"},
         {"id": "late", "phase": "succeeded", "startTime": "2026-01-01T00:05:00Z", "endTime": "2026-01-01T00:10:00Z"},
     ])  # fmt: skip
     page.goto(f"{own.ui}runs/a")
-    box = page.locator(".ruler").bounding_box()
-    assert box
-    y = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + box["width"] * 0.4, y)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.6, y)
-    page.mouse.move(box["x"] + box["width"] * 0.75, y)
+    drag_to = drag_over_ruler(page)
+    drag_to(0.75)
     page.mouse.up()
     expect(page.locator(".bar:visible")).to_have_count(1)
     expect(page.locator(".notch").first).to_contain_text("min")  # the marks tell the time since the start
@@ -558,12 +568,7 @@ def test_a_second_pointer_does_not_end_a_drag_over_the_timeline(own: Server, pag
         {"id": "only", "phase": "succeeded", "startTime": T0, "endTime": "2026-01-01T00:10:00Z"},
     ])  # fmt: skip
     page.goto(f"{own.ui}runs/a")
-    box = page.locator(".ruler").bounding_box()
-    assert box
-    y = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + box["width"] * 0.4, y)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.6, y)
+    drag_over_ruler(page)
     mark = page.locator("i.zoom")
     before = mark.bounding_box()
     for kind in ("move", "up", "cancel"):

@@ -17,7 +17,7 @@ class Trial(NamedTuple):
 
     module: str
     function: str
-    rounds: int  # unless told otherwise
+    rounds: int  # by default
     help: str
 
 

@@ -280,8 +280,8 @@ class Findings:
 
     def summary(self) -> str:
         """The numbers."""
-        told = f"{len(self.lost)} lost, {len(self.torn)} torn, {len(self.undone)} deletes undone"
-        return f"{told}, integrity ok {self.intact:,} times"
+        summary = f"{len(self.lost)} lost, {len(self.torn)} torn, {len(self.undone)} deletes undone"
+        return f"{summary}, integrity ok {self.intact:,} times"
 
     def check(self, url: str, file: Path, writers: Sequence[Writer]) -> None:
         """Looks at all that the server at *url* has in *file*, where nobody else writes, while the *writers* rest.

@@ -51,14 +51,14 @@ def kill(rounds: int, seed: int) -> str:
 
 
 def stop(rounds: int, seed: int) -> str:
-    """In every round the process is told to end, by SIGTERM and SIGINT in turn, and started again on the same file."""
+    """In every round the process is stopped, by SIGTERM and SIGINT in turn, and started again on the same file."""
     course = _rounds("stop", rounds, seed, _stopped)
     broken_off = sum(writer.broken_off for writer in course.writers)
     silent = sum(writer.silent for writer in course.writers)
-    told = f"{course.summary()}, {broken_off} responses cut off, {silent} writes done without a response"
-    assert not broken_off + silent, told
+    summary = f"{course.summary()}, {broken_off} responses cut off, {silent} writes done without a response"
+    assert not broken_off + silent, summary
     return (
-        f"stop: {rounds:,} rounds, {told}, exit code 0 and one file left {len(course.ends):,} times,"
+        f"stop: {rounds:,} rounds, {summary}, exit code 0 and one file left {len(course.ends):,} times,"
         f" longest end {max(course.ends):.2f} s"
     )
 

@@ -37,7 +37,7 @@ Clients = Sequence[socket.socket]
 
 
 class Peak(threading.Thread):
-    """The most memory that a process held, in MiB, and descriptors, until it is told that it is *over*."""
+    """The most memory that a process held, in MiB, and descriptors, until *over* is set."""
 
     def __init__(self, pid: int) -> None:
         super().__init__()

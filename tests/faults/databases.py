@@ -40,7 +40,7 @@ class Disk(NamedTuple):
     """A folder that can be full, and what gives it room again."""
 
     folder: Path
-    told: str  # what is full
+    description: str  # what is full
     take_room: Callable[[Process], object]  # but for little
     make_room: Callable[[Process], None]
 
@@ -49,7 +49,7 @@ Small = Callable[[random.Random], AbstractContextManager[Disk]]
 
 
 def _room(chance: random.Random) -> int:
-    """Bytes that writes have: few, or so many that the log is folded in, for which there is no room."""
+    """Bytes that writes have: few, or so many that the WAL is checkpointed, for which there is no room."""
     return chance.choice((chance.randrange(128 * KIB, 4 * MIB), 32 * MIB + chance.randrange(64 * KIB, 256 * KIB)))
 
 
@@ -152,7 +152,7 @@ def full(rounds: int, seed: int, small: Small = small_disk) -> str:
         progress(f"full: round {number} of {rounds}")
         writers = crew(8, chance.getrandbits(32))
         with small(chance) as disk:
-            disks[disk.told] += 1
+            disks[disk.description] += 1
             file = disk.folder / NAME
             with serving(disk.folder, NAME) as server:
                 disk.take_room(server.process)
@@ -177,7 +177,7 @@ def full(rounds: int, seed: int, small: Small = small_disk) -> str:
         done += acknowledged(writers)
         undone += refused(writers)
     return (
-        f"full: {rounds:,} rounds ({', '.join(f'{times} on {told}' for told, times in disks.items())}),"
+        f"full: {rounds:,} rounds ({', '.join(f'{times} on {disk}' for disk, times in disks.items())}),"
         f" {done:,} acknowledged writes, {undone:,} refused with 503, {after:,} acknowledged once there was room,"
         f" {findings.summary()}, {starts[True]} starts without room succeeded and {starts[False]} named the reason"
     )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tests.conftest import RUNS
 
-TOKEN = "not-to-be-told-to-anybody"
+TOKEN = "not-to-be-disclosed"
 USER = 7  # whose token it is
 HOST = b"Host: localhost"
 BEARER = b"Authorization: Bearer " + TOKEN.encode()

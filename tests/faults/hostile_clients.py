@@ -22,7 +22,7 @@ from tests.wire import Reply, Wire
 _MOST_KEPT = 50  # runs of one worker that its honest requests are about
 _TOLD_BYTES = 4_000  # of what was sent when something was wrong
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
-_NEVER_TOLD = (
+_NEVER_SENT = (
     b"Traceback", b'File "', b"site-packages", b"sqlite3", str(Path(flowruns.__file__).parent).encode(),
     drafts.TOKEN.encode(),
 )  # fmt: skip
@@ -76,7 +76,7 @@ class Worker:
         self.statuses: Counter[int] = Counter()
         self.kinds: Counter[str] = Counter()
         self.runs: dict[str, bytes] = {}  # the documents of those that are there, as they were answered
-        self.unknown: set[str] = set()  # whether those are there, nobody was told
+        self.unknown: set[str] = set()  # whether those exist, no response says
         self._chance = random.Random(f"{seed} {name}")
         self._url = url
         self._line: Line | None = None  # that is kept from talk to talk
@@ -181,17 +181,17 @@ class Worker:
     def _look(self, method: str, statuses: frozenset[int], reply: Reply) -> None:
         """Checks the answer to any request, of an unknown *method* if it is empty, and remembers what it says."""
         self.statuses[reply.status] += 1
-        told = f"{reply.status} {reply.headers} {reply.body[:1_000]!r}"
-        assert reply.status in statuses, f"not one of {sorted(statuses)}, but {told}"
-        assert _NOSNIFF in reply.headers, f"no {_NOSNIFF[0]!r} in {told}"
+        received = f"{reply.status} {reply.headers} {reply.body[:1_000]!r}"
+        assert reply.status in statuses, f"not one of {sorted(statuses)}, but {received}"
+        assert _NOSNIFF in reply.headers, f"no {_NOSNIFF[0]!r} in {received}"
         whole = b"\n".join([*(b"%b: %b" % pair for pair in reply.headers), reply.body])
-        assert not (inside := [one for one in _NEVER_TOLD if one in whole]), f"{inside} in {told}"
+        assert not (inside := [one for one in _NEVER_SENT if one in whole]), f"{inside} in {received}"
         if reply.status in (204, 304):
-            assert reply.header(b"content-length") is None, told
+            assert reply.header(b"content-length") is None, received
             return
-        assert reply.header(b"content-type") == b"application/json", told
+        assert reply.header(b"content-type") == b"application/json", received
         if method == "HEAD":
-            assert int(reply.header(b"content-length") or b"") > 0, told
+            assert int(reply.header(b"content-length") or b"") > 0, received
         elif reply.status >= 400:
             in_the_one_shape(reply)
         else:

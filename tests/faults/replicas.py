@@ -208,7 +208,7 @@ def flowruns(folder: Path, *args: str) -> str:
 
 
 def fits_nothing(url: str, lost: Written) -> None:
-    """Asserts that clients which know the *lost* write are told that it is gone, before and after other writes."""
+    """Asserts that clients which know the *lost* write learn that it is gone, before and after other writes."""
     body = b'{"flowId":"f","flowType":"automation"}'
     with Wire(url) as wire:
         for _ in range(2):

@@ -127,7 +127,7 @@ def _run(requests: int, seed: int) -> str:
         assert left == [NAME], f"left were {left}"
         assert (wrong := damages(file)) == [], f"the database is damaged: {wrong}"
     return (
-        f"soak: {requests:,} requests in {seconds:.0f} s ({told(load.statuses)}),"
+        f"soak: {requests:,} requests in {seconds:.0f} s ({counts(load.statuses)}),"
         f" {load.left:,} clients disconnected midway, {load.stalls_cut} stalled uploads closed;"
         f" {judged(watch, at_rest)}; {counted:,} runs in the end, exit code 0, integrity ok"
     )
@@ -168,5 +168,5 @@ def judged(watch: Watch, at_rest: tuple[int, int]) -> str:
     return said
 
 
-def told(statuses: Counter[int]) -> str:
+def counts(statuses: Counter[int]) -> str:
     return ", ".join(f"{status}: {count:,}" for status, count in sorted(statuses.items()))

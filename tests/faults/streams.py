@@ -69,7 +69,7 @@ class Snapshot(NamedTuple):
 
 @dataclass
 class Follower:
-    """A client that leaves at random, and resumes after the last number that it was told. It applies `run`, `left` and
+    """A client that leaves at random, and resumes after the last number that it received. It applies `run`, `left` and
     `deleted` to the runs that it holds.
     """
 
@@ -88,7 +88,7 @@ class Follower:
     _resumes: int = 0
 
     async def follow(self, place: Place) -> None:
-        """Follows until the last writes were told."""
+        """Follows until it has received the last writes."""
         while not (self.done or place.over):
             with suppress(OSError, asyncio.IncompleteReadError):  # there is no server, or no more
                 if place.url and (target := KINDS[self.kind](place)):
@@ -223,7 +223,7 @@ def run(rounds: int, seed: int) -> str:
 
 
 def _follow(followers: Sequence[Follower], place: Place) -> None:
-    """Has the *followers* follow until each has been told of the last writes."""
+    """Has the *followers* follow until each has received the last writes."""
 
     async def follow() -> None:
         async with asyncio.TaskGroup() as group:
@@ -267,7 +267,7 @@ def _write(
                 ended_by(server.process, signal.SIGTERM)
             if number == 2:
                 _last_writes(server.url, place)
-                with suppress(TimeoutError):  # what is missed is told
+                with suppress(TimeoutError):  # what is missed is reported
                     following.result(HANG)
 
 

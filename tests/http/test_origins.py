@@ -1,4 +1,4 @@
-"""Behind a proxy, and for pages of other origins: what is heeded, from whom, and what browsers are told."""
+"""Behind a proxy, and for pages of other origins: which headers count, from which client, and what browsers receive."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -46,7 +46,7 @@ def origin(value: str) -> tuple[bytes, bytes]:
     return b"origin", value.encode()
 
 
-def says(**values: str) -> list[tuple[bytes, bytes]]:
+def forwarding(**values: str) -> list[tuple[bytes, bytes]]:
     return [(f"x-forwarded-{name}".encode(), value.encode()) for name, value in values.items()]
 
 
@@ -83,45 +83,45 @@ async def test_an_application_that_allows_any_host_compares_the_names(make: Make
 
 
 async def test_scheme_host_and_prefix_come_from_a_trusted_proxy(behind: Make) -> None:
-    told = says(proto="https", host="portal.example", prefix="/portal")
-    reply = await put(behind(), LOCAL, origin(PORTAL), *told, client=PROXY)
+    forwarded = forwarding(proto="https", host="portal.example", prefix="/portal")
+    reply = await put(behind(), LOCAL, origin(PORTAL), *forwarded, client=PROXY)
     assert (reply.status, reply.header(b"location")) == (201, f"/portal{A1}".encode())
-    api = await call(behind(), "GET", "/openapi.json", [LOCAL, *told], client=PROXY)
+    api = await call(behind(), "GET", "/openapi.json", [LOCAL, *forwarded], client=PROXY)
     assert api.json["servers"] == [{"url": "/portal"}]
 
 
 @pytest.mark.parametrize("client", [("127.0.0.1", 1), ("10.0.0.4", 1), ("testclient", 1), None])
 async def test_others_are_not_heeded(behind: Make, client: tuple[str, int] | None) -> None:
-    told = says(proto="https", host="portal.example", prefix="/portal")
-    assert (await put(behind(), LOCAL, origin(PORTAL), *told, client=client)).status == 403
-    reply = await put(behind(), LOCAL, *told, client=client)
+    forwarded = forwarding(proto="https", host="portal.example", prefix="/portal")
+    assert (await put(behind(), LOCAL, origin(PORTAL), *forwarded, client=client)).status == 403
+    reply = await put(behind(), LOCAL, *forwarded, client=client)
     assert reply.header(b"location") == A1.encode()
 
 
 async def test_nobody_is_trusted_by_default(make: Make) -> None:
     app = make(allow_hosts=frozenset({"portal.example"}))
     for client in (("127.0.0.1", 1), ("::1", 1), None):
-        told = says(proto="https", host="portal.example", prefix="/portal")
-        assert (await put(app, LOCAL, origin(PORTAL), *told, client=client)).status == 403
+        forwarded = forwarding(proto="https", host="portal.example", prefix="/portal")
+        assert (await put(app, LOCAL, origin(PORTAL), *forwarded, client=client)).status == 403
 
 
 @pytest.mark.parametrize("client", [("::ffff:10.0.0.1", 1), ("::1", 1), PROXY])
 async def test_a_proxy_is_known_at_its_address_in_both_families(behind: Make, client: tuple[str, int]) -> None:
-    assert (await put(behind(), LOCAL, origin(PORTAL), *says(host="portal.example"), client=client)).status == 201
+    assert (await put(behind(), LOCAL, origin(PORTAL), *forwarding(host="portal.example"), client=client)).status == 201
 
 
 async def test_a_star_trusts_every_client_as_at_a_unix_socket(make: Make) -> None:
     app = make(allow_hosts=frozenset({"portal.example"}), forwarded_allow_ips=frozenset({"*"}))
-    assert (await put(app, LOCAL, origin(PORTAL), *says(host="portal.example"), client=None)).status == 201
+    assert (await put(app, LOCAL, origin(PORTAL), *forwarding(host="portal.example"), client=None)).status == 201
 
 
 @pytest.mark.parametrize(
     "headers",
     [
-        [(b"host", b"evil.example"), *says(host="localhost")],  # DNS rebinding on the machine of the proxy
-        [LOCAL, *says(host="evil.example")],  # through a proxy that serves every name
-        [LOCAL, *says(host="localhost, evil.example")],
-        [LOCAL, *says(host="localhost"), *says(host="evil.example")],
+        [(b"host", b"evil.example"), *forwarding(host="localhost")],  # DNS rebinding on the machine of the proxy
+        [LOCAL, *forwarding(host="evil.example")],  # through a proxy that serves every name
+        [LOCAL, *forwarding(host="localhost, evil.example")],
+        [LOCAL, *forwarding(host="localhost"), *forwarding(host="evil.example")],
     ],
 )
 async def test_both_the_host_of_the_proxy_and_that_of_the_client_are_checked(
@@ -133,8 +133,8 @@ async def test_both_the_host_of_the_proxy_and_that_of_the_client_are_checked(
 
 async def test_the_last_value_is_that_of_the_proxy(behind: Make) -> None:
     """A proxy adds to what its client sent, which may be anything."""
-    told = says(host="evil.example, portal.example", prefix="/evil, /portal", proto="gopher,https")
-    reply = await put(behind(), LOCAL, origin(PORTAL), *told, client=PROXY)
+    forwarded = forwarding(host="evil.example, portal.example", prefix="/evil, /portal", proto="gopher,https")
+    reply = await put(behind(), LOCAL, origin(PORTAL), *forwarded, client=PROXY)
     assert (reply.status, reply.header(b"location")) == (201, f"/portal{A1}".encode())
 
 
@@ -170,7 +170,7 @@ async def test_only_whole_segments_are_a_prefix(make: Make) -> None:
 
 async def test_the_prefix_of_the_proxy_comes_before_that_of_the_mount(behind: Make) -> None:
     outer = Starlette(routes=[Mount("/runs", behind(root_path="/unused"))])
-    reply = await put(outer, LOCAL, *says(prefix="/portal"), path=f"/runs{A1}", client=PROXY)
+    reply = await put(outer, LOCAL, *forwarding(prefix="/portal"), path=f"/runs{A1}", client=PROXY)
     assert (reply.status, reply.header(b"location")) == (201, f"/portal/runs{A1}".encode())
 
 

@@ -1,4 +1,4 @@
-"""The files of the page, and what browsers are told about them. What they do is tested in tests/browser."""
+"""The files of the page, and the headers that they are sent with. What they do is tested in tests/browser."""
 
 import gzip
 import re

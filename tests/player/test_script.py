@@ -144,14 +144,22 @@ def test_mistake_is_named_with_its_line_and_its_cure(text: str, mistake: str) ->
     assert isinstance(raised.value, InputRefused)
 
 
+def invalid(text: str) -> ScriptInvalid:
+    with pytest.raises(ScriptInvalid) as raised:
+        Script.parse(text)
+    return raised.value
+
+
+def lines_of(error: ScriptInvalid) -> list[str]:
+    return [mistake.split(":")[1] for mistake in error.mistakes]
+
+
 def test_all_mistakes_are_named_at_once() -> None:
     text = (
         '[[rule]]\nflowId = 7\nsteps = [\n  { wait = 2 },\n  { one_of = [\n    { steps = [\n      { end = "x y" },\n'
         '    ] },\n  ] },\n]\n\n[[rule]] # the second\n"flow id" = 1\n[rule.args]\nref = "a"\n[[rule]]\nphase = 1\n'
     )
-    with pytest.raises(ScriptInvalid) as raised:
-        Script.parse(text)
-    assert [line.split(":")[1] for line in raised.value.mistakes] == ["2", "4", "7", "12", "13", "13", "16", "17"]
+    assert lines_of(invalid(text)) == ["2", "4", "7", "12", "13", "13", "16", "17"]
 
 
 def test_what_is_below_a_misspelt_key_is_checked_too() -> None:
@@ -159,10 +167,9 @@ def test_what_is_below_a_misspelt_key_is_checked_too() -> None:
         '[[rules]]\nflow_id = "A B"\nstpes = [\n  { acton = "x", for = "2 sec" },\n'
         '  { repaet = 0, step = [\n      { wait = 1 } ] },\n]\n[[starts]]\nflowId = "a"\ncuont = 0\n'
     )
-    with pytest.raises(ScriptInvalid) as raised:
-        Script.parse(text)
-    assert [line.split(":")[1] for line in raised.value.mistakes] == [*"12234455568", "10", "10"]
-    assert "'for' is no duration" in str(raised.value)
+    error = invalid(text)
+    assert lines_of(error) == [*"12234455568", "10", "10"]
+    assert "'for' is no duration" in str(error)
 
 
 def test_lines_are_right_beside_strings_comments_and_dotted_keys() -> None:
@@ -170,9 +177,7 @@ def test_lines_are_right_beside_strings_comments_and_dotted_keys() -> None:
         '# [[rule]]\n[[rule]]\ntags."a.b" = """\n[[rule]]\n"""\r\nargs = { "x ]}" = \'# "\', y = [1, # }\n 2] }\n'
         'steps = [ # ]\n  { log = "} ] # \\" ", lines = 0 }, { wait = "1s" },\n\n  { wait = 1979-05-27T07:32:00Z }]\n'
     )
-    with pytest.raises(ScriptInvalid) as raised:
-        Script.parse(text)
-    assert [line.split(":")[1] for line in raised.value.mistakes] == ["9", "11"]
+    assert lines_of(invalid(text)) == ["9", "11"]
 
 
 def test_file_that_is_not_utf_8_is_a_mistake_with_its_line(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which runs a subscriber is told to drop: what it holds is what a page of the same filters has."""
+"""Which runs leave the filters of a subscriber: what it holds is what a page of the same filters has."""
 
 import os
 import random

@@ -130,7 +130,7 @@ async def test_a_client_that_reads_without_a_pause_lets_others_run(path: Path) -
         await store.put("x", PUT)
         for read in (lambda: store.get("x"), store.page, store.stats):
             await read()
-            other = asyncio.create_task(asyncio.sleep(0))
+            other = asyncio.create_task(asyncio.sleep(0))  # ends at its second turn
             for _ in range(3):
                 await read()
             assert other.done()
