@@ -164,6 +164,7 @@ class Player:
         try:
             await self._perform(id, resume=resume)
         except NotFound:
+            self._left.pop(id, None)
             self._report(id, "let go: it was deleted")
         except Refused as reason:
             self._report(id, f"let go: {reason}")
@@ -175,7 +176,7 @@ class Player:
 
     async def _perform(self, id: str, *, resume: bool) -> None:
         """Plays the run. Raises NotFound, and Refused, also if somebody else has changed it."""
-        left = self._left.pop(id, None)
+        left = self._left.get(id)
         doc, etag = await self._retried(partial(self._runs.get, id))
         body = _decoded(doc, RunPut)
         part = self._script.part(id, body, self._seed, resume=resume)
@@ -186,11 +187,11 @@ class Player:
                 self._report(id, f"{body.flow_id} {body.phase}, played by the rule for {part.rule}")
             await self._sleep(move.delay / self._speed)
             before, body = body, applied(body, move, format_datetime(datetime.now(UTC)))
-            etag = left = await self._write(id, body, etag)
+            etag = self._left[id] = await self._write(id, body, etag)  # now: the next one may be refused
             if body.phase != before.phase:
                 self._report(id, f"{body.flow_id} {body.phase}")
-        if etag == left and self._script.part(id, body, self._seed) is not None:
-            self._left[id] = etag
+        if self._script.part(id, body, self._seed) is None:
+            self._left.pop(id, None)
 
     async def _write(self, id: str, body: RunPut, etag: str) -> str:
         """The tag of the run once it is *body*. Raises Refused, also if somebody else has changed it since *etag*."""

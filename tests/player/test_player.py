@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from flowruns import AsyncClient, Client, play, play_async
 from flowruns.errors import NotFound, Refused, Unreachable
 from flowruns.model.cursors import PageRequest
-from flowruns.model.runs import FlowRun, RunPost, RunPut
+from flowruns.model.runs import FlowRun, FlowType, RunPost, RunPut
 from flowruns.player.player import Player
 from flowruns.player.script import Script
 from flowruns.server.play import StoreRuns
@@ -72,6 +72,15 @@ class LateWrites(StoreRuns):
             raise Unreachable("the response took too long")
         late, self._late = self._late, None
         await super().put(*late)
+        return await super().put(id, body, etag)
+
+
+class SmallBodies(StoreRuns):
+    """Refuses bodies with the line LARGE, as a server does beyond `--max-body`."""
+
+    async def put(self, id: str, body: bytes, etag: str) -> str:
+        if b"LARGE" in body:
+            raise Refused("too large", 413)
         return await super().put(id, body, etag)
 
 
@@ -155,6 +164,21 @@ async def test_run_that_somebody_changes_is_let_go_unchanged(store: Store) -> No
         pauses.end()
         await lines.until("a: let go: somebody else has changed it")
         assert (await store.get("a")).doc == changed.doc
+
+
+async def test_run_whose_next_write_is_refused_is_let_go_once(store: Store) -> None:
+    steps = '[{ log = "small" }, { wait = "10ms" }, { log = "LARGE" }, { end = "succeeded" }]'
+    script = Script.parse(f'[[rule]]\nflowId = "*"\nphase = "running"\nsteps = {steps}\n')
+    lines = Reports()
+    player = asyncio.create_task(Player(script, SmallBodies(store), report=lines, sleep=no_pause).play())
+    for id in ("first", "second", "third"):
+        await store.put(id, RunPut(flow_id="a", flow_type=FlowType.AUTOMATION, phase="running"))
+        await lines.until(f"{id}: let go: too large")
+    player.cancel()
+    await asyncio.wait([player])
+    assert sum("let go" in line for line in lines.lines) == 3
+    for id in ("first", "second", "third"):
+        assert [log.message for log in (await store.get(id)).run.logs or []] == ["small"]
 
 
 async def test_run_that_somebody_deletes_is_let_go(store: Store) -> None:
