@@ -48,7 +48,6 @@ class PacedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses *data*, now or later."""
-        self._unset_keepalive_if_required()
         if not self._unread:
             self._tokens = 0
         self._unread += data
@@ -98,6 +97,7 @@ class PacedProtocol(HttpToolsProtocol):
             if self._tokens > _MAX_TOKENS:
                 self._pause()
                 return
+            self._unset_keepalive_if_required()  # each response sets it, also if a part of the next request is here
             size = _BODY_PARSED_AT_ONCE if self._state == "body" else _PARSED_AT_ONCE
             piece, self._unread = self._unread[:size], self._unread[size:]
             self._feed(piece)

@@ -534,6 +534,17 @@ def test_others_have_their_turn_between_many_chunks(server: str, monkeypatch: py
     assert max(parsed) <= pacing._MAX_TOKENS + pacing._BODY_PARSED_AT_ONCE // len(chunk) + 1
 
 
+@pytest.mark.parametrize("padding", [1985, 1990, 1995])  # so that the first piece that is parsed ends near a request
+def test_stream_behind_pipelined_requests_is_not_idle(clock: Clock, padding: int) -> None:
+    with Wire(clock.server.url) as wire:
+        padded = request("GET", "/nothing", None, f"X-Padding: {'x' * padding}")
+        wire.send(padded * 6 + request("GET", RUNS, None, "Accept: text/event-stream"))
+        assert [wire.reply().status for _ in range(6)] == [404] * 6
+        assert wire.head().status == 200
+        streams = [connection for connection in list(clock.connections) if connection.is_streaming]
+        assert [stream.timeout_keep_alive_task for stream in streams] == [None]
+
+
 def test_pipelined_requests_before_the_end_get_their_responses(wire: Wire) -> None:
     wire.send(request("GET", "/nothing") * 1_000 + b"GET / HTTP/1.1\r\nHost")
     wire.end()
