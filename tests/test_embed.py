@@ -395,6 +395,9 @@ with flowruns.serve() as server:
     in_child(server.stop)
 app, store = flowruns.create_app("a.db"), asyncio.run(connect())
 assert asyncio.run(health()) == (200, None)
+run, _ = asyncio.run(store.put("x", flowruns.RunPut(flow_id="a", flow_type="automation")))
+assert asyncio.run(store.get("x")) == asyncio.run(store.get("x")) == run
+in_child(lambda: asyncio.run(store.get("x")))
 in_child(lambda: asyncio.run(health()))
 in_child(app.close)
 in_child(lambda: asyncio.run(store.count()))
@@ -417,6 +420,6 @@ def test_forked_process_gets_errors_and_leaves_what_its_parent_has_open(tmp_path
     detail = [{"loc": ["database"], "msg": connection.FORKED, "type": "unavailable"}]
     assert process.stdout.splitlines() == [
         "a forked process cannot control this server: use its url, or start one with serve()", "None",
-        str((503, detail)), "None", connection.FORKED, "None",
+        connection.FORKED, str((503, detail)), "None", connection.FORKED, "None",
     ]  # fmt: skip
     assert sorted(os.listdir(tmp_path)) == ["a.db", "b.db"]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Mapping
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
+from flowruns.store.filters import Where
 from flowruns.store.pages import PageRows
 from flowruns.store.reads import StoredRun
 from flowruns.store.stats import Stats
@@ -13,10 +14,18 @@ K = TypeVar("K", bound=Hashable)
 
 V = TypeVar("V")
 
+Query = tuple[Where, *tuple[Hashable, ...]]
+
 # Of what is kept. It takes a fraction of what the caches of the connections may take.
 _RUNS_BYTES, _RESULTS_BYTES = 16 * 1024 * 1024, 4 * 1024 * 1024
 
 _MAX_ENTRIES, _MAX_ENTRY_BYTES = 16 * 1024, 64 * 1024
+
+_QUERY_BYTES = 4 * 1024  # that a query counts for, with the texts of its filters, their SQL and the objects
+
+_MAX_FILTERS = 512  # bytes of the filters of a query whose result is kept
+
+_MAX_ID = 256  # characters of the id of a run that is remembered as changed
 
 
 class _Kept(Generic[K, V]):
@@ -64,15 +73,17 @@ class RecentReads:
         self._changed: dict[str, int] = {}  # for runs that were written lately, the state since which they are the same
         self._unchanged_since = 0  # for all others
         self._runs: _Kept[str, StoredRun] = _Kept(_RUNS_BYTES, lambda run: len(run.doc))
-        self._results: _Kept[Hashable, PageRows | Stats] = _Kept(_RESULTS_BYTES, lambda result: len(result[0]))
+        self._results: _Kept[Query, PageRows | Stats] = _Kept(
+            _RESULTS_BYTES, lambda result: _QUERY_BYTES + len(result[0])
+        )
         self._written: dict[str, StoredRun] = {}  # by the open transaction, of runs that were kept
-        self._process = os.getpid()
+        self._process: int | None = os.getpid()
 
     def run(self, id: str) -> StoredRun | None:
         """The run, if it is kept. A process that was forked since has nothing kept: it learns of no writes."""
         return self._runs.values.get(id) if self._process == os.getpid() else None
 
-    def result(self, query: Hashable) -> Any | None:
+    def result(self, query: Query) -> Any | None:
         """The result of *query*, if it is kept; as above after a fork."""
         return self._results.values.get(query) if self._process == os.getpid() else None
 
@@ -87,10 +98,10 @@ class RecentReads:
             if state >= self._changed.get(id, self._unchanged_since):
                 self._runs.keep(id, run)
 
-    def keep_result(self, state: int, query: Hashable, result: PageRows | Stats) -> None:
-        """Keeps the *result* of *query* until anything is written, if nothing was since *state*."""
+    def keep_result(self, state: int, query: Query, result: PageRows | Stats) -> None:
+        """Keeps the *result* of *query*, unless that is long, until a write, if there was none since *state*."""
         with self._mutex:
-            if state == self._state and state % 2 == 0:
+            if state == self._state and state % 2 == 0 and len(query[0].fingerprint) <= _MAX_FILTERS:
                 self._results.keep(query, result)
 
     def begin(self, changes: Mapping[str, StoredRun | None]) -> None:
@@ -101,12 +112,15 @@ class RecentReads:
                 self._changed.clear()
                 self._unchanged_since = self._state + 1
             for id, run in changes.items():
-                self._changed[id] = self._state + 1
+                if len(id) <= _MAX_ID:
+                    self._changed[id] = self._state + 1
+                else:  # no other run that is being read is kept either
+                    self._unchanged_since = self._state + 1
                 if self._runs.pop(id) and run:
                     self._written[id] = run
 
     def begin_all(self) -> None:
-        """Drops everything, before a transaction that may change all of it, or for good, if no `end` follows."""
+        """Drops everything, before a transaction that may change all of it."""
         with self._mutex:
             self._begin()
             self._runs.drop()
@@ -121,6 +135,10 @@ class RecentReads:
                     self._runs.keep(id, run)
             self._written.clear()
             self._state += self._state % 2
+
+    def close(self) -> None:
+        """Has nothing kept from now on."""
+        self._process = None
 
     def _begin(self) -> None:
         self._state += 1

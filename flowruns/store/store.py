@@ -143,7 +143,7 @@ class Store:
         if self._database.writing.is_of_parent:
             return
         self.end_subscriptions()
-        self._recent.begin_all()
+        self._recent.close()
         self._database.counted_pages.interrupt_statement()  # it may take seconds
         try:
             await self._notifier.drain()
