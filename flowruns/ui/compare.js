@@ -54,6 +54,7 @@ export class CompareView {
 	}
 
 	fillWith(state) {
+		if (state.isConnected) return;
 		fill(this.root, state);
 		setTitle(state.querySelector("h1").textContent);
 	}

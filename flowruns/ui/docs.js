@@ -19,7 +19,7 @@ const HELP = {
 
 let entries = []; // of the contents: `{id, section, link, text}`
 let currentId = null; // of the section in view
-let targetTop = null; // where the page was scrolled to for the section in the URL's fragment
+let target = {}; // the section in the URL's fragment: its id, and where the page was scrolled to for it
 let requests = [];
 
 /** The operations of *api* as a flat list. */
@@ -209,8 +209,9 @@ function shownEntries() {
 /** Marks the section in view in the contents. */
 function watchSections() {
 	const observer = new IntersectionObserver((changes) => {
-		if (scrollY === targetTop) return; // it shows the target, and this report is older or is of a section below it
-		for (const { target, isIntersecting } of changes) if (isIntersecting) markCurrent(target.id);
+		// Where the page shows the target, the report is older, or is of a section below it.
+		if (scrollY === target.top) markCurrent(target.id);
+		else for (const change of changes) if (change.isIntersecting) markCurrent(change.target.id);
 	}, { rootMargin: "-15% 0px -80%" });
 	for (const { section } of entries) observer.observe(section);
 }
@@ -230,7 +231,7 @@ function showTarget() {
 	}
 	entry.section.scrollIntoView();
 	entry.section.focus({ preventScroll: true });
-	targetTop = scrollY;
+	target = { id: entry.id, top: scrollY };
 	markCurrent(entry.id);
 }
 

@@ -92,7 +92,7 @@ export class RunView {
 			h("details.menu", { ontoggle }, h("summary", "Compare with"), panel),
 			h("a.button", { href: apiUrl(this.id).href, target: "_blank", title: "The run as JSON" }, "API"),
 			button("Delete", () => deleteLater([this.id], { deleted: () => this.root.isConnected && this.back() }), {
-				className: "danger", title: "Deletes the run after a few seconds, unless you undo it or leave the page",
+				className: "danger", title: "Deletes the run soon, unless you undo it or leave",
 			}));
 	}
 

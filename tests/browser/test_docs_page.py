@@ -313,6 +313,16 @@ def test_a_late_report_of_what_is_in_view_does_not_undo_a_key(own: Server, page:
     expect(page.locator("#createFlowRun")).to_be_focused()
 
 
+def test_the_section_of_the_fragment_is_current_again_once_it_is_in_view_again(own: Server, page: Page) -> None:
+    open_docs(page, own, "upsertFlowRun")
+    current = page.locator("nav [aria-current=true]")
+    expect(current).to_have_attribute("href", re.compile("#upsertFlowRun$"))
+    page.evaluate("scrollBy(0, 4000)")
+    expect(current).not_to_have_attribute("href", re.compile("#upsertFlowRun$"))
+    page.evaluate("scrollBy(0, -4000)")
+    expect(current).to_have_attribute("href", re.compile("#upsertFlowRun$"))
+
+
 def test_commands_examples_and_links_are_copied(own: Server, tab: "api.Callable[..., Page]") -> None:
     page = tab(permissions=["clipboard-read", "clipboard-write"])
     section = open_docs(page, own, "getHealth")

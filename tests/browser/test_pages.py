@@ -150,8 +150,8 @@ def test_page_of_another_site_reads_the_stream_with_fetch(
             page.wait_for_function(HAS, arg='["run","a"]')
             served.process.terminate()
             ended(served.process)
-        with playing(tmp_path, other_site, *token, port=served.url.rpartition(":")[2]):
             page.evaluate("events.length = 0")
+        with playing(tmp_path, other_site, *token, port=served.url.rpartition(":")[2]):
             page.evaluate(create.replace('"a"', '"b"'), url)
             page.wait_for_function(HAS, arg='["run","b"]')
             assert page.evaluate("events.filter(([type]) => type === 'resync')") == []
