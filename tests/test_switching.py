@@ -9,7 +9,9 @@ import pytest
 from msgspec import Raw
 
 from flowruns import Settings
+from flowruns.http import requests
 from flowruns.model.runs import FlowType, RunPut
+from flowruns.model.validation import decode
 from flowruns.server.starting import running
 from flowruns.store import pages, reads
 from flowruns.store.store import Store
@@ -41,13 +43,22 @@ def test_switches_are_quick_while_any_thread_asks_for_it() -> None:
     assert sys.getswitchinterval() == before
 
 
-def test_a_large_body_is_over_with_its_request() -> None:
+def test_a_large_body_switches_quickly_until_its_request_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     before = sys.getswitchinterval()
+    during: list[float] = []
+
+    def noted(*arguments: Any) -> Any:
+        during.append(sys.getswitchinterval())
+        return decode(*arguments)
+
+    monkeypatch.setattr(requests, "decode", noted)
     with running(Settings(database=":memory:", port=0)) as server, Wire(server.url) as wire:
         large = RUN.replace(b"}", b',"args":{"x":"%b"}}' % (b"x" * 1_000_000))
         for body, status in ((large, 201), (large.replace(b"flowType", b"flowtype"), 422), (large, 200)):
             assert wire.ask("PUT", f"{RUNS}/large", body).status == status
             eventually(lambda: sys.getswitchinterval() == before)
+    assert len(during) == 3
+    assert max(during) < before
 
 
 def test_large_reads_switch_quickly_and_leave_it_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,7 @@ def test_script_from_standard_input_that_is_closed_is_exit_2(tmp_path: Path) -> 
 
 
 def test_help_of_play_offers_no_file_without_a_server(tmp_path: Path) -> None:
+    assert "or the file itself" in done(tmp_path, "ls", "--help").stdout
     assert "or the file itself" not in done(tmp_path, "play", "--help").stdout
 
 

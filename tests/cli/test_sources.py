@@ -223,7 +223,7 @@ def test_runs_leave_a_filter_over_servers_and_without_one(path: Path) -> None:
     local.close()
 
 
-def test_made_token_that_is_not_logged_can_be_learned_as_the_log_says(tmp_path: Path) -> None:
+def test_generated_token_is_printed_by_the_command_in_the_log(tmp_path: Path) -> None:
     with serving(tmp_path, "a b.db", "--token", "auto") as server:
         assert server.process.stderr
         line = server.process.stderr.readline()

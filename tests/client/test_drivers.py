@@ -48,11 +48,11 @@ async def test_100_calls_of_which_half_are_cancelled_leave_nothing_open(runs: Fl
 
         async def get(number: int) -> None:
             with scopes[number]:
-                await anyio.sleep(random_source.random() / 20)  # at a moment of chance
+                await anyio.sleep(random_source.random() / 20)  # at a random moment
                 done.append((await client.get(f"run-{number % 10}")).id)
 
         async def cancel(number: int) -> None:
-            await anyio.sleep(random_source.random() / 10)  # at a moment of chance
+            await anyio.sleep(random_source.random() / 10)  # at a random moment
             scopes[number].cancel()
 
         with anyio.fail_after(HANG):

@@ -66,7 +66,7 @@ def _run(rounds: int, seed: int) -> str:
         f"hostile: {sum(worker.sent for worker in workers):,} requests in {seconds:.0f} s,"
         f" {statuses.total():,} responses, {refusals:,} of them errors, all in the one error shape,"
         f" {sum(count for status, count in statuses.items() if status >= 500)} of 5xx ({counts});"
-        f" {there:,} runs as they were acknowledged, 0 others; nothing on stderr; {memory:.0f} MB;"
+        f" {there:,} runs as they were acknowledged, 0 others; nothing on stderr but refused origins; {memory:.0f} MB;"
         f" p99 of a GET {before:.1f} ms before, {after:.1f} ms after"
     )
 

@@ -261,7 +261,7 @@ def _round(folder: Path, target: Target, losses: _Losses, seconds: float) -> Non
     with serving(folder, NAME) as server, replicating(folder) as replicator:
         eventually(lambda: has_replica(folder))
         with at_work(server.url) as written:
-            time.sleep(seconds)  # the end comes at a moment of chance
+            time.sleep(seconds)  # the end comes at a random moment
             killed = kill(server.process, replicator)
     restored = folder / "restored"
     restored.mkdir()

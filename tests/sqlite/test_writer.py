@@ -168,7 +168,7 @@ async def test_no_lost_write_is_acknowledged_in_random_trials(writer: Writer, pa
             )[0]
             tasks[count] = asyncio.create_task(writer.run(job))
         for _ in range(rand.randrange(3)):
-            await asyncio.sleep(0)  # at a moment of chance
+            await asyncio.sleep(0)  # at a random moment
         for number in rand.sample(sorted(tasks), len(tasks) // 10):
             tasks[number].cancel()
             doubtful.add(number)

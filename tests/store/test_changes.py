@@ -284,7 +284,7 @@ async def test_no_change_is_missed_at_any_moment(store: Store) -> None:
         else:
             numbers[id] = (await store.put(id, PUT))[0].seq
         for _ in range(chance.randrange(20)):
-            await asyncio.sleep(0)  # at a moment of chance
+            await asyncio.sleep(0)  # at a random moment
     numbers["last"] = (await store.put("last", PUT))[0].seq
     assert await asyncio.gather(*followers) == [numbers] * 6, f"seed {seed}"
 
@@ -564,6 +564,6 @@ async def test_change_is_found_though_the_only_subscriber_leaves_before_it_is_re
             await asyncio.sleep(0)  # one turn of the loop more each time
         subscriber.cancel()
         await asyncio.wait([subscriber])
-        found = await store.changes(ALL, start, max_wait=5)  # or for ever, if the change was forgotten
+        found = await store.changes(ALL, start, max_wait=HANG)
         assert found
         assert [change.id for change in found.found] == [f"x{steps}"], steps
