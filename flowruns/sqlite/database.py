@@ -55,7 +55,7 @@ async def connect(
 
     Raises DatabaseInUse or DatabaseUnusable, and then leaves the files unchanged.
     """
-    prepared = partial(prepare, start_after=start_after)
+    prepared = partial(prepare, start_after=start_after, setup=pragmas.set_temporary_in_memory)
     if path == MEMORY:
         return await _connect_memory(lock_timeout, prepared)
     file = datafile.real_path(path)

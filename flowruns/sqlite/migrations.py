@@ -1,6 +1,7 @@
 """The schema of a database file, and the migrations of older files."""
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from secrets import token_bytes
 
@@ -94,10 +95,14 @@ def schema() -> str:
 
 
 def prepare(
-    connection: sqlite3.Connection, migrations: dict[int, str] = MIGRATIONS, start_after: StartAfter = start_after
+    connection: sqlite3.Connection,
+    migrations: dict[int, str] = MIGRATIONS,
+    start_after: StartAfter = start_after,
+    setup: Callable[[sqlite3.Connection], None] = lambda connection: None,
 ) -> None:
     """Creates the schema in an empty database, or migrates an older one, in one transaction. Before a migration, the
     file is copied to FILE.v1.bak (with the number of its schema). The writes of *connection* begin at *start_after*.
+    *setup* is called with it after the migration, and before there are temporary tables.
 
     WAL mode is set last, so that after a crash at any moment the header of the main file has our application id.
     """
@@ -112,6 +117,7 @@ def prepare(
         raise DatabaseUnusable(
             "the database cannot be used: its file system does not support a WAL; move it to a local disk"
         )
+    setup(connection)
     last = numbers.last_number(connection)
     numbers.set_start(connection, start_after(last) if version else last)
 

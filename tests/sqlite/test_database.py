@@ -306,6 +306,11 @@ async def test_closing_does_not_wait_for_another_programs_lock(path: Path) -> No
         assert time.monotonic() - began < HANG
 
 
+async def test_statement_that_changes_many_rows_of_a_server_makes_no_temporary_file(path: Path) -> None:
+    async with open_database(path) as database:
+        assert await database.writing.call(lambda writing: writing.execute("pragma temp_store").fetchone()) == (2,)
+
+
 async def test_threads_have_ended_once_a_connection_is_closed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(message: str, *args: object) -> None:
         if "completed" in message:
