@@ -16,6 +16,7 @@ from flowruns.sqlite.numbers import last_number
 from flowruns.store import pages, reads, stats
 from flowruns.store.changes import Subscription
 from flowruns.store.filters import Where
+from flowruns.store.newest import Newest, is_first_page, newest
 from flowruns.store.pages import MAX_QUICK_BYTES, PageRows
 from flowruns.store.reads import Changes, StoredRun
 from flowruns.store.recent import RecentReads
@@ -45,6 +46,7 @@ class ReadQueues:
         self._runs: JobQueue[_Run, StoredRun | None] = JobQueue(database.runs, _quick_runs)
         self._large_runs: JobQueue[_Run, StoredRun | None] = JobQueue(database.large, _large_runs)
         self._pages: JobQueue[_Page, PageRows] = JobQueue(database.pages, partial(_distinct, pages.quick_page))
+        self._newest: JobQueue[tuple[()], Newest] = JobQueue(database.pages, partial(_distinct, newest))
         self._large_pages: JobQueue[_Page, PageRows] = JobQueue(database.large, _pages)
         self._counted_pages: JobQueue[_Page, PageRows] = JobQueue(database.counted_pages, _pages)
         self._stats: JobQueue[tuple[Where], Stats] = JobQueue(database.pages, partial(_distinct, stats.stats))
@@ -74,12 +76,25 @@ class ReadQueues:
             await _let_others_run()
             return recent
         state = self._recent.state
+        if is_first_page(where, page_request) and (rows := (await self._newest_runs()).page(page_request.size)):
+            self._recent.keep_result(state, query, rows)
+            return rows
         try:
             rows = await (self._counted_pages if where.must_count else self._pages).run(query)
         except sqlite3.DataError:  # it is larger than `MAX_QUICK_BYTES`
             return await self._large_pages.run(query)
         self._recent.keep_result(state, query, rows)
         return rows
+
+    async def _newest_runs(self) -> Newest:
+        recent = self._recent.newest()
+        if recent is not None:
+            await _let_others_run()
+            return recent
+        state = self._recent.state
+        found = await self._newest.run(())
+        self._recent.keep_newest(state, found)
+        return found
 
     async def stats(self, where: Where) -> Stats:
         """As `stats.stats`."""
@@ -95,8 +110,8 @@ class ReadQueues:
 
     async def drain(self) -> None:
         """Returns once no read of the running loop is waiting or being performed."""
-        for queue in (self.changes, self._runs, self._large_runs, self._pages, self._large_pages, self._counted_pages,
-                      self._stats, self._counted_stats):  # fmt: skip
+        for queue in (self.changes, self._runs, self._large_runs, self._newest, self._pages, self._large_pages,
+                      self._counted_pages, self._stats, self._counted_stats):  # fmt: skip
             await queue.drain()
 
 

@@ -1,13 +1,15 @@
 """What was read lately, for reads that come again before a write changes it: they need no round trip to a thread."""
 
 import os
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from flowruns.store.filters import Where
+from flowruns.store.newest import Newest
 from flowruns.store.pages import PageRows
 from flowruns.store.reads import StoredRun
+from flowruns.store.rows import Row
 from flowruns.store.stats import Stats
 
 K = TypeVar("K", bound=Hashable)
@@ -76,7 +78,9 @@ class RecentReads:
         self._results: _Kept[Query, PageRows | Stats] = _Kept(
             _RESULTS_BYTES, lambda result: _QUERY_BYTES + len(result[0])
         )
+        self._newest: Newest | None = None
         self._written: dict[str, StoredRun] = {}  # by the open transaction, of runs that were kept
+        self._newest_written: Newest | None = None  # after the open transaction
         self._process: int | None = os.getpid()
 
     def run(self, id: str) -> StoredRun | None:
@@ -86,6 +90,10 @@ class RecentReads:
     def result(self, query: Query) -> Any | None:
         """The result of *query*, if it is kept; as above after a fork."""
         return self._results.values.get(query) if self._process == os.getpid() else None
+
+    def newest(self) -> Newest | None:
+        """The newest runs, if they are kept; as above after a fork."""
+        return self._newest if self._process == os.getpid() else None
 
     @property
     def state(self) -> int:
@@ -104,20 +112,28 @@ class RecentReads:
             if state == self._state and state % 2 == 0 and len(query[0].fingerprint) <= _MAX_FILTERS:
                 self._results.keep(query, result)
 
-    def begin(self, changes: Mapping[str, StoredRun | None]) -> None:
-        """Drops what a transaction changes, before its commit: the runs by id, None for those that it deletes."""
+    def keep_newest(self, state: int, newest: Newest) -> None:
+        """Keeps the *newest* runs, if nothing was written since *state*."""
         with self._mutex:
+            if state == self._state and state % 2 == 0:
+                self._newest = newest
+
+    def begin(self, rows: Sequence[Row], old_rows: Mapping[str, Row]) -> None:
+        """Drops what a transaction changes, before its commit: it writes *rows* in place of *old_rows*, by id."""
+        with self._mutex:
+            newest = self._newest
             self._begin()
+            self._newest_written = newest and newest.after(rows, old_rows)
             if len(self._changed) > _MAX_ENTRIES:
                 self._changed.clear()
                 self._unchanged_since = self._state + 1
-            for id, run in changes.items():
-                if len(id) <= _MAX_ID:
-                    self._changed[id] = self._state + 1
+            for row in rows:
+                if len(row.id) <= _MAX_ID:
+                    self._changed[row.id] = self._state + 1
                 else:  # no other run that is being read is kept either
                     self._unchanged_since = self._state + 1
-                if self._runs.pop(id) and run:
-                    self._written[id] = run
+                if self._runs.pop(row.id) and row.doc is not None:
+                    self._written[row.id] = StoredRun(row.seq, row.doc)
 
     def begin_all(self) -> None:
         """Drops everything, before a transaction that may change all of it."""
@@ -133,7 +149,9 @@ class RecentReads:
             if committed:
                 for id, run in self._written.items():
                     self._runs.keep(id, run)
+                self._newest = self._newest_written or self._newest
             self._written.clear()
+            self._newest_written = None
             self._state += self._state % 2
 
     def close(self) -> None:
@@ -142,4 +160,5 @@ class RecentReads:
 
     def _begin(self) -> None:
         self._state += 1
+        self._newest = None
         self._results.drop()

@@ -18,7 +18,7 @@ from flowruns.model.ids import Uuid7
 from flowruns.model.preconditions import ALWAYS, Precondition
 from flowruns.model.runs import FlowRun, RunPost, RunPut
 from flowruns.settings import Synchronous
-from flowruns.sqlite.connection import Failed, require_asyncio
+from flowruns.sqlite.connection import require_asyncio
 from flowruns.sqlite.database import Database, connect
 from flowruns.sqlite.identity.watch import not_flushed
 from flowruns.sqlite.numbers import StartAfter, is_skipped, last_number, start_after
@@ -274,18 +274,4 @@ class Store:
 
     def _write(self, connection: sqlite3.Connection, writes: list[Write]) -> list[Any]:
         # The time is read on the thread that orders the writes, so that times and ids are in the same order.
-        outcomes = apply_writes(connection, writes, now=self._clock(), make_id=self._ids)
-        if changes := dict(filter(None, map(_change, writes, outcomes))):
-            self._recent.begin(changes)
-        return outcomes
-
-
-def _change(write: Write, outcome: Any) -> tuple[str, StoredRun | None] | None:
-    """The id of the run that *write* has changed, and the run, None if it is deleted; None if nothing has changed."""
-    if isinstance(outcome, Failed):
-        return None
-    if isinstance(write, Create):
-        created: tuple[str, StoredRun] = outcome
-        return created
-    assert write.id is not None  # as `Restore` is not written here
-    return write.id, outcome[0] if isinstance(write, Put) else None
+        return apply_writes(connection, writes, now=self._clock(), make_id=self._ids, before_commit=self._recent.begin)

@@ -1,7 +1,7 @@
 """Writes to runs: each kind of write, and how a batch of them is applied."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -58,13 +58,19 @@ Write = Create | Put | Delete | Restore
 
 
 def apply_writes(
-    connection: sqlite3.Connection, writes: Sequence[Write], *, now: datetime, make_id: Callable[[datetime], str]
+    connection: sqlite3.Connection,
+    writes: Sequence[Write],
+    *,
+    now: datetime,
+    make_id: Callable[[datetime], str],
+    before_commit: Callable[[Sequence[Row], Mapping[str, Row]], None] = lambda rows, old_rows: None,
 ) -> list[Any]:
     """The result of each of the *writes* in order, Failed for one that raises.
 
     All affected rows are read at once, each write is decided on them, and all changed rows are written at once. A write
     that raises changes nothing, and each write sees those before it. A transaction is open, which the caller rolls back
-    if this function raises.
+    if this function raises. *before_commit* is called with the rows that were written, if there are any, and with those
+    that they replace, by id.
     """
     ids = [write.id or make_id(now) for write in writes]
     last, start, old_rows = find_rows(connection, ids)
@@ -83,6 +89,8 @@ def apply_writes(
         skip(connection, last, start)
     write_rows(connection, changed, old_rows)
     write_tags(connection, changed, old_rows)
+    if changed:
+        before_commit(changed, old_rows)
     return outcomes
 
 

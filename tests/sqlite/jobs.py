@@ -3,8 +3,8 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +81,18 @@ class Gate:
 
     async def reached(self) -> None:
         assert await asyncio.to_thread(self._reached.wait, HANG)
+
+
+@asynccontextmanager
+async def busy(*connections: Connection) -> AsyncIterator[None]:
+    """While entered, nothing is performed on the *connections*."""
+    gates = [Gate() for _ in connections]
+    held = [asyncio.create_task(connection.call(gate)) for connection, gate in zip(connections, gates, strict=True)]
+    for gate in gates:
+        await gate.reached()
+    try:
+        yield
+    finally:
+        for gate in gates:
+            gate.open()
+        await asyncio.gather(*held)

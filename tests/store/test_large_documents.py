@@ -1,10 +1,6 @@
 """Runs and pages of megabytes: they are read apart from others, and no other request reads them."""
 
 import asyncio
-import sqlite3
-import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 from msgspec import Raw
@@ -12,30 +8,12 @@ from msgspec import Raw
 from flowruns.errors import Unavailable
 from flowruns.model.cursors import PageRequest
 from flowruns.model.runs import FlowType, RunPut
-from flowruns.sqlite.connection import Connection
 from flowruns.store import pages, read_queues
 from flowruns.store.store import Store
+from tests.sqlite.jobs import busy
 
 SMALL = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
 LARGE = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION, args=Raw(b'{"x":"%b"}' % ("日".encode() * 1_000_000)))
-
-
-@asynccontextmanager
-async def busy(connection: Connection) -> AsyncIterator[None]:
-    """While entered, nothing is read on *connection*."""
-    begun, go_on = threading.Event(), threading.Event()
-
-    def hold(connection: sqlite3.Connection) -> None:
-        begun.set()
-        go_on.wait()
-
-    held = asyncio.create_task(connection.call(hold))
-    await asyncio.to_thread(begun.wait)
-    try:
-        yield
-    finally:
-        go_on.set()
-        await held
 
 
 async def test_large_runs_and_pages_delay_no_small_ones(store: Store) -> None:
@@ -53,7 +31,7 @@ async def test_large_runs_and_pages_delay_no_small_ones(store: Store) -> None:
 
 async def test_the_number_of_runs_is_known_without_reading_one(store: Store) -> None:
     await store.put("large", LARGE)
-    async with busy(store._database.pages), busy(store._database.large):
+    async with busy(store._database.pages, store._database.large):
         assert await store.count() == 1
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import threading
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,13 @@ from flowruns.model.cursors import PageRequest
 from flowruns.model.runs import FlowType, RunPut
 from flowruns.store import recent
 from flowruns.store.filters import ALL, where
+from flowruns.store.newest import Newest
 from flowruns.store.reads import StoredRun
 from flowruns.store.recent import RecentReads
+from flowruns.store.rows import Row
 from flowruns.store.stats import Stats
 from flowruns.store.store import Store
+from tests.sqlite.jobs import busy
 from tests.waits import HANG
 
 PUT = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
@@ -30,28 +32,53 @@ def with_run() -> RecentReads:
     return reads
 
 
+def write(reads: RecentReads, id: str, doc: bytes | None = b"{}") -> None:
+    """Begins a transaction that replaces the run 1, with number 2, or deletes it."""
+    old = Row(1, 1, id, "a", "b", None, "", None, None, None, None, None)
+    reads.begin([old._replace(created_seq=-1 if doc is None else 1, seq=2, doc=doc)], {id: old})
+
+
 def test_a_commit_replaces_the_run_and_drops_every_result() -> None:
     reads = with_run()
     assert (reads.run("x"), reads.result(QUERY)) == (OLD, RESULT)
-    reads.begin({"x": NEW})
+    write(reads, "x")
     assert (reads.run("x"), reads.result(QUERY)) == (None, None)
     reads.end(committed=True)
     assert (reads.run("x"), reads.result(QUERY)) == (NEW, None)
 
 
-@pytest.mark.parametrize(("change", "committed"), [(None, True), (NEW, False)])
-def test_a_run_that_is_deleted_or_whose_commit_failed_is_dropped(change: StoredRun | None, committed: bool) -> None:
+@pytest.mark.parametrize(("change", "committed"), [(None, True), (b"{}", False)])
+def test_a_run_that_is_deleted_or_whose_commit_failed_is_dropped(change: bytes | None, committed: bool) -> None:
     reads = with_run()
-    reads.begin({"x": change})
+    write(reads, "x", change)
     reads.end(committed=committed)
     assert reads.run("x") is None
 
 
 def test_only_runs_that_are_read_are_kept() -> None:
     reads = with_run()
-    reads.begin({"y": NEW})
+    write(reads, "y")
     reads.end(committed=True)
     assert (reads.run("x"), reads.run("y")) == (OLD, None)
+
+
+def test_newest_runs_are_those_of_the_last_commit() -> None:
+    reads, kept = RecentReads(), Newest({"x": (1, b"old")}, total=1, seq=1)
+    reads.keep_newest(reads.state, kept)
+    write(reads, "x", b"new")
+    reads.keep_newest(reads.state, kept)
+    assert reads.newest() is None
+    reads.end(committed=True)
+    assert reads.newest() == Newest({"x": (1, b"new")}, total=1, seq=2)
+    reads.end(committed=True)  # of a transaction that has changed nothing
+    assert reads.newest() is not None
+    write(reads, "x", b"never committed")
+    reads.end(committed=False)
+    assert reads.newest() is None
+    reads.keep_newest(reads.state, kept)
+    reads.begin_all()
+    reads.end(committed=True)
+    assert reads.newest() is None
 
 
 @pytest.mark.parametrize("moment", ["before", "during"])
@@ -59,7 +86,7 @@ def test_only_runs_that_are_read_are_kept() -> None:
 def test_what_a_transaction_may_have_changed_meanwhile_is_not_kept(moment: str, whole: bool) -> None:
     reads = RecentReads()
     states = {"before": reads.state}
-    reads.begin_all() if whole else reads.begin({"x": NEW})
+    reads.begin_all() if whole else write(reads, "x")
     states["during"] = reads.state
     for ended in (False, True):
         if ended:
@@ -80,7 +107,7 @@ def test_what_is_remembered_and_kept_is_bounded(monkeypatch: pytest.MonkeyPatch)
     reads = RecentReads()
     before = reads.state
     for number in range(100):
-        reads.begin({str(number): NEW})
+        write(reads, str(number))
         reads.end(committed=True)
         reads.keep_run(before, str(number % 7), OLD)
         assert reads.run(str(number % 7)) is None
@@ -97,7 +124,7 @@ def test_runs_that_are_replaced_take_room_once(monkeypatch: pytest.MonkeyPatch) 
     reads.keep_run(0, "x", OLD)
     for size in (60, 70, 80) * 3:
         reads.keep_run(reads.state, "y", StoredRun(1, bytes(size)))
-        reads.begin({"y": StoredRun(2, bytes(size + 1))})
+        write(reads, "y", bytes(size + 1))
         reads.end(committed=True)
     assert reads.run("x") == OLD
 
@@ -111,7 +138,7 @@ def test_long_queries_and_long_ids_take_no_room(monkeypatch: pytest.MonkeyPatch)
         reads.keep_result(reads.state, (where([("flowId", f"{number}")], []),), RESULT)
     assert len(reads._results.values) <= 1024
     before = reads.state
-    reads.begin({"x" * 1000: NEW})
+    write(reads, "x" * 1000)
     assert not reads._changed
     reads.keep_run(before, "x" * 1000, OLD)
     reads.end(committed=True)
@@ -144,18 +171,9 @@ async def test_repeated_reads_do_not_wait_for_a_thread(path: Path) -> None:
             return [await store.get("x"), await store.page(), await store.page(deploys), await store.stats()]
 
         found = await read()
-        busy, free = threading.Event(), threading.Event()
         database = store._database
-        threads = (database.runs, database.pages, database.counted_pages)
-        held = [
-            asyncio.create_task(thread.call(lambda connection: busy.set() or free.wait(HANG))) for thread in threads
-        ]
-        await asyncio.to_thread(busy.wait, HANG)
-        try:
+        async with busy(database.runs, database.pages, database.counted_pages):
             assert await asyncio.wait_for(read(), HANG / 2) == found
-        finally:
-            free.set()
-            await asyncio.gather(*held)
 
 
 async def test_a_client_that_reads_without_a_pause_lets_others_run(path: Path) -> None:
@@ -181,13 +199,13 @@ async def test_no_read_is_older_than_what_was_acknowledged_or_read(path: Path, s
         for _ in range(150):
             id = chance.choice(ids)
             known, known_position = seen[id], position
-            kind = chance.choices(("get", QUERY, "put", "delete"), (60, 20, 15, 5))[0]
+            kind = chance.choices(("get", "page", "put", "delete"), (60, 20, 15, 5))[0]
             try:
                 if kind == "get":
                     run = await store.get(id)
                     assert run.seq >= known
                     seen[id] = max(seen[id], run.seq)
-                elif kind == QUERY:
+                elif kind == "page":
                     page = await store.page(ALL, PageRequest(size=chance.choice([1, 50])))
                     assert int(page.etag) >= known_position
                     position = max(position, int(page.etag))

@@ -15,6 +15,7 @@ from flowruns.store.changes import ChangeNotifier, Subscription
 from flowruns.store.filters import ALL, Where, by_id, where
 from flowruns.store.reads import Changes
 from flowruns.store.store import Store
+from tests.sqlite.jobs import busy
 
 PUT = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION, tags=[Tag(key="k", value="v")])
 COUNTED = where([("tag", "k:v"), ("phase", "pending")], [])
@@ -40,20 +41,11 @@ def test_totals_are_counted_where_no_table_has_them(query: list[tuple[str, str]]
 
 async def test_a_query_that_counts_delays_no_page_and_no_change(store: Store, path: Path) -> None:
     await store.put("a", PUT)
-    begun, go_on = threading.Event(), threading.Event()
-
-    def hold(connection: sqlite3.Connection) -> None:
-        begun.set()
-        go_on.wait()
-
-    held = asyncio.create_task(store._database.counted_pages.call(hold))
-    await asyncio.to_thread(begun.wait)
-    counted = asyncio.create_task(store.page(COUNTED))
-    assert (await store.page()).total == 1
-    assert await store.changes(ALL, 0) is not None
-    assert not counted.done()
-    go_on.set()
-    await held
+    async with busy(store._database.counted_pages):
+        counted = asyncio.create_task(store.page(COUNTED))
+        assert (await store.page()).total == 1
+        assert await store.changes(ALL, 0) is not None
+        assert not counted.done()
     assert (await counted).total == 1
 
 
