@@ -89,6 +89,7 @@ def log_to_stderr(level: str, *, as_json: bool = False) -> Iterator[None]:
     writer = threading.Thread(target=_write, args=(queue,), name="flowruns-log", daemon=True)
     writer.start()
     loggers = [log, logging.getLogger("uvicorn.error")]
+    levels_before = [logger.level for logger in loggers]
     for logger, from_level in zip(loggers, (level, max(logging.WARNING, logging.getLevelName(level))), strict=True):
         logger.addHandler(handler)
         logger.setLevel(from_level)
@@ -96,8 +97,9 @@ def log_to_stderr(level: str, *, as_json: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        for logger in loggers:
+        for logger, level_before in zip(loggers, levels_before, strict=True):
             logger.removeHandler(handler)
+            logger.setLevel(level_before)
             logger.propagate = True
         with suppress(Full):
             queue.put_nowait(None)

@@ -80,14 +80,16 @@ def test_level_is_for_us_and_at_least_warning_for_uvicorn(
 
 
 def test_loggers_are_as_before_in_the_end(capfd: pytest.CaptureFixture[str]) -> None:
-    threads, handlers = threading.enumerate(), [list(logger.handlers) for logger in (log, uvicorn)]
-    with log_to_stderr("INFO"):
-        pass
+    def state() -> list[tuple[int, bool, list[logging.Handler]]]:
+        return [(logger.level, logger.propagate, list(logger.handlers)) for logger in (log, uvicorn)]
+
+    threads, before = threading.enumerate(), state()
+    with log_to_stderr("DEBUG"):
+        assert state() != before
     log.warning("not written")
     assert "not written" not in capfd.readouterr().err
     assert set(threading.enumerate()) <= set(threads)  # threads of earlier tests may end meanwhile
-    assert [list(logger.handlers) for logger in (log, uvicorn)] == handlers
-    assert [logger.propagate for logger in (log, uvicorn)] == [True, True]
+    assert state() == before
 
 
 def test_closed_pipe_breaks_nothing() -> None:
