@@ -5,6 +5,7 @@
 
 import json
 import os
+import random
 import signal
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from flowruns.settings import Settings
 from flowruns.sqlite.numbers import count_on
 from flowruns.store.store import Store
 from tests.waits import process_ended_if_hung
+from tests.wire import Wire
 
 RUNS = "/api/v1/flow-runs"
 REAL_RUNS = Path(__file__).parent / "data" / "real_runs.ndjson"
@@ -78,6 +80,14 @@ def real_runs() -> list[dict[str, Any]]:
 
 
 @pytest.fixture
+def chance() -> random.Random:
+    """A source of random choices. If the test fails, pytest shows its seed."""
+    seed = int.from_bytes(os.urandom(4))
+    print(f"seed {seed}")
+    return random.Random(seed)
+
+
+@pytest.fixture
 def path(tmp_path: Path) -> Path:
     """The path of a database file that does not exist yet."""
     return tmp_path / "flowruns.db"
@@ -96,11 +106,14 @@ def app(store: Store) -> Starlette:
     return create_app(store)
 
 
+def client_of(app: Starlette) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
+
+
 @pytest.fixture
 async def client(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of *app*."""
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+    async with client_of(app) as client:
         yield client
 
 
@@ -115,3 +128,10 @@ def server(_shared_server: RunningServer) -> str:
     """The address of a server with an empty store, on a free port."""
     _shared_server.call(_shared_server.store.clear())
     return _shared_server.url
+
+
+@pytest.fixture
+def wire(server: str) -> Iterator[Wire]:
+    """A connection to *server*."""
+    with Wire(server) as wire:
+        yield wire

@@ -5,7 +5,7 @@ import os
 import signal
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,6 @@ from tests.waits import HANG, eventually
 from tests.wire import RUN, Reply, Wire, ping, request
 
 MANY = 50
-
-
-@pytest.fixture
-def wire(server: str) -> Iterator[Wire]:
-    with Wire(server) as wire:
-        yield wire
 
 
 def put(wire: Wire, id: str, **fields: Any) -> int:

@@ -1,7 +1,6 @@
 """`fields`: pages, runs and streams with some fields of their runs."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -21,12 +20,6 @@ from tests.test_contract import details, put
 from tests.wire import Wire
 
 LIGHT = "id,flowId,phase,actionCounts,logCounts,tags"
-
-
-@pytest.fixture
-def wire(server: str) -> Iterator[Wire]:
-    with Wire(server) as wire:
-        yield wire
 
 
 def without_items(page: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Pages, through HTTP: cursors, totals, filters, order (contract, "Pages")."""
 
 import asyncio
-import os
 import random
 import sqlite3
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from flowruns.store import pages
 from flowruns.store.filters import ALL, where
 from flowruns.store.pages import page_query
 from flowruns.store.store import Store
-from tests.conftest import RUNS
+from tests.conftest import RUNS, client_of
 from tests.test_contract import details, put
 
 Page = dict[str, Any]
@@ -191,12 +190,10 @@ async def test_a_cursor_belongs_to_its_filters_in_any_order(client: httpx.AsyncC
 async def test_a_cursor_survives_a_restart(path: Path) -> None:
     cursor = None
     for expected in (["r003", "r002"], ["r001", "r000"]):
-        async with Store.open(path) as store:
-            transport = httpx.ASGITransport(create_app(store))
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-                if cursor is None:
-                    await fill(client, 4)
-                page = await get_page(client, cursor, size=2)
+        async with Store.open(path) as store, client_of(create_app(store)) as client:
+            if cursor is None:
+                await fill(client, 4)
+            page = await get_page(client, cursor, size=2)
         assert ids(page) == expected
         cursor = page["next_page"]
 
@@ -326,11 +323,10 @@ async def test_a_page_of_heavy_runs_ends_early_and_its_cursors_go_on(client: htt
 
 
 @pytest.mark.parametrize("order", ["desc", "asc"])
-async def test_walks_are_exact_whatever_is_written_meanwhile(client: httpx.AsyncClient, order: str) -> None:
+async def test_walks_are_exact_whatever_is_written_meanwhile(
+    client: httpx.AsyncClient, order: str, chance: random.Random
+) -> None:
     """Exactly once: every run that was there when the walk began and was not deleted during it."""
-    seed = int.from_bytes(os.urandom(4))
-    print(f"seed {seed}")
-    chance = random.Random(seed)
     there = {f"r{number}" for number in range(120)}
     for id in there:
         await put(client, id)
@@ -364,8 +360,8 @@ async def test_walks_are_exact_whatever_is_written_meanwhile(client: httpx.Async
             seen = ids(*(await walk(client, link, first if link == "previous_page" else None, size=size, order=order)))
             missing = there - deleted - set(seen)
             twice = {id for id in seen if seen.count(id) > 1} - deleted
-            assert not missing, f"seed {seed}: missing {missing}"
-            assert not twice, f"seed {seed}: twice {twice}"
+            assert not missing, f"missing {missing}"
+            assert not twice, f"twice {twice}"
     finally:
         ended.set()
         await asyncio.gather(*writers)

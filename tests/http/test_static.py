@@ -13,7 +13,7 @@ from flowruns.http import static
 from flowruns.http.app import create_app
 from flowruns.settings import Settings
 from flowruns.store.store import Store
-from tests.conftest import RUNS
+from tests.conftest import RUNS, client_of
 
 MAX_BYTES = {"index.html": 60_000, "docs.html": 20_000}  # with gzip; the second without what it shares with the first
 MAX_LINE = 120  # characters
@@ -25,10 +25,6 @@ HOST = "http://localhost"
 
 def asset(name: str) -> str:
     return f"/ui/assets/{static.version()}/{name}"
-
-
-def visiting(app: Starlette) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=HOST)
 
 
 def policy(response: httpx.Response) -> dict[str, str]:
@@ -140,7 +136,7 @@ async def test_nothing_else_is_there(client: httpx.AsyncClient, target: str) -> 
 
 
 async def test_the_page_is_for_callers_without_a_token_and_the_data_is_not(store: Store) -> None:
-    async with visiting(create_app(store, Settings(tokens={"s3cret": 7}))) as client:
+    async with client_of(create_app(store, Settings(tokens={"s3cret": 7}))) as client:
         for target in [*PATHS, "/", "/ui", asset("app.js"), "/ui/nothing"]:
             assert (await client.get(target)).status_code in (200, 307, 404), target
         for target in [RUNS, f"{RUNS}/a1", "/openapi.json", "/uix", "/ui/../openapi.json", "//ui/"]:
@@ -159,7 +155,7 @@ async def test_files_need_an_own_host_and_no_origin(client: httpx.AsyncClient, t
 
 async def test_it_works_under_a_prefix_with_and_without_a_token(store: Store) -> None:
     app = Starlette(routes=[Mount("/deep/inside", create_app(store, Settings(tokens={"s3cret": 7})))])
-    async with visiting(app) as client:
+    async with client_of(app) as client:
         page = await client.get("/deep/inside/", follow_redirects=True)
         assert page.url == f"{HOST}/deep/inside/ui/"
         assert (await client.get("/deep/inside" + asset("app.js"))).status_code == 200

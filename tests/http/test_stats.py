@@ -9,7 +9,7 @@ from flowruns.http.app import create_app
 from flowruns.settings import STATS, Settings
 from flowruns.store.stats import STATS_FIELDS
 from flowruns.store.store import Store
-from tests.conftest import RUNS
+from tests.conftest import RUNS, client_of
 from tests.test_contract import details, put
 
 PROD = [{"key": "env", "value": "prod"}]
@@ -99,8 +99,7 @@ async def test_a_run_may_have_the_id_stats(client: httpx.AsyncClient) -> None:
 
 
 async def test_it_needs_the_token_that_the_list_needs(store: Store) -> None:
-    app = create_app(store, Settings(tokens={"secret": 7}))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+    async with client_of(create_app(store, Settings(tokens={"secret": 7}))) as client:
         assert (await client.get(STATS)).status_code == (await client.get(RUNS)).status_code == 401
         allowed = await client.get(STATS, headers={"Authorization": "Bearer secret"})
         assert allowed.json()["total"] == 0

@@ -12,16 +12,12 @@ from flowruns.http.accept import prefers_html
 from flowruns.http.app import create_app
 from flowruns.settings import Settings
 from flowruns.store.store import Store
-from tests.conftest import RUNS
+from tests.conftest import RUNS, client_of
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"}
 PATHS = ["/nothing", "/nothing/", "/a/b/c", "/a/b%2Fc", "//ui/", "/api/v1", f"{RUNS}/", "/ui/runs", "/" + "x/" * 100,
          "/ui/assets/old/app.js"]  # fmt: skip
 HOST = "http://localhost"
-
-
-def client_of(app: Starlette) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=HOST)
 
 
 async def get(client: httpx.AsyncClient, target: str, **headers: str) -> httpx.Response:

@@ -1,6 +1,5 @@
 """The positions of pages on bare numbers, and cursors as text."""
 
-import os
 import random
 import re
 
@@ -37,73 +36,67 @@ def test_first_page_starts_at_its_end_of_the_list() -> None:
 
 
 @pytest.mark.parametrize("ascending", [False, True])
-def test_walk_yields_every_lasting_run_once_whatever_is_created_or_deleted(ascending: bool) -> None:
-    seed = os.urandom(4)
-    rand = random.Random(seed)
+def test_walk_yields_every_lasting_run_once_whatever_is_created_or_deleted(
+    ascending: bool, chance: random.Random
+) -> None:
     for _ in range(200):
-        runs = set(rand.sample(range(1, 100), rand.randrange(60)))
+        runs = set(chance.sample(range(1, 100), chance.randrange(60)))
         began, deleted, seen, newest = frozenset(runs), set[int](), [], 100
-        page_request = PageRequest(None, rand.randint(1, 9), ascending)
+        page_request = PageRequest(None, chance.randint(1, 9), ascending)
         while True:
             items, found = page(runs, page_request)
             seen += items
             if found.next is None:
                 break
-            for _ in range(rand.randrange(3)):
-                gone = rand.choice([*sorted(runs), 0])
+            for _ in range(chance.randrange(3)):
+                gone = chance.choice([*sorted(runs), 0])
                 runs.discard(gone)
                 deleted.add(gone)
             if not ascending:  # oldest first, a walk would meet the newer ones too
-                runs.update(range(newest, newest := newest + rand.randrange(3)))
-            page_request = PageRequest(found.next, rand.randint(1, 9), ascending)
-        assert seen == sorted(set(seen), reverse=not ascending), seed
-        assert began - deleted <= set(seen) <= began, seed
+                runs.update(range(newest, newest := newest + chance.randrange(3)))
+            page_request = PageRequest(found.next, chance.randint(1, 9), ascending)
+        assert seen == sorted(set(seen), reverse=not ascending)
+        assert began - deleted <= set(seen) <= began
 
 
 @pytest.mark.parametrize("ascending", [False, True])
-def test_walk_back_yields_the_same_in_reverse(ascending: bool) -> None:
-    seed = os.urandom(4)
-    rand = random.Random(seed)
+def test_walk_back_yields_the_same_in_reverse(ascending: bool, chance: random.Random) -> None:
     for _ in range(200):
-        runs = set(rand.sample(range(1, 100), rand.randrange(1, 60)))
+        runs = set(chance.sample(range(1, 100), chance.randrange(1, 60)))
         cursor = (
             Cursor(0, toward_newer=True) if not ascending else Cursor(MAX_POSITION, toward_newer=False)
         )  # the far end
-        page_request, seen = PageRequest(cursor, rand.randint(1, 9), ascending), list[int]()
+        page_request, seen = PageRequest(cursor, chance.randint(1, 9), ascending), list[int]()
         while True:
             items, found = page(runs, page_request)
             seen = items + seen
             if found.previous is None:
                 break
-            page_request = PageRequest(found.previous, rand.randint(1, 9), ascending)
-        assert seen == sorted(runs, reverse=not ascending), seed
+            page_request = PageRequest(found.previous, chance.randint(1, 9), ascending)
+        assert seen == sorted(runs, reverse=not ascending)
 
 
 @pytest.mark.parametrize("ascending", [False, True])
-def test_cursors_of_a_page_give_it_again_from_both_ends(ascending: bool) -> None:
-    seed = os.urandom(4)
-    rand = random.Random(seed)
+def test_cursors_of_a_page_give_it_again_from_both_ends(ascending: bool, chance: random.Random) -> None:
     for _ in range(500):
-        runs = set(rand.sample(range(1, 40), rand.randrange(30)))
-        start = rand.choice([None, Cursor(rand.randrange(42), toward_newer=rand.random() < 0.5)])
-        page_request = PageRequest(start, rand.randint(1, 9), ascending)
+        runs = set(chance.sample(range(1, 40), chance.randrange(30)))
+        start = chance.choice([None, Cursor(chance.randrange(42), toward_newer=chance.random() < 0.5)])
+        page_request = PageRequest(start, chance.randint(1, 9), ascending)
         items, found = page(runs, page_request)
-        assert page(runs, page_request._replace(cursor=found.current))[0] == items, seed
+        assert page(runs, page_request._replace(cursor=found.current))[0] == items
         backwards = page(runs, page_request._replace(cursor=found.current_backwards))[0]
         if items:
-            assert backwards[-1] == items[-1], seed
+            assert backwards[-1] == items[-1]
         if len(items) == page_request.size:
-            assert backwards == items, seed
+            assert backwards == items
 
 
 @pytest.mark.parametrize("ascending", [False, True])
-def test_neighbours_of_a_page_touch_it(ascending: bool) -> None:
-    seed = os.urandom(4)
-    rand = random.Random(seed)
+def test_neighbours_of_a_page_touch_it(ascending: bool, chance: random.Random) -> None:
     for _ in range(500):
-        runs = set(rand.sample(range(1, 40), rand.randrange(30)))
+        runs = set(chance.sample(range(1, 40), chance.randrange(30)))
         page_request = PageRequest(
-            Cursor(rand.randrange(42), toward_newer=rand.random() < 0.5), rand.randint(1, 9), ascending
+            Cursor(chance.randrange(42), toward_newer=chance.random() < 0.5), chance.randint(1, 9), ascending
         )
         items, found = page(runs, page_request)
         before, after = (
@@ -112,12 +105,12 @@ def test_neighbours_of_a_page_touch_it(ascending: bool) -> None:
         )
         whole = sorted(runs, reverse=not ascending)
         together = before + items + after
-        assert together == [n for n in whole if n in together], seed
+        assert together == [n for n in whole if n in together]
         if together:
             first = whole.index(together[0])
-            assert whole[first : first + len(together)] == together, seed
-        assert bool(before) == (found.previous is not None), seed
-        assert bool(after) == (found.next is not None), seed
+            assert whole[first : first + len(together)] == together
+        assert bool(before) == (found.previous is not None)
+        assert bool(after) == (found.next is not None)
 
 
 @pytest.mark.parametrize("ascending", [False, True])

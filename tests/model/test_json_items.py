@@ -33,11 +33,8 @@ def test_items_are_those_of_the_list(monkeypatch: pytest.MonkeyPatch, text: str,
     assert [json.loads(bytes(item)) for item in list_items(Raw(text.encode()))] == json.loads(text)
 
 
-def test_items_of_lists_by_chance_are_those_of_msgspec(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_items_of_lists_by_chance_are_those_of_msgspec(monkeypatch: pytest.MonkeyPatch, chance: random.Random) -> None:
     monkeypatch.setattr(json_items, "_AT_ONCE", 0)
-    seed = random.randrange(2**32)
-    print("seed", seed)
-    chance = random.Random(seed)
     for _ in range(300):
         text = f"[{','.join(chance.choices(ITEMS, k=chance.randrange(20)))}]".encode()
         assert list(map(bytes, list_items(Raw(text)))) == [bytes(item) for item in decode(text, type=list[Raw])]

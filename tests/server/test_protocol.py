@@ -99,12 +99,6 @@ def server(clock: Clock) -> str:
     return clock.server.url
 
 
-@pytest.fixture
-def wire(server: str) -> Iterator[Wire]:
-    with Wire(server) as wire:
-        yield wire
-
-
 @pytest.fixture(autouse=True)
 def _nothing_breaks(server: str, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """No internal error is logged, and the server goes on."""
@@ -246,10 +240,7 @@ def test_other_methods_and_targets_are_4xx(wire: Wire, method: str, target: str)
     assert reply.details(reply.status)
 
 
-def test_random_damage_is_never_a_5xx(server: str) -> None:
-    seed = random.randrange(1 << 32)
-    print(f"{seed=}")
-    chance = random.Random(seed)
+def test_random_damage_is_never_a_5xx(server: str, chance: random.Random) -> None:
     whole = request("PUT", f"{RUNS}/damaged?size=1", RUN) + LIST
     for _ in range(200):
         data = bytearray(whole)

@@ -55,10 +55,7 @@ def test_numbers_stay_exact_in_javascript_however_often_a_file_is_opened() -> No
         assert before < last < JAVASCRIPT_LIMIT
 
 
-def test_openings_of_copies_do_not_meet_whatever_the_clock_says() -> None:
-    seed = random.randrange(2**32)
-    print("seed", seed)
-    chance = random.Random(seed)
+def test_openings_of_copies_do_not_meet_whatever_the_clock_says(chance: random.Random) -> None:
     for _ in range(20):
         now = TODAY
         ends = [0]  # the last number of each copy

@@ -1,7 +1,6 @@
 """Changes without HTTP: the query, subscriptions, and which of them share a read."""
 
 import asyncio
-import os
 import random
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -150,10 +149,7 @@ def test_every_filter_selects_changes() -> None:
     assert chosen().change_clause == "true"
 
 
-async def test_changes_of_any_filters_are_the_runs_that_pages_have(path: Path) -> None:
-    seed = int.from_bytes(os.urandom(4))
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+async def test_changes_of_any_filters_are_the_runs_that_pages_have(path: Path, chance: random.Random) -> None:
     async with Store.open(path, start_after=count_on) as store:
         expected_runs: dict[str, RunPut] = {}
         noon = ""
@@ -177,7 +173,7 @@ async def test_changes_of_any_filters_are_the_runs_that_pages_have(path: Path) -
             chosen = where(query, [])
             expected = {run.id for run in (await store.page(chosen, PageRequest(size=100))).runs}
             changes = await past(store, chosen)
-            assert {change.id for change in changes if change.run} == expected, f"seed {seed}: {query}"
+            assert {change.id for change in changes if change.run} == expected, query
             assert sorted(change.seq for change in changes) == [change.seq for change in changes]
 
 
@@ -258,15 +254,12 @@ async def test_no_future_of_a_cancelled_subscriber_is_kept(store: Store) -> None
     assert asyncio.all_tasks() <= before
 
 
-async def test_no_change_is_missed_at_any_moment(store: Store) -> None:
-    seed = int.from_bytes(os.urandom(4))
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+async def test_no_change_is_missed_at_any_moment(store: Store, chance: random.Random) -> None:
 
     async def follow(where: Where, last: str) -> dict[str, int]:
         seen: dict[str, int] = {}
         async for change in store.follow(where=where):
-            assert change.seq > max(seen.values(), default=0), f"seed {seed}"
+            assert change.seq > max(seen.values(), default=0)
             seen.pop(change.id, None)
             if change.run:
                 seen[change.id] = change.seq
@@ -286,7 +279,7 @@ async def test_no_change_is_missed_at_any_moment(store: Store) -> None:
         for _ in range(chance.randrange(20)):
             await asyncio.sleep(0)  # at a random moment
     numbers["last"] = (await store.put("last", PUT))[0].seq
-    assert await asyncio.gather(*followers) == [numbers] * 6, f"seed {seed}"
+    assert await asyncio.gather(*followers) == [numbers] * 6
 
 
 async def test_a_change_is_delivered_though_its_writer_was_cancelled(store: Store) -> None:

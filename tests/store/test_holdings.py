@@ -1,6 +1,5 @@
 """Which runs leave the filters of a subscriber: what it holds is what a page of the same filters has."""
 
-import os
 import random
 from pathlib import Path
 
@@ -119,13 +118,10 @@ QUERIES = [
 
 @pytest.mark.parametrize("most", [1000, 3])
 async def test_subscribers_hold_what_pages_have_whenever_they_resume(
-    path: Path, most: int, monkeypatch: pytest.MonkeyPatch
+    path: Path, most: int, monkeypatch: pytest.MonkeyPatch, chance: random.Random
 ) -> None:
     monkeypatch.setattr(module, "_MAX_RUNS", most)
     monkeypatch.setattr(reads, "MAX_DEPARTURES", most)
-    seed = int.from_bytes(os.urandom(4))
-    print(f"seed {seed}")
-    chance = random.Random(seed)
     subscribers = [Subscriber(where(query, []), exact=most == 1000) for query in QUERIES * 2]
     async with Store.open(path) as store:
         existing: set[str] = set()
@@ -150,4 +146,4 @@ async def test_subscribers_hold_what_pages_have_whenever_they_resume(
                 await subscriber.catch_up(store)
                 page = await store.page(subscriber.where, PageRequest(size=100))
                 expected = {run.id for run in page.runs}
-                assert set(subscriber.held) == expected, f"seed {seed}: {QUERIES[number % len(QUERIES)]}"
+                assert set(subscriber.held) == expected, QUERIES[number % len(QUERIES)]

@@ -41,18 +41,16 @@ def value(chance: random.Random, depth: int = 0) -> Any:
     return None
 
 
-def test_random_arrays_are_split_into_their_items_wherever_their_pieces_end() -> None:
-    seed = random.randrange(10**9)
-    chance = random.Random(seed)
+def test_random_arrays_are_split_into_their_items_wherever_their_pieces_end(chance: random.Random) -> None:
     for _ in range(300):
         expected = [value(chance) for _ in range(chance.randrange(6))]
         text = json.dumps(expected, indent=chance.choice((None, 0, 2)), ensure_ascii=chance.random() < 0.5)
         data = b"\n" * chance.randrange(3) + text.encode() + b"\r\n" * chance.randrange(3)
         items = list(ArrayFile(Pieces(data, chance)).items())
-        assert [json.loads(item) for _, item in items] == expected, f"seed {seed}"
+        assert [json.loads(item) for _, item in items] == expected
         lines = data.split(b"\n")
         for number, item in items:
-            assert item.split(b"\n")[0] in lines[number - 1], f"seed {seed}"
+            assert item.split(b"\n")[0] in lines[number - 1]
 
 
 def refusal(file: LineReader | ArrayFile) -> str:

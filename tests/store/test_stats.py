@@ -57,9 +57,8 @@ async def read(store: Store, where: Where = ALL) -> Any:
     return decode((await store.stats(where)).doc)
 
 
-async def fill(store: Store, count: int, seed: int) -> None:
+async def fill(store: Store, count: int, chance: random.Random) -> None:
     """Creates, replaces and deletes runs at random."""
-    chance = random.Random(seed)
     for _ in range(count):
         id = f"r{chance.randrange(60)}"
         if chance.random() < 0.1:
@@ -76,10 +75,8 @@ async def fill(store: Store, count: int, seed: int) -> None:
         await store.put(id, body, by=chance.choice([None, 7, 8]))
 
 
-async def test_statistics_are_those_of_the_runs_that_match(store: Store) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    await fill(store, 300, seed)
+async def test_statistics_are_those_of_the_runs_that_match(store: Store, chance: random.Random) -> None:
+    await fill(store, 300, chance)
     for filters in itertools.chain([()], itertools.combinations(FILTERS, 1), itertools.combinations(FILTERS, 2)):
         query = where(filters, [])
         page = await store.page(query, PageRequest(size=100))
@@ -91,8 +88,8 @@ async def test_statistics_are_those_of_the_runs_that_match(store: Store) -> None
                    if field != "total")  # fmt: skip
 
 
-async def test_each_field_alone_has_the_same_numbers(store: Store) -> None:
-    await fill(store, 60, 1)
+async def test_each_field_alone_has_the_same_numbers(store: Store, chance: random.Random) -> None:
+    await fill(store, 60, chance)
     for filters in [(), *itertools.combinations(FILTERS, 1)]:
         whole = await read(store, where(filters, []))
         for field in STATS_FIELDS:
@@ -120,8 +117,8 @@ async def test_each_field_has_its_most_frequent_names(store: Store, monkeypatch:
         assert found["total"] == 8
 
 
-async def test_the_etag_is_that_of_the_page(store: Store) -> None:
-    await fill(store, 20, 2)
+async def test_the_etag_is_that_of_the_page(store: Store, chance: random.Random) -> None:
+    await fill(store, 20, chance)
     for query in (ALL, where([("tag", "env:prod")], [])):
         assert (await store.stats(query)).etag == (await store.page(query)).etag
 

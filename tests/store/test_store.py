@@ -187,10 +187,7 @@ async def test_a_cancelled_write_is_whole_or_not_there(store: Store) -> None:
     assert tagged.total == (await store.page()).total - 1
 
 
-async def test_totals_and_tags_stay_true_under_any_writes(path: Path) -> None:
-    seed = int.from_bytes(os.urandom(4))
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+async def test_totals_and_tags_stay_true_under_any_writes(path: Path, chance: random.Random) -> None:
     model: dict[str, RunPut] = {}
     async with Store.open(path) as store:
         for _ in range(600):
@@ -211,16 +208,13 @@ async def test_totals_and_tags_stay_true_under_any_writes(path: Path) -> None:
             for value in values:
                 expected = {id for id, run in model.items() if _fits(run, name, value)}
                 page = await store.page(where([(name, value)], []), PageRequest(size=100))
-                assert {run.id for run in page.runs} == expected, f"seed {seed}: {name}={value}"
-                assert page.total == len(expected), f"seed {seed}: {name}={value}"
-        assert await store.count() == len(model), f"seed {seed}"
+                assert {run.id for run in page.runs} == expected, f"{name}={value}"
+                assert page.total == len(expected), f"{name}={value}"
+        assert await store.count() == len(model)
     _check_file(path, model)
 
 
-async def test_writes_that_wait_together_see_each_other_in_order(path: Path) -> None:
-    seed = int.from_bytes(os.urandom(4))
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+async def test_writes_that_wait_together_see_each_other_in_order(path: Path, chance: random.Random) -> None:
     model: dict[str, RunPut] = {}
     async with Store.open(path) as store:
         for _ in range(60):
@@ -245,11 +239,11 @@ async def test_writes_that_wait_together_see_each_other_in_order(path: Path) -> 
                         calls.append(store.delete(id))
                         expected.append("deleted" if model.pop(id, None) else "NotFound")
             outcomes = await asyncio.gather(*calls, return_exceptions=True)
-            assert [_description(outcome) for outcome in outcomes] == expected, f"seed {seed}"
+            assert [_description(outcome) for outcome in outcomes] == expected
             there = {run.id: run for run in (await store.page(page_request=PageRequest(size=100))).runs}
             assert {id: (run.flow_id, run.phase, run.tags) for id, run in there.items()} == {
                 id: (run.flow_id, run.phase, run.tags) for id, run in model.items()
-            }, f"seed {seed}"
+            }
     _check_file(path, model)
 
 

@@ -156,11 +156,9 @@ ODD = [
 ]  # fmt: skip
 
 
-def test_json_as_it_was_sent_survives_a_round_trip_however_it_is_laid_out(connection: sqlite3.Connection) -> None:
-    """Random trials."""
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+def test_json_as_it_was_sent_survives_a_round_trip_however_it_is_laid_out(
+    connection: sqlite3.Connection, chance: random.Random
+) -> None:
     words = ["", "a", "a:b", 'quo"te', "\\", "\n", "é🙂", "\x00", "\u2028", "x" * 300]
     sent = []
     for number in range(300):
