@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from flowruns.http import events
+from flowruns.http.accept import prefers_events
 from flowruns.http.events import chunks, opening
 from flowruns.server.starting import running
 from flowruns.settings import Settings
@@ -25,6 +26,7 @@ from tests.waits import HANG, eventually
 from tests.wire import RUN, Reply, Wire, ping, request
 
 MANY = 50
+BIG = json.dumps({"flowId": "deploy", "flowType": "automation", "args": {"text": "x" * 7_000_000}}).encode()
 
 
 def put(wire: Wire, id: str, **fields: Any) -> int:
@@ -145,16 +147,6 @@ def test_positions_keep_a_stream_without_events_alive(server: str, wire: Wire, m
         assert stream.parsed.events == []
         put(wire, "b", phase="failed")
         assert summary([stream.event()]) == [("run", "b")]
-
-
-def test_args_with_newlines_are_kept(server: str, wire: Wire) -> None:
-    args = '{\n  "a": [\n    1,\n\n    {}\n  ],\n\t"b": "c\\nd"\n}'
-    body = '{"flowId": "deploy", "flowType": "automation", "args": ' + args + "}"
-    with Stream(server) as stream:
-        assert wire.ask("PUT", f"{RUNS}/a", body.encode()).status == 201
-        event = stream.event()
-        assert event.data.encode() == wire.ask("GET", f"{RUNS}/a").body
-        assert args in event.data
 
 
 def test_a_big_document_arrives_whole_at_everybody(server: str, wire: Wire) -> None:
@@ -352,19 +344,6 @@ def test_runs_of_other_times_are_not_sent(server: str, wire: Wire, query: str) -
             assert stream.parsed.events == another.parsed.events == []
 
 
-def test_a_filter_by_creator_knows_deleted_runs(path: Path) -> None:
-    settings = Settings(database=str(path), port=0, tokens={"one": 1, "two": 2})
-    with running(settings) as ready, Wire(ready.url) as wire:
-        one, two = "Authorization: Bearer one", "Authorization: Bearer two"
-        with Stream(ready.url, "?createdBy=2", None, one) as stream:
-            wire.ask("PUT", f"{RUNS}/a", RUN, one)
-            wire.ask("PUT", f"{RUNS}/b", RUN, two)
-            assert summary([stream.event()]) == [("run", "b")]
-            wire.ask("DELETE", f"{RUNS}/a", None, one)
-            wire.ask("DELETE", f"{RUNS}/b", None, one)
-            assert summary([stream.event()]) == [("deleted", "b")]
-
-
 def test_a_run_that_was_sent_and_matches_no_longer_has_left(server: str, wire: Wire) -> None:
     with Stream(server, "?phase=running") as stream:
         put(wire, "a", phase="running")
@@ -538,7 +517,7 @@ def test_a_run_that_is_not_there_is_404(server: str, wire: Wire, id: str, after:
 @pytest.mark.parametrize(
     ("accept", "streams"),
     [
-        (None, False),
+        ("", False),
         ("*/*", False),
         ("text/*", False),
         ("application/json", False),
@@ -558,17 +537,14 @@ def test_a_run_that_is_not_there_is_404(server: str, wire: Wire, id: str, after:
         (",,;", False),
     ],
 )
-@pytest.mark.parametrize("target", [RUNS, f"{RUNS}/a"])
-def test_accept_chooses(server: str, wire: Wire, target: str, accept: str | None, streams: bool) -> None:
-    put(wire, "a")
-    head = wire.ask("HEAD", target, None, *([] if accept is None else [f"Accept: {accept}"]))
-    assert head.status == 200
-    assert (head.header(b"content-type") == b"text/event-stream; charset=utf-8") == streams
+def test_accept_chooses(accept: str, streams: bool) -> None:
+    assert prefers_events(accept) == streams
 
 
 def test_head_gets_the_headers_alone_and_the_connection_goes_on(server: str, wire: Wire) -> None:
-    for _ in range(2):
-        head = wire.ask("HEAD", RUNS, None, ACCEPT)
+    put(wire, "a")
+    for target in (RUNS, f"{RUNS}/a"):
+        head = wire.ask("HEAD", target, None, ACCEPT)
         assert head.status == 200
         assert head.header(b"cache-control") == b"no-store, no-transform"
         assert head.header(b"content-length") is None
@@ -586,17 +562,9 @@ def test_writes_respond_with_json_whatever_is_accepted(server: str, wire: Wire, 
 # Error responses
 
 
-@pytest.mark.parametrize(
-    ("query", "detail"),
-    [
-        ("?phase=1", (("query", "phase"), "string_pattern_mismatch")),
-        ("?size=0", (("query", "size"), "greater_than_equal")),
-        ("?cursor=x", (("query", "cursor"), "value_error")),
-        ("?createdAfter=2020", (("query", "createdAfter"), "datetime_parsing")),
-    ],
-)
-def test_a_bad_filter_is_422(wire: Wire, query: str, detail: Any) -> None:
-    assert wire.ask("GET", f"{RUNS}{query}", None, ACCEPT).details(422) == [detail]
+def test_bad_parameters_are_422(wire: Wire) -> None:
+    reply = wire.ask("GET", f"{RUNS}?phase=1&size=0&cursor=x&createdAfter=2020", None, ACCEPT)
+    assert {loc[1] for loc, _ in reply.details(422)} == {"phase", "size", "cursor", "createdAfter"}
 
 
 def test_tokens_hosts_and_origins_are_checked(path: Path) -> None:
@@ -667,19 +635,18 @@ LEAVING: list[Callable[[Wire], None]] = [
 @pytest.mark.parametrize("leave", LEAVING, ids=["close", "reset", "end"])
 @pytest.mark.parametrize("busy", [False, True])
 def test_clients_that_disconnect_leave_nothing(tmp_path: Path, leave: Callable[[Wire], None], busy: bool) -> None:
-    big = json.dumps({"flowId": "deploy", "flowType": "automation", "args": {"text": "x" * 7_000_000}}).encode()
     with serving(tmp_path, "runs.db") as server, Wire(server.url) as wire:
         put(wire, "a")
 
         def held() -> tuple[int, int]:
             return tuple(len(os.listdir(f"/proc/{server.process.pid}/{kind}")) for kind in ("fd", "task"))
 
-        assert wire.ask("PUT", f"{RUNS}/a", big).status == 200  # starts the thread that decodes large bodies
+        assert wire.ask("PUT", f"{RUNS}/a", BIG).status == 200  # starts the thread that decodes large bodies
         at_rest = held()
         for query in ("", "?phase=failed", "/a"):
             streams = [Stream(server.url, query) for _ in range(10)]
             if busy:  # they leave in the middle of an event
-                assert wire.ask("PUT", f"{RUNS}/a", big).status == 200
+                assert wire.ask("PUT", f"{RUNS}/a", BIG).status == 200
             for stream in streams:
                 leave(stream)
             eventually(lambda: held() == at_rest)
@@ -690,7 +657,7 @@ def test_clients_that_disconnect_leave_nothing(tmp_path: Path, leave: Callable[[
         assert ended(server.process) == (0, "")
 
 
-def test_a_client_that_has_closed_its_half_before_is_served(server: str, wire: Wire) -> None:
+def test_a_client_that_has_closed_its_half_before_is_served(server: str) -> None:
     with Wire(server) as other:
         other.send(request("GET", RUNS, None, ACCEPT, "Last-Event-ID: 0"))
         other.end()
@@ -698,7 +665,7 @@ def test_a_client_that_has_closed_its_half_before_is_served(server: str, wire: W
 
 
 def test_a_response_that_waits_for_its_client_is_no_stream(server: str, wire: Wire) -> None:
-    put(wire, "big", args={"text": "x" * 7_000_000})
+    assert wire.ask("PUT", f"{RUNS}/big", BIG).status == 201
     with Wire(server) as slow:
         slow.send(request("GET", f"{RUNS}/big") * 2)
         ping(server)
@@ -749,11 +716,10 @@ def test_streams_end_with_standard_input(tmp_path: Path) -> None:
 
 
 def test_a_client_that_reads_nothing_does_not_delay_the_stop(tmp_path: Path) -> None:
-    big = json.dumps({"flowId": "deploy", "flowType": "automation", "args": {"text": "x" * 7_000_000}}).encode()
     command = command_with("flowruns.server.server", _STOP_SECONDS=NEVER)
     with serving(tmp_path, "runs.db", command=command) as server, Stream(server.url), Stream(server.url) as quick:
         with Wire(server.url) as wire:
-            assert wire.ask("PUT", f"{RUNS}/a", big).status == 201
+            assert wire.ask("PUT", f"{RUNS}/a", BIG).status == 201
         assert quick.event().json["id"] == "a"
         server.process.send_signal(signal.SIGTERM)
         assert summary(quick.until_end()) == [("bye", "")]

@@ -52,20 +52,11 @@ def test_every_error_has_a_status_and_a_row_here() -> None:
 @pytest.mark.parametrize(("error", "status", "headers"), ERRORS, ids=lambda value: type(value).__name__)
 async def test_error_response_has_the_one_shape(error: FlowrunsError, status: int, headers: dict[bytes, bytes]) -> None:
     reply = await call(responses.error_response(error), "GET", "/")
-    assert reply.details(status) == [(detail.loc, detail.type) for detail in error.details]
+    assert reply.details(status)
+    assert reply.json["detail"] == [
+        {"loc": list(detail.loc), "msg": detail.msg, "type": detail.type} for detail in error.details
+    ]
     assert dict(reply.headers) == COMMON | headers | {b"content-length": b"%d" % len(reply.body)}
-
-
-async def test_detail_names_place_message_and_type() -> None:
-    reply = await call(responses.error_response(errors.Invalid(DETAIL)), "GET", "/")
-    assert reply.json == {
-        "detail": [{"loc": ["body", "logs", 3, "level"], "msg": "Something is wrong", "type": "some_type"}]
-    }
-
-
-async def test_internal_error_does_not_show_the_exception() -> None:
-    reply = await call(responses.internal_error(), "GET", "/")
-    assert reply.details(500) == [(("server",), "internal_error")]
 
 
 @pytest.mark.parametrize(

@@ -385,24 +385,30 @@ def test_numbers_beyond_any_range_are_errors_like_others(number: str) -> None:
     decode(START + f'"createdBy":{number}}}'.encode(), RunPut)  # an ignored field
 
 
+def broken_body(chance: random.Random) -> tuple[bytes, dict[tuple[str | int, ...], str]]:
+    """A body with random errors, and the type of each by its place."""
+    body = deepcopy(VALID)
+    expected: dict[tuple[str | int, ...], str] = {}
+    picked = [(loc, *chance.choice(rules)) for loc, rules in chance.sample(RULES, chance.randint(1, 8))]
+    picked += [(loc, None, "missing") for loc in chance.sample(REQUIRED, chance.randint(0, 2))]
+    for loc, value, kind in picked:
+        if any(loc[: len(other)] == other or other[: len(loc)] == loc for other in expected):
+            continue  # one broken place inside another
+        expected[loc] = kind
+        if kind == "missing":
+            remove(body, loc)
+        else:
+            change(body, loc, value)
+    items = list(body.items())
+    chance.shuffle(items)
+    text = json.dumps(dict(items), ensure_ascii=chance.random() < 0.5, indent=chance.choice([None, 1]))
+    return text.encode(), expected
+
+
 def test_random_invalid_bodies_have_each_mutated_field_named(chance: random.Random) -> None:
     for _ in range(1000):
-        body = deepcopy(VALID)
-        expected: dict[tuple[str | int, ...], str] = {}
-        picked = [(loc, *chance.choice(rules)) for loc, rules in chance.sample(RULES, chance.randint(1, 8))]
-        picked += [(loc, None, "missing") for loc in chance.sample(REQUIRED, chance.randint(0, 2))]
-        for loc, value, kind in picked:
-            if any(loc[: len(other)] == other or other[: len(loc)] == loc for other in expected):
-                continue  # one broken place inside another
-            expected[loc] = kind
-            if kind == "missing":
-                remove(body, loc)
-            else:
-                change(body, loc, value)
-        items = list(body.items())
-        chance.shuffle(items)
-        text = json.dumps(dict(items), ensure_ascii=chance.random() < 0.5, indent=chance.choice([None, 1])).encode()
-        assert named(text) == expected, text
+        body, expected = broken_body(chance)
+        assert named(body) == expected, body
 
 
 def test_random_damage_never_raises_anything_else(chance: random.Random) -> None:
