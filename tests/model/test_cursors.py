@@ -130,13 +130,6 @@ def test_page_of_nothing_leads_nowhere() -> None:
     )
 
 
-def test_cursor_survives_deletion_of_its_run() -> None:
-    runs = {1, 2, 3, 4}
-    items, found = page(runs, PageRequest(size=2))
-    assert items == [4, 3]
-    assert page(runs - {3}, PageRequest(found.next, 2))[0] == [2, 1]
-
-
 @pytest.mark.parametrize("cursor", CURSORS)
 @pytest.mark.parametrize("fingerprint", [b"", b"desc", b"[('phase', ['a'])]asc" * 50])
 def test_cursor_is_read_as_it_was_written(cursor: Cursor, fingerprint: bytes) -> None:

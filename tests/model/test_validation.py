@@ -137,21 +137,6 @@ def test_what_is_required_is_missing(loc: tuple[str | int, ...]) -> None:
     assert named(json.dumps(body).encode()) == {loc: "missing"}
 
 
-def test_every_broken_field_is_named_not_only_the_first() -> None:
-    body = put(flowId=5, id="A", phase="", startTime="x", actions=[{}, {"id": 1, "phase": 2}], tags=[{"key": None}])
-    assert named(body) == {
-        ("flowId",): "string_type",
-        ("id",): "string_pattern_mismatch",
-        ("phase",): "string_pattern_mismatch",
-        ("startTime",): "datetime_parsing",
-        ("actions", 0, "id"): "missing",
-        ("actions", 1, "id"): "string_type",
-        ("actions", 1, "phase"): "string_type",
-        ("tags", 0, "key"): "string_type",
-        ("tags", 0, "value"): "missing",
-    }
-
-
 def test_empty_object_lacks_what_is_required() -> None:
     assert named(b"{}") == {("flowId",): "missing", ("flowType",): "missing"}
     assert named(b"{}", RunPost) == {("flowId",): "missing"}
@@ -163,11 +148,6 @@ def test_post_takes_one_flow_type_only(flow_type: object) -> None:
     assert details(body, RunPost) == [
         ErrorDetail(("body", "flowType"), "Input should be 'selfServiceAction'", "literal_error")
     ]
-
-
-@pytest.mark.parametrize("field", ["phase", "startTime", "actions", "outputs", "logs", "createdAt", "x"])
-def test_post_ignores_unknown_fields(field: str) -> None:
-    decode(json.dumps({"flowId": "a", field: [5]}).encode(), RunPost)
 
 
 def test_messages_show_patterns_and_choices_as_the_api_page_writes_them() -> None:
@@ -182,13 +162,9 @@ def test_messages_show_patterns_and_choices_as_the_api_page_writes_them() -> Non
     }
 
 
-@pytest.mark.parametrize("count", [99, 100])
-def test_up_to_a_hundred_errors_are_all_listed(count: int) -> None:
-    assert len(named(put(tags=[{"key": "k"}] * count))) == count
-
-
 @pytest.mark.parametrize("count", [101, 5000])
-def test_more_errors_end_with_too_many_errors(count: int) -> None:
+def test_a_hundred_errors_are_all_listed_and_more_end_with_too_many_errors(count: int) -> None:
+    assert len(named(put(tags=[{"key": "k"}] * 100))) == 100
     found = details(put(tags=[{"key": "k"}] * count))
     assert [detail.loc for detail in found[:-1]] == [("body", "tags", place, "value") for place in range(99)]
     assert (found[-1].loc, found[-1].type) == (("body",), "too_many_errors")

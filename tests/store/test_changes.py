@@ -47,13 +47,19 @@ def ending(store: Store) -> Iterator[None]:
         store.end_subscriptions()
 
 
+async def read(store: Store, where: Where, after: int) -> Changes:
+    """What one read returns to a subscriber."""
+    (changes,) = await store._reads.changes.run([(where, after)])
+    assert isinstance(changes, Changes), changes
+    return changes
+
+
 async def past(store: Store, where: Where = ALL, after: int = 0) -> list[Change]:
     """All changes that a new subscriber receives of past writes."""
     last = await store.position()
     found: list[Change] = []
     while after < last:
-        (changes,) = await store._reads.changes.run([(where, after)])
-        assert isinstance(changes, Changes), changes
+        changes = await read(store, where, after)
         found += changes.found
         assert after < changes.position <= changes.last == last
         after = changes.position
@@ -81,8 +87,7 @@ async def test_changes_are_the_last_of_each_run_in_their_order(store: Store) -> 
 
 async def test_one_read_takes_a_bounded_number(store: Store) -> None:
     await asyncio.gather(*(store.put(f"{number}", PUT) for number in range(250)))
-    (changes,) = await store._reads.changes.run([(ALL, 0)])
-    assert isinstance(changes, Changes)
+    changes = await read(store, ALL, 0)
     assert (len(changes.found), changes.position, changes.last) == (100, 100, 250)
     assert len(await past(store)) == 250
 
@@ -91,8 +96,7 @@ async def test_one_read_takes_bounded_bytes_but_at_least_one_run(store: Store, m
     monkeypatch.setattr(reads, "MAX_CHANGES_BYTES", 1)
     for id in "abc":
         await store.put(id, PUT)
-    (changes,) = await store._reads.changes.run([(ALL, 1)])
-    assert isinstance(changes, Changes)
+    changes = await read(store, ALL, 1)
     assert ([change.id for change in changes.found], changes.position) == (["b"], 2)
     assert len(await past(store)) == 3
 
@@ -102,8 +106,7 @@ async def test_one_read_scans_a_bounded_range(store: Store) -> None:
         await store.put(f"a{number}", PUT)
     await store.put("b", RunPut(flow_id="b", flow_type=FlowType.AUTOMATION))
     far = chosen(("flowId", "b"))._replace(scan_limit=5)
-    (changes,) = await store._reads.changes.run([(far, 0)])
-    assert changes == Changes([], 5, 21)
+    assert await read(store, far, 0) == Changes([], 5, 21)
     assert [change.id for change in await past(store, far)] == ["b"]
 
 
@@ -112,8 +115,7 @@ async def test_numbers_that_no_run_has_are_not_scanned(store: Store) -> None:
         await store.put("a", PUT)
     await store.put("b", RunPut(flow_id="b", flow_type=FlowType.AUTOMATION))
     far = chosen(("flowId", "b"))._replace(scan_limit=5)
-    (changes,) = await store._reads.changes.run([(far, 0)])
-    assert isinstance(changes, Changes)
+    changes = await read(store, far, 0)
     assert ([change.id for change in changes.found], changes.position) == (["b"], 21)
 
 
@@ -121,8 +123,7 @@ async def test_one_run_is_found_however_long_ago_it_was_written(store: Store) ->
     await store.put("old", PUT)
     for _ in range(20):
         await store.put("a", PUT)
-    (changes,) = await store._reads.changes.run([(by_id("old"), 0)])
-    assert isinstance(changes, Changes)
+    changes = await read(store, by_id("old"), 0)
     assert ([change.id for change in changes.found], changes.position) == (["old"], 21)
     assert by_id("old").scan_limit > 2**60
 
@@ -159,7 +160,7 @@ async def test_changes_of_any_filters_are_the_runs_that_pages_have(path: Path, c
                 await store.delete(id)
                 expected_runs.pop(id)
             else:
-                expected_runs[id] = _any_run(chance)
+                expected_runs[id] = any_run(chance)
                 put, _ = await store.put(id, expected_runs[id], by=chance.choice([1, 2, None]))
                 noon = put.run.created_at if number < 150 else noon
         for _ in range(100):
@@ -177,12 +178,12 @@ async def test_changes_of_any_filters_are_the_runs_that_pages_have(path: Path, c
             assert sorted(change.seq for change in changes) == [change.seq for change in changes]
 
 
-def _any_run(chance: random.Random) -> RunPut:
+def any_run(chance: random.Random) -> RunPut:
     values = ["1", "2", "\\:ä\x00"]
     tags = [Tag(key=chance.choice(["k", 'l"']), value=chance.choice(values)) for _ in range(chance.randrange(4))]
     return RunPut(
         flow_id=chance.choice("abc"),
-        flow_type=FlowType.AUTOMATION,
+        flow_type=chance.choice([FlowType.AUTOMATION, FlowType.REFERENCE]),
         phase=chance.choice(["failed", "running", None]),
         tags=tags or None,
     )

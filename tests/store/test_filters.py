@@ -173,6 +173,7 @@ def test_too_many_values_are_one_error() -> None:
 def test_total_is_in_run_counts_if_every_filter_is(names: tuple[str, ...], in_run_counts: bool) -> None:
     found = chosen(*((name, VALUES[name][0]) for name in names))
     assert (found.run_counts_clause is not None) is in_run_counts
+    assert found.must_count is not in_run_counts
     if found.run_counts_clause is not None:
         assert found.run_counts_clause.count("?") == len(found.args)
 

@@ -15,6 +15,7 @@ from flowruns.store.holdings import Holdings
 from flowruns.store.reads import Change, Changes, Departure
 from flowruns.store.store import Store
 from flowruns.store.writes import Restore
+from tests.store.test_changes import read
 
 
 def departure(seq: int, id: str, created: int, former: int = 0) -> Departure:
@@ -86,8 +87,7 @@ class Subscriber:
     async def catch_up(self, store: Store) -> None:
         last = await store.position()
         while self.position < last:
-            (changes,) = await store._reads.changes.run([(self.where, self.position)])
-            assert isinstance(changes, Changes), changes
+            changes = await read(store, self.where, self.position)
             for change in self._holdings.select(changes).found:
                 assert change.seq > max(self.held.values(), default=0)
                 if change.doc is not None:

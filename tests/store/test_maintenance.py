@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flowruns.sqlite.datafile import APPLICATION_ID, SCHEMA_VERSION
+from flowruns.sqlite.datafile import SCHEMA_VERSION
 from flowruns.sqlite.numbers import count_on, last_number
 from flowruns.sqlite.open_file import open_exclusive, open_readonly
 from flowruns.store.filters import ALL
@@ -20,6 +20,7 @@ from flowruns.store.reads import changes
 from flowruns.store.transfer import import_lines, read_lines
 from tests.conftest import REAL_RUNS
 from tests.sqlite.files import contents, unwritable
+from tests.sqlite.test_migrations import restored
 
 DAY = timedelta(days=1)
 NOW = datetime(2025, 1, 20, 18, 53, 3, 558000, UTC)
@@ -129,10 +130,7 @@ def test_others_may_add_tables_and_views_of_their_own(filled: Path) -> None:
 
 
 def test_older_schema_is_checked_as_far_as_can_be(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript((Path(__file__).parents[1] / "data" / "schema_1.sql").read_text("utf-8"))
-        connection.execute(f"pragma application_id = {APPLICATION_ID}")
-        connection.execute("pragma user_version = 1")
+    restored(1, path)
     assert checked(path) == Checked(0, 0, 1, [])
 
 

@@ -25,21 +25,7 @@ def endless(connection: sqlite3.Connection) -> None:
     connection.execute("with recursive n(x) as (select 1 union all select x + 1 from n) select count(*) from n")
 
 
-@pytest.mark.parametrize(
-    ("query", "counted"),
-    [
-        ([], False),
-        ([("flowId", "a"), ("phase", "running"), ("flowType", "automation")], False),
-        ([("tag", "a:b")], True),
-        ([("createdBy", "1")], True),
-        ([("flowId", "a"), ("createdAfter", "2025-01-20T18:53:03Z")], True),
-    ],
-)
-def test_totals_are_counted_where_no_table_has_them(query: list[tuple[str, str]], counted: bool) -> None:
-    assert where(query, []).must_count is counted
-
-
-async def test_a_query_that_counts_delays_no_page_and_no_change(store: Store, path: Path) -> None:
+async def test_a_query_that_counts_delays_no_page_and_no_change(store: Store) -> None:
     await store.put("a", PUT)
     async with busy(store._database.counted_pages):
         counted = asyncio.create_task(store.page(COUNTED))

@@ -7,7 +7,6 @@ import random
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -26,6 +25,9 @@ from flowruns.settings import Synchronous
 from flowruns.sqlite.numbers import count_on
 from flowruns.store.filters import where
 from flowruns.store.store import Store
+from tests.sqlite.jobs import Gate
+from tests.store.test_changes import any_run
+from tests.store.test_maintenance import checked
 from tests.waits import HANG
 
 PUT = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
@@ -69,13 +71,6 @@ async def test_runs_survive_a_restart(path: Path) -> None:
         later, created = await store.put("x", PUT)
         assert not created
         assert later.seq > written.seq
-
-
-async def test_closing_leaves_one_file(path: Path) -> None:
-    async with Store.open(path) as store:
-        await asyncio.gather(*(store.put(f"x{number}", PUT) for number in range(100)))
-        await store.page()
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 async def test_any_sqlite_tool_reads_the_documents_while_it_is_served(store: Store, path: Path) -> None:
@@ -187,33 +182,6 @@ async def test_a_cancelled_write_is_whole_or_not_there(store: Store) -> None:
     assert tagged.total == (await store.page()).total - 1
 
 
-async def test_totals_and_tags_stay_true_under_any_writes(path: Path, chance: random.Random) -> None:
-    model: dict[str, RunPut] = {}
-    async with Store.open(path) as store:
-        for _ in range(600):
-            id = f"x{chance.randrange(25)}"
-            if chance.random() < 0.3:
-                model.pop(id, None)
-                try:
-                    await store.delete(id)
-                except NotFound:
-                    continue
-            else:
-                model[id] = _any_run(chance)
-                await store.put(id, model[id])
-        for name, values in {
-            "flowId": ["a", "b"], "phase": ["failed", "running"], "flowType": ["automation", "reference"],
-            "tag": ["k:1", "k:2", "l:1"],
-        }.items():  # fmt: skip
-            for value in values:
-                expected = {id for id, run in model.items() if _fits(run, name, value)}
-                page = await store.page(where([(name, value)], []), PageRequest(size=100))
-                assert {run.id for run in page.runs} == expected, f"{name}={value}"
-                assert page.total == len(expected), f"{name}={value}"
-        assert await store.count() == len(model)
-    _check_file(path, model)
-
-
 async def test_writes_that_wait_together_see_each_other_in_order(path: Path, chance: random.Random) -> None:
     model: dict[str, RunPut] = {}
     async with Store.open(path) as store:
@@ -221,7 +189,7 @@ async def test_writes_that_wait_together_see_each_other_in_order(path: Path, cha
             expected: list[str] = []
             calls: list[Coroutine[Any, Any, Any]] = []
             for _ in range(chance.randint(1, 40)):
-                id, body = f"x{chance.randrange(6)}", _any_run(chance)
+                id, body = f"x{chance.randrange(6)}", any_run(chance)
                 match chance.choice(["put", "put", "create only", "post", "delete"]):
                     case "put":
                         calls.append(store.put(id, body))
@@ -244,7 +212,8 @@ async def test_writes_that_wait_together_see_each_other_in_order(path: Path, cha
             assert {id: (run.flow_id, run.phase, run.tags) for id, run in there.items()} == {
                 id: (run.flow_id, run.phase, run.tags) for id, run in model.items()
             }
-    _check_file(path, model)
+    found = checked(path)
+    assert (found.runs, found.findings) == (len(model), [])
 
 
 def _description(outcome: Any) -> str:
@@ -258,53 +227,6 @@ def _description(outcome: Any) -> str:
         case (_, created):
             return "created" if created else "replaced"
     raise AssertionError(outcome)
-
-
-def _check_file(path: Path, model: dict[str, RunPut]) -> None:
-    """Checks that the tables derived from the runs match them."""
-    tags = {(id, tag.key, tag.value) for id, run in model.items() for tag in run.tags or ()}
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
-        assert connection.execute("select runs from sequence").fetchone() == (len(model),)
-        kinds = [runs for (runs,) in connection.execute("select runs from run_counts")]
-        assert sum(kinds) == len(model)
-        assert min(kinds, default=1) > 0
-        assert (
-            set(connection.execute("select id, key, value from tag join run using (created_seq) where created_seq > 0"))
-            == tags
-        )
-        orphans = "select count(*) from tag where created_seq not in (select created_seq from run)"
-        assert connection.execute(orphans).fetchone() == (0,)
-        assert (
-            connection.execute("select max(seq) from run").fetchone()
-            == connection.execute("select seq from sequence").fetchone()
-        )
-
-
-def _any_run(chance: random.Random) -> RunPut:
-    tags = [Tag(key=chance.choice("kl"), value=chance.choice("12")) for _ in range(chance.randrange(4))]
-    return RunPut(
-        flow_id=chance.choice("ab"),
-        flow_type=chance.choice([FlowType.AUTOMATION, FlowType.REFERENCE]),
-        phase=chance.choice(["failed", "running", None]),
-        tags=tags if chance.random() < 0.8 else None,
-    )
-
-
-def _fits(run: RunPut, name: str, value: str) -> bool:
-    values: dict[str, Any] = {
-        "flowId": [run.flow_id],
-        "phase": [run.phase],
-        "flowType": [run.flow_type.value],
-        "tag": [f"{tag.key}:{tag.value}" for tag in run.tags or ()],
-    }
-    return value in values[name]
-
-
-async def test_memory_is_clean_each_time_and_stores_share_nothing() -> None:
-    async with Store.open(":memory:") as one, Store.open(":memory:") as other:
-        await one.put("x", PUT)
-        assert (await one.count(), await other.count()) == (1, 0)
 
 
 @pytest.mark.parametrize("synchronous", ["full", "normal"])
@@ -341,21 +263,17 @@ def test_several_event_loops_use_it_at_once() -> None:
 
 def test_it_outlives_an_event_loop_that_is_closed_while_a_write_is_under_way() -> None:
     store = asyncio.run(Store.connect(":memory:"))
-    reached, gate = threading.Event(), threading.Event()
-
-    def held(connection: sqlite3.Connection) -> None:
-        reached.set()
-        assert gate.wait(HANG)
+    gate = Gate()
 
     async def leave() -> None:
-        task = asyncio.create_task(store._database.writing.call(held))
+        task = asyncio.create_task(store._database.writing.call(gate))
         late = asyncio.create_task(store.put("a1", PUT))
-        assert await asyncio.to_thread(reached.wait, HANG)
+        await gate.reached()
         task.cancel()
         late.cancel()
 
     asyncio.run(leave())
-    gate.set()
+    gate.open()
     assert asyncio.run(store.count()) in (0, 1)
     asyncio.run(store.put("a2", PUT))
     asyncio.run(store.aclose())
