@@ -131,16 +131,6 @@ def test_server_that_stopped_leaves_one_file_and_a_free_port(path: Path) -> None
         Wire(ready.url)
 
 
-def test_server_serves_what_the_one_before_it_wrote(path: Path) -> None:
-    settings = Settings(database=str(path), port=0)
-    with running(settings) as ready, Wire(ready.url) as wire:
-        for number in range(3):
-            assert wire.ask("PUT", f"{RUNS}/{number}", RUN).status == 201
-    with running(settings) as ready, Wire(ready.url) as wire:
-        assert ready.runs == 3
-        assert wire.ask("GET", f"{RUNS}/2").status == 200
-
-
 def test_port_is_free_again_at_once(path: Path) -> None:
     with running(MEMORY) as ready, Wire(ready.url) as wire:
         wire.ask("GET", RUNS, None, "Connection: close")  # closed by the server, which leaves TIME_WAIT

@@ -21,7 +21,7 @@ from flowruns.settings import Settings
 from flowruns.sqlite.lockfile import LockInfo, lock_info, locked
 from tests.conftest import RUNS
 from tests.faults.sidecars import READY, SIDECAR, Sidecar, at_once, orphaned
-from tests.processes import COMMAND, command_with, ended, ran, started
+from tests.processes import COMMAND, command_with, ended, started
 from tests.sqlite.files import unwritable
 from tests.waits import HANG
 from tests.wire import RUN, Wire, request
@@ -105,8 +105,7 @@ def test_many_at_once_have_ports_and_tokens_of_their_own_and_true_lines(tmp_path
 )
 def test_failed_start_is_a_line_and_the_exit_code(tmp_path: Path, args: tuple[str, ...], code: int, named: str) -> None:
     with started(tmp_path, *args, "--log", "json") as process:
-        assert process.stdout
-        line = json.loads(process.stdout.readline())
+        line = Sidecar(process).line
         found, said = ended(process)
     assert (line["event"], line["code"], found) == ("failed", code, code)
     assert named in line["message"]
@@ -133,9 +132,8 @@ def test_forms_may_come_from_the_environment(tmp_path: Path) -> None:
     assert first.pop("ms") > 0
     assert first.pop("message").startswith(f"GET {RUNS} 422 ")
     assert first == {"level": "info", "method": "GET", "path": RUNS, "status": 422}
-    with started(tmp_path, "--port", "x", env=env) as process:
-        assert process.stdout
-        assert json.loads(process.stdout.readline())["code"] == 2
+    with sidecars(tmp_path, "--port", "x", env=env) as one:
+        assert one.line["code"] == 2
 
 
 def test_json_log_names_the_url(tmp_path: Path) -> None:
@@ -191,21 +189,6 @@ def test_of_many_that_start_at_once_one_serves_and_all_have_its_line(tmp_path: P
         serving = next(line for line in lines if not line["reused"])
         assert [line | {"reused": False} for line in lines] == [serving] * 5
         assert [line["reused"] for line in lines].count(False) == 1
-
-
-def test_lock_of_a_killed_server_holds_up_nobody(tmp_path: Path) -> None:
-    with sidecars(tmp_path, "runs.db", *SIDECAR) as first, Wire(first.line["url"]) as wire:
-        assert wire.ask("PUT", f"{RUNS}/a1", RUN, first.token).status == 201
-        first.process.kill()
-        first.process.wait()
-    assert (tmp_path / "runs.db.lock").exists()
-    assert lock_info(tmp_path / "runs.db") is None
-    with sidecars(tmp_path, "runs.db", *SIDECAR) as second:
-        assert second.line["reused"] is False
-        with Wire(second.line["url"]) as wire:
-            assert wire.ask("GET", f"{RUNS}/a1", None, second.token).status == 200
-        assert second.end() == (0, "")
-    assert os.listdir(tmp_path) == ["runs.db"]
 
 
 def test_reuse_on_a_port_of_another_program_fails(tmp_path: Path) -> None:
@@ -335,13 +318,6 @@ def _output(cwd: Path, *args: str) -> tuple[int, str, str]:
     """The exit code, stdout and stderr of a command."""
     done = subprocess.run([*PATIENT, *args], cwd=cwd, capture_output=True, text=True, timeout=HANG)
     return done.returncode, done.stdout, done.stderr
-
-
-def test_help_of_the_command_line_names_its_commands(tmp_path: Path) -> None:
-    code, said, _ = _output(tmp_path, "--help")
-    assert code == 0
-    assert {"serve", "status", "stop"} <= set(said.split())
-    assert ran(tmp_path, "status", "a.db", "b.db")[0] == 2
 
 
 def test_line_of_a_reused_server_has_the_version_of_that_server(

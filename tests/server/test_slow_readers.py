@@ -19,6 +19,7 @@ from tests.processes import serving
 from tests.wire import Wire, ping, request
 
 HEAVY = 8_000_000  # bytes: more than the buffers of both ends hold
+HEAVY_RUN = b'{"flowId":"a","flowType":"automation","args":{"x":"%b"}}' % (b"x" * HEAVY)
 
 
 @pytest.fixture
@@ -41,8 +42,7 @@ def connections(server: RunningServer) -> list[Protocol]:
 @pytest.mark.parametrize("target", [RUNS, f"{RUNS}/a"])
 def test_client_that_does_not_read_is_ended(impatient: RunningServer, target: str) -> None:
     with Wire(impatient.url) as wire:
-        body = b'{"flowId":"a","flowType":"automation","args":{"x":"%b"}}' % (b"x" * HEAVY)
-        assert wire.ask("PUT", f"{RUNS}/a", body).status == 201
+        assert wire.ask("PUT", f"{RUNS}/a", HEAVY_RUN).status == 201
     with Wire(impatient.url) as wire:
         wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         wire.send(request("GET", target))
@@ -53,9 +53,8 @@ def test_client_that_does_not_read_is_ended(impatient: RunningServer, target: st
 
 
 def test_client_that_reads_on_time_gets_a_large_answer_whole(impatient: RunningServer) -> None:
-    body = b'{"flowId":"a","flowType":"automation","args":{"x":"%b"}}' % (b"x" * HEAVY)
     with Wire(impatient.url) as wire:
-        assert wire.ask("PUT", f"{RUNS}/a", body).status == 201
+        assert wire.ask("PUT", f"{RUNS}/a", HEAVY_RUN).status == 201
         reply = wire.ask("GET", f"{RUNS}/a")
         assert len(reply.json["args"]["x"]) == HEAVY
         assert wire.ask("GET", "/health").status == 200

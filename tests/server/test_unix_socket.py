@@ -1,7 +1,6 @@
 """A server at a Unix socket: for its user alone, gone at the end, and never in the place of another."""
 
 import http.client
-import json
 import os
 import signal
 import socket
@@ -20,6 +19,7 @@ from flowruns.server.starting import running
 from flowruns.server.unix_socket import listen_at
 from flowruns.settings import Settings
 from tests.conftest import RUNS
+from tests.faults.sidecars import Sidecar
 from tests.processes import ended, ran, started
 from tests.waits import HANG
 
@@ -48,8 +48,7 @@ def status(path: Path, method: str, target: str, body: bytes | None = None, **he
 
 def test_a_server_at_a_socket_serves_and_leaves_nothing(path: Path, tmp_path: Path) -> None:
     with started(tmp_path, "runs.db", "--uds", str(path), *READY) as process:
-        assert process.stdout
-        line = json.loads(process.stdout.readline())
+        line = Sidecar(process).line
         assert (line["uds"], line["url"], line["port"]) == (str(path), unix_url(str(path)), None)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert status(path, "PUT", f"{RUNS}/a1", b'{"flowId":"a","flowType":"automation"}') == 201
@@ -65,11 +64,9 @@ def test_a_server_at_a_socket_serves_and_leaves_nothing(path: Path, tmp_path: Pa
 
 def test_stop_and_reuse_find_a_server_at_a_socket(path: Path, tmp_path: Path) -> None:
     with started(tmp_path, "runs.db", "--uds", str(path), *READY) as process:
-        assert process.stdout
-        line = json.loads(process.stdout.readline())
+        line = Sidecar(process).line
         with started(tmp_path, "runs.db", "--uds", str(path), *READY, "--reuse") as other:
-            assert other.stdout
-            assert json.loads(other.stdout.readline()) == line | {"reused": True}
+            assert Sidecar(other).line == line | {"reused": True}
         with started(tmp_path, "stop", "runs.db") as stop:
             assert stop.stdout
             assert stop.stdout.read() == f"stopped {line['url']} (pid {process.pid})\n"
@@ -77,10 +74,9 @@ def test_stop_and_reuse_find_a_server_at_a_socket(path: Path, tmp_path: Path) ->
 
 
 def test_the_socket_of_a_killed_server_is_replaced(path: Path, tmp_path: Path) -> None:
-    for number in (1, 2):
+    for _ in range(2):
         with started(tmp_path, ":memory:", "--uds", str(path), *READY) as process:
-            assert process.stdout
-            assert json.loads(process.stdout.readline())["event"] == "ready", number
+            assert Sidecar(process).line["event"] == "ready"
             assert status(path, "GET", "/health") == 200
             process.send_signal(signal.SIGKILL)
             process.wait()

@@ -58,19 +58,6 @@ def test_lock_of_a_killed_process_is_released(path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
-def test_lock_of_a_process_that_ends_is_released(path: Path) -> None:
-    with another_process(path) as process:
-        process.communicate("")
-        with locked(path, "me"):
-            pass
-
-
-def test_longer_text_of_a_killed_holder_is_removed(path: Path) -> None:
-    path.with_name("flowruns.db.lock").write_text("a holder with a very long name that was killed")
-    with locked(path, "me"):
-        assert path.with_name("flowruns.db.lock").read_text() == "me"
-
-
 def test_of_many_that_lock_at_once_one_succeeds(path: Path) -> None:
     inside, most, had = 0, 0, 0
     start = threading.Barrier(6)
@@ -176,6 +163,13 @@ def test_lock_file_that_others_may_write_is_not_believed(path: Path) -> None:
         assert lock_info(path) == INFO
         path.with_name("flowruns.db.lock").chmod(0o666)
         assert lock_info(path) is None
+
+
+def test_lock_file_of_a_killed_holder_names_no_server(path: Path) -> None:
+    lock = path.with_name("flowruns.db.lock")
+    lock.touch(mode=0o600)
+    lock.write_text(INFO.text())
+    assert lock_info(path) is None
 
 
 def test_lock_that_was_removed_is_noticed_and_a_new_one_left_alone(path: Path) -> None:
