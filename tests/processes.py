@@ -9,13 +9,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from subprocess import PIPE
 from threading import Timer
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from tests.waits import HANG
 
 COMMAND = [sys.executable, "-W", "error", "-m", "flowruns"]
 
-Process = subprocess.Popen[str]
+
+class Process(subprocess.Popen[str]):
+    """A process whose standard streams are pipes, but for those that `started` was given."""
+
+    stdin: IO[str]
+    stdout: IO[str]
+    stderr: IO[str]
+
+
+class Done(NamedTuple):
+    """How a process has ended."""
+
+    code: int
+    stdout: str
+    stderr: str
 
 
 class Served(NamedTuple):
@@ -31,21 +45,27 @@ def command_with(module: str, **constants: object) -> list[str]:
     return [sys.executable, "-W", "error", "-c", "\n".join([*lines, "sys.exit(main())"])]
 
 
+def clean(env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """*env*, and the environment without the variables of flowruns."""
+    ours = ("FLOWRUNS_", "COLUMNS")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | dict(env or {})
+
+
 @contextmanager
 def started(
     cwd: Path,
     *args: str,
     env: Mapping[str, str] | None = None,
-    stdout: int = PIPE,
     seconds: float = HANG,
     command: Sequence[str] = COMMAND,
+    stdin: int = PIPE,
+    stdout: int = PIPE,
+    stderr: int = PIPE,
 ) -> Iterator[Process]:
-    """`flowruns` with *args* in the folder *cwd*; killed at the end, and after *seconds*."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("FLOWRUNS_", "COLUMNS"))}
-    with subprocess.Popen(
-        [*command, *args], cwd=cwd, env=clean | dict(env or {}), stdin=PIPE, stdout=stdout, stderr=PIPE,
-        encoding="utf-8",
-    ) as process:  # fmt: skip
+    """*command* with *args* in the folder *cwd*; killed at the end, and after *seconds*."""
+    with Process(
+        [*command, *args], cwd=cwd, env=clean(env), stdin=stdin, stdout=stdout, stderr=stderr, encoding="utf-8"
+    ) as process:
         watchdog = Timer(seconds, process.kill)
         watchdog.start()
         try:
@@ -68,8 +88,6 @@ def serving(
     """A `flowruns` that is ready, on a free port unless *env* sets one."""
     port = () if "FLOWRUNS_PORT" in (env or {}) else ("--port", "0")
     with started(cwd, *args, *port, env=env, seconds=seconds, command=command) as process:
-        assert process.stdin
-        assert process.stderr
         if stdin is not None:
             process.stdin.write(stdin)
             process.stdin.close()
@@ -81,17 +99,20 @@ def serving(
 
 def ended(process: Process) -> tuple[int, str]:
     """The exit code, and what was written to stderr since; nothing was written to stdout."""
-    assert process.stdout
-    assert process.stderr
     said = process.stderr.read()
     assert process.stdout.read() == ""
     return process.wait(), said
 
 
-def ran(cwd: Path, *args: str, env: Mapping[str, str] | None = None, stdin: str = "") -> tuple[int, str]:
-    """The exit code and the stderr of a `flowruns` that ends by itself."""
+def done(cwd: Path, *args: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Done:
+    """The result of a `flowruns` that ends by itself."""
     with started(cwd, *args, env=env) as process:
-        assert process.stdin
-        process.stdin.write(stdin)
-        process.stdin.close()
-        return ended(process)
+        stdout, stderr = process.communicate(stdin)
+    return Done(process.returncode, stdout, stderr)
+
+
+def ran(cwd: Path, *args: str, env: Mapping[str, str] | None = None, stdin: str = "") -> tuple[int, str]:
+    """The exit code and the stderr of a `flowruns` that ends by itself, and writes nothing to stdout."""
+    code, stdout, stderr = done(cwd, *args, env=env, stdin=stdin)
+    assert stdout == ""
+    return code, stderr

@@ -15,36 +15,18 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from flowruns.cli.main import main
+from tests.cli.terminals import in_terminal, posix, shown
 from tests.conftest import REAL_RUNS, RUNS
-from tests.processes import COMMAND, command_with, ended, serving, started
+from tests.processes import COMMAND, command_with, done, ended, serving, started
 from tests.sqlite.files import another_process, contents
 from tests.waits import HANG
 from tests.wire import RUN, Wire
 
 DATA_COMMANDS = ["import x", "export", "backup b.db", "check", "prune --older-than 1d", "vacuum"]
-
-
-class Done(NamedTuple):
-    code: int
-    stdout: str
-    stderr: str
-
-
-def clean(env: Mapping[str, str] | None = None) -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("FLOWRUNS_")} | dict(env or {})
-
-
-def done(cwd: Path, *args: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Done:
-    """What a command that ends of itself has left."""
-    run = subprocess.run(
-        [*COMMAND, *args], cwd=cwd, input=stdin, capture_output=True, encoding="utf-8", env=clean(env), timeout=HANG
-    )
-    return Done(run.returncode, run.stdout, run.stderr)
 
 
 def lines(count: int, start: int = 0) -> str:
@@ -158,8 +140,6 @@ def test_export_is_written_into_a_pipe_that_has_a_name(filled: Path) -> None:
 
 def test_pipe_that_is_closed_ends_an_export_without_a_word(filled: Path) -> None:
     with started(filled, "export") as process:  # of 300 KB, far more than a pipe holds
-        assert process.stdout
-        assert process.stderr
         assert process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == ""
@@ -384,7 +364,6 @@ def test_server_says_once_that_a_reader_holds_the_wal(filled: Path) -> None:
 
 def test_server_does_not_start_on_a_file_that_is_being_imported_into(tmp_path: Path) -> None:
     with started(tmp_path, "import", "-") as importing:
-        assert importing.stdin
         importing.stdin.write(lines(1000))
         importing.stdin.flush()
         while not (tmp_path / "flowruns.db.lock").exists():
@@ -650,8 +629,6 @@ def test_interrupted_import_leaves_the_database_as_it_was_and_no_half_file(
 ) -> None:
     before = dump(filled / "flowruns.db")
     with started(filled, "import", "-", "-d", database) as process:
-        assert process.stdin
-        assert process.stderr
         process.stdin.write(lines(10_000))  # far more than a pipe holds: most of it has been read
         process.stdin.flush()
         process.send_signal(number)
@@ -677,8 +654,6 @@ def large(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_interrupted_command_has_done_all_or_nothing(large: Path, tmp_path: Path, args: str, begun: str) -> None:
     shutil.copy(large, tmp_path)
     with started(tmp_path, *args.split()) as process:
-        assert process.stdout
-        assert process.stderr
         while process.poll() is None and not any(name.endswith(begun) for name in names(tmp_path)):
             pass
         process.send_signal(signal.SIGINT)
@@ -694,43 +669,23 @@ def test_interrupted_command_has_done_all_or_nothing(large: Path, tmp_path: Path
 # A terminal
 
 
-@contextmanager
-def terminal() -> Iterator[tuple[int, int]]:
-    import pty
-
-    ours, theirs = pty.openpty()
-    try:
-        yield ours, theirs
-    finally:
-        os.close(ours)
-
-
 DRAWING = command_with("flowruns.terminal.progress", _REDRAW_SECONDS=0.0)  # each step, however quick it is
 
 
-def seen(folder: Path, args: list[str], env: Mapping[str, str]) -> bytes:
-    """What a terminal got on stderr."""
-    with terminal() as (ours, theirs):
-        process = subprocess.Popen(
-            [*DRAWING, *args], cwd=folder, env=clean(env), stdout=subprocess.DEVNULL, stderr=theirs
-        )
-        os.close(theirs)
-        got = b""
-        try:
-            while data := os.read(ours, 65536):
-                got += data
-        except OSError:  # Linux says so that nobody has its other end
-            pass
+def seen(folder: Path, env: Mapping[str, str]) -> str:
+    """What an import writes to stderr, a terminal."""
+    with in_terminal(folder, "import", "many", streams=["stderr"], env=env, command=DRAWING) as (process, screen):
+        got = shown(screen)
         assert process.wait() == 0
         return got
 
 
-@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals")
+@posix
 def test_progress_is_shown_on_a_terminal_and_gone_at_the_end(tmp_path: Path) -> None:
     (tmp_path / "many").write_text(lines(3_000))
-    shown = seen(tmp_path, ["import", "many"], {"TERM": "xterm"})
-    assert re.search(rb"importing  \[.*\] +\d+%  [\d,]+ runs, [\d,]+/s, \d:\d\d left", shown)
-    assert b"\x1b[32m" in shown
-    assert shown.endswith(b"\r\x1b[K")
-    assert b"\x1b[32m" not in seen(tmp_path, ["import", "many"], {"TERM": "xterm", "NO_COLOR": "1"})
-    assert seen(tmp_path, ["import", "many"], {"TERM": "dumb"}) == b""
+    drawn = seen(tmp_path, {})
+    assert re.search(r"importing  \[.*\] +\d+%  [\d,]+ runs, [\d,]+/s, \d:\d\d left", drawn)
+    assert "\x1b[32m" in drawn
+    assert drawn.endswith("\r\x1b[K")
+    assert "\x1b[32m" not in seen(tmp_path, {"NO_COLOR": "1"})
+    assert seen(tmp_path, {"TERM": "dumb"}) == ""

@@ -10,8 +10,8 @@ import pytest
 
 from flowruns.cli.docs import topics
 from flowruns.cli.main import main
+from tests.cli.terminals import in_terminal, posix, shown
 from tests.cli.test_main import one_line
-from tests.processes import COMMAND
 from tests.waits import HANG
 
 PACKAGE = Path(__file__).parents[2] / "flowruns"
@@ -46,30 +46,12 @@ def test_unknown_topic_is_an_error_that_names_the_nearest(
     assert f"`flowruns docs {near}`" in err if near else "`flowruns docs` lists the topics" in err
 
 
-@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are POSIX")
-def test_page_on_a_terminal_goes_through_the_pager() -> None:
-    import pty
-
-    terminal, other = pty.openpty()
-    env = {**os.environ, "PAGER": "sed 1s/^/paged:/", "TERM": "xterm"}
-    with subprocess.Popen(
-        [*COMMAND, "docs", "changes"], env=env, stdin=other, stdout=other, stderr=subprocess.PIPE
-    ) as process:
-        os.close(other)
-        shown = b""
-        while True:
-            try:
-                piece = os.read(terminal, 65536)
-            except OSError:  # EIO: the other end is closed
-                break
-            if not piece:
-                break
-            shown += piece
-        assert process.stderr
-        assert process.stderr.read() == b""
-    os.close(terminal)
-    assert process.returncode == 0
-    assert shown.replace(b"\r\n", b"\n") == b"paged:" + (DOCS / "changes.md").read_bytes()
+@posix
+def test_page_on_a_terminal_goes_through_the_pager(tmp_path: Path) -> None:
+    env = {"PAGER": "sed 1s/^/paged:/"}
+    with in_terminal(tmp_path, "docs", "changes", streams=["stdin", "stdout"], env=env) as (process, screen):
+        assert shown(screen) == "paged:" + (DOCS / "changes.md").read_text(encoding="utf-8")
+        assert (process.stderr.read(), process.wait()) == ("", 0)
 
 
 def test_pages_can_be_read_from_an_archive(tmp_path: Path) -> None:

@@ -382,7 +382,6 @@ def test_every_option_may_come_from_the_environment(tmp_path: Path) -> None:
         with Wire(server.url) as second, Wire(server.url) as third:
             assert third.ask("GET", RUNS, None, "X: " + "x" * 1024).status == 431
             assert [wire.rest(), second.ask("GET", RUNS).status] == [b"", 401]
-        assert server.process.stdin
         server.process.stdin.close()
         code, err = ended(server.process)
     assert code == 0
@@ -589,10 +588,8 @@ def test_client_that_does_not_read_its_answers_does_not_hold_up_the_end(tmp_path
 
 def test_server_ends_with_the_program_that_started_it(tmp_path: Path) -> None:
     """The parent is killed, which closes the pipe that its child has for standard input."""
-    parent = [sys.executable, "-c", PARENT, *COMMAND, "runs.db", "--port", "0", "--exit-with-stdin"]
-    with subprocess.Popen(parent, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        assert process.stderr
+    parent = [sys.executable, "-c", PARENT, *COMMAND]
+    with started(tmp_path, "runs.db", "--port", "0", "--exit-with-stdin", command=parent) as process:
         url = re.search(r"http://[^/]+", process.stderr.readline())
         assert url
         with Wire(url[0]) as wire:
@@ -678,7 +675,6 @@ def test_stderr_that_nobody_reads_never_holds_up_the_server(tmp_path: Path) -> N
 
 def test_closed_stderr_never_breaks_the_server(tmp_path: Path) -> None:
     with serving(tmp_path, "runs.db", "--log-level", "info") as server, Wire(server.url) as wire:
-        assert server.process.stderr
         server.process.stderr.close()
         _ask_much(wire)
         server.process.terminate()
@@ -725,7 +721,6 @@ def test_folder_whose_name_is_not_utf_8_has_a_ready_line(tmp_path: Path) -> None
     folder = os.fsdecode(os.fsencode(tmp_path) + b"/a\xff")
     os.mkdir(folder)
     with started(Path(folder), "runs.db", "--port", "0", "--ready", "json", "--log", "json") as process:
-        assert process.stdout
         line = json.loads(process.stdout.readline())
         assert (line["event"], line["database"].rpartition("/")[0][-6:]) == ("ready", "\\udcff")
         with started(Path(folder), "runs.db", "--port", "0", "--ready", "json", "--log", "json") as second:

@@ -11,11 +11,9 @@ import pytest
 import flowruns
 from flowruns.server.registry import memory_servers
 from flowruns.testing import server
-from tests.cli.test_data import done
-from tests.processes import ended, serving
+from tests.conftest import RUNS
+from tests.processes import done, ended, serving
 from tests.wire import RUN, Wire
-
-RUNS = "/api/v1/flow-runs"
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,8 @@ import pytest
 from flowruns import Client
 from flowruns.cli.main import main
 from flowruns.cli.scripts import EXAMPLES
-from tests.cli.test_data import done
 from tests.conftest import RUNS
-from tests.processes import COMMAND, ended, serving, started
+from tests.processes import COMMAND, done, ended, serving, started
 from tests.waits import HANG
 from tests.wire import Wire
 
@@ -88,8 +87,6 @@ def test_runs_of_the_server_of_a_file_are_played(tmp_path: Path) -> None:
         started(tmp_path, "play", "a.toml", "-d", "a.db") as player,
         Client(server.url, "secret") as runs,
     ):
-        assert player.stdout
-        assert player.stderr
         assert "follows" in player.stderr.readline()
         runs.create(flowId="web", id="web-1")
         assert [player.stdout.readline() for _ in range(3)] == PLAYED
@@ -112,8 +109,6 @@ def test_once_prints_what_it_plays(tmp_path: Path, server: str) -> None:
 def test_reader_that_closes_the_pipe_ends_the_player(tmp_path: Path, server: str) -> None:
     (tmp_path / "a.toml").write_text(SCRIPT + '[[start]]\nflowId = "web"\nevery = "20ms"\n')
     with started(tmp_path, "play", "a.toml", "--url", server) as player:
-        assert player.stdout
-        assert player.stderr
         assert player.stdout.readline() == "web-1  web started\n"
         player.stdout.close()
         assert player.wait(HANG) == 0
@@ -123,7 +118,6 @@ def test_reader_that_closes_the_pipe_ends_the_player(tmp_path: Path, server: str
 def test_second_interrupt_ends_the_player_as_the_first(tmp_path: Path, server: str) -> None:
     (tmp_path / "a.toml").write_text(SCRIPT)
     with started(tmp_path, "play", "a.toml", "--url", server) as player:
-        assert player.stderr
         assert "follows" in player.stderr.readline()
         player.send_signal(signal.SIGINT)
         player.send_signal(signal.SIGINT)

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,11 @@ from flowruns.cli.main import main
 from flowruns.terminal.text import local_time
 from flowruns.testing import server
 from flowruns.testing.server import Flowruns
+from tests.cli.terminals import in_terminal, posix, shown
 from tests.cli.test_main import files, one_line
+from tests.conftest import RUNS
 from tests.processes import Process, serving, started
 from tests.wire import Wire
-
-RUNS = "/api/v1/flow-runs"
-posix = pytest.mark.skipif(os.name == "nt", reason="a pseudo terminal is of POSIX")
 
 
 @pytest.fixture
@@ -240,11 +238,11 @@ def test_token_is_read_from_a_file(tmp_path: Path, capfd: pytest.CaptureFixture[
 
 def test_narrow_encoding_escapes_what_it_lacks(runs: Flowruns, tmp_path: Path) -> None:
     runs.run("a1", phase="running", startTime="2025-01-20T18:53:03Z", tags={"é": "日本"})
-    for args, shown in ((["ls"], "~  a1"), (["get", "a1"], r"\xe9:\u65e5\u672c")):
+    for args, escaped in ((["ls"], "~  a1"), (["get", "a1"], r"\xe9:\u65e5\u672c")):
         with started(tmp_path, *args, env={"PYTHONIOENCODING": "ascii"}) as process:
             out, err = process.communicate()
         assert (process.returncode, err) == (0, "")
-        assert shown in out
+        assert escaped in out
     with started(tmp_path, "ls", "--json", env={"PYTHONIOENCODING": "ascii"}) as process:
         assert json.loads(process.communicate()[0])["tags"] == [{"key": "é", "value": "日本"}]
 
@@ -259,7 +257,6 @@ def test_closed_pipe_ends_it_quietly(runs: Flowruns, tmp_path: Path, args: list[
         os.close(writing)
         os.read(reading, 10)
         os.close(reading)
-        assert process.stderr
         assert (process.stderr.read(), process.wait()) == ("", 0)
 
 
@@ -267,45 +264,15 @@ def test_closed_pipe_ends_it_quietly(runs: Flowruns, tmp_path: Path, args: list[
 def test_full_disk_is_reported(runs: Flowruns, tmp_path: Path) -> None:
     runs.run("a1")
     with open("/dev/full", "w") as full, started(tmp_path, "ls", stdout=full.fileno()) as process:
-        assert process.stderr
         assert "No space left" in one_line(process.stderr.read())
         assert process.wait() == 1
-
-
-@contextmanager
-def in_terminal(cwd: Path, width: int, *args: str, **env: str) -> Iterator[tuple[Process, int]]:
-    """A command whose stdout is a terminal, *width* columns wide, and the descriptor of its other side."""
-    import fcntl
-    import pty
-    import struct
-    import termios
-
-    screen, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    try:
-        with started(cwd, *args, stdout=terminal, env={"TERM": "xterm", **env}) as process:
-            os.close(terminal)
-            yield process, screen
-    finally:
-        os.close(screen)
-
-
-def shown(screen: int) -> str:
-    """All that is shown until the program ends."""
-    data = b""
-    try:
-        while more := os.read(screen, 65536):
-            data += more
-    except OSError:  # on Linux, the program has ended
-        pass
-    return data.decode().replace("\r\n", "\n")
 
 
 @posix
 def test_terminal_has_colours_and_a_width(runs: Flowruns, tmp_path: Path) -> None:
     runs.run("0" * 36, phase="failed", flowId="flow" * 20)
     for width, flow in ((140, "flow" * 10), (80, "flowflo")):
-        with in_terminal(tmp_path, width, "ls") as (_, screen):
+        with in_terminal(tmp_path, "ls", width=width) as (_, screen):
             text = shown(screen)
         lines = re.sub(r"\x1b\[\d+m", "", text).splitlines()
         assert "\x1b[31mfailed\x1b[0m" in text
@@ -318,7 +285,7 @@ def test_terminal_has_colours_and_a_width(runs: Flowruns, tmp_path: Path) -> Non
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_colours_can_be_refused(runs: Flowruns, tmp_path: Path, env: dict[str, str]) -> None:
     runs.run("a1", phase="failed")
-    with in_terminal(tmp_path, 80, "ls", **env) as (_, screen):
+    with in_terminal(tmp_path, "ls", env=env) as (_, screen):
         assert "\x1b" not in shown(screen)
 
 
@@ -326,12 +293,10 @@ def test_colours_can_be_refused(runs: Flowruns, tmp_path: Path, env: dict[str, s
 
 
 def line(process: Process) -> str:
-    assert process.stdout
     return process.stdout.readline()
 
 
 def note(process: Process) -> str:
-    assert process.stderr
     return process.stderr.readline()
 
 
@@ -439,7 +404,7 @@ def test_run_that_is_not_there_is_not_followed(runs: Flowruns, capfd: pytest.Cap
 @posix
 def test_levels_and_phases_have_colours_in_a_terminal(runs: Flowruns, tmp_path: Path) -> None:
     runs.run("a1", phase="failed", logs=[{"message": "no", "level": "error"}])
-    with in_terminal(tmp_path, 80, "tail", "a1") as (tail, screen):
+    with in_terminal(tmp_path, "tail", "a1") as (tail, screen):
         text = b""
         while b"  no\r\n" not in text:
             text += os.read(screen, 65536)

@@ -186,7 +186,6 @@ def full(rounds: int, seed: int, small: Small = small_disk) -> str:
 def _started_without_room(file: Path, writers: Sequence[Writer], findings: Findings) -> bool:
     """Whether a server serves on a full disk; if not, it says why in one line."""
     with started(file.parent, NAME, "--port", "0") as process:
-        assert process.stderr
         said = process.stderr.readline()
         if found := re.search(r"http://\S+:\d+", said):
             findings.check(found[0], file, writers)
@@ -250,16 +249,13 @@ sys.stdin.read()
 @contextmanager
 def held(file: Path) -> Iterator[Callable[[], None]]:
     """While entered, another process has the lock of the database in *file*; what is given releases it before."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
+    with started(file.parent, str(file), command=[sys.executable, "-c", HOLDER]) as process:
 
         def release() -> None:
             process.kill()
             process.wait()
 
-        assert process.stdout
-        assert process.stdout.readline() == b"\n", "the process that was to hold the lock has ended"
+        assert process.stdout.readline() == "\n", "the process that was to hold the lock has ended"
         try:
             yield release
         finally:

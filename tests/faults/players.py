@@ -136,7 +136,6 @@ def run(rounds: int, seed: int, speed: float = 20) -> str:
                 (Path(folder) / "said").open("w+", encoding="utf-8") as said,
                 started(file.parent, *args, stdout=said.fileno(), seconds=FOREVER) as player,
             ):
-                assert player.stderr
                 assert "follows" in player.stderr.readline()
                 work = Work(server.url, rounds, random.Random(seed))
                 began = time.perf_counter()

@@ -2,7 +2,6 @@
 
 import json
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,7 +33,6 @@ class Sidecar:
     """A process, and the line that it wrote to stdout once it was ready."""
 
     def __init__(self, process: Process) -> None:
-        assert process.stdout
         self.process = process
         self.line: dict[str, Any] = json.loads(process.stdout.readline())
 
@@ -44,7 +42,6 @@ class Sidecar:
 
     def end(self) -> tuple[int, str]:
         """The exit code and stderr, once standard input is closed."""
-        assert self.process.stdin
         self.process.stdin.close()
         return ended(self.process)
 
@@ -87,12 +84,8 @@ def at_once(folder: Path, number: int) -> None:
 
 def orphaned(folder: Path, database: str, busy: str, chance: random.Random) -> float:
     """The seconds after which the sidecar of a killed program is gone, whatever it is *busy* with."""
-    command = [sys.executable, "-c", _PARENT, *COMMAND, database, *SIDECAR]
-    with (
-        subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent,
-        ExitStack() as stack,
-    ):
-        assert parent.stdout
+    command = [sys.executable, "-c", _PARENT, *COMMAND]
+    with started(folder, database, *SIDECAR, command=command) as parent, ExitStack() as stack:
         if busy == "starting":
             time.sleep(chance.random() / 2)  # any moment will do
         else:

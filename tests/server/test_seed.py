@@ -9,9 +9,9 @@ from typing import IO
 
 import pytest
 
-from tests.cli.test_data import done, lines, names
+from tests.cli.test_data import lines, names
 from tests.conftest import REAL_RUNS, RUNS
-from tests.processes import ended, ran, serving, started
+from tests.processes import done, ended, ran, serving, started
 from tests.wire import Wire
 
 

@@ -11,7 +11,7 @@ from flowruns.errors import Busy, NotFound
 from flowruns.player.script import ScriptInvalid
 from flowruns.testing import serve
 from flowruns.testing.server import Flowruns
-from tests.cli.test_data import done
+from tests.processes import done
 
 TIME = "2026-01-20T18:53:03.000Z"
 DEPLOY = Path(__file__).parents[2] / "flowruns" / "scripts" / "deploy.toml"
