@@ -22,9 +22,8 @@ from flowruns.server.starting import running
 from flowruns.settings import Settings
 from flowruns.sqlite.datafile import APPLICATION_ID
 from flowruns.store.store import Store
-from tests.cli.test_data import done
 from tests.conftest import RUNS
-from tests.faults import Impossible, crashes, players, power, streams
+from tests.faults import crashes, players, power, streams
 from tests.faults.__main__ import main
 from tests.faults.clients import Findings, Writer, crew, each
 from tests.faults.crashes import NAME, end, ended_by, kill, stop
@@ -40,7 +39,7 @@ from tests.faults.databases import (
     small_disk,
 )  # fmt: skip
 from tests.faults.streams import Follower, Place, Row
-from tests.processes import command_with, ended, serving, started
+from tests.processes import command_with, done, ended, serving, started
 from tests.sqlite.files import contents, unwritable
 from tests.streams import Event, Stream
 from tests.waits import HANG
@@ -52,18 +51,12 @@ def test_nothing_acknowledged_is_lost_to_kill_9() -> None:
 
 
 def test_nothing_acknowledged_is_lost_to_a_power_cut() -> None:
-    try:
-        assert "0 lost" in power.cut(2, seed=1)
-    except Impossible as error:
-        pytest.skip(str(error))  # what this machine does not allow, and why
+    assert "0 lost" in power.cut(2, seed=1)
 
 
 def test_what_is_not_flushed_is_lost_to_a_power_cut() -> None:
-    try:
-        with pytest.raises(AssertionError, match="is gone, with write|is of write"):
-            power.cut(20, 1, "--synchronous", "normal")
-    except Impossible as error:
-        pytest.skip(str(error))  # what this machine does not allow, and why
+    with pytest.raises(AssertionError, match="is gone, with write|is of write"):
+        power.cut(20, 1, "--synchronous", "normal")
 
 
 def test_nothing_acknowledged_is_lost_at_the_end() -> None:
@@ -76,27 +69,21 @@ def test_runs_that_are_played_beside_other_writers_are_not_lost_and_not_overwrit
 
 @pytest.mark.parametrize("small", [small_disk, size_limit])
 def test_full_disk_refuses_writes_until_there_is_room(small: Small) -> None:
-    try:
-        assert "0 lost" in full(2, seed=8, small=small)  # which draws little room, soon taken
-    except Impossible as error:
-        pytest.skip(str(error))  # what this machine does not allow, and why
+    assert "0 lost" in full(2, seed=8, small=small)  # which draws little room, soon taken
 
 
 @pytest.mark.parametrize(
     "args", [["--port", "0"], ["runs.db", "--port", "0", "--ready", "json"], ["vacuum", "-d", "runs.db"]]
 )
 def test_command_on_a_full_disk_is_one_line(args: list[str]) -> None:
-    try:
-        with mounted() as folder:
-            assert done(folder, "import", "-d", "runs.db", "-", stdin="").code == 0
-            leave_room(folder, 0)
-            run = done(folder, *args)
-            assert (run.code, run.stderr.count("\n"), "No space left" in run.stderr) == (5, 1, True), run.stderr
-            assert sorted(path.name for path in folder.iterdir()) == ["ballast", "runs.db"]
-            if "json" in args:
-                assert json.loads(run.stdout)["code"] == 5
-    except Impossible as error:
-        pytest.skip(str(error))  # what this machine does not allow, and why
+    with mounted() as folder:
+        assert done(folder, "import", "-d", "runs.db", "-", stdin="").code == 0
+        leave_room(folder, 0)
+        run = done(folder, *args)
+        assert (run.code, run.stderr.count("\n"), "No space left" in run.stderr) == (5, 1, True), run.stderr
+        assert sorted(path.name for path in folder.iterdir()) == ["ballast", "runs.db"]
+        if "json" in args:
+            assert json.loads(run.stdout)["code"] == 5
 
 
 @pytest.mark.parametrize("killed", [False, True])
@@ -108,20 +95,17 @@ def test_command_on_a_full_disk_is_one_line(args: list[str]) -> None:
     ],
 )  # fmt: skip
 def test_runs_are_read_on_a_full_disk(tmp_path: Path, killed: bool, args: list[str], stdout: str) -> None:
-    try:
-        with mounted(tmp_path) as folder:
-            with serving(folder, "runs.db") as server, Wire(server.url) as wire:
-                assert wire.ask("PUT", f"{RUNS}/a1", RUN).status == 201
-                server.process.send_signal(signal.SIGKILL if killed else signal.SIGTERM)
-                server.process.wait()
-            (folder / "runs.db-shm").unlink(missing_ok=True)
-            leave_room(folder, 0)
-            run = done(folder, *args, "-d", "runs.db")
-            assert (run.code, run.stderr) == (0, "")
-            assert run.stdout.startswith(stdout)
-            assert not (folder / "runs.db-shm").exists()
-    except Impossible as error:
-        pytest.skip(str(error))  # what this machine does not allow, and why
+    with mounted(tmp_path) as folder:
+        with serving(folder, "runs.db") as server, Wire(server.url) as wire:
+            assert wire.ask("PUT", f"{RUNS}/a1", RUN).status == 201
+            server.process.send_signal(signal.SIGKILL if killed else signal.SIGTERM)
+            server.process.wait()
+        (folder / "runs.db-shm").unlink(missing_ok=True)
+        leave_room(folder, 0)
+        run = done(folder, *args, "-d", "runs.db")
+        assert (run.code, run.stderr) == (0, "")
+        assert run.stdout.startswith(stdout)
+        assert not (folder / "runs.db-shm").exists()
 
 
 @pytest.mark.parametrize("part", ["folder", "file"])
@@ -143,8 +127,6 @@ def test_what_cannot_be_written_is_served_to_readers(tmp_path: Path, part: str) 
 def serving_readers(folder: Path) -> Iterator[str]:
     """The address of a server of runs.db, which is read-only and says so."""
     with started(folder, "runs.db", "--port", "0", "--ready", "json") as process:
-        assert process.stdout
-        assert process.stderr
         yield json.loads(process.stdout.readline())["url"]
         process.terminate()
         code, said = ended(process)
@@ -186,20 +168,17 @@ async def test_write_refused_since_the_index_of_the_log_is_full_is_not_found_aft
 ) -> None:
     body = RunPut(flow_id="deploy", flow_type=FlowType.AUTOMATION, logs=[Log(message="x" * 8000)])
     ids = (f"a{number}" for number in count())
-    try:
-        with mounted() as folder:
-            file, log = folder / NAME, folder / f"{NAME}-wal"
-            async with Store.open(file) as store:
-                while not log.exists() or log.stat().st_size < (_FIRST_PAGES - 20) * _PAGE_IN_LOG:
-                    await store.put(next(ids), body)
-                leave_room(folder, pages * 4096)
-                refused = await _first_refused(store, ids, body)
-                total = await store.count()
-                # As they are when the process is killed now; by another one, as to close them here ends SQLite's locks.
-                await asyncio.to_thread(subprocess.run, ["cp", file, log, tmp_path], check=True)
-                (folder / "ballast").unlink()
-    except Impossible as error:
-        pytest.skip(str(error))  # what this machine does not allow, and why
+    with mounted() as folder:
+        file, log = folder / NAME, folder / f"{NAME}-wal"
+        async with Store.open(file) as store:
+            while not log.exists() or log.stat().st_size < (_FIRST_PAGES - 20) * _PAGE_IN_LOG:
+                await store.put(next(ids), body)
+            leave_room(folder, pages * 4096)
+            refused = await _first_refused(store, ids, body)
+            total = await store.count()
+            # As they are when the process is killed now; by another one, as to close them here ends SQLite's locks.
+            await asyncio.to_thread(subprocess.run, ["cp", file, log, tmp_path], check=True)
+            (folder / "ballast").unlink()
     async with Store.open(tmp_path / NAME) as store:
         assert await store.count() == total
         with pytest.raises(NotFound):

@@ -3,7 +3,6 @@
 import re
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +12,7 @@ from tests.browser.conftest import Server
 from tests.browser.other_site import OtherSite, serving_page
 from tests.conftest import RUNS
 from tests.processes import ended, serving
-from tests.proxies.programs import PROGRAMS, missing, proxied
+from tests.proxies.programs import PROGRAMS, proxied
 from tests.waits import HANG
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
@@ -27,16 +26,12 @@ LOOPBACK = ("--allow-host", "127.0.0.1")  # the name of the proxy here
 
 @pytest.mark.parametrize(("name", "trust"), [*((name, True) for name in PROGRAMS), ("nginx", False)])
 def test_the_page_works_behind_tls_and_below_a_prefix(name: str, trust: bool, tmp_path: Path, tab: Any) -> None:
-    if reason := missing(name):
-        pytest.skip(reason)  # which program is missing, and how to get it
     options = ("--forwarded-allow-ips", "127.0.0.1") if trust else ()
     page: Page = tab(ignore_https_errors=True)
     with (
         serving(tmp_path, ":memory:", *LOOPBACK, *options) as served,
-        TemporaryDirectory(prefix="flowruns-") as folder,
-        proxied(name, Path(folder), served.url.removeprefix("http://"), host="127.0.0.1") as proxy,
+        proxied(name, served.url, host="127.0.0.1") as proxy,
     ):
-        Path(folder).chmod(0o755)
         server = Server(served.url)
         server.put("a1")
         page.goto(f"https://127.0.0.1:{proxy.port}/portal/")
@@ -86,16 +81,13 @@ ALL_SEEN = "(part) => Object.values(seen).every((events) => events.includes(part
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_eight_streams_at_once_over_http_2_resume_after_a_restart(name: str, tmp_path: Path, tab: Any) -> None:
-    if reason := missing(name):
-        pytest.skip(reason)  # which program is missing, and how to get it
     options = ("runs.db", *LOOPBACK, "--forwarded-allow-ips", "127.0.0.1", "--token", "s3cret=7")
     run = {"flowId": "deploy", "flowType": "automation"}
     page: Page = tab(ignore_https_errors=True)
-    with TemporaryDirectory(prefix="flowruns-") as folder, ExitStack() as stack:
-        Path(folder).chmod(0o755)
+    with ExitStack() as stack:
         with serving(tmp_path, *options) as served, Client(served.url, token="s3cret") as client:
             port = served.url.rpartition(":")[2]
-            proxy = stack.enter_context(proxied(name, Path(folder), f"127.0.0.1:{port}", host="127.0.0.1"))
+            proxy = stack.enter_context(proxied(name, served.url, host="127.0.0.1"))
             page.goto(f"https://127.0.0.1:{proxy.port}/portal/docs#token=s3cret")
             page.locator("#createFlowRun").wait_for()
             page.evaluate(EIGHT)

@@ -2,6 +2,8 @@
 
 import sys
 
+import pytest
+
 durations_count = False  # whether `check_duration` checks; the command line sets it, tests never do
 
 
@@ -13,8 +15,8 @@ def check_duration(seconds: float, limit: float, what: str) -> None:
     assert not durations_count or seconds < limit, f"{what} took {seconds:.2f} s, {limit} s at most are promised"
 
 
-class Impossible(Exception):
-    """This machine does not allow what is to be tried; the message says why."""
+class Impossible(pytest.skip.Exception):  # type: ignore[name-defined, misc]  # mypy knows no attributes of functions
+    """This machine does not allow what is to be tried; the message says why. A test that raises it is skipped."""
 
 
 def progress(text: str) -> None:

@@ -14,29 +14,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import httpx
 
 from flowruns.cli.docs import page
+from tests.faults import Impossible
 from tests.waits import HANG, eventually
 
 HOST = "portal.example"
 _ATTEMPTS = 5  # another program may take the free port first
 _MODULES = Path("/usr/lib/apache2/modules")  # of Debian
 _LOADED = [
-    "mpm_event",
-    "authz_core",
-    "ssl",
-    "socache_shmcb",
-    "http2",
-    "proxy",
-    "proxy_http",
-    "headers",
-    "filter",
-    "deflate",
+    "mpm_event", "authz_core", "ssl", "socache_shmcb", "http2", "proxy", "proxy_http", "headers", "filter", "deflate",
     "env",
-]
+]  # fmt: skip
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0  # then workers would be another user, who cannot read the files
 _WORKERS = ("-g", "user root;") if IS_ROOT else ()
 
@@ -123,17 +116,6 @@ class _ToLoopback(httpx.HTTPTransport):
         return super().handle_request(request)
 
 
-def missing(name: str) -> str | None:
-    """What has to be installed first; None: nothing."""
-    program = PROGRAMS[name]
-    for command in (program.command[0], "openssl"):
-        if _path(command) is None:
-            return f"{command} is missing: apt-get install {program.package} openssl"
-    if name == "apache" and not all((_MODULES / f"mod_{module}.so").exists() for module in _LOADED):
-        return "modules of Apache are missing: apt-get install apache2-bin"
-    return None
-
-
 def documented_sockets() -> str:
     """The forms of sockets that the page has."""
     return page("proxies").partition("## A Unix socket")[2].replace("\\|", "|")
@@ -144,19 +126,32 @@ def _path(command: str) -> str | None:
 
 
 @contextmanager
-def proxied(name: str, folder: Path, server: str, host: str = HOST) -> Iterator[Proxy]:
-    """The proxy *name* for *host* in front of *server*, `127.0.0.1:PORT` or the path of a socket; its files are in
-    *folder*.
+def proxied(name: str, server: str, host: str = HOST) -> Iterator[Proxy]:
+    """The proxy *name* for *host* in front of *server*, the URL of one or the path of a socket. Raises Impossible if it
+    is not installed.
     """
-    certificate = _certificate(folder)
-    for _ in range(_ATTEMPTS):
-        port = _free_port()
-        with _started(name, folder, port, server, host) as process:
-            eventually(partial(_has_started, process, port))
-            if process.poll() is None:
-                yield Proxy(name, port, certificate)
-                return
-    raise AssertionError(f"{name} does not start: {(folder / 'stderr').read_text()}")
+    _check_installed(name)
+    with TemporaryDirectory(prefix="flowruns-") as temporary:  # not pytest's: Apache's workers are another user
+        folder = Path(temporary)
+        folder.chmod(0o755)
+        certificate = _certificate(folder)
+        for _ in range(_ATTEMPTS):
+            port = _free_port()
+            with _started(name, folder, port, server.removeprefix("http://"), host) as process:
+                eventually(partial(_has_started, process, port))
+                if process.poll() is None:
+                    yield Proxy(name, port, certificate)
+                    return
+        raise AssertionError(f"{name} does not start: {(folder / 'stderr').read_text()}")
+
+
+def _check_installed(name: str) -> None:
+    program = PROGRAMS[name]
+    for command in (program.command[0], "openssl"):
+        if _path(command) is None:
+            raise Impossible(f"{command} is missing: apt-get install {program.package} openssl")
+    if name == "apache" and not all((_MODULES / f"mod_{module}.so").exists() for module in _LOADED):
+        raise Impossible("modules of Apache are missing: apt-get install apache2-bin")
 
 
 @contextmanager

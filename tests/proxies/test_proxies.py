@@ -15,7 +15,7 @@ from flowruns.server.starting import running
 from flowruns.settings import Settings
 from tests.conftest import RUNS
 from tests.processes import serving
-from tests.proxies.programs import HOST, IS_ROOT, PROGRAMS, SOCKETS, Proxy, documented_sockets, missing, proxied
+from tests.proxies.programs import HOST, IS_ROOT, PROGRAMS, SOCKETS, Proxy, documented_sockets, proxied
 from tests.waits import FOREVER, HANG
 
 RUN = {"flowId": "deploy", "flowType": "automation"}
@@ -33,12 +33,8 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module", params=PROGRAMS)
 def proxy(request: pytest.FixtureRequest, behind: str) -> Iterator[Proxy]:
-    if reason := missing(request.param):
-        pytest.skip(reason)  # which program is missing, and how to get it
-    with TemporaryDirectory(prefix="flowruns-") as folder:  # not pytest's: Apache's workers are another user
-        Path(folder).chmod(0o755)
-        with proxied(request.param, Path(folder), behind.removeprefix("http://")) as proxy:
-            yield proxy
+    with proxied(request.param, behind) as proxy:
+        yield proxy
 
 
 @pytest.fixture
@@ -122,12 +118,9 @@ def test_bodies_have_the_limit_of_the_server(program: httpx.Client) -> None:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_without_trust_in_the_proxy_its_headers_have_no_effect(name: str, tmp_path: Path) -> None:
-    if reason := missing(name):
-        pytest.skip(reason)  # which program is missing, and how to get it
     with (
         serving(tmp_path, ":memory:", "--allow-host", HOST) as served,
-        TemporaryDirectory(prefix="flowruns-") as folder,
-        proxied(name, Path(folder), served.url.removeprefix("http://")) as proxy,
+        proxied(name, served.url) as proxy,
         proxy.client(origin=proxy.origin) as site,
     ):
         response = site.put(A1, json=RUN, timeout=HANG)
@@ -136,9 +129,7 @@ def test_without_trust_in_the_proxy_its_headers_have_no_effect(name: str, tmp_pa
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_socket_between_proxy_and_server_is_named_as_the_page_says(name: str, tmp_path: Path) -> None:
-    if reason := missing(name):
-        pytest.skip(reason)  # which program is missing, and how to get it
+def test_a_socket_between_proxy_and_server_is_named_as_the_page_says(name: str) -> None:
     if name == "apache" and IS_ROOT:
         pytest.skip("Apache's workers are another user than root, who alone can connect: run the tests as another user")
     assert SOCKETS[name] in documented_sockets()
@@ -147,7 +138,7 @@ def test_a_socket_between_proxy_and_server_is_named_as_the_page_says(name: str, 
         socket = f"{folder}/s"
         with (
             running(replace(settings, uds=socket)),
-            proxied(name, Path(folder), socket) as proxy,
+            proxied(name, socket) as proxy,
             proxy.client(origin=proxy.origin) as site,
         ):
             response = site.put(A1, json=RUN)

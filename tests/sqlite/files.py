@@ -6,9 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
-from tests.faults import Impossible
 from tests.faults.databases import read_only
 
 HOLDER = """
@@ -40,13 +37,4 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in folder.iterdir()}
 
 
-@contextmanager
-def unwritable(path: Path) -> Iterator[None]:
-    """While entered, nobody can write the file *path*, or in the folder *path*, not even the superuser. Skips the test
-    where that is not possible.
-    """
-    try:
-        with read_only(path):
-            yield
-    except Impossible as error:
-        pytest.skip(str(error))  # what this machine does not allow, and why
+unwritable = read_only  # a test is skipped where that is not possible
