@@ -20,6 +20,7 @@ import pytest
 
 from flowruns.cli.main import main
 from tests.cli.terminals import in_terminal, posix, shown
+from tests.cli.test_main import one_line, sql
 from tests.conftest import REAL_RUNS, RUNS
 from tests.processes import COMMAND, command_with, done, ended, serving, started
 from tests.sqlite.files import another_process, contents
@@ -138,15 +139,6 @@ def test_export_is_written_into_a_pipe_that_has_a_name(filled: Path) -> None:
     assert names(filled) == ["flowruns.db", "pipe"]
 
 
-def test_pipe_that_is_closed_ends_an_export_without_a_word(filled: Path) -> None:
-    with started(filled, "export") as process:  # of 300 KB, far more than a pipe holds
-        assert process.stdout.readline()
-        process.stdout.close()
-        assert process.stderr.read() == ""
-        assert process.wait() == 0
-    assert names(filled) == ["flowruns.db"]
-
-
 def test_filters_have_the_names_of_the_api_and_those_of_options(filled: Path) -> None:
     by_option = done(filled, "export", "--flow-type", "scorecard", "--tag", "source:github-checks").stdout
     assert by_option == done(filled, "export", "--flowType", "scorecard", "--tag", "source:github-checks").stdout
@@ -154,12 +146,15 @@ def test_filters_have_the_names_of_the_api_and_those_of_options(filled: Path) ->
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
-@pytest.mark.parametrize("command", ["export", "check", "prune --older-than 1d --dry-run", "vacuum", "ls"])
+@pytest.mark.parametrize(
+    "command",
+    ["export", "check", "prune --older-than 1d --dry-run", "vacuum", "ls", "--help", "ls --help", "--version", "status",
+     "status --json"],
+)  # fmt: skip
 def test_output_that_is_full_is_reported_in_one_line(filled: Path, command: str) -> None:
-    with Path("/dev/full").open("w") as full:
-        run = subprocess.run([*COMMAND, *command.split()], cwd=filled, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert (run.returncode, run.stderr.startswith("flowruns: standard output cannot be written: ")) == (1, True)
-    assert run.stderr.count("\n") == 1
+    with Path("/dev/full").open("w") as full, started(filled, *command.split(), stdout=full.fileno()) as process:
+        err = one_line(process.stderr.read())
+        assert (process.wait(), "standard output cannot be written: No space left" in err) == (1, True)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a POSIX shell")
@@ -312,10 +307,7 @@ def test_what_is_served_is_read_and_not_changed(filled: Path) -> None:
 
 
 def test_what_a_killed_server_had_acknowledged_is_exported(filled: Path) -> None:
-    with serving(filled) as server, Wire(server.url) as wire:
-        assert wire.ask("PUT", f"{RUNS}/late", RUN).status == 201
-        server.process.kill()
-        server.process.wait()
+    killed(filled, "late")
     assert json.loads(done(filled, "export").stdout.splitlines()[-1])["id"] == "late"
     assert done(filled, "check").stdout == "flowruns.db is ok: 347 runs, 0 deleted, schema 3\n"
 
@@ -511,21 +503,11 @@ def test_served_database_is_not_replaced(filled: Path) -> None:
             assert wire.ask("PUT", f"{RUNS}/new", RUN).status == 201
 
 
-def write_damaged(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript("delete from tag")
-
-
-def write_zero(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript("pragma user_version = 0")
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (write_damaged, "b.db is damaged (tag: rows missing"),
-        (write_zero, "its header says schema 0, but it has tables"),
+        (lambda path: sql(path, "delete from tag"), "b.db is damaged (tag: rows missing"),
+        (lambda path: sql(path, "pragma user_version = 0"), "its header says schema 0, but it has tables"),
         (lambda path: path.write_text("notes" * 100), "is not a SQLite database"),
         (lambda path: path.write_bytes(b""), "b.db is empty"),
         (lambda path: path.write_bytes(path.read_bytes()[:5000]), "is truncated"),
@@ -559,7 +541,7 @@ def test_file_of_others_is_not_replaced_by_a_backup(filled: Path) -> None:
 
 @pytest.mark.parametrize("command", [*DATA_COMMANDS[1:], "serve flowruns.db --port 0", "ls"])
 def test_header_and_content_that_disagree_are_one_line_and_exit_code_5(filled: Path, command: str) -> None:
-    write_zero(filled / "flowruns.db")
+    sql(filled / "flowruns.db", "pragma user_version = 0")
     before = contents(filled)
     run = done(filled, *command.split())
     assert (run.code, run.stdout, run.stderr.count("\n")) == (5, "", 1)
@@ -568,7 +550,7 @@ def test_header_and_content_that_disagree_are_one_line_and_exit_code_5(filled: P
 
 
 @pytest.mark.parametrize(
-    ("sql", "message"),
+    ("statements", "message"),
     [
         ("pragma user_version = 1", "its tables are not those of the schema that its header names: restore it"),
         (
@@ -577,9 +559,10 @@ def test_header_and_content_that_disagree_are_one_line_and_exit_code_5(filled: P
         ),
     ],
 )
-def test_tables_of_another_schema_than_the_header_says_are_one_line(filled: Path, sql: str, message: str) -> None:
-    with closing(sqlite3.connect(filled / "flowruns.db")) as connection:
-        connection.executescript(sql)
+def test_tables_of_another_schema_than_the_header_says_are_one_line(
+    filled: Path, statements: str, message: str
+) -> None:
+    sql(filled / "flowruns.db", statements)
     for command in ("vacuum", "serve --port 0"):
         run = done(filled, *command.split())
         assert (run.code, run.stderr.count("\n")) == (5, 1), command
@@ -598,8 +581,7 @@ def test_check_says_what_a_copy_of_a_served_database_needs(tmp_path: Path) -> No
 
 
 def test_check_names_what_is_wrong_and_ends_with_5(filled: Path) -> None:
-    with closing(sqlite3.connect(filled / "flowruns.db")) as connection:
-        connection.executescript("update sequence set runs = 1")
+    sql(filled / "flowruns.db", "update sequence set runs = 1")
     run = done(filled, "check")
     assert (run.code, run.stdout) == (5, "sequence: runs is not the number of runs (1)\n")
     assert "flowruns.db is damaged" in run.stderr

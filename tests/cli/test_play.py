@@ -8,40 +8,39 @@ import pytest
 from flowruns import Client
 from flowruns.cli.main import main
 from flowruns.cli.scripts import EXAMPLES
+from tests.cli.test_main import one_line
 from tests.conftest import RUNS
-from tests.processes import COMMAND, done, ended, serving, started
+from tests.processes import COMMAND, done, ended, ran, serving, started
 from tests.waits import HANG
 from tests.wire import Wire
 
 SCRIPT = '[[rule]]\nsteps = [{ action = "build", for = "20ms" }, { end = "succeeded" }]\n'
+STOPPED = (130, "flowruns: stopped; the runs stay as they are, and the same command goes on with them\n")
 PLAYED = ["web-1  web pending, played by the rule for all flows\n", "web-1  web running\n", "web-1  web succeeded\n"]
+
+
+@pytest.fixture(autouse=True)
+def _script(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(SCRIPT)
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "name one script: a file, or --example with one of demo, deploy, matrix, terraform"),
-        (["a.toml", "--example", "deploy"], "name one script"),
-        (["missing.toml"], "missing.toml cannot be read: No such file or directory"),
-        (["a.toml", "--speed", "0"], "--speed"),
-        (["a.toml", "--speed", "nan"], "'nan' is not a number"),
-        (["--example", "nothing"], "--example"),
-        (["-", "--token", "-"], "SCRIPT and --token - both read standard input; give the token as @FILE"),
+        (["play"], "name one script: a file, or --example with one of demo, deploy, matrix, terraform"),
+        (["play", "a.toml", "--example", "deploy"], "name one script"),
+        (["play", "missing.toml"], "missing.toml cannot be read: No such file or directory"),
+        (["play", "a.toml", "--speed", "0"], "--speed"),
+        (["play", "a.toml", "--speed", "nan"], "'nan' is not a number"),
+        (["play", "--example", "nothing"], "--example"),
+        (["play", "-", "--token", "-"], "SCRIPT and --token - both read standard input; give the token as @FILE"),
+        (["serve", ":memory:", "--port", "0", "--play", "-"], "--play - names no file"),
     ],
 )
 def test_wrong_usage_is_exit_2(tmp_path: Path, args: list[str], message: str) -> None:
-    (tmp_path / "a.toml").write_text(SCRIPT)
-    run = done(tmp_path, "play", *args)
-    assert run.code == 2
-    assert message in run.stderr
-    assert run.stderr.count("\n") == 1
-
-
-def test_script_of_a_server_from_standard_input_is_exit_2(tmp_path: Path) -> None:
-    run = done(tmp_path, "serve", ":memory:", "--port", "0", "--play", "-")
-    assert (run.code, run.stdout) == (2, "")
-    assert "--play - names no file" in run.stderr
-    assert run.stderr.count("\n") == 1
+    code, err = ran(tmp_path, *args)
+    assert code == 2
+    assert message in one_line(err)
 
 
 def test_script_from_standard_input_that_is_closed_is_exit_2(tmp_path: Path) -> None:
@@ -71,7 +70,6 @@ def test_mistakes_are_exit_6_and_a_line_each(tmp_path: Path, command: list[str])
 
 
 def test_no_server_is_exit_3_and_names_the_cure(tmp_path: Path) -> None:
-    (tmp_path / "a.toml").write_text(SCRIPT)
     run = done(tmp_path, "play", "a.toml", "-d", "b.db")
     assert run.code == 3
     assert "no server is running for" in run.stderr
@@ -80,7 +78,6 @@ def test_no_server_is_exit_3_and_names_the_cure(tmp_path: Path) -> None:
 
 
 def test_runs_of_the_server_of_a_file_are_played(tmp_path: Path) -> None:
-    (tmp_path / "a.toml").write_text(SCRIPT)
     tokens = ["--token", "auto", "--token", "secret=7"]  # the player finds the first one in the lock file
     with (
         serving(tmp_path, "a.db", *tokens) as server,
@@ -92,14 +89,10 @@ def test_runs_of_the_server_of_a_file_are_played(tmp_path: Path) -> None:
         assert [player.stdout.readline() for _ in range(3)] == PLAYED
         assert runs.get("web-1").updated_by == 0
         player.send_signal(signal.SIGINT)
-        code, said = ended(player)
-        assert (code, said) == (
-            130, "flowruns: stopped; the runs stay as they are, and the same command goes on with them\n"
-        )  # fmt: skip
+        assert ended(player) == STOPPED
 
 
 def test_once_prints_what_it_plays(tmp_path: Path, server: str) -> None:
-    (tmp_path / "a.toml").write_text(SCRIPT)
     with Client(server) as runs:
         runs.create(flowId="web", id="web-1")
     run = done(tmp_path, "play", "a.toml", "--url", server, "--once")
@@ -116,18 +109,14 @@ def test_reader_that_closes_the_pipe_ends_the_player(tmp_path: Path, server: str
 
 
 def test_second_interrupt_ends_the_player_as_the_first(tmp_path: Path, server: str) -> None:
-    (tmp_path / "a.toml").write_text(SCRIPT)
     with started(tmp_path, "play", "a.toml", "--url", server) as player:
         assert "follows" in player.stderr.readline()
         player.send_signal(signal.SIGINT)
         player.send_signal(signal.SIGINT)
-        assert ended(player) == (
-            130, "flowruns: stopped; the runs stay as they are, and the same command goes on with them\n"
-        )  # fmt: skip
+        assert ended(player) == STOPPED
 
 
 def test_handler_of_interrupts_is_that_of_before_once_the_player_has_ended(tmp_path: Path, server: str) -> None:
-    (tmp_path / "a.toml").write_text(SCRIPT)
     before = signal.getsignal(signal.SIGINT)
     assert main(["play", str(tmp_path / "a.toml"), "--url", server, "--once"]) == 0
     assert signal.getsignal(signal.SIGINT) is before
@@ -142,7 +131,6 @@ def test_example_that_is_shown_is_a_script(tmp_path: Path, example: str) -> None
 
 
 def test_server_plays_new_runs_itself(tmp_path: Path) -> None:
-    (tmp_path / "a.toml").write_text(SCRIPT)
     with serving(tmp_path, ":memory:", "--play", "a.toml") as server, Client(server.url) as runs:
         runs.create(flowId="web", id="web-1")
         assert runs.wait("web-1", timeout=HANG).phase == "succeeded"

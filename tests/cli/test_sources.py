@@ -6,6 +6,7 @@ import os
 import shlex
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -109,12 +110,12 @@ def test_empty_file_has_no_runs_and_stays_empty(path: Path) -> None:
     assert files(path.parent) == {path.name: b""}
 
 
-@pytest.mark.parametrize("what", UNUSABLE)
-def test_unusable_file_is_reported_and_not_touched(path: Path, what: str) -> None:
-    UNUSABLE[what](path)
+@pytest.mark.parametrize(("make", "message"), UNUSABLE)
+def test_unusable_file_is_reported_and_not_touched(path: Path, make: Callable[[Path], object], message: str) -> None:
+    make(path)
     before = files(path.parent)
     for ask in (lambda local: local.get("a1"), lambda local: local.delete("a1"), lambda local: next(local.watch())):
-        with pytest.raises(DatabaseUnusable, match=path.name):
+        with pytest.raises(DatabaseUnusable, match=message):
             ask(LocalSource(str(path)))
     assert files(path.parent) == before
 
