@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from flowruns import __version__
 from flowruns.sqlite.datafile import SCHEMA_VERSION
 from tests.conftest import RUNS
-from tests.wire import call
+from tests.wire import call, error_details
 
 Run = dict[str, Any]
 
@@ -27,13 +27,7 @@ MILLISECONDS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 def details(response: httpx.Response, status: int = 422) -> dict[tuple[str | int, ...], str]:
     """The type of each detail by its place; the one shape is checked on the way."""
     assert response.status_code == status, response.text
-    body = response.json()
-    assert list(body) == ["detail"]
-    assert body["detail"]
-    for detail in body["detail"]:
-        assert list(detail) == ["loc", "msg", "type"]
-        assert detail["msg"]
-    return {tuple(detail["loc"]): detail["type"] for detail in body["detail"]}
+    return dict(error_details(response.json()))
 
 
 async def put(client: httpx.AsyncClient, id: str, /, **fields: Any) -> Run:

@@ -37,12 +37,19 @@ class Reply(NamedTuple):
         assert self.status == status, (self.status, self.body[:500])
         assert self.header(b"content-type") == b"application/json"
         assert self.header(b"content-length") == b"%d" % len(self.body)
-        assert list(self.json) == ["detail"]
-        assert self.json["detail"]
-        for detail in self.json["detail"]:
-            assert list(detail) == ["loc", "msg", "type"]
-            assert detail["msg"]
-        return [(tuple(detail["loc"]), detail["type"]) for detail in self.json["detail"]]
+        return error_details(self.json)
+
+
+def error_details(body: Any) -> list[tuple[tuple[str | int, ...], str]]:
+    """Place and type of each detail in the *body* of an error response, which has the one shape of all errors."""
+    assert list(body) == ["detail"]
+    assert body["detail"]
+    for detail in body["detail"]:
+        assert list(detail) == ["loc", "msg", "type"]
+        assert detail["loc"], detail
+        assert all(type(part) in (str, int) for part in detail["loc"]), detail
+        assert all(isinstance(word, str) and word for word in (detail["msg"], detail["type"])), detail
+    return [(tuple(detail["loc"]), detail["type"]) for detail in body["detail"]]
 
 
 def request(method: str, target: str, body: bytes | None = None, /, *lines: str, host: str = "localhost") -> bytes:
