@@ -116,3 +116,10 @@ def ran(cwd: Path, *args: str, env: Mapping[str, str] | None = None, stdin: str 
     code, stdout, stderr = done(cwd, *args, env=env, stdin=stdin)
     assert stdout == ""
     return code, stderr
+
+
+def output(cwd: Path, *args: str) -> str:
+    """The stdout of a `flowruns` that succeeds."""
+    code, stdout, stderr = done(cwd, *args)
+    assert code == 0, stderr
+    return stdout

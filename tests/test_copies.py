@@ -4,8 +4,6 @@ Here a copy is put back as users would do it. `tests/test_litestream.py` restore
 """
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +17,8 @@ from flowruns.sqlite.open_file import open_readonly
 from flowruns.store.integrity import check
 from flowruns.store.store import Sources
 from tests.conftest import RUNS
+from tests.processes import output
 from tests.streams import Stream
-from tests.waits import HANG
 from tests.wire import RUN, Wire
 
 HOUR = 3600 * 10**9  # nanoseconds
@@ -33,10 +31,6 @@ def served(path: Path | str, time: int | None = None) -> Iterator[tuple[RunningS
     sources = Sources() if time is None else Sources(start_after=lambda last: start_after(last, lambda: time))
     with running(Settings(database=str(path), port=0), **sources) as server, Wire(server.url) as wire:
         yield server, wire
-
-
-def command(folder: Path, *args: str) -> None:
-    subprocess.run([sys.executable, "-m", "flowruns", *args], cwd=folder, check=True, capture_output=True, timeout=HANG)
 
 
 def put(wire: Wire, id: str, *lines: str) -> str:
@@ -73,7 +67,7 @@ def test_nothing_from_before_a_restore_fits(path: Path, copied_by: str, time: in
     with served(path) as (server, wire):
         shared = put(wire, "run")
         if copied_by != "cp":
-            command(path.parent, "backup", copy.name, "-d", path.name)
+            output(path.parent, "backup", copy.name, "-d", path.name)
     if copied_by == "cp":
         shutil.copy(path, copy)
     with served(path, time) as (_, wire):
@@ -195,15 +189,15 @@ def test_databases_in_memory_have_numbers_of_their_own() -> None:
 def test_commands_that_write_begin_anew_too(path: Path) -> None:
     copy = path.with_name("copy.db")
     (path.parent / "runs.ndjson").write_bytes(b'{"id":"a","flowId":"deploy","flowType":"automation"}\n' * 3)
-    command(path.parent, "import", "runs.ndjson")
+    output(path.parent, "import", "runs.ndjson")
     shutil.copy(path, copy)
     lost = []
     for _ in range(2):
         shutil.copy(copy, path)
-        command(path.parent, "import", "runs.ndjson")
+        output(path.parent, "import", "runs.ndjson")
         with served(path) as (_, wire):
             lost.append(wire.ask("GET", f"{RUNS}/a").header(b"etag"))
-        command(path.parent, "prune", "--older-than", "0s")
+        output(path.parent, "prune", "--older-than", "0s")
         with served(path) as (_, wire):
             lost.append(wire.ask("GET", RUNS).header(b"etag"))
         stands(path)

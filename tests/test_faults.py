@@ -23,21 +23,11 @@ from flowruns.settings import Settings
 from flowruns.sqlite.datafile import APPLICATION_ID
 from flowruns.store.store import Store
 from tests.conftest import RUNS
-from tests.faults import crashes, players, power, streams
+from tests.faults import crashes, players, power, soak, streams
 from tests.faults.__main__ import main
 from tests.faults.clients import Findings, Writer, crew, each
 from tests.faults.crashes import NAME, end, ended_by, kill, stop
-from tests.faults.databases import (
-    Small,
-    full,
-    held,
-    leave_room,
-    locked,
-    mounted,
-    reads,
-    size_limit,
-    small_disk,
-)  # fmt: skip
+from tests.faults.databases import Small, full, held, leave_room, locked, mounted, reads, size_limit, small_disk
 from tests.faults.streams import Follower, Place, Row
 from tests.processes import command_with, done, ended, serving, started
 from tests.sqlite.files import contents, unwritable
@@ -202,6 +192,13 @@ def test_followers_miss_nothing_over_kill_9_and_ends() -> None:
     assert " 0 missed of " in streams.run(300, seed=1)
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="what a process holds is looked up in Linux's /proc")
+def test_mixed_load_leaves_nothing_behind() -> None:
+    seed = random.randrange(1 << 32)
+    print(f"{seed=}")
+    soak.run(4, seed)
+
+
 def test_what_a_follower_missed_is_found() -> None:
     follower = Follower("some phases", random.Random(1), slow=False)
     run = {"id": "a", "phase": "failed"}
@@ -284,9 +281,7 @@ def test_file_in_place_of_the_one_that_is_served_is_not_touched(tmp_path: Path) 
         ended_by(server.process, signal.SIGTERM)
     assert file.read_bytes() == before
     with serving(tmp_path, NAME) as server:
-        findings = Findings()
-        findings.check(server.url, file, others)
-        findings.summary()
+        Findings().check(server.url, file, others)
         end(server.process, file)
 
 

@@ -23,7 +23,6 @@ from tests.faults.replicas import (
     at_work,
     configure,
     environment,
-    flowruns,
     kill,
     kill_file,
     kill_s3,
@@ -34,7 +33,7 @@ from tests.faults.replicas import (
     restore,
     to_file,
 )
-from tests.processes import ended, serving
+from tests.processes import ended, output, serving
 from tests.test_docs import blocks, installed
 from tests.waits import eventually
 from tests.wire import RUN, Wire
@@ -50,7 +49,7 @@ def _installed() -> None:
 def folder(tmp_path: Path) -> Path:
     """A folder with a database, and a configuration that replicates it to another folder."""
     configure(tmp_path, to_file)
-    flowruns(tmp_path, "import", "-d", NAME, os.devnull)  # before Litestream starts, as the page says
+    output(tmp_path, "import", "-d", NAME, os.devnull)  # before Litestream starts, as the page says
     return tmp_path
 
 
@@ -59,7 +58,7 @@ def restored(folder: Path, *args: str) -> list[str]:
     target = folder / "restored.db"
     target.unlink(missing_ok=True)
     litestream(folder, "restore", "-config", CONFIG, "-o", target.name, *args, str(folder / NAME))
-    assert " is ok: " in flowruns(folder, "check", "-d", target.name)
+    assert " is ok: " in output(folder, "check", "-d", target.name)
     with closing(sqlite3.connect(target)) as connection:
         return [id for (id,) in connection.execute("select id from run where created_seq > 0 order by created_seq")]
 
@@ -120,11 +119,11 @@ def test_prune_and_vacuum_beside_litestream_are_replicated(folder: Path) -> None
     (folder / "runs.ndjson").write_text(
         "".join(f'{{"id":"r{n}","flowId":"f","flowType":"automation"}}\n' for n in range(2000))
     )
-    flowruns(folder, "import", "-d", NAME, "runs.ndjson")
+    output(folder, "import", "-d", NAME, "runs.ndjson")
     with replicating(folder):
         replicated(folder, "r0")
         for command in (["prune", "--older-than", "0s"], ["vacuum"]):
-            flowruns(folder, *command, "-d", NAME)
+            output(folder, *command, "-d", NAME)
         with serving(folder, NAME) as server, Wire(server.url) as wire:
             assert wire.ask("PUT", f"{RUNS}/after", RUN).status == 201
             replicated(folder, "after")
@@ -194,7 +193,7 @@ def test_commands_of_the_page_do_what_it_says(folder: Path) -> None:
             run(copy.text.replace("http://localhost:8000", url))
     assert len(list(folder.glob("backup-??.db"))) == 1
     for name in ("copy.db", next(folder.glob("backup-??.db")).name):
-        assert f"{name} is ok: 1 run" in flowruns(folder, "check", "-d", name)
+        assert f"{name} is ok: 1 run" in output(folder, "check", "-d", name)
     (folder / "copy.db").unlink()
 
     assert run(check.text) == "restored.db is ok: 1 run, 0 deleted, schema 3\n"
@@ -202,8 +201,8 @@ def test_commands_of_the_page_do_what_it_says(folder: Path) -> None:
     run(put_back.text)
     with running(follow.text):
         eventually(lambda: (folder / "copy.db-txid").exists())
-        assert "copy.db is ok: 1 run" in flowruns(folder, "check", "-d", "copy.db")
+        assert "copy.db is ok: 1 run" in output(folder, "check", "-d", "copy.db")
         with replicating(folder), serving(folder, NAME) as server, Wire(server.url) as wire:
             assert wire.ask("PUT", f"{RUNS}/b", RUN).status == 201
-            eventually(lambda: " is ok: 2 runs" in flowruns(folder, "check", "-d", "copy.db"))
+            eventually(lambda: " is ok: 2 runs" in output(folder, "check", "-d", "copy.db"))
     assert restored(folder) == ["a", "b"]

@@ -108,7 +108,7 @@ def parts(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     starlette = Ceiling("Starlette", "bare_starlette", options.runs, answers)
     contenders: list[Contender] = [whole, *(Part(name, whole) for name in PARTS), starlette]
     results = measured(OPERATIONS, contenders, options, answers)
-    print(tables.parts(results, [contender.name for contender in contenders], "Starlette"), "\n")
+    print(tables.shares(results, [contender.name for contender in contenders], "Starlette"), "\n")
     return {"load": results}
 
 
@@ -129,7 +129,7 @@ def streams(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         for name, queries in followed.items()
     ]
     results = measured(OPERATIONS, contenders, options, folder / "answers.json")
-    print(f"{_FOLLOWERS} subscribers of …\n" + tables.streams(results, list(followed), "none"), "\n")
+    print(f"{_FOLLOWERS} subscribers of …\n" + tables.shares(results, list(followed), "none"), "\n")
     return {"load": results}
 
 

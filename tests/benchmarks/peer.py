@@ -139,7 +139,6 @@ async def session() -> AsyncIterator[AsyncSession]:
 
 
 Session = Annotated[AsyncSession, Depends(session)]
-Several = Annotated[list[str] | None, Query()]
 app = FastAPI(lifespan=lifespan)
 
 

@@ -56,16 +56,6 @@ PEERS = {
 }
 
 
-class Cost(NamedTuple):
-    """What a peer is: its version, MB and packages on the disk, ms to the first answer, MB held then."""
-
-    version: str
-    size: float
-    packages: int
-    ms: float
-    rss: float
-
-
 def installed(peer: Peer, folder: Path) -> tuple[Path, float, int, str]:
     """The folder of its commands, and what was installed: its size in MB, how many packages, its version."""
     if peer.kind == "npm":

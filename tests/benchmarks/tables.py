@@ -49,18 +49,7 @@ def rates(results: Results, names: Sequence[str], ours: str) -> str:
     return markdown([*head, *(f"{ours} / {name}" for name in others)], rows)
 
 
-def parts(results: Results, names: Sequence[str], base: str) -> str:
-    """The rate of each contender as a share of *base*'s, whose own rate comes last."""
-    rows = []
-    for operation, by_connections in results.items():
-        for connections, found in by_connections.items():
-            shares = [_number(_share(found[name], found[base])) for name in names if name != base]
-            rows.append([f"{operation}, {connections}", *shares, f"{typical(found[base].loads).rate:,.0f}"])
-    others = [name for name in names if name != base]
-    return markdown([f"of {base}'s rate", *others, f"{base}: /s"], rows)
-
-
-def streams(results: Results, names: Sequence[str], base: str) -> str:
+def shares(results: Results, names: Sequence[str], base: str) -> str:
     """The rate of each contender as a share of *base*'s, and what a request costs it."""
     rows = []
     for operation, by_connections in results.items():

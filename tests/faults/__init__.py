@@ -1,8 +1,12 @@
 """The promises of flowruns under faults, kept or not, on real processes: `python -m tests.faults --help`."""
 
+import asyncio
 import sys
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
+from uvicorn.loops.auto import auto_loop_factory
 
 durations_count = False  # whether `check_duration` checks; the command line sets it, tests never do
 
@@ -23,3 +27,12 @@ def progress(text: str) -> None:
     """Shows *text* in place of what was shown before, if somebody is there to see it."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def run_tasks(main: Coroutine[Any, Any, None]) -> None:
+    """Runs *main* in an event loop as quick as the server's. Raises AssertionError for what its tasks raise."""
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        try:
+            runner.run(main)
+        except* Exception as errors:
+            raise AssertionError("; ".join(f"{error!r}" for error in errors.exceptions[:3])) from errors

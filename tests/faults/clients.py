@@ -349,12 +349,12 @@ def miscounted(url: str, runs: dict[str, Run]) -> list[str]:
     return [f"the total of {query} is {total}, not {count}" for query, count, total in totals if total != count]
 
 
-def asked(url: str, targets: Sequence[str]) -> Iterator[Reply]:
-    """The answers to a GET of each of the *targets*."""
+def asked(url: str, targets: Sequence[str], *lines: str) -> Iterator[Reply]:
+    """The answers to a GET of each of the *targets*, with these header *lines*."""
     with Wire(url) as wire:
         for start in range(0, len(targets), _AT_ONCE):
             some = targets[start : start + _AT_ONCE]
-            wire.send(b"".join(request("GET", target) for target in some))
+            wire.send(b"".join(request("GET", target, None, *lines) for target in some))
             for _ in some:
                 yield wire.reply()
 

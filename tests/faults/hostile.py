@@ -16,29 +16,21 @@ from msgspec.json import decode
 from tests.benchmarks.processes import Server
 from tests.conftest import RUNS
 from tests.faults import check_duration, progress
-from tests.faults.clients import BODIES, damages
+from tests.faults.clients import BODIES, asked, damages
 from tests.faults.drafts import BEARER, TOKEN, USER, put
 from tests.faults.hostile_clients import Worker
 from tests.processes import ended, serving
 from tests.waits import FOREVER
-from tests.wire import Wire, request
+from tests.wire import Wire
 
 NAME = "runs.db"
 WORKERS = 4
 _ORDINARY = 200  # honest GETs before and after
 _MAX_GET_SECONDS = 0.5  # promised
-_AT_ONCE = 50  # reads that are sent before the first answer is read
 
 
 def run(rounds: int, seed: int) -> str:
     """Sends so many requests over a few connections at a time."""
-    try:
-        return _run(rounds, seed)
-    except AssertionError as error:
-        raise AssertionError(f"seed {seed}: {error}") from error
-
-
-def _run(rounds: int, seed: int) -> str:
     with tempfile.TemporaryDirectory(prefix="flowruns-faults-") as folder:
         file = Path(folder) / NAME
         tokens = {"FLOWRUNS_TOKENS": f"{TOKEN}={USER}"}
@@ -109,14 +101,9 @@ def looked_through(url: str, workers: list[Worker]) -> int:
             found[decode(doc, type=Id).id] = bytes(doc)
         cursor = page.next_page
     assert page.total == len(found), f"there are {len(found):,} runs in pages, where the total is {page.total:,}"
-    ids = list(found)
-    with Wire(url) as wire:
-        for start in range(0, len(ids), _AT_ONCE):
-            some = ids[start : start + _AT_ONCE]
-            wire.send(b"".join(request("GET", f"{RUNS}/{id}", None, BEARER.decode()) for id in some))
-            for id in some:
-                reply = wire.reply()
-                assert (reply.status, reply.body) == (200, found[id]), f"{id} alone is another than in its page"
+    replies = asked(url, [f"{RUNS}/{id}" for id in found], BEARER.decode())
+    for id, reply in zip(found, replies, strict=True):
+        assert (reply.status, reply.body) == (200, found[id]), f"{id} alone is another than in its page"
     known = {id: doc for worker in workers for id, doc in worker.runs.items()}
     assert not (gone := known.keys() - found.keys()), f"acknowledged, but not there: {sorted(gone)[:20]}"
     others = {id for id in known if known[id] != found[id]}

@@ -1,7 +1,6 @@
 """`flowruns play` beside other writers, some of which change or delete the runs that it plays."""
 
 import asyncio
-import os
 import random
 import signal
 import tempfile
@@ -11,9 +10,10 @@ from pathlib import Path
 
 from flowruns import AsyncClient
 from flowruns.errors import NotFound, Refused
+from tests.benchmarks.processes import Server
 from tests.faults import progress
 from tests.faults.clients import damages
-from tests.processes import Process, serving, started
+from tests.processes import serving, started
 from tests.waits import FOREVER, HANG
 
 NAME = "runs.db"
@@ -142,7 +142,7 @@ def run(rounds: int, seed: int, speed: float = 20) -> str:
                 asyncio.run(work.go())
                 seconds = time.perf_counter() - began
                 asyncio.run(work.check())
-                cpu = cpu_seconds(player), cpu_seconds(server.process)
+                cpu = [Server("", process.pid, 0).cpu() for process in (player, server.process)]
                 player.send_signal(signal.SIGINT)
                 assert player.wait(HANG) == 130
                 said.seek(0)
@@ -155,12 +155,3 @@ def run(rounds: int, seed: int, speed: float = 20) -> str:
         f" beside {work.writes / seconds:.0f} other writes/s; CPU {cpu[0]:.1f} s player, {cpu[1]:.1f} s server;"
         " integrity ok"
     )
-
-
-def cpu_seconds(process: Process) -> float:
-    """The processor time that *process* has used, as Linux reports it; nan elsewhere."""
-    try:
-        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return float("nan")
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

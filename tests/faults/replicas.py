@@ -24,9 +24,9 @@ from flowruns.cli.docs import page
 from tests.conftest import RUNS
 from tests.faults import Impossible, progress
 from tests.faults.clients import Connection
-from tests.processes import Process, serving
+from tests.processes import Process, output, serving, started
 from tests.streams import Stream
-from tests.waits import HANG, eventually
+from tests.waits import FOREVER, HANG, eventually
 from tests.wire import Wire
 
 NAME = "flowruns.db"
@@ -82,23 +82,18 @@ def s3() -> Iterator[Target]:
     """A replica in a bucket of moto's server. Raises Impossible if moto is not installed."""
     if find_spec("moto") is None or find_spec("flask") is None:
         raise Impossible(f"moto's server is not installed: {CURE}")
-    pipe = subprocess.PIPE
     command = [sys.executable, "-c", _S3_SERVER]
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as server:
-        try:
-            assert server.stdout
-            port = int(server.stdout.readline())
-            with closing(HTTPConnection("127.0.0.1", port, timeout=HANG)) as connection:
-                connection.request("PUT", f"/{_BUCKET}")
-                assert connection.getresponse().status == 200
+    with started(Path.cwd(), command=command, stderr=subprocess.DEVNULL, seconds=FOREVER) as server:
+        port = int(server.stdout.readline())
+        with closing(HTTPConnection("127.0.0.1", port, timeout=HANG)) as connection:
+            connection.request("PUT", f"/{_BUCKET}")
+            assert connection.getresponse().status == 200
 
-            def target(folder: Path) -> str:
-                lines = example("s3").replace("https://s3.example.com", f"http://127.0.0.1:{port}")
-                return lines.replace("path: flowruns\n", f"path: {folder.name}\n")
+        def target(folder: Path) -> str:
+            lines = example("s3").replace("https://s3.example.com", f"http://127.0.0.1:{port}")
+            return lines.replace("path: flowruns\n", f"path: {folder.name}\n")
 
-            yield target
-        finally:
-            server.kill()
+        yield target
 
 
 def configure(folder: Path, target: Target) -> None:
@@ -199,14 +194,6 @@ def lost_writes(file: Path, written: list[Written]) -> list[Written]:
     return [write for write in sorted(written) if write.number > last]
 
 
-def flowruns(folder: Path, *args: str) -> str:
-    """The output of a command that succeeds."""
-    command = [sys.executable, "-m", "flowruns", *args]
-    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=HANG)
-    assert run.returncode == 0, run.stderr
-    return run.stdout
-
-
 def fits_nothing(url: str, lost: Written) -> None:
     """Asserts that clients which know the *lost* write learn that it is gone, before and after other writes."""
     body = b'{"flowId":"f","flowType":"automation"}'
@@ -270,11 +257,11 @@ def _round(folder: Path, target: Target, losses: _Losses, seconds: float) -> Non
     losses.acknowledged += len(written)
     losses.lost.append(len(lost))
     losses.seconds.append(max((killed - write.time for write in lost), default=0))
-    assert " is ok: " in flowruns(restored, "check", "-d", NAME)
+    assert " is ok: " in output(restored, "check", "-d", NAME)
     if lost:
         with serving(restored, NAME) as server:
             fits_nothing(server.url, lost[-1])
-        assert " is ok: " in flowruns(restored, "check", "-d", NAME)
+        assert " is ok: " in output(restored, "check", "-d", NAME)
 
 
 def kill(*processes: "Process | subprocess.Popen[bytes]") -> float:

@@ -3,7 +3,6 @@
 What is looked at is Linux's: /proc.
 """
 
-import asyncio
 import os
 import random
 import signal
@@ -15,12 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from uvicorn.loops.auto import auto_loop_factory
-
 from tests.benchmarks.contenders import fill
 from tests.benchmarks.processes import Server
 from tests.conftest import RUNS
-from tests.faults import check_duration, progress
+from tests.faults import check_duration, progress, run_tasks
 from tests.faults.clients import damages
 from tests.faults.mixed_load import Load
 from tests.processes import ended, serving
@@ -92,13 +89,7 @@ def held(pid: int) -> tuple[int, int]:
 
 def run(rounds: int, seed: int) -> str:
     """Sends so many thousands of requests."""
-    try:
-        return _run(rounds * 1_000, seed)
-    except AssertionError as error:
-        raise AssertionError(f"seed {seed}: {error}") from error
-
-
-def _run(requests: int, seed: int) -> str:
+    requests = rounds * 1_000
     runs = max(1_000, min(MAX_RUNS, requests // 10))
     with tempfile.TemporaryDirectory(prefix="flowruns-faults-") as folder:
         file = Path(folder) / NAME
@@ -135,12 +126,10 @@ def _run(requests: int, seed: int) -> str:
 
 def under_load(load: Load, watch: Watch) -> None:
     """Sends the *load*, while there is a *watch*."""
-    with ThreadPoolExecutor(1) as pool, asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+    with ThreadPoolExecutor(1) as pool:
         watching = pool.submit(watch.work)
         try:
-            runner.run(load.go())
-        except* Exception as errors:
-            raise AssertionError("; ".join(f"{error!r}" for error in errors.exceptions[:3])) from errors
+            run_tasks(load.go())
         finally:
             watch.over.set()
         watching.result()

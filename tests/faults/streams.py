@@ -17,10 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from uvicorn.loops.auto import auto_loop_factory
-
 from tests.conftest import RUNS
-from tests.faults import progress
+from tests.faults import progress, run_tasks
 from tests.faults.clients import Findings, Run, Writer, acknowledged, at_work, crew
 from tests.faults.crashes import NAME, WRITERS, ended_by
 from tests.processes import serving
@@ -230,11 +228,7 @@ def _follow(followers: Sequence[Follower], place: Place) -> None:
             for follower in followers:
                 group.create_task(follower.follow(place))
 
-    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
-        try:
-            runner.run(follow())
-        except* Exception as errors:
-            raise AssertionError("; ".join(f"{error!r}" for error in errors.exceptions[:3])) from errors
+    run_tasks(follow())
 
 
 def _write(

@@ -6,4 +6,6 @@ from tests.faults import hostile
 
 
 def test_hostile_requests_get_right_responses_and_do_nothing_else() -> None:
-    print(hostile.run(1_500, random.randrange(1 << 32)))
+    seed = random.randrange(1 << 32)
+    print(f"{seed=}")
+    hostile.run(1_500, seed)
