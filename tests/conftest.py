@@ -20,6 +20,7 @@ from flowruns.server.starting import RunningServer, running
 from flowruns.settings import Settings
 from flowruns.sqlite.numbers import count_on
 from flowruns.store.store import Store
+from flowruns.testing.server import Flowruns, serve
 from tests.waits import process_ended_if_hung
 from tests.wire import Wire
 
@@ -121,6 +122,20 @@ async def client(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
 def _shared_server() -> Iterator[RunningServer]:
     with running(Settings(database=":memory:", port=0)) as ready:
         yield ready
+
+
+@pytest.fixture(scope="module")
+def _shared_runs() -> Iterator[Flowruns]:
+    with serve() as runs:
+        yield runs
+
+
+@pytest.fixture
+def runs(_shared_runs: Flowruns) -> Iterator[Flowruns]:
+    """A server for tests, as users have it, which is empty."""
+    _shared_runs.reset()
+    yield _shared_runs
+    _shared_runs.reset()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowruns.client.source import Page, RunSource
+from flowruns.client.source import RunSource
 from flowruns.client.transport import Transport
 from flowruns.errors import NotFound, Refused, Unreachable
 from flowruns.model.cursors import MAX_PAGE_SIZE
@@ -33,31 +33,12 @@ def ids(docs: list[bytes]) -> list[str]:
 # Pages
 
 
-def test_pages_have_every_run_once(runs: Flowruns, client: Transport) -> None:
-    names = [f"run-{number}" for number in range(MAX_PAGE_SIZE + 5)]
-    for name in names:
-        runs.run(name)
-    pages = list(client.pages())
-    assert [(len(page.docs), page.total) for page in pages] == [(MAX_PAGE_SIZE, len(names)), (5, len(names))]
-    assert ids(docs(client)) == names[::-1]
-    assert ids(docs(client, order="asc")) == names
-
-
 @pytest.mark.parametrize("limit", [1, MAX_PAGE_SIZE, MAX_PAGE_SIZE + 1])
 def test_no_more_than_the_limit_is_returned_or_requested(runs: Flowruns, client: Transport, limit: int) -> None:
     for number in range(MAX_PAGE_SIZE + 5):
         runs.run(f"run-{number}")
     assert len(docs(client, limit=limit)) == limit
     assert runs.requests.count("GET") == -(-limit // MAX_PAGE_SIZE)
-
-
-def test_filters_are_those_of_the_api(runs: Flowruns, client: Transport) -> None:
-    runs.run("a", phase="failed", tags={"env": "a&b=c d"})
-    runs.run("b", phase="running")
-    runs.run("c", phase="succeeded")
-    assert ids(docs(client, phase=["failed", "running"])) == ["b", "a"]
-    assert ids(docs(client, tag="env:a&b=c d")) == ["a"]
-    assert list(client.pages(flowId="nothing")) == [Page([], 0)]
 
 
 def test_documents_are_returned_as_they_are_stored(runs: Flowruns, client: Transport) -> None:
@@ -130,29 +111,6 @@ def test_id_that_does_not_exist_or_cannot_is_not_found(runs: Flowruns, client: T
             method(id)
 
 
-def test_error_for_a_wrong_token_names_the_cure() -> None:
-    with server.serve(tokens={"secret": 7}) as runs:
-        for token in (None, "wrong"):
-            with Transport(runs.url, token) as client, pytest.raises(Refused, match="FLOWRUNS_TOKEN") as refused:
-                client.get("a1")
-            assert "wrong" not in str(refused.value)
-        with Transport(runs.url, "secret") as client, pytest.raises(NotFound):
-            client.get("a1")
-
-
-def test_every_error_detail_of_a_query_is_named(client: Transport) -> None:
-    with pytest.raises(Refused, match=r"flowId: String should .*; createdBy: Input should "):
-        docs(client, flowId="X", createdBy="x")
-
-
-def test_address_without_a_server_is_unreachable() -> None:
-    with server.serve() as runs:
-        url = runs.url
-    for call in (lambda client: client.get("a1"), lambda client: next(client.watch())):
-        with pytest.raises(Unreachable, match=url):
-            call(Transport(url))
-
-
 def test_address_with_a_wrong_path_is_refused(runs: Flowruns) -> None:
     with Transport(f"{runs.url}/health") as client, pytest.raises(Refused, match="nothing at this path"):
         docs(client)
@@ -168,26 +126,6 @@ def test_address_may_end_as_the_banner_shows_it(runs: Flowruns) -> None:
 # Changes
 
 
-def test_watch_returns_changes_as_they_happen(runs: Flowruns, client: Transport) -> None:
-    runs.run("before")
-    events = client.watch(phase="failed")
-    assert next(events).kind == "open"
-    runs.run("other")
-    runs.run("a1", phase="failed")
-    event = next(events)
-    assert (event.kind, event.data) == ("run", client.get("a1"))
-    client.delete("a1")
-    event = next(events)
-    assert (event.kind, json.loads(event.data)) == ("deleted", {"id": "a1"})
-
-
-def test_changes_of_one_run_start_with_its_state(runs: Flowruns, client: Transport) -> None:
-    runs.run("a1")
-    runs.run("b1")
-    events = client.watch("a1")
-    assert [next(events).kind, next(events).data] == ["open", client.get("a1")]
-
-
 def test_no_change_is_missed_during_a_restart(path: Path) -> None:
     with server.serve(path) as runs:
         port = int(runs.url.rpartition(":")[2])
@@ -201,10 +139,3 @@ def test_no_change_is_missed_during_a_restart(path: Path) -> None:
         assert [next(events).kind, *ids([next(events).data])] == ["open", "b1"]
         runs.run("c1")
         assert ids([next(events).data]) == ["c1"]
-
-
-def test_changes_after_a_number_come_first(runs: Flowruns, client: Transport) -> None:
-    for name in ("a1", "b1"):
-        runs.run(name)
-    events = client.watch(after=1)
-    assert [next(events).kind, *ids([next(events).data])] == ["open", "b1"]

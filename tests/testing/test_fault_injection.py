@@ -289,7 +289,7 @@ def test_connection_with_earlier_responses_is_dropped(runs: Flowruns) -> None:
     with Wire(runs.url) as wire:
         assert wire.ask("PUT", A1, RUN).status == 201
         runs.drop_connection(method="GET")
-        wire.send(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % A1.encode())
+        wire.send(request("GET", A1))
         assert wire.rest() == b""
 
 
@@ -353,10 +353,10 @@ def test_request_whose_client_leaves_during_a_delay_is_void(runs: Flowruns, meth
 def test_delay_may_end_before_the_body_arrives(runs: Flowruns) -> None:
     runs.delay(0.01, path=A1)
     with Wire(runs.url) as wire:
-        head = b"PUT %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" % A1.encode()
-        wire.send(head + b"Content-Length: %d\r\n\r\n" % len(RUN) + RUN[:5])
+        put = request("PUT", A1, RUN)
+        wire.send(put[:-5])
         eventually(lambda: runs._call(delay_has_ended(runs)))
-        wire.send(RUN[5:])
+        wire.send(put[-5:])
         assert wire.reply().status == 201
     assert runs.requests[0].body == RUN
 

@@ -174,15 +174,8 @@ def test_last_requests_are_in_the_report_of_a_failure(run: Run) -> None:
     result.stdout.fnmatch_lines_random(
         ["E *needs a frozen clock: call freeze*", "E *status must be a whole number from 400 to 599, not 200"]
     )
-    for function in (
-        "assert_requests",
-        "tick",
-        "fail_next",
-        "failure_response",
-        "call",
-        "check_number",
-    ):  # tracebacks end at the test's line
-        result.stdout.no_fnmatch_line(f"*def {function}(*")
+    for function in ("assert_requests", "tick", "fail_next", "failure_response", "call", "check_number"):
+        result.stdout.no_fnmatch_line(f"*def {function}(*")  # tracebacks end at the test's line
 
 
 def test_what_had_no_effect_is_in_the_report_of_a_failure(run: Run) -> None:
@@ -394,7 +387,7 @@ def test_application_is_new_for_each_anyio_test(run: Run) -> None:
     result.assert_outcomes(passed=3)
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("pytest_asyncio"), reason="pytest-asyncio is not installed")
+@pytest.mark.skipif(not importlib.util.find_spec("pytest_asyncio"), reason="pip install pytest-asyncio")
 def test_application_is_new_for_each_asyncio_test(run: Run) -> None:
     result = run(
         f"""{ASYNC}
@@ -457,12 +450,6 @@ MANY = """
 @pytest.mark.skipif(not importlib.util.find_spec("xdist"), reason="pytest-xdist is not installed")
 def test_each_worker_has_a_server(run: Run) -> None:
     result = run(MANY, "-n", "2", plugins=("xdist",))
-    result.assert_outcomes(passed=40)
-
-
-@pytest.mark.skipif(not importlib.util.find_spec("random_order"), reason="pytest-random-order is not installed")
-def test_order_does_not_matter(run: Run) -> None:
-    result = run(MANY, "--random-order", plugins=("random_order",))
     result.assert_outcomes(passed=40)
 
 

@@ -18,7 +18,7 @@ from flowruns.testing.clock import Clock, Ids
 from flowruns.testing.server import Flowruns, serve
 from tests.conftest import REAL_RUNS, RUNS
 from tests.waits import HANG, eventually
-from tests.wire import RUN, Wire, ping
+from tests.wire import RUN, Wire, ping, request
 
 TIME = "2025-01-20T18:53:03.558Z"
 
@@ -278,8 +278,7 @@ def test_reset_sets_tokens_and_restores_those_of_the_start(runs: Flowruns) -> No
 def test_delayed_request_does_not_reach_the_next_test(runs: Flowruns, method: str) -> None:
     runs.delay(60, path=f"{RUNS}*")
     with Wire(runs.url) as wire:
-        wire.send(b"%b %b/a1 HTTP/1.1\r\nHost: localhost\r\n" % (method.encode(), RUNS.encode()))
-        wire.send(b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(RUN) + RUN)
+        wire.send(request(method, f"{RUNS}/a1", RUN))
         ping(runs.url)
         runs.reset()
         assert wire.rest() == b""
@@ -289,7 +288,7 @@ def test_delayed_request_does_not_reach_the_next_test(runs: Flowruns, method: st
 
 def test_stream_ends_with_the_test(runs: Flowruns) -> None:
     with Wire(runs.url) as wire:
-        wire.send(b"GET %b HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n" % RUNS.encode())
+        wire.send(request("GET", RUNS, None, "Accept: text/event-stream"))
         assert wire.head().status == 200
         runs.reset()
         assert b"event: run" not in wire.rest()
@@ -329,7 +328,7 @@ def test_server_stops_at_once_with_requests_in_flight(tmp_path: Path, monkeypatc
     monkeypatch.setattr("flowruns.server.server._STOP_SECONDS", 10 * HANG)
     with serve(tmp_path / "a.db") as runs, Wire(runs.url) as wire:
         runs.delay(10 * HANG, path=RUNS)
-        wire.send(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % RUNS.encode())
+        wire.send(request("GET", RUNS))
         ping(runs.url)
     assert [file.name for file in tmp_path.iterdir()] == ["a.db"]
 
