@@ -23,7 +23,7 @@ from flowruns.errors import CannotStart, DatabaseInUse, DatabaseUnusable
 from flowruns.sqlite import connection
 from tests.conftest import RUNS
 from tests.waits import HANG
-from tests.wire import RUN, Wire, call, request
+from tests.wire import RUN, Wire, call, request, scope_of
 
 BODY = {"flowId": "deploy", "flowType": "automation"}
 
@@ -304,11 +304,7 @@ async def test_a_request_ends_with_the_timeout_of_its_caller(path: Path) -> None
         await asyncio.Event().wait()
         raise AssertionError
 
-    scope = {
-        "type": "http", "http_version": "1.1", "scheme": "http", "method": "PUT", "path": f"{RUNS}/a1",
-        "raw_path": b"", "query_string": b"", "root_path": "",
-        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
-    }  # fmt: skip
+    scope = scope_of("PUT", f"{RUNS}/a1", [(b"host", b"localhost"), (b"content-type", b"application/json")])
     await app.open()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):

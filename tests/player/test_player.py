@@ -307,20 +307,6 @@ async def test_once_starts_none_after_the_beginning(server: str) -> None:
     assert found[0].end_time < found[0].created_at  # the API sets only the latter
 
 
-@needs_trio
-def test_asynchronous_client_plays_under_trio(server: str) -> None:
-    import trio
-
-    async def played() -> list[str | None]:
-        async with AsyncClient(server) as runs:
-            for id in ("a", "b"):
-                await runs.create(flowId="deploy-web", id=id)
-            await play_async(Script.parse(SCRIPT), runs, once=True, speed=1000)
-            return [run.phase async for run in runs.runs()]
-
-    assert trio.run(played) == ["succeeded"] * 2
-
-
 async def test_client_that_is_closed_ends_its_player(server: str) -> None:
     reports = Reports()
     async with AsyncClient(server) as runs:
@@ -358,6 +344,7 @@ def test_client_with_connections_of_its_own_cannot_play() -> None:
         play(Script.parse(SCRIPT), Client("http://127.0.0.1:9", http=http))
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", pytest.param("trio", marks=needs_trio)])
 async def test_once_ends_when_no_run_is_left(server: str) -> None:
     async with AsyncClient(server) as runs:
         for id in ("a", "b"):

@@ -15,6 +15,7 @@ from flowruns.player.steps import Move
 
 SCRIPTS = Path(__file__).parents[2] / "flowruns" / "scripts"
 NOW = "2026-01-20T18:53:03.000Z"
+FLOWS = [("deploy", "deploy-web"), ("matrix", "web.tests"), ("terraform", "terraform-network")]  # that a script plays
 
 
 def body(**fields: Any) -> RunPut:
@@ -196,10 +197,9 @@ def test_mistake_in_steps_from_python_names_their_place() -> None:
         Script.of("web", {"hang": True}, {"wait": 3})
 
 
-@pytest.mark.parametrize("name", ["deploy", "matrix", "terraform"])
-def test_scripts_of_the_package_end_each_run_or_leave_it_to_another_rule(name: str) -> None:
+@pytest.mark.parametrize(("name", "flow"), FLOWS)
+def test_scripts_of_the_package_end_each_run_or_leave_it_to_another_rule(name: str, flow: str) -> None:
     script = Script.load(SCRIPTS / f"{name}.toml")
-    flow = {"deploy": "deploy-web", "matrix": "web.tests", "terraform": "terraform-network"}[name]
     phases = set()
     for seed in range(40):
         run = body(flowId=flow, args={"ref": "main", "workspace": "prod"})
@@ -347,11 +347,10 @@ def test_action_that_starts_again_has_a_new_time() -> None:
 # Resumption
 
 
-@pytest.mark.parametrize("name", ["deploy", "matrix", "terraform"])
+@pytest.mark.parametrize(("name", "flow"), FLOWS)
 @pytest.mark.parametrize("seed", range(8))
-def test_rest_of_a_run_is_found_from_each_of_its_states(name: str, seed: int) -> None:
+def test_rest_of_a_run_is_found_from_each_of_its_states(name: str, flow: str, seed: int) -> None:
     script = Script.load(SCRIPTS / f"{name}.toml")
-    flow = {"deploy": "deploy-web", "matrix": "web.tests", "terraform": "terraform-network"}[name]
     run = body(flowId=flow, args={"ref": "main", "workspace": "prod"})
     for _ in range(2):  # terraform's second rule begins when its first has ended
         moves = played(script, run, seed)
