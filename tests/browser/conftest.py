@@ -64,6 +64,20 @@ class Server:
         self._client.close()
 
 
+def open_live(page: "Page", url: str) -> None:
+    """Opens *url*, and returns once the page follows changes."""
+    page.goto(url)
+    page.wait_for_selector("#badge[data-state=live]")
+
+
+def enter_token(page: "Page", token: str) -> None:
+    """Enters *token* where the page asks for one, after a wrong one."""
+    for title, entered in (("This server requires a token", "wrong"), ("The server rejected this token", token)):
+        page.get_by_role("heading", name=title).wait_for()
+        page.keyboard.type(entered)
+        page.keyboard.press("Enter")
+
+
 def fill(server: Server) -> None:
     for line in REAL_RUNS.read_bytes().splitlines():
         server.put_bytes(json.loads(line)["id"], line)
@@ -138,6 +152,14 @@ def tab(browser: "Browser") -> "Iterator[Callable[..., Page]]":
         context.close()
     assert faults == []
     assert {host.partition(":")[0] for host in hosts} <= {"127.0.0.1", ""}
+
+
+@pytest.fixture
+def any_page(browser: "Browser") -> "Iterator[Page]":
+    """A page that is held to nothing: what the browser blocks, it reports as an error on the console."""
+    with browser.new_context() as context:
+        context.set_default_timeout(_WAIT_MS)
+        yield context.new_page()
 
 
 @pytest.fixture

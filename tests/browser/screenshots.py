@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from tests.browser.chromium import launched, missing
-from tests.browser.conftest import Server, fill
+from tests.browser.conftest import Server, fill, open_live
 from tests.processes import serving
 from tests.waits import FOREVER
 
@@ -31,8 +31,7 @@ def main(folder: Path) -> None:
                     viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce",
                     timezone_id="UTC",
                 )  # fmt: skip
-                page.goto(server.ui + path)
-                page.wait_for_selector("#badge[data-state=live]")
+                open_live(page, server.ui + path)
                 page.wait_for_load_state("load")
                 page.locator("[data-value=cancelled]:visible, .gantt tr, .line").first.wait_for()
                 page.screenshot(path=folder / f"{name}.png")

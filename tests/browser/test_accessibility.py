@@ -3,7 +3,7 @@
 import pytest
 
 from tests.browser.axe import SCHEMES, serious
-from tests.browser.conftest import Server
+from tests.browser.conftest import Server, open_live
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
 expect, Page = api.expect, api.Page
@@ -97,7 +97,7 @@ def test_tab_reaches_all_controls(site: Server, page: Page) -> None:
 
 def test_changes_are_announced(own: Server, page: Page) -> None:
     own.put("a", phase="running", startTime="2026-01-01T00:00:00Z")
-    page.goto(f"{own.ui}runs/a")
-    expect(page.locator("#badge")).to_have_text("live")
-    own.put("a", phase="failed", startTime="2026-01-01T00:00:00Z")
-    expect(page.locator("#announcer")).to_have_text("Phase: failed")
+    open_live(page, f"{own.ui}runs/a")
+    for phase, announced in (("failed", "failed"), (None, "none")):
+        own.put("a", phase=phase, startTime="2026-01-01T00:00:00Z")
+        expect(page.locator("#announcer")).to_have_text(f"Phase: {announced}")

@@ -5,11 +5,10 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from socket import create_server
-from typing import Any
 
 import httpx
 import pytest
@@ -17,10 +16,9 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from flowruns.http.app import create_app
-from flowruns.store.store import Store
+from flowruns import create_app, lifespan_of
 from tests.browser.axe import SCHEMES, serious
-from tests.browser.conftest import Server
+from tests.browser.conftest import Server, enter_token
 from tests.processes import serving
 from tests.waits import HANG
 
@@ -113,9 +111,12 @@ def test_a_run_is_created_replaced_read_and_deleted(own: Server, page: Page) -> 
     assert own.status("example-run") == 404
 
 
-def test_all_forms_use_the_id_of_a_created_run(own: Server, page: Page) -> None:
+def test_a_created_run_has_a_link_and_all_forms_use_its_id(own: Server, page: Page) -> None:
     post = open_docs(page, own, "createFlowRun")
     expect(send(post)).to_contain_text("201 Created")
+    link = post.locator(".headers a")
+    expect(link).to_have_attribute("href", re.compile(f"^{own.url}/api/v1/flow-runs/"))
+    assert httpx.get(str(link.get_attribute("href"))).status_code == 200
     get = page.locator("#getFlowRun")
     expect(send(get)).to_contain_text("200 OK")
     expect(get.locator(".response pre")).to_contain_text("deploy-to-production")
@@ -207,12 +208,7 @@ def test_a_server_that_stops_is_reported(tmp_path: Path, page: Page) -> None:
 def test_the_page_asks_for_a_token_and_shares_it_with_the_runs_page(tmp_path: Path, page: Page) -> None:
     with serving(tmp_path, ":memory:", "--token", "s3cret=7") as served:
         page.goto(f"{served.url}/docs#upsertFlowRun")
-        expect(page.get_by_role("heading", name="This server requires a token")).to_be_visible()
-        page.keyboard.type("wrong")
-        page.keyboard.press("Enter")
-        expect(page.get_by_role("heading", name="The server rejected this token")).to_be_visible()
-        page.keyboard.type("s3cret")
-        page.keyboard.press("Enter")
+        enter_token(page, "s3cret")
         put = page.locator("#upsertFlowRun")
         expect(put).to_be_in_viewport()
         expect(send(put)).to_contain_text("201")
@@ -230,13 +226,6 @@ def test_the_page_asks_for_a_token_and_shares_it_with_the_runs_page(tmp_path: Pa
 
         page.goto(f"{served.url}/ui/")
         expect(page.locator("[data-id=example-run]")).to_be_visible()
-
-
-def test_a_token_in_the_url_is_removed_from_the_address_bar(tmp_path: Path, page: Page) -> None:
-    with serving(tmp_path, ":memory:", "--token", "s3cret=7") as served:
-        page.goto(f"{served.url}/docs#token=s3cret")
-        expect(page.locator("#Error")).to_be_attached()
-        expect(page).to_have_url(f"{served.url}/docs")
 
 
 def test_a_link_scrolls_to_its_operation(own: Server, page: Page) -> None:
@@ -414,18 +403,8 @@ def test_axe_reports_no_serious_violation(own: Server, page: Page) -> None:
 @contextmanager
 def mounted(prefix: str) -> Iterator[Server]:
     """A server of another application that mounts ours at *prefix*."""
-    apps: list[Any] = []
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with Store.open(":memory:") as store:
-            apps.append(create_app(store))
-            yield
-
-    async def child(*asgi: Any) -> None:
-        await apps[0](*asgi)
-
-    app = Starlette(routes=[Mount(prefix, app=child)], lifespan=lifespan)
+    ours = create_app()
+    app = Starlette(routes=[Mount(prefix, ours)], lifespan=lifespan_of(ours))
     host = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
     listening = create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=host.run, kwargs={"sockets": [listening]})
@@ -454,15 +433,6 @@ def test_a_malformed_fragment_is_ignored(own: Server, page: Page) -> None:
     expect(page.get_by_role("heading", name="Errors")).to_be_visible()
 
 
-def test_invalid_json_links_to_the_position_of_the_error(own: Server, page: Page) -> None:
-    put = open_docs(page, own, "upsertFlowRun")
-    editor = put.locator(".editor")
-    editor.fill('{"flowId": "a",}')
-    put.get_by_role("button", name="Send PUT").click()
-    put.locator(".details").get_by_role("button").click()
-    assert editor.evaluate("editor => editor.value.slice(editor.selectionStart, editor.selectionEnd)") == "}"
-
-
 def test_a_run_that_is_there_is_the_default_and_can_be_loaded_into_put(own: Server, page: Page) -> None:
     own.put("real", args={"n": 1})
     get = open_docs(page, own, "getFlowRun")
@@ -474,14 +444,6 @@ def test_a_run_that_is_there_is_the_default_and_can_be_loaded_into_put(own: Serv
     expect(put.locator("input[name=id_]")).to_have_value("real")
     expect(put.locator("textarea[name=body]")).to_have_value(re.compile('"n": 1'))
     expect(send(put)).to_contain_text("200 OK")
-
-
-def test_the_location_of_a_created_run_is_a_link(own: Server, page: Page) -> None:
-    post = open_docs(page, own, "createFlowRun")
-    expect(send(post)).to_contain_text("201 Created")
-    link = post.locator(".headers a")
-    expect(link).to_have_attribute("href", re.compile(f"^{own.url}/api/v1/flow-runs/"))
-    assert httpx.get(str(link.get_attribute("href"))).status_code == 200
 
 
 def test_a_request_is_shown_in_python_and_javascript(own: Server, page: Page) -> None:

@@ -9,7 +9,7 @@ from tests.conftest import RUNS
 from tests.processes import ended, serving
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 OPEN = """([url, options]) => {
     window.events = [];
@@ -68,7 +68,7 @@ def test_event_source_needs_the_cookie_that_a_token_sets(tmp_path: Path, page: "
         assert seen(page, '"error"') == [["error", 2]]  # closed
 
 
-def test_page_on_another_port_cannot_use_the_cookie(tmp_path: Path, browser: "Browser", other_site: OtherSite) -> None:
+def test_page_on_another_port_cannot_use_the_cookie(tmp_path: Path, any_page: "Page", other_site: OtherSite) -> None:
     tries = """async (url) => {
         const run = {flowId: "a", flowType: "automation"};
         const send = (options) => fetch(url, {credentials: "include", ...options}).then(({type, status}) =>
@@ -79,9 +79,8 @@ def test_page_on_another_port_cannot_use_the_cookie(tmp_path: Path, browser: "Br
             await send({method: "POST", body, headers: {"Content-Type": "application/json"}}),
         ];
     }"""
-    # A context of its own: the browser reports on the console what it blocks.
-    with serving(tmp_path, ":memory:", "--token", "s3cret=7") as served, browser.new_context() as context:
-        page = context.new_page()
+    page = any_page
+    with serving(tmp_path, ":memory:", "--token", "s3cret=7") as served:
         page.goto(f"{served.url}/ui/#token=s3cret")
         page.get_by_role("heading", name="No runs yet").wait_for()
         page.goto(other_site.origin)

@@ -79,15 +79,13 @@ def test_no_text_is_turned_round(own: Server, page: Page, path: str) -> None:
         expect(page.locator("#main")).to_contain_text("a\\u202eb\\u2066c\\u200fd\\u0007e")
 
 
-def test_the_content_security_policy_blocks_other_hosts(hostile: Server, browser: "api.Browser") -> None:
-    page = browser.new_page()
-    page.goto(hostile.ui)
-    blocked = page.evaluate("""async () => {
+def test_the_content_security_policy_blocks_other_hosts(hostile: Server, any_page: Page) -> None:
+    any_page.goto(hostile.ui)
+    blocked = any_page.evaluate("""async () => {
         const image = document.createElement("img");
         const failed = new Promise(done => { image.onerror = () => done("image"); image.onload = () => done("no") });
         image.src = "https://example.org/x.png";
         const fetched = await fetch("https://example.org/").then(() => "no", () => "fetch");
         return [await failed, fetched];
     }""")
-    page.close()
     assert blocked == ["image", "fetch"]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from tests.browser.conftest import Server
+from tests.browser.conftest import Server, open_live
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
 expect, Page = api.expect, api.Page
@@ -177,8 +177,7 @@ def test_back_from_a_run_returns_to_its_row(site: Server, page: Page) -> None:
 def test_new_runs_are_counted_and_changed_runs_change_in_place(own: Server, page: Page) -> None:
     for number in range(3):
         own.put(f"old-{number}", phase="running", startTime="2026-01-01T00:00:00Z")
-    page.goto(own.ui)
-    expect(page.locator("#badge")).to_have_text("live")
+    open_live(page, own.ui)
     before = rows(page).evaluate_all("rows => rows.map((row) => row.dataset.id)")
     for number in range(3):
         own.put(f"new-{number}")
@@ -264,8 +263,7 @@ def test_a_page_in_ascending_order_is_labelled(site: Server, page: Page) -> None
 
 def test_a_deleted_run_does_not_tick(own: Server, page: Page) -> None:
     own.put("a", phase="running", startTime="2026-01-01T00:00:00Z")
-    page.goto(own.ui)
-    expect(page.locator("#badge")).to_have_text("live")
+    open_live(page, own.ui)
     own.delete("a")
     expect(page.locator("[data-id=a]")).to_contain_text("deleted")
     expect(page.locator("[data-id=a] .c-took .tick")).to_have_count(0)
@@ -290,8 +288,7 @@ def test_a_later_page_counts_only_new_runs(own: Server, page: Page) -> None:
 def test_a_closed_list_sends_no_requests(own: Server, page: Page) -> None:
     own.put("a")
     page.clock.install()
-    page.goto(own.ui)
-    expect(page.locator("#badge")).to_have_text("live")
+    open_live(page, own.ui)
     own.put("a", phase="failed")
     expect(page.locator("[data-id=a]")).to_contain_text("failed")
     page.locator("[data-id=a] .run").click()
@@ -345,8 +342,7 @@ def test_text_in_a_menu_stays_while_runs_change(own: Server, page: Page) -> None
     own.put("a", flowId="one")
     own.put("b", flowId="other")
     page.clock.install()
-    page.goto(own.ui)
-    expect(page.locator("#badge")).to_have_text("live")
+    open_live(page, own.ui)
     page.locator("summary", has_text="Flow").click()
     page.get_by_label("Flow", exact=True).fill("oth")
     expect(page.locator(".panel [data-value=one]")).to_have_count(0)
@@ -400,8 +396,7 @@ def test_the_total_and_the_chip_agree_when_a_run_leaves_the_filter(own: Server, 
     for id in ("a", "b"):
         own.put(id, phase="running")
     page.clock.install()
-    page.goto(f"{own.ui}?phase=running")
-    expect(page.locator("#badge")).to_have_text("live")
+    open_live(page, f"{own.ui}?phase=running")
     expect(page.locator(".status")).to_contain_text("2 runs")
     own.put("a", phase="succeeded")
     expect(page.locator("[data-id=a]")).to_have_class(re.compile("left"))
@@ -465,8 +460,7 @@ def test_undo_selects_restored_runs_again_in_addition_to_others(own: Server, pag
     for id in ("a", "b", "c"):
         own.put(id)
     page.clock.install()
-    page.goto(own.ui)
-    expect(page.locator("#badge")).to_have_text("live")
+    open_live(page, own.ui)
     page.get_by_label("Select a").check()
     page.get_by_role("group", name="Selected runs").get_by_role("button", name="Delete").click()
     own.put("d")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import Server
+from tests.browser.conftest import Server, open_live
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
 expect, Page = api.expect, api.Page
@@ -114,8 +114,7 @@ def test_few_of_twenty_thousand_lines_are_in_the_document(long: Server, page: Pa
 def test_a_log_is_followed_until_the_user_scrolls_up(own: Server, page: Page) -> None:
     logs = [{"message": f"line {n}", "level": "info"} for n in range(1, 301)]
     own.put("a", phase="running", startTime="2026-01-01T00:00:00Z", logs=logs[:200])
-    page.goto(f"{own.ui}runs/a?tab=logs")
-    expect(page.locator("#badge")).to_have_text("live")
+    open_live(page, f"{own.ui}runs/a?tab=logs")
     expect(page.locator(LINE.format(200))).to_be_in_viewport()
     own.put("a", phase="running", startTime="2026-01-01T00:00:00Z", logs=logs[:250])
     expect(page.locator(LINE.format(250))).to_be_in_viewport()
@@ -170,8 +169,7 @@ def test_all_lines_are_printed(own: Server, page: Page) -> None:
 def test_a_log_that_has_ended_is_not_followed(own: Server, page: Page) -> None:
     logs = [{"message": f"line {n}"} for n in range(1, 301)]
     own.put("a", phase="running", startTime=T0, logs=logs[:200])
-    page.goto(f"{own.ui}runs/a?tab=logs")
-    expect(page.locator("#badge")).to_have_text("live")
+    open_live(page, f"{own.ui}runs/a?tab=logs")
     expect(page.locator(LINE.format(200))).to_be_in_viewport()
     own.put("a", phase="succeeded", startTime=T0, endTime=T0, logs=logs[:250])
     expect(page.get_by_role("button", name=re.compile("^All"))).to_contain_text("250")
@@ -226,8 +224,7 @@ def test_lines_are_in_document_order(long: Server, page: Page) -> None:
 def test_the_line_in_view_stays_while_the_log_changes(own: Server, page: Page) -> None:
     logs = [{"message": f"{n} " + "字x" * (n * 37 % 400)} for n in range(200)] + [{"message": "##[group]open"}]
     own.put("a", phase="running", startTime=T0, logs=logs)
-    page.goto(f"{own.ui}runs/a?tab=logs&line=150")
-    expect(page.locator("#badge")).to_have_text("live")
+    open_live(page, f"{own.ui}runs/a?tab=logs&line=150")
     expect(page.locator(LINE.format(150))).to_be_in_viewport()
     page.evaluate(BOXES)
     top = page.locator(LINE.format(150)).evaluate("line => line.getBoundingClientRect().top")
@@ -273,8 +270,7 @@ def test_a_long_log_is_read_in_parts(long: Server, page: Page) -> None:
 def test_an_append_reads_only_what_is_new(own: Server, page: Page) -> None:
     logs = [{"message": f"line {n}", "timestamp": T0} for n in range(5_000)]
     own.put("a", phase="running", startTime=T0, logs=logs)
-    page.goto(f"{own.ui}runs/a?tab=logs&line=2500")
-    expect(page.locator("#badge")).to_have_text("live")
+    open_live(page, f"{own.ui}runs/a?tab=logs&line=2500")
     expect(page.locator(".line.selected")).to_be_in_viewport()
     page.locator(".line.selected").evaluate("(line) => { line.kept = true }")
     own.put("a", phase="running", startTime=T0, logs=[*logs, {"message": "more", "timestamp": T0}])

@@ -15,7 +15,7 @@ from tests.conftest import RUNS
 from tests.processes import Served, ended, serving
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
 expect = api.expect
@@ -113,11 +113,10 @@ def test_page_signs_in_with_a_token(tmp_path: Path, page: "Page", other_site: Ot
 
 
 def test_localhost_and_127_0_0_1_are_two_sites_for_the_cookie(
-    tmp_path: Path, browser: "Browser", other_site: OtherSite
+    tmp_path: Path, any_page: "Page", other_site: OtherSite
 ) -> None:
-    # A context of its own: the browser reports on the console what it blocks.
-    with playing(tmp_path, other_site, "--token", "secret=1") as served, browser.new_context() as context:
-        page = context.new_page()
+    page = any_page
+    with playing(tmp_path, other_site, "--token", "secret=1") as served:
         show(other_site, served, HTML.replace("${location.hostname}", "localhost"))
         page.goto(other_site.origin)
         sign_in(page, "secret")
@@ -126,32 +125,30 @@ def test_localhost_and_127_0_0_1_are_two_sites_for_the_cookie(
 
 
 def test_page_of_another_site_reads_the_stream_with_fetch(
-    tmp_path: Path, browser: "Browser", other_site: OtherSite
+    tmp_path: Path, any_page: "Page", other_site: OtherSite
 ) -> None:
-    token = ("--token", "secret=1")
+    page, token = any_page, ("--token", "secret=1")
     call = """([url, token]) => {
         window.events = [];
         window.refused = follow(url, token, "0", (type, data) => events.push([type, data.id]))
             .then(({status}) => status);
     }"""
-    with browser.new_context() as context:
-        page = context.new_page()
-        with playing(tmp_path, other_site, *token) as served:
-            show(other_site, served, f"<!doctype html><link rel=icon href=data:,><script>{JS}</script>")
-            url = f"{served.url.replace('127.0.0.1', 'localhost')}{RUNS}?flowId=deploy-web"
-            page.goto(other_site.origin)
-            page.evaluate(call, [url, "wrong"])
-            assert page.evaluate("window.refused") == 401
-            page.evaluate(call, [url, "secret"])
-            page.wait_for_function(HAS, arg='["position",null]')
-            create = """(url) => fetch(url, {method: "POST", body: '{"flowId": "deploy-web", "id": "a"}',
-                headers: {Authorization: "Bearer secret", "Content-Type": "application/json"}})"""
-            page.evaluate(create, url)
-            page.wait_for_function(HAS, arg='["run","a"]')
-            served.process.terminate()
-            ended(served.process)
-            page.evaluate("events.length = 0")
-        with playing(tmp_path, other_site, *token, port=served.url.rpartition(":")[2]):
-            page.evaluate(create.replace('"a"', '"b"'), url)
-            page.wait_for_function(HAS, arg='["run","b"]')
-            assert page.evaluate("events.filter(([type]) => type === 'resync')") == []
+    with playing(tmp_path, other_site, *token) as served:
+        show(other_site, served, f"<!doctype html><link rel=icon href=data:,><script>{JS}</script>")
+        url = f"{served.url.replace('127.0.0.1', 'localhost')}{RUNS}?flowId=deploy-web"
+        page.goto(other_site.origin)
+        page.evaluate(call, [url, "wrong"])
+        assert page.evaluate("window.refused") == 401
+        page.evaluate(call, [url, "secret"])
+        page.wait_for_function(HAS, arg='["position",null]')
+        create = """(url) => fetch(url, {method: "POST", body: '{"flowId": "deploy-web", "id": "a"}',
+            headers: {Authorization: "Bearer secret", "Content-Type": "application/json"}})"""
+        page.evaluate(create, url)
+        page.wait_for_function(HAS, arg='["run","a"]')
+        served.process.terminate()
+        ended(served.process)
+        page.evaluate("events.length = 0")
+    with playing(tmp_path, other_site, *token, port=served.url.rpartition(":")[2]):
+        page.evaluate(create.replace('"a"', '"b"'), url)
+        page.wait_for_function(HAS, arg='["run","b"]')
+        assert page.evaluate("events.filter(([type]) => type === 'resync')") == []

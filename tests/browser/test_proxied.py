@@ -19,7 +19,7 @@ api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: 
 expect = api.expect
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 LOOPBACK = ("--allow-host", "127.0.0.1")  # the name of the proxy here
 
@@ -109,31 +109,26 @@ def test_eight_streams_at_once_over_http_2_resume_after_a_restart(name: str, tmp
         page.goto("about:blank")  # ends the streams before the proxy
 
 
-def test_a_page_whose_scripts_are_refused_says_why(own: Server, browser: "Browser") -> None:
+def test_a_page_whose_scripts_are_refused_says_why(own: Server, any_page: "Page") -> None:
     refused = '{"detail": [{"loc": ["header", "origin"], "msg": "This origin is not allowed", "type": "x"}]}'
     for path, script in (("ui/", "app.js"), ("docs", "docs.js")):
-        page = browser.new_page()
-        page.route(f"**/{script}", lambda route: route.fulfill(status=403, body=refused))
-        page.goto(f"{own.url}/{path}")
-        expect(page.get_by_role("alert")).to_contain_text("has the status 403: This origin is not allowed")
-        page.close()
+        any_page.route(f"**/{script}", lambda route: route.fulfill(status=403, body=refused))
+        any_page.goto(f"{own.url}/{path}")
+        expect(any_page.get_by_role("alert")).to_contain_text("has the status 403: This origin is not allowed")
 
 
-def test_a_page_one_of_whose_modules_is_missing_says_so(own: Server, browser: "Browser") -> None:
-    page = browser.new_page()
-    page.route("**/stream.js", lambda route: route.fulfill(status=502, body="Bad gateway"))
-    page.goto(own.ui)
-    expect(page.get_by_role("alert")).to_contain_text("a script that")
-    page.close()
+def test_a_page_one_of_whose_modules_is_missing_says_so(own: Server, any_page: "Page") -> None:
+    any_page.route("**/stream.js", lambda route: route.fulfill(status=502, body="Bad gateway"))
+    any_page.goto(own.ui)
+    expect(any_page.get_by_role("alert")).to_contain_text("a script that")
 
 
-def test_a_page_none_of_whose_scripts_loads_is_no_empty_shell(own: Server, browser: "Browser") -> None:
-    page = browser.new_page(reduced_motion="reduce")
-    page.route("**/*.js", lambda route: route.abort())
+def test_a_page_none_of_whose_scripts_loads_is_no_empty_shell(own: Server, any_page: "Page") -> None:
+    any_page.emulate_media(reduced_motion="reduce")
+    any_page.route("**/*.js", lambda route: route.abort())
     for path in ("ui/", "docs"):
-        page.goto(f"{own.url}/{path}")
-        expect(page.locator("#late")).to_be_visible()
-    page.close()
+        any_page.goto(f"{own.url}/{path}")
+        expect(any_page.locator("#late")).to_be_visible()
 
 
 FETCH = """async ([url, headers]) => {
@@ -148,58 +143,50 @@ TRACED = {"content-type": "application/json", "traceparent": "00-1", "x-request-
 
 
 def test_a_page_of_an_allowed_origin_may_send_any_header(
-    tmp_path: Path, browser: "Browser", other_site: OtherSite
+    tmp_path: Path, any_page: "Page", other_site: OtherSite
 ) -> None:
-    page = browser.new_page()
     origin = other_site.origin
     with serving(tmp_path, ":memory:", "--cors-origin", f"{origin}/") as served:
-        page.goto(origin)
-        assert page.evaluate(FETCH, [f"{served.url}{RUNS}/a1", TRACED]) == [201, True]
-        page.goto(origin.replace("127.0.0.1", "localhost"))
-        assert page.evaluate(FETCH, [f"{served.url}{RUNS}/a1", TRACED]) == "TypeError"
-    page.close()
+        any_page.goto(origin)
+        assert any_page.evaluate(FETCH, [f"{served.url}{RUNS}/a1", TRACED]) == [201, True]
+        any_page.goto(origin.replace("127.0.0.1", "localhost"))
+        assert any_page.evaluate(FETCH, [f"{served.url}{RUNS}/a1", TRACED]) == "TypeError"
 
 
 @pytest.mark.parametrize(
     ("options", "result"), [((), "TypeError"), (("--cors-origin", "null", "--anonymous"), [201, True])]
 )
 def test_a_sandboxed_frame_needs_the_origin_null(
-    tmp_path: Path, browser: "Browser", options: tuple[str, ...], result: object
+    tmp_path: Path, any_page: "Page", options: tuple[str, ...], result: object
 ) -> None:
-    page = browser.new_page()
     with (
         serving_page("<iframe sandbox='allow-scripts' srcdoc='<p>frame</p>'></iframe>") as site,
         serving(tmp_path, ":memory:", *options) as served,
     ):
-        page.goto(site.origin)
-        frame = page.frames[1]
+        any_page.goto(site.origin)
+        frame = any_page.frames[1]
         assert frame.evaluate("origin") == "null"
         assert frame.evaluate(FETCH, [f"{served.url}{RUNS}/a1", TRACED]) == result
-    page.close()
 
 
 def test_the_page_is_shown_in_frames_of_named_origins_only(
-    tmp_path: Path, browser: "Browser", other_site: OtherSite
+    tmp_path: Path, any_page: "Page", other_site: OtherSite
 ) -> None:
-    page = browser.new_page()
     origin = other_site.origin
     with serving(tmp_path, ":memory:", "--frame-ancestors", f"{origin}/") as served:
         add = f"document.body.innerHTML = '<iframe src=\"{served.url}/ui/\"></iframe>'"
-        page.goto(origin)
-        page.evaluate(add)
-        expect(page.frame_locator("iframe").get_by_role("heading", name="No runs yet")).to_be_visible()
-        page.goto(origin.replace("127.0.0.1", "localhost"))
-        with page.expect_console_message(lambda said: "frame-ancestors" in said.text or "violates" in said.text):
-            page.evaluate(add)
-    page.close()
+        any_page.goto(origin)
+        any_page.evaluate(add)
+        expect(any_page.frame_locator("iframe").get_by_role("heading", name="No runs yet")).to_be_visible()
+        any_page.goto(origin.replace("127.0.0.1", "localhost"))
+        with any_page.expect_console_message(lambda said: "frame-ancestors" in said.text or "violates" in said.text):
+            any_page.evaluate(add)
 
 
 def test_a_page_of_an_allowed_origin_can_read_errors_below_the_application(
-    tmp_path: Path, browser: "Browser", other_site: OtherSite
+    tmp_path: Path, any_page: "Page", other_site: OtherSite
 ) -> None:
-    page = browser.new_page()
     with serving(tmp_path, ":memory:", "--cors-origin", other_site.origin, "--max-head", "4KiB") as served:
-        page.goto(other_site.origin)
+        any_page.goto(other_site.origin)
         headers = {"content-type": "application/json", "x-large": "x" * 5000}
-        assert page.evaluate(FETCH, [f"{served.url}{RUNS}/a1", headers]) == [431, False]
-    page.close()
+        assert any_page.evaluate(FETCH, [f"{served.url}{RUNS}/a1", headers]) == [431, False]

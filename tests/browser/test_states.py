@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import Server
+from tests.browser.conftest import Server, enter_token, open_live
 from tests.processes import serving
 from tests.waits import HANG
 
@@ -33,12 +33,7 @@ def test_an_empty_server_shows_the_command_that_creates_a_run(own: Server, page:
 def test_the_page_asks_for_a_token_and_stores_it(tmp_path: Path, page: Page) -> None:
     with serving(tmp_path, ":memory:", "--token", "s3cret=7") as served:
         page.goto(f"{served.url}/ui/?phase=failed")
-        expect(page.get_by_role("heading", name="This server requires a token")).to_be_visible()
-        page.keyboard.type("wrong")
-        page.keyboard.press("Enter")
-        expect(page.get_by_role("heading", name="The server rejected this token")).to_be_visible()
-        page.keyboard.type("s3cret")
-        page.keyboard.press("Enter")
+        enter_token(page, "s3cret")
         expect(page.get_by_role("heading", name="No runs match these filters")).to_be_visible()
         page.reload()
         expect(page.get_by_role("heading", name="No runs match these filters")).to_be_visible()
@@ -59,8 +54,7 @@ def test_a_restart_of_the_server_loses_no_change(tmp_path: Path, page: Page) -> 
         port = served.url.rpartition(":")[2]
         server = Server(served.url)
         server.put("before", phase="running")
-        page.goto(f"{served.url}/ui/")
-        expect(page.locator("#badge")).to_have_text("live")
+        open_live(page, f"{served.url}/ui/")
         expect(page.locator("[data-id=before]")).to_be_visible()
         served.process.kill()
         served.process.wait()
@@ -79,8 +73,7 @@ def test_a_restart_of_the_server_loses_no_change(tmp_path: Path, page: Page) -> 
 
 def test_changes_while_the_tab_was_hidden_are_shown_later(own: Server, page: Page) -> None:
     own.put("a", phase="running")
-    page.goto(own.ui)
-    expect(page.locator("#badge")).to_have_text("live")
+    open_live(page, own.ui)
     page.evaluate(HIDE, True)
     expect(page.locator("#badge")).to_have_text("paused")
     own.put("a", phase="failed")
@@ -94,8 +87,7 @@ def test_changes_while_the_tab_was_hidden_are_shown_later(own: Server, page: Pag
 
 def test_a_run_that_is_deleted_and_recreated(own: Server, page: Page) -> None:
     own.put("a")
-    page.goto(f"{own.ui}runs/a")
-    expect(page.locator("#badge")).to_have_text("live")
+    open_live(page, f"{own.ui}runs/a")
     own.delete("a")
     expect(page.get_by_role("heading", name="a was deleted")).to_be_visible()
     own.put("a", phase="running")
@@ -141,8 +133,7 @@ def test_the_theme_follows_the_system_until_it_is_chosen(site: Server, page: Pag
 )  # fmt: skip
 def test_360_px_are_enough(site: Server, tab: "api.Callable[..., Page]", path: str) -> None:
     page = tab(viewport={"width": 360, "height": 740})
-    page.goto(site.ui + path)
-    expect(page.locator("#badge")).to_have_text("live")
+    open_live(page, site.ui + path)
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
@@ -178,8 +169,7 @@ def test_a_run_that_is_missing_after_a_restart_is_not_found(tmp_path: Path, page
         port = served.url.rpartition(":")[2]
         server = Server(served.url)
         server.put("a")
-        page.goto(f"{server.ui}runs/a")
-        expect(page.locator("#badge")).to_have_text("live")
+        open_live(page, f"{server.ui}runs/a")
     with serving(tmp_path, ":memory:", env={"FLOWRUNS_PORT": port}):
         expect(page.get_by_role("heading", name="Run not found: a")).to_be_visible()
         expect(page.locator("#main")).not_to_contain_text("it appears here")
@@ -214,8 +204,7 @@ def test_a_malformed_url_is_a_run_that_does_not_exist(own: Server, page: Page) -
 def test_an_idle_connection_is_closed(own: Server, page: Page) -> None:
     own.put("a")
     page.clock.install()
-    page.goto(f"{own.ui}runs/a")
-    expect(page.locator("#badge")).to_have_text("live")
+    open_live(page, f"{own.ui}runs/a")
     page.evaluate(HIDE, True)
     idle: list[api.Route] = []  # a server that twice accepts a request and sends nothing
     page.route("**/flow-runs/a", lambda route: idle.append(route) if len(idle) < 2 else route.fallback())
@@ -232,8 +221,7 @@ def test_a_run_that_cannot_load_tells_since_when_the_server_is_gone(tmp_path: Pa
     with serving(tmp_path, "runs.db") as served:
         server = Server(served.url)
         server.put("a", phase="running")
-        page.goto(f"{served.url}/ui/")
-        expect(page.locator("#badge")).to_have_text("live")
+        open_live(page, f"{served.url}/ui/")
         served.process.kill()
         served.process.wait()
         expect(page.locator("#banner")).to_contain_text("This page may be out of date.")
