@@ -177,7 +177,7 @@ DATABASE_COMMANDS = {
 }  # fmt: skip
 
 
-def test_every_command_takes_the_database_as_an_option(capfd: pytest.CaptureFixture[str]) -> None:
+def test_every_command_takes_the_database_as_an_option() -> None:
     assert {*DATABASE_COMMANDS, "docs"} == set(COMMANDS)
     for name in DATABASE_COMMANDS:
         command = cli.get_command(click.Context(cli), name)
