@@ -387,7 +387,7 @@ def test_application_is_new_for_each_anyio_test(run: Run) -> None:
     result.assert_outcomes(passed=3)
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("pytest_asyncio"), reason="pip install pytest-asyncio")
+@pytest.mark.skipif(not importlib.util.find_spec("pytest_asyncio"), reason="needs pytest-asyncio, and -p no:asyncio")
 def test_application_is_new_for_each_asyncio_test(run: Run) -> None:
     result = run(
         f"""{ASYNC}
