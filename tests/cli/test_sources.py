@@ -115,7 +115,7 @@ def test_unusable_file_is_reported_and_not_touched(path: Path, make: Callable[[P
     make(path)
     before = files(path.parent)
     for ask in (lambda local: local.get("a1"), lambda local: local.delete("a1"), lambda local: next(local.watch())):
-        with pytest.raises(DatabaseUnusable, match=message):
+        with pytest.raises(DatabaseUnusable, match=f"{path.name} .*{message}"):
             ask(LocalSource(str(path)))
     assert files(path.parent) == before
 
