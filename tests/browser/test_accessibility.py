@@ -4,9 +4,7 @@ import pytest
 
 from tests.browser.axe import SCHEMES, serious
 from tests.browser.conftest import Server, open_live
-
-api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
-expect, Page = api.expect, api.Page
+from tests.browser.playwright_api import Page, Tab, expect
 
 VIEWS = {
     "list": "?size=10",
@@ -23,7 +21,7 @@ VIEWS = {
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("view", VIEWS)
-def test_axe_reports_no_serious_violation(site: Server, tab: "api.Callable[..., Page]", view: str, width: int) -> None:
+def test_axe_reports_no_serious_violation(site: Server, tab: Tab, view: str, width: int) -> None:
     page = tab(reduced_motion="reduce", viewport={"width": width, "height": 800})
     page.goto(site.ui + VIEWS[view])
     expect(page.locator(".runs tbody tr, .gantt tbody tr, .line, .tree, .state").first).to_be_visible()
@@ -42,7 +40,7 @@ def test_open_menus_and_the_shortcuts_are_accessible(site: Server, page: Page) -
     assert serious(page) == []
 
 
-def test_all_colours_of_a_log_are_legible(own: Server, tab: "api.Callable[..., Page]") -> None:
+def test_all_colours_of_a_log_are_legible(own: Server, tab: Tab) -> None:
     codes = [
         *(f"38;5;{n}" for n in range(256)),
         *(f"38;2;{n};{255 - n};0" for n in range(0, 256, 51)),

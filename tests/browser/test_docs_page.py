@@ -19,11 +19,9 @@ from starlette.routing import Mount
 from flowruns import create_app, lifespan_of
 from tests.browser.axe import SCHEMES, serious
 from tests.browser.conftest import Server, enter_token
+from tests.browser.playwright_api import Locator, Page, Tab, expect
 from tests.processes import serving
 from tests.waits import HANG
-
-api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
-expect, Page, Locator = api.expect, api.Page, api.Locator
 
 MARKUP = "<img src=x onerror=alert(1)>"
 
@@ -312,7 +310,7 @@ def test_the_section_of_the_fragment_is_current_again_once_it_is_in_view_again(o
     expect(current).to_have_attribute("href", re.compile("#upsertFlowRun$"))
 
 
-def test_commands_examples_and_links_are_copied(own: Server, tab: "api.Callable[..., Page]") -> None:
+def test_commands_examples_and_links_are_copied(own: Server, tab: Tab) -> None:
     page = tab(permissions=["clipboard-read", "clipboard-write"])
     section = open_docs(page, own, "getHealth")
     pasted = "navigator.clipboard.readText()"

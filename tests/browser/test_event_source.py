@@ -1,15 +1,12 @@
 """The browser's own EventSource: where it starts, how it resumes, and with which cookie it may."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tests.browser.conftest import Server
 from tests.browser.other_site import OtherSite
+from tests.browser.playwright_api import Page
 from tests.conftest import RUNS
 from tests.processes import ended, serving
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
 
 OPEN = """([url, options]) => {
     window.events = [];
@@ -23,13 +20,13 @@ OPEN = """([url, options]) => {
 SEEN = "(part) => JSON.stringify(window.events).includes(part) ? window.events : null"
 
 
-def seen(page: "Page", part: str) -> list[list[str]]:
+def seen(page: Page, part: str) -> list[list[str]]:
     """The events so far, once their JSON has *part*."""
     events: list[list[str]] = page.wait_for_function(SEEN, arg=part).json_value()
     return events
 
 
-def test_event_source_starts_at_a_number_and_resumes_after_a_restart(tmp_path: Path, page: "Page") -> None:
+def test_event_source_starts_at_a_number_and_resumes_after_a_restart(tmp_path: Path, page: Page) -> None:
     with serving(tmp_path, "runs.db") as served:
         port = served.url.rpartition(":")[2]
         server = Server(served.url)
@@ -54,7 +51,7 @@ def test_event_source_starts_at_a_number_and_resumes_after_a_restart(tmp_path: P
         server.close()
 
 
-def test_event_source_needs_the_cookie_that_a_token_sets(tmp_path: Path, page: "Page") -> None:
+def test_event_source_needs_the_cookie_that_a_token_sets(tmp_path: Path, page: Page) -> None:
     with serving(tmp_path, ":memory:", "--token", "s3cret=7") as served:
         page.goto(f"{served.url}/docs#token=s3cret")
         page.locator("#createFlowRun").wait_for()
@@ -68,7 +65,7 @@ def test_event_source_needs_the_cookie_that_a_token_sets(tmp_path: Path, page: "
         assert seen(page, '"error"') == [["error", 2]]  # closed
 
 
-def test_page_on_another_port_cannot_use_the_cookie(tmp_path: Path, any_page: "Page", other_site: OtherSite) -> None:
+def test_page_on_another_port_cannot_use_the_cookie(tmp_path: Path, any_page: Page, other_site: OtherSite) -> None:
     tries = """async (url) => {
         const run = {flowId: "a", flowType: "automation"};
         const send = (options) => fetch(url, {credentials: "include", ...options}).then(({type, status}) =>

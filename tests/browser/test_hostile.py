@@ -3,9 +3,7 @@
 import pytest
 
 from tests.browser.conftest import Server
-
-api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
-expect, Page = api.expect, api.Page
+from tests.browser.playwright_api import Page, expect
 
 MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'><svg onload=alert(3)>"
 

@@ -7,20 +7,18 @@ import httpx
 import pytest
 
 from tests.browser.conftest import Server, open_live
-
-api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
-expect, Page = api.expect, api.Page
+from tests.browser.playwright_api import Locator, Page, Route, Tab, expect
 
 
-def rows(page: Page) -> "api.Locator":
+def rows(page: Page) -> Locator:
     return page.locator(".runs tbody tr")
 
 
-def pages(page: Page) -> "api.Locator":
+def pages(page: Page) -> Locator:
     return page.get_by_role("navigation", name="Pages", exact=True)
 
 
-def chip(page: Page, phase: str) -> "api.Locator":
+def chip(page: Page, phase: str) -> Locator:
     return page.get_by_role("group", name="Phase").locator(f"[data-value={phase}]")
 
 
@@ -324,7 +322,7 @@ def test_a_filter_that_is_typed_again_stays(site: Server, page: Page) -> None:
 def test_a_late_search_result_does_not_navigate_away(site: Server, page: Page) -> None:
     page.goto(site.ui)
     expect(chip(page, "failed")).to_have_text("failed 92")
-    routes: list[api.Route] = []
+    routes: list[Route] = []
     page.route("**/flow-runs?flowId=unknown*", lambda route: routes.append(route))
     page.get_by_role("combobox").fill("unknown")
     with page.expect_request("**/flow-runs?flowId=unknown*"):
@@ -522,7 +520,7 @@ def test_tags_that_all_rows_share_are_left_out(own: Server, page: Page) -> None:
     expect(page.locator("[data-id=a] .c-tags")).to_have_text("of-a")
 
 
-def test_a_long_id_is_shortened_in_its_middle(own: Server, tab: "api.Callable[..., Page]") -> None:
+def test_a_long_id_is_shortened_in_its_middle(own: Server, tab: Tab) -> None:
     ids = [f"0197f3c2-7a11-7c44-9f61-2a1d3c5b7e9{number}-{'x' * 40}-end{number}" for number in range(2)]
     for id in ids:
         own.put(id)

@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import Server, open_live
-
-api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
-expect, Page = api.expect, api.Page
+from tests.browser.playwright_api import Locator, Page, expect
 
 LOGS = "runs/gh-711446981?tab=logs"  # 125 lines, with groups and colours
 T0 = "2026-01-01T00:00:00Z"
@@ -23,7 +21,7 @@ BOXES = """async () => {
 }"""
 
 
-def lines(page: Page) -> "api.Locator":
+def lines(page: Page) -> Locator:
     return page.locator(".line")
 
 

@@ -4,13 +4,9 @@ import json
 import random
 from typing import Any
 
-import pytest
-
 from flowruns.http import static
 from tests.browser.conftest import Server
-
-api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
-Page = api.Page
+from tests.browser.playwright_api import Page
 
 
 def call(site: Server, page: Page, module: str, code: str, *values: Any) -> Any:

@@ -4,21 +4,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import pytest
 
 from flowruns.cli.docs import page as document
 from tests.browser.conftest import Server
 from tests.browser.other_site import OtherSite
+from tests.browser.playwright_api import Page, expect
 from tests.conftest import RUNS
 from tests.processes import Served, ended, serving
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
-
-api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
-expect = api.expect
 
 PAGES = document("pages")
 HTML, JS = (re.findall(rf"^```{language}\n(.*?)^```$", PAGES, re.M | re.S)[0] for language in ("html", "js"))
@@ -53,12 +45,12 @@ def playing(path: Path, site: OtherSite, *args: str, port: str = "0") -> Iterato
         yield served
 
 
-def sign_in(page: "Page", token: str) -> None:
+def sign_in(page: Page, token: str) -> None:
     page.get_by_label("Token").fill(token)
     page.get_by_role("button", name="Sign in").click()
 
 
-def test_page_follows_its_runs_and_survives_a_restart(tmp_path: Path, page: "Page", other_site: OtherSite) -> None:
+def test_page_follows_its_runs_and_survives_a_restart(tmp_path: Path, page: Page, other_site: OtherSite) -> None:
     state, rows, opened = page.locator("#state"), page.locator("ul li"), page.locator("section")
     with playing(tmp_path, other_site) as served:
         show(other_site, served)
@@ -94,7 +86,7 @@ def test_page_follows_its_runs_and_survives_a_restart(tmp_path: Path, page: "Pag
         server.close()
 
 
-def test_page_signs_in_with_a_token(tmp_path: Path, page: "Page", other_site: OtherSite) -> None:
+def test_page_signs_in_with_a_token(tmp_path: Path, page: Page, other_site: OtherSite) -> None:
     state = page.locator("#state")
     with playing(tmp_path, other_site, "--token", "secret=1", "--token", "agent=2") as served:
         show(other_site, served)
@@ -113,7 +105,7 @@ def test_page_signs_in_with_a_token(tmp_path: Path, page: "Page", other_site: Ot
 
 
 def test_localhost_and_127_0_0_1_are_two_sites_for_the_cookie(
-    tmp_path: Path, any_page: "Page", other_site: OtherSite
+    tmp_path: Path, any_page: Page, other_site: OtherSite
 ) -> None:
     page = any_page
     with playing(tmp_path, other_site, "--token", "secret=1") as served:
@@ -125,7 +117,7 @@ def test_localhost_and_127_0_0_1_are_two_sites_for_the_cookie(
 
 
 def test_page_of_another_site_reads_the_stream_with_fetch(
-    tmp_path: Path, any_page: "Page", other_site: OtherSite
+    tmp_path: Path, any_page: Page, other_site: OtherSite
 ) -> None:
     page, token = any_page, ("--token", "secret=1")
     call = """([url, token]) => {

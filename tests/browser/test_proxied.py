@@ -3,31 +3,25 @@
 import re
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from flowruns.client.client import Client
 from tests.browser.conftest import Server
 from tests.browser.other_site import OtherSite, serving_page
+from tests.browser.playwright_api import Page, Tab, expect
 from tests.conftest import RUNS
 from tests.processes import ended, serving
 from tests.proxies.programs import PROGRAMS, proxied
 from tests.waits import HANG
 
-api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
-expect = api.expect
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
-
 LOOPBACK = ("--allow-host", "127.0.0.1")  # the name of the proxy here
 
 
 @pytest.mark.parametrize(("name", "trust"), [*((name, True) for name in PROGRAMS), ("nginx", False)])
-def test_the_page_works_behind_tls_and_below_a_prefix(name: str, trust: bool, tmp_path: Path, tab: Any) -> None:
+def test_the_page_works_behind_tls_and_below_a_prefix(name: str, trust: bool, tmp_path: Path, tab: Tab) -> None:
     options = ("--forwarded-allow-ips", "127.0.0.1") if trust else ()
-    page: Page = tab(ignore_https_errors=True)
+    page = tab(ignore_https_errors=True)
     with (
         serving(tmp_path, ":memory:", *LOOPBACK, *options) as served,
         proxied(name, served.url, host="127.0.0.1") as proxy,
@@ -80,10 +74,10 @@ ALL_SEEN = "(part) => Object.values(seen).every((events) => events.includes(part
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_eight_streams_at_once_over_http_2_resume_after_a_restart(name: str, tmp_path: Path, tab: Any) -> None:
+def test_eight_streams_at_once_over_http_2_resume_after_a_restart(name: str, tmp_path: Path, tab: Tab) -> None:
     options = ("runs.db", *LOOPBACK, "--forwarded-allow-ips", "127.0.0.1", "--token", "s3cret=7")
     run = {"flowId": "deploy", "flowType": "automation"}
-    page: Page = tab(ignore_https_errors=True)
+    page = tab(ignore_https_errors=True)
     with ExitStack() as stack:
         with serving(tmp_path, *options) as served, Client(served.url, token="s3cret") as client:
             port = served.url.rpartition(":")[2]
@@ -109,7 +103,7 @@ def test_eight_streams_at_once_over_http_2_resume_after_a_restart(name: str, tmp
         page.goto("about:blank")  # ends the streams before the proxy
 
 
-def test_a_page_whose_scripts_are_refused_says_why(own: Server, any_page: "Page") -> None:
+def test_a_page_whose_scripts_are_refused_says_why(own: Server, any_page: Page) -> None:
     refused = '{"detail": [{"loc": ["header", "origin"], "msg": "This origin is not allowed", "type": "x"}]}'
     for path, script in (("ui/", "app.js"), ("docs", "docs.js")):
         any_page.route(f"**/{script}", lambda route: route.fulfill(status=403, body=refused))
@@ -117,13 +111,13 @@ def test_a_page_whose_scripts_are_refused_says_why(own: Server, any_page: "Page"
         expect(any_page.get_by_role("alert")).to_contain_text("has the status 403: This origin is not allowed")
 
 
-def test_a_page_one_of_whose_modules_is_missing_says_so(own: Server, any_page: "Page") -> None:
+def test_a_page_one_of_whose_modules_is_missing_says_so(own: Server, any_page: Page) -> None:
     any_page.route("**/stream.js", lambda route: route.fulfill(status=502, body="Bad gateway"))
     any_page.goto(own.ui)
     expect(any_page.get_by_role("alert")).to_contain_text("a script that")
 
 
-def test_a_page_none_of_whose_scripts_loads_is_no_empty_shell(own: Server, any_page: "Page") -> None:
+def test_a_page_none_of_whose_scripts_loads_is_no_empty_shell(own: Server, any_page: Page) -> None:
     any_page.emulate_media(reduced_motion="reduce")
     any_page.route("**/*.js", lambda route: route.abort())
     for path in ("ui/", "docs"):
@@ -142,9 +136,7 @@ FETCH = """async ([url, headers]) => {
 TRACED = {"content-type": "application/json", "traceparent": "00-1", "x-request-id": "1", "cache-control": "no-cache"}
 
 
-def test_a_page_of_an_allowed_origin_may_send_any_header(
-    tmp_path: Path, any_page: "Page", other_site: OtherSite
-) -> None:
+def test_a_page_of_an_allowed_origin_may_send_any_header(tmp_path: Path, any_page: Page, other_site: OtherSite) -> None:
     origin = other_site.origin
     with serving(tmp_path, ":memory:", "--cors-origin", f"{origin}/") as served:
         any_page.goto(origin)
@@ -157,7 +149,7 @@ def test_a_page_of_an_allowed_origin_may_send_any_header(
     ("options", "result"), [((), "TypeError"), (("--cors-origin", "null", "--anonymous"), [201, True])]
 )
 def test_a_sandboxed_frame_needs_the_origin_null(
-    tmp_path: Path, any_page: "Page", options: tuple[str, ...], result: object
+    tmp_path: Path, any_page: Page, options: tuple[str, ...], result: object
 ) -> None:
     with (
         serving_page("<iframe sandbox='allow-scripts' srcdoc='<p>frame</p>'></iframe>") as site,
@@ -170,7 +162,7 @@ def test_a_sandboxed_frame_needs_the_origin_null(
 
 
 def test_the_page_is_shown_in_frames_of_named_origins_only(
-    tmp_path: Path, any_page: "Page", other_site: OtherSite
+    tmp_path: Path, any_page: Page, other_site: OtherSite
 ) -> None:
     origin = other_site.origin
     with serving(tmp_path, ":memory:", "--frame-ancestors", f"{origin}/") as served:
@@ -184,7 +176,7 @@ def test_the_page_is_shown_in_frames_of_named_origins_only(
 
 
 def test_a_page_of_an_allowed_origin_can_read_errors_below_the_application(
-    tmp_path: Path, any_page: "Page", other_site: OtherSite
+    tmp_path: Path, any_page: Page, other_site: OtherSite
 ) -> None:
     with serving(tmp_path, ":memory:", "--cors-origin", other_site.origin, "--max-head", "4KiB") as served:
         any_page.goto(other_site.origin)

@@ -10,10 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.browser.conftest import Server, open_live
+from tests.browser.playwright_api import Locator, Page, Route, Tab, expect
 from tests.waits import HANG
-
-api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
-expect, Page = api.expect, api.Page
 
 SIXTY = "gh-577324554"
 T0 = "2026-01-01T00:00:00Z"
@@ -24,7 +22,7 @@ def clipboard(page: Page) -> str:
     return str(page.evaluate("navigator.clipboard.readText()"))
 
 
-def shown(page: Page) -> "api.Locator":
+def shown(page: Page) -> Locator:
     """The visible parts, without the announcements."""
     return page.locator("#main, #toasts")
 
@@ -277,7 +275,7 @@ def test_a_comparison_that_fails_says_why(own: Server, any_page: Page) -> None:
 
     signed_in = []
 
-    def like_a_proxy(route: api.Route) -> None:
+    def like_a_proxy(route: Route) -> None:
         if signed_in:
             route.continue_()
         elif "event-stream" not in route.request.headers["accept"]:  # the stream waits
@@ -485,9 +483,7 @@ def test_a_part_of_the_timeline_is_enlarged_by_dragging(own: Server, page: Page)
     expect(page.locator(".bar:visible")).to_have_count(2)
 
 
-def test_a_finger_enlarges_a_part_of_the_timeline_and_shows_details(
-    own: Server, tab: "api.Callable[..., Page]"
-) -> None:
+def test_a_finger_enlarges_a_part_of_the_timeline_and_shows_details(own: Server, tab: Tab) -> None:
     failing(own)
     page = tab(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page.goto(f"{own.ui}runs/bad")
@@ -615,7 +611,7 @@ def test_the_tab_and_the_chips_count_the_same_lines(own: Server, page: Page) -> 
     expect(page.get_by_role("button", name="All 3")).to_be_visible()
 
 
-def test_a_long_phase_fits_a_phone(own: Server, tab: "api.Callable[..., Page]") -> None:
+def test_a_long_phase_fits_a_phone(own: Server, tab: Tab) -> None:
     phase = "a_phase_of_as_many_characters_as_one_may_have_which_is_64_of_them"[:64]
     action = {"id": "a-long-name-of-an-action", "phase": phase, "startTime": T0, "endTime": "2026-01-01T01:00:10Z"}
     own.put("a", phase=phase, actions=[action], args={"url": "https://example.org/" + "x" * 90})
@@ -629,7 +625,7 @@ def test_a_long_phase_fits_a_phone(own: Server, tab: "api.Callable[..., Page]") 
         assert page.evaluate(clipped) == [], path
 
 
-def test_long_words_do_not_widen_the_page(own: Server, tab: "api.Callable[..., Page]") -> None:
+def test_long_words_do_not_widen_the_page(own: Server, tab: Tab) -> None:
     word = "w" * 200
     own.put(word, flowId=word, phase="failed", args={word: word}, tags=[{"key": word[:100], "value": word[:100]}],
             actions=[{"id": word, "phase": "failed", "startTime": T0}],
@@ -643,7 +639,7 @@ def test_long_words_do_not_widen_the_page(own: Server, tab: "api.Callable[..., P
             assert page.evaluate("document.documentElement.scrollWidth") == width, path
 
 
-def test_a_long_error_leaves_room_for_the_run_on_a_phone(own: Server, tab: "api.Callable[..., Page]") -> None:
+def test_a_long_error_leaves_room_for_the_run_on_a_phone(own: Server, tab: Tab) -> None:
     own.put("a", phase="failed", logs=[{"message": "w" * 3_000, "level": "error"}])
     page = tab(viewport={"width": 390, "height": 844})
     page.goto(f"{own.ui}runs/a?tab=json")
@@ -651,7 +647,7 @@ def test_a_long_error_leaves_room_for_the_run_on_a_phone(own: Server, tab: "api.
     expect(page.locator(".tree")).to_be_in_viewport()
 
 
-def test_the_tab_that_is_open_is_in_view_on_a_phone(own: Server, tab: "api.Callable[..., Page]") -> None:
+def test_the_tab_that_is_open_is_in_view_on_a_phone(own: Server, tab: Tab) -> None:
     failing(own)
     page = tab(viewport={"width": 390, "height": 844})
     page.goto(f"{own.ui}runs/bad?tab=outputs")

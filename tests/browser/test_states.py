@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import Server, enter_token, open_live
+from tests.browser.playwright_api import Page, Route, Tab, expect
 from tests.processes import serving
 from tests.waits import HANG
-
-api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[browser]'")
-expect, Page = api.expect, api.Page
 
 HIDE = """(hidden) => {
     Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
@@ -131,7 +129,7 @@ def test_the_theme_follows_the_system_until_it_is_chosen(site: Server, page: Pag
     ["", "runs/gh-577324554", "runs/gh-711446981?tab=logs", "runs/gh-711446981?tab=args",
      "compare?a=gh-711446981&b=gh-711436991"],
 )  # fmt: skip
-def test_360_px_are_enough(site: Server, tab: "api.Callable[..., Page]", path: str) -> None:
+def test_360_px_are_enough(site: Server, tab: Tab, path: str) -> None:
     page = tab(viewport={"width": 360, "height": 740})
     open_live(page, site.ui + path)
     assert page.evaluate("document.documentElement.scrollWidth") == 360
@@ -157,7 +155,7 @@ def test_a_view_can_be_loaded_again_after_an_error(own: Server, page: Page) -> N
         expect(page.locator("#main")).to_contain_text("deploy-web")
 
 
-def refuse_streams(route: "api.Route") -> None:
+def refuse_streams(route: Route) -> None:
     if "event-stream" in route.request.headers["accept"]:
         route.fulfill(status=403, json={"detail": [{"loc": [], "msg": "not from here", "type": "forbidden"}]})
     else:
@@ -206,7 +204,7 @@ def test_an_idle_connection_is_closed(own: Server, page: Page) -> None:
     page.clock.install()
     open_live(page, f"{own.ui}runs/a")
     page.evaluate(HIDE, True)
-    idle: list[api.Route] = []  # a server that twice accepts a request and sends nothing
+    idle: list[Route] = []  # a server that twice accepts a request and sends nothing
     page.route("**/flow-runs/a", lambda route: idle.append(route) if len(idle) < 2 else route.fallback())
     with page.expect_request("**/flow-runs/a"):
         page.evaluate(HIDE, False)
