@@ -48,7 +48,10 @@ def test_unknown_topic_is_an_error_that_names_the_nearest(
 
 @posix
 def test_page_on_a_terminal_goes_through_the_pager(tmp_path: Path) -> None:
-    env = {"PAGER": "sed 1s/^/paged:/"}
+    pager = tmp_path / "pager"
+    pager.write_text("#!/bin/sh\nsed 1s/^/paged:/\n")
+    pager.chmod(0o755)
+    env = {"PAGER": str(pager)}  # without arguments, which click 8.1 does not take
     with in_terminal(tmp_path, "docs", "changes", streams=["stdin", "stdout"], env=env) as (process, screen):
         assert shown(screen) == "paged:" + (DOCS / "changes.md").read_text(encoding="utf-8")
         assert (process.stderr.read(), process.wait()) == ("", 0)
