@@ -14,8 +14,8 @@ from msgspec.json import decode, encode
 from flowruns.cli.inputs import token_lines
 from flowruns.cli.options.database import is_named
 from flowruns.client.source import Filters, Page
-from flowruns.client.steps import Sleep
-from flowruns.client.streams import Event, IteratedStream, resume
+from flowruns.client.steps import Flow, Sleep
+from flowruns.client.streams import Event, resume
 from flowruns.errors import DatabaseUnusable, ErrorDetail, Invalid, NotFound, Refused, Unavailable, Unreachable
 from flowruns.model.cursors import MAX_PAGE_SIZE, PageRequest, page_links
 from flowruns.model.fields import parse_fields
@@ -210,7 +210,7 @@ class LocalSource:
         started = False
         holdings: Holdings | None = Holdings(after or 0)  # None after a stream of a server, which keeps its own
 
-        def events(position: int | None) -> Iterator[Event]:
+        def events(position: int | None) -> Flow[Event, None]:
             nonlocal started, holdings
             if server := self.server():
                 started, holdings = True, None
@@ -223,7 +223,7 @@ class LocalSource:
             yield from self._changes(chosen, position or 0, holdings)
             raise Unreachable(f"no server is running for {self._path}")
 
-        for step in resume(lambda position: IteratedStream(events(position)), after):
+        for step in resume(events, after):
             if isinstance(step, Sleep):
                 time.sleep(step.seconds)  # until it asks again for a server
             elif isinstance(step, Event):

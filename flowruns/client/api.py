@@ -94,13 +94,34 @@ class Api:
         after change number *after*; without it, starts now, with the current state of *id* first. Reconnects if the
         server restarts, and resumes at the last position.
         """
-        return resume(lambda position: ChangeStream(self, id, position, filters, deadline), after, deadline)
+        return resume(lambda position: self.stream(id, position, filters, deadline), after, deadline)
 
     def states(self, id: str, deadline: float | None = None) -> Flow[Event, None]:
         """The states of the run *id*, the current one first, until *deadline*. Waits for a server that is not reachable
         yet. Each stream starts with the current state: another database may follow.
         """
-        return resume(lambda _: ChangeStream(self, id, None, {}, deadline), None, deadline, opened=True)
+        return resume(lambda _: self.stream(id, None, {}, deadline), None, deadline, opened=True)
+
+    def stream(
+        self, id: str | None, after: int | None, filters: Filters, deadline: float | None = None
+    ) -> Flow[Event, None]:
+        """One stream of the changes of the run *id*, or of the runs that match *filters*, after change number *after*.
+        It ends when the server ends it, or at *deadline*. Raises NotFound.
+        """
+        headers = {"Accept": _EVENTS} | ({} if after is None else {"Last-Event-ID": str(after)})
+        send = self.send("GET", _path(id) + _query(filters), None, headers, stream=True, deadline=deadline)
+        parser = EventParser()
+        try:
+            response: httpx.Response = yield send
+            check_status(self.url, response, id)
+            if media_type(response) != _EVENTS:
+                raise unexpected_response(self.url, response.status_code)
+            while not parser.ended and seconds_left(deadline) and (chunk := (yield Read(deadline))):
+                yield from parser.feed(chunk)
+        except TimeoutError:
+            return
+        except httpx.RequestError as error:
+            raise unreachable(self.url, error) from error
 
     def send(
         self,
@@ -145,39 +166,6 @@ class Api:
         if response.status_code != 204 and media_type(response) != _JSON:
             raise unexpected_response(self.url, response.status_code)
         return TaggedDoc(response.content, response.headers.get("ETag"))
-
-
-class ChangeStream:
-    """One stream of the changes of the run *id*, or of the runs that match *filters*, after a change number. It ends
-    when the server ends it, or at *deadline*.
-    """
-
-    def __init__(
-        self, api: Api, id: str | None, after: int | None, filters: Filters, deadline: float | None = None
-    ) -> None:
-        headers = {"Accept": _EVENTS} | ({} if after is None else {"Last-Event-ID": str(after)})
-        self._send = api.send("GET", _path(id) + _query(filters), None, headers, stream=True, deadline=deadline)
-        self._api = api
-        self._id = id
-        self._parser: EventParser | None = None  # once it is open
-
-    def read(self) -> Flow[Event, list[Event] | None]:
-        """The next events; None at the end. Raises Unreachable, Refused and NotFound."""
-        try:
-            if self._parser is None:
-                response: httpx.Response = yield self._send
-                check_status(self._api.url, response, self._id)
-                if media_type(response) != _EVENTS:
-                    raise unexpected_response(self._api.url, response.status_code)
-                self._parser = EventParser()
-            if self._parser.ended or not seconds_left(self._send.deadline):
-                return None
-            chunk: bytes = yield Read(self._send.deadline)
-        except TimeoutError:
-            return None
-        except httpx.RequestError as error:
-            raise unreachable(self._api.url, error) from error
-        return self._parser.feed(chunk) if chunk else None
 
 
 def _path(id: str | None) -> str:

@@ -6,9 +6,9 @@ the first of which means that the stream is open; and it decodes to text what is
 
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from flowruns.client.steps import Closed, Flow, Sleep, seconds_left
+from flowruns.client.steps import Closed, Flow, Sleep, mapped, seconds_left
 from flowruns.errors import Busy, Unreachable
 
 _MIN_PAUSE, _MAX_PAUSE = 0.1, 2.0  # seconds before a stream is opened again
@@ -25,28 +25,8 @@ class Event(NamedTuple):
     data: bytes = b""
 
 
-class Stream(Protocol):
-    """A stream of events."""
-
-    def read(self) -> Flow[Event, list[Event] | None]:
-        """The next events, as soon as there are some; None at the end of the stream."""
-
-
-class IteratedStream:
-    """The stream of the events of an iterator, which needs no driver."""
-
-    def __init__(self, events: Iterator[Event]) -> None:
-        self._events = events
-
-    def read(self) -> Flow[Event, list[Event] | None]:
-        """The next event; None at the end."""
-        yield from ()
-        event = next(self._events, None)
-        return None if event is None else [event]
-
-
 def resume(
-    stream: Callable[[int | None], Stream],
+    stream: Callable[[int | None], Flow[Event, Any]],
     after: int | None,
     deadline: float | None = None,
     *,
@@ -58,20 +38,22 @@ def resume(
     Unreachable and Busy are raised only before the first `open`, or never if *opened*. Other errors are always raised.
     """
     position, pause, lost = after, _MIN_PAUSE, False
+
+    def reported(event: Event) -> Iterator[Event]:
+        nonlocal position, pause, opened, lost
+        position = position if event.position is None else event.position
+        if event.kind == "open":
+            if opened and not lost:
+                return  # the stream was not reported as lost
+            opened, lost = True, False
+        elif event.kind:
+            pause = _MIN_PAUSE  # not at `open`: a server may break each stream right after it
+        if event.kind:
+            yield event
+
     while seconds_left(deadline):
-        current = stream(position)
         try:
-            while (events := (yield from current.read())) is not None:
-                for event in events:
-                    position = position if event.position is None else event.position
-                    if event.kind == "open":
-                        if opened and not lost:
-                            continue  # the stream was not reported as lost
-                        opened, lost = True, False
-                    elif event.kind:
-                        pause = _MIN_PAUSE  # not at `open`: a server may break each stream right after it
-                    if event.kind:
-                        yield event
+            yield from mapped(stream(position), reported)
         except Closed:
             raise
         except (Unreachable, Busy):

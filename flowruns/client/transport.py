@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Any, Self
 
-from flowruns.client.api import Api, ChangeStream
+from flowruns.client.api import Api
 from flowruns.client.driver import Driver
 from flowruns.client.source import Filters, Page
-from flowruns.client.steps import Flow
 from flowruns.client.streams import Event
 
 
@@ -56,10 +55,4 @@ class Transport:
 
     def stream(self, id: str | None, after: int | None, filters: Filters) -> Iterator[Event]:
         """One stream of changes, until the server ends it."""
-
-        def events() -> Flow[Event, None]:
-            stream = ChangeStream(self._api, id, after, filters)
-            while (found := (yield from stream.read())) is not None:
-                yield from found
-
-        return self._driver.items(events())
+        return self._driver.items(self._api.stream(id, after, filters))
