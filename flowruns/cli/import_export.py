@@ -15,8 +15,7 @@ from flowruns.cli.options.database import database_option
 from flowruns.cli.options.runs import CAMEL_CASE, filter_options, filter_values
 from flowruns.cli.options.types import URL
 from flowruns.cli.outputs import interruptible, output_file, print_warning, write_all, write_errors
-from flowruns.cli.sources import LocalSource, condition_of, run_source
-from flowruns.client.source import RunSource
+from flowruns.cli.sources import LocalSource, RunSource, condition_of, run_source
 from flowruns.model.lines import line_of
 from flowruns.sqlite.open_file import open_exclusive, open_readonly
 from flowruns.store import pages, transfer, writes

@@ -10,8 +10,7 @@ from msgspec.json import decode, encode
 
 from flowruns.cli.options.command import Command, is_sqlite_file
 from flowruns.cli.options.runs import CAMEL_CASE, filter_options, filter_values, source_options
-from flowruns.cli.sources import run_source
-from flowruns.client.source import RunSource
+from flowruns.cli.sources import RunSource, run_source
 from flowruns.client.streams import Event
 from flowruns.errors import NotFound
 from flowruns.terminal import tables, tail

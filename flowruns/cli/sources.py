@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import click
 from click.core import ParameterSource
@@ -35,10 +35,10 @@ from flowruns.terminal.output import print_stderr
 if TYPE_CHECKING:
     from flowruns.client.transport import Transport
 
+RunSource: TypeAlias = "Transport | LocalSource"
 
-def run_source(
-    database: str, url: str | None, token: str | None, *, file_first: bool = False
-) -> "Transport | LocalSource":
+
+def run_source(database: str, url: str | None, token: str | None, *, file_first: bool = False) -> RunSource:
     """The source of runs that the values of these options name; see `find_memory_server` for *file_first*. Raises
     click.UsageError and DatabaseUnusable.
     """
@@ -50,7 +50,9 @@ def run_source(
     file_given = ctx.get_parameter_source("database") is ParameterSource.COMMANDLINE
     if url is None or (file_given and ctx.get_parameter_source("url") is not ParameterSource.COMMANDLINE):
         server = find_memory_server(database, file_first=file_first)
-        return server_transport(server, token) if server else LocalSource(database, token)
+        if server is None:
+            return LocalSource(database, token)
+        return _transport(server.info.url, server.info.secret or token)  # the token that it provides for its user
     if file_given:
         raise click.UsageError("--url and --database both name the source of runs; give one of them")
     return _transport(url, token)
@@ -96,15 +98,8 @@ def find_memory_server(database: str, *, file_first: bool = False) -> MemoryServ
     return servers[0]
 
 
-def server_transport(server: MemoryServer, token: str | None = None) -> "Transport":
-    """The API of *server*, with the token that it provides for its user, else with *token*."""
-    return _transport(server.info.url, server.info.secret or token)
-
-
 def _transport(url: str, token: str | None) -> "Transport":
-    from flowruns.client.transport import (
-        Transport,  # with httpx, which a command on a file without a server never needs
-    )
+    from flowruns.client.transport import Transport  # with httpx, which a file without a server does not need
 
     return Transport(url, token)
 

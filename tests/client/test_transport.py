@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from flowruns.client.source import RunSource
 from flowruns.client.transport import Transport
 from flowruns.errors import NotFound, Refused, Unreachable
 from flowruns.model.cursors import MAX_PAGE_SIZE
@@ -22,7 +21,7 @@ def client(runs: Flowruns) -> Iterator[Transport]:
         yield client
 
 
-def docs(source: RunSource, **query: Any) -> list[bytes]:
+def docs(source: Transport, **query: Any) -> list[bytes]:
     return [doc for page in source.pages(**query) for doc in page.docs]
 
 
