@@ -85,15 +85,15 @@ class Player:
     async def _watch(self, tasks: TaskGroup) -> None:
         """Plays in *tasks* the runs that are there and those that change; ends all tasks at the end of the changes."""
         async with aclosing(self._runs.changes()) as events:
-            async for kind, doc in events:
-                match kind:
-                    case "open":
+            async for event in events:
+                match event.kind:
+                    case "open" | "resync":
                         self._report("", f"follows {self._runs.name}")
                         await self._catch_up(tasks)
                     case "lost":
                         self._report("", "no server responds; waits for one")
                     case "run":
-                        self._consider(tasks, doc)
+                        self._consider(tasks, event.data)
         tasks.cancel_scope.cancel()
 
     async def _catch_up(self, tasks: TaskGroup) -> None:

@@ -10,11 +10,12 @@ from flowruns.client.async_client import AsyncClient
 from flowruns.client.async_driver import AsyncDriver
 from flowruns.client.client import Client
 from flowruns.client.responses import strong
+from flowruns.client.streams import Event
 from flowruns.errors import PRECONDITION_FAILED, Refused
 from flowruns.model.lines import RunLine
 from flowruns.model.runs import encode
 from flowruns.player.player import Player, Report
-from flowruns.player.runs import Event, Found
+from flowruns.player.runs import Found
 from flowruns.player.script import Script
 
 
@@ -38,17 +39,9 @@ class RemoteRuns:
         """The address of the server."""
         return self._api.url
 
-    async def changes(self) -> AsyncGenerator[Event]:
+    def changes(self) -> AsyncGenerator[Event]:
         """As `Runs.changes`; reconnects if the server restarts."""
-        async with aclosing(self._driver.items(self._api.watch())) as events:
-            async for event in events:
-                match event.kind:
-                    case "open" | "resync":
-                        yield Event("open")
-                    case "lost":
-                        yield Event("lost")
-                    case "run":
-                        yield Event("run", event.data)
+        return self._driver.items(self._api.watch())
 
     async def unfinished(self, phases: list[str]) -> AsyncGenerator[bytes]:
         """As `Runs.unfinished`."""

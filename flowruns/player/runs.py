@@ -1,8 +1,9 @@
 """Where a player finds its runs: the interface."""
 
 from collections.abc import AsyncGenerator
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+from flowruns.client.streams import Event
 from flowruns.model.lines import RunLine
 
 
@@ -11,15 +12,6 @@ class Found(NamedTuple):
 
     doc: bytes
     etag: str
-
-
-class Event(NamedTuple):
-    """`run`: the run *doc* was written. `open`: the changes from now on follow; `lost`: they do not, until the next
-    `open`.
-    """
-
-    kind: Literal["open", "lost", "run"]
-    doc: bytes = b""
 
 
 class Runs(Protocol):
@@ -32,7 +24,9 @@ class Runs(Protocol):
         """What messages call it."""
 
     def changes(self) -> AsyncGenerator[Event]:
-        """The changes of all runs, without end. Raises Unreachable only before the first `open`."""
+        """The changes of all runs, without end; a player heeds `open`, `resync`, `lost` and `run`. Raises Unreachable
+        only before the first `open`.
+        """
 
     def unfinished(self, phases: list[str]) -> AsyncGenerator[bytes]:
         """The runs in *phases*, the oldest first."""

@@ -7,13 +7,14 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from msgspec import Raw
 from msgspec.json import decode
 
+from flowruns.client.streams import Event
 from flowruns.errors import PRECONDITION_FAILED, Busy, PreconditionFailed, Refused, Unavailable, one_line
 from flowruns.model.cursors import PageRequest
 from flowruns.model.lines import RunLine
 from flowruns.model.preconditions import Precondition
 from flowruns.model.runs import RunPut
 from flowruns.player.player import Player
-from flowruns.player.runs import Event, Found
+from flowruns.player.runs import Found
 from flowruns.player.script import Script
 from flowruns.store.filters import where
 from flowruns.store.store import Store
@@ -46,7 +47,7 @@ class StoreRuns:
                         async for change in changes:
                             position = change.seq
                             if change.doc is not None:
-                                yield Event("run", change.doc)
+                                yield Event("run", data=change.doc)
                     return
             except Busy:
                 yield Event("lost")
