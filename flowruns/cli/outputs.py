@@ -7,18 +7,19 @@ from contextlib import contextmanager, nullcontext
 import click
 
 from flowruns.errors import CannotWrite
-from flowruns.server.signals import DeferredInterrupts
+from flowruns.server.signals import Interrupts, handled_signals
 from flowruns.sqlite.atomic_files import atomic_write
 from flowruns.sqlite.datafile import database_files, real_path
 from flowruns.terminal.output import print_stderr
 
 
 @contextmanager
-def interruptible() -> Iterator[DeferredInterrupts]:
+def interruptible() -> Iterator[Interrupts]:
     """While entered, signals such as Ctrl+C wait until they are allowed. Then raises click.Abort, and reports that
     nothing was changed.
     """
-    with DeferredInterrupts() as interrupts:
+    interrupts = Interrupts()
+    with handled_signals(interrupts.receive):
         try:
             yield interrupts
         except KeyboardInterrupt:

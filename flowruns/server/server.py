@@ -1,11 +1,9 @@
 """uvicorn's server with graceful shutdown of streams, deadlines for connections, and its own signal handling."""
 
 import asyncio
-import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from types import FrameType
 
@@ -14,7 +12,7 @@ import uvicorn
 from flowruns.errors import Unavailable
 from flowruns.server.listener import BACKLOG
 from flowruns.server.protocol import Protocol
-from flowruns.server.signals import termination_signals
+from flowruns.server.signals import handled_signals
 from flowruns.settings import Settings
 
 _STOP_SECONDS = 3  # for requests to finish
@@ -72,25 +70,16 @@ class Server(uvicorn.Server):
         """Does nothing: uvicorn's raises the signal again at the end. `stop_on_signals` replaces it."""
         yield
 
-    @contextmanager
-    def stop_on_signals(self) -> Iterator[None]:
+    def stop_on_signals(self) -> AbstractContextManager[None]:
         """While entered, in the main thread, a termination signal stops this server. A second one skips the wait for
         requests.
         """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
 
         def stop(number: int, frame: FrameType | None) -> None:
             self.force_exit = self.should_exit
             self.should_exit = True
 
-        before = {number: signal.signal(number, stop) for number in termination_signals()}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        return handled_signals(stop)
 
 
 def uvicorn_config(settings: Settings) -> uvicorn.Config:

@@ -2,11 +2,10 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import current_thread, main_thread
-from types import FrameType, TracebackType
-from typing import Any, Self
+from types import FrameType
 
 
 def termination_signals() -> list[signal.Signals]:
@@ -17,26 +16,28 @@ def termination_signals() -> list[signal.Signals]:
     return [signal.SIGINT, signal.SIGTERM] + [signal.SIGHUP] * (not ignored)
 
 
-class DeferredInterrupts:
-    """While entered, a termination signal raises KeyboardInterrupt within `allowed`, or when that is entered next. A
-    second signal raises it anywhere.
+@contextmanager
+def handled_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """While entered, in the main thread, which alone receives signals, a termination signal calls *handler*."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in termination_signals()}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+class Interrupts:
+    """Signals, which `receive` handles. The first raises KeyboardInterrupt within `allowed`, or when that is entered
+    next, and a second one anywhere.
     """
 
     def __init__(self) -> None:
         self._pending = False
         self._allowed = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        if current_thread() is main_thread():  # only this thread receives signals
-            self._before = {number: signal.signal(number, self._receive) for number in termination_signals()}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
@@ -53,7 +54,8 @@ class DeferredInterrupts:
         """Disallows interrupts within the rest of `allowed`: the commit begins."""
         self._allowed = False
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """Raises KeyboardInterrupt, now or later."""
         second, self._pending = self._pending, True
         if self._allowed or second:
             raise KeyboardInterrupt

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from flowruns.server.signals import DeferredInterrupts
+from flowruns.server.signals import Interrupts, handled_signals
 
 
 def sent(number: int = signal.SIGINT) -> None:
@@ -16,7 +16,7 @@ def sent(number: int = signal.SIGINT) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_waits_until_it_is_allowed(number: int) -> None:
     done = []
-    with DeferredInterrupts() as interrupts:
+    with handled_signals((interrupts := Interrupts()).receive):
         sent(number)
         done.append("setup")
         with pytest.raises(KeyboardInterrupt), interrupts.allowed():
@@ -25,7 +25,7 @@ def test_signal_waits_until_it_is_allowed(number: int) -> None:
 
 
 def test_signal_interrupts_what_is_allowed_and_not_what_comes_after() -> None:
-    with DeferredInterrupts() as interrupts:
+    with handled_signals((interrupts := Interrupts()).receive):
         with interrupts.allowed():
             interrupts.too_late()
             sent()
@@ -34,7 +34,7 @@ def test_signal_interrupts_what_is_allowed_and_not_what_comes_after() -> None:
 
 
 def test_second_signal_interrupts_anywhere() -> None:
-    with DeferredInterrupts():
+    with handled_signals(Interrupts().receive):
         sent()
         with pytest.raises(KeyboardInterrupt):
             sent()
@@ -42,7 +42,7 @@ def test_second_signal_interrupts_anywhere() -> None:
 
 def test_handlers_are_those_of_before_in_the_end() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with DeferredInterrupts():
+    with handled_signals(Interrupts().receive):
         assert signal.getsignal(signal.SIGINT) != before
     assert signal.getsignal(signal.SIGINT) == before
 
@@ -51,7 +51,7 @@ def test_other_thread_receives_no_signal_and_goes_on() -> None:
     done = []
 
     def work() -> None:
-        with DeferredInterrupts() as interrupts, interrupts.allowed():
+        with handled_signals((interrupts := Interrupts()).receive), interrupts.allowed():
             done.append(True)
 
     thread = threading.Thread(target=work)
