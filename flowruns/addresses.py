@@ -1,7 +1,8 @@
 """The forms of addresses in settings: origins of web pages, prefixes of paths, proxies, and URLs of servers."""
 
 import re
-from urllib.parse import quote, unquote
+from contextlib import suppress
+from urllib.parse import quote, unquote, urlsplit
 
 _UNIX = "unix://"
 
@@ -75,6 +76,29 @@ def parse_proxy(text: str) -> str:
             cure = "give an address or a network, for example 127.0.0.1 or 10.0.0.0/8, or * for all"
             raise ValueError(f"{text!r} is not the address of a proxy: {cure}") from None
     return text
+
+
+def parse_url(text: str) -> str:
+    """*text*, the URL of a server, in its usual form. Raises ValueError, which does not repeat what may be a secret."""
+    if "@" in text or "#" in text:
+        raise ValueError("the address of a server has no user, password or fragment; pass a token as such")
+    if (path := socket_path(text)) is not None and path.startswith("/"):
+        return unix_url(path)
+    with suppress(ValueError):  # invalid port or IP address
+        parts = urlsplit(text)
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.query
+        if valid and re.fullmatch(r"[\x21-\x7e]+", text):
+            _check_ip_address(parts.hostname or "")
+            return parts.geturl()
+    raise ValueError(f"{text!r} is not a server address: use for example http://127.0.0.1:8000, or unix:///run/f.sock")
+
+
+def _check_ip_address(host: str) -> None:
+    """Raises ValueError if *host* looks like an IP address and is none."""
+    if re.fullmatch(r"[\d.]+|.*:.*", host):
+        from ipaddress import ip_address  # slow to import, and rarely needed
+
+        ip_address(host)
 
 
 def tcp_url(host: str, port: int) -> str:

@@ -7,7 +7,8 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from flowruns.client.connections import address, base_url
+from flowruns.addresses import parse_url
+from flowruns.client.connections import base_url
 from flowruns.client.responses import check_status, media_type, parse_page, unexpected_response, unreachable
 from flowruns.client.source import Filters, Page
 from flowruns.client.steps import Flow, Read, Send, seconds_left
@@ -38,7 +39,7 @@ class Api:
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        self.url = address(url.rstrip("/").removesuffix(RUNS))
+        self.url = parse_url(url.rstrip("/").removesuffix(RUNS))
         if token is not None and not re.fullmatch(TOKEN, token):  # the message must not repeat it: it is a secret
             raise ValueError("the token must not be empty or contain spaces or control characters")
         # No compression: a server on the same machine would spend time on it, and proxies drop the strong ETag.

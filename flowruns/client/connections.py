@@ -1,69 +1,38 @@
-"""Addresses of servers, and the connections to them. Imports httpx only when a connection is needed: the commands check
-addresses, and a start of the server asks none.
-"""
+"""The connections to servers, for httpx."""
 
-import re
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+import socket
+from typing import Any
 from urllib.parse import urlsplit
 
-from flowruns.addresses import socket_path, unix_url
+import httpx
+
+from flowruns.addresses import socket_path
 from flowruns.client.steps import seconds_left
 from flowruns.errors import Unreachable, one_line
 from flowruns.settings import is_loopback
-
-if TYPE_CHECKING:
-    import socket
-
-    import httpx
 
 _RESPONSE_TIMEOUT = 30.0  # seconds without data
 
 # Each stream and each concurrent call has a connection, hence no maximum. The server closes idle ones after 75 s: the
 # client closes them first.
-_IDLE_CONNECTIONS, _IDLE_SECONDS = 100, 30.0
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0)
 
 _STREAM_TIMEOUT = 15.0  # seconds without data; the server sends something every 4
 
 _OPENED = ("connect_tcp.complete", "connect_unix_socket.complete", "start_tls.complete")  # events of `trace`
 
 
-def address(url: str) -> str:
-    """The *url* of a server, in its usual form. Raises ValueError, which does not repeat what may be a secret."""
-    if "@" in url or "#" in url:
-        raise ValueError("the address of a server has no user, password or fragment; pass a token as such")
-    if (path := socket_path(url)) is not None and path.startswith("/"):
-        return unix_url(path)
-    with suppress(ValueError):  # invalid port or IP address
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.query
-        if valid and re.fullmatch(r"[\x21-\x7e]+", url):
-            _check_ip_address(parts.hostname or "")
-            return parts.geturl()
-    raise ValueError(f"{url!r} is not a server address: use for example http://127.0.0.1:8000, or unix:///run/f.sock")
-
-
-def _check_ip_address(host: str) -> None:
-    """Raises ValueError if *host* looks like an IP address and is none."""
-    if re.fullmatch(r"[\d.]+|.*:.*", host):
-        from ipaddress import ip_address  # slow to import, and rarely needed
-
-        ip_address(host)
-
-
-def options(url: str, timeout: "httpx.Timeout | float | None") -> dict[str, Any]:
+def options(url: str, timeout: httpx.Timeout | float | None) -> dict[str, Any]:
     """The arguments of an httpx client of the server at *url*: no proxy of the environment comes between a client and a
     server on the same machine.
     """
-    import httpx
-
     parts = urlsplit(url)
     is_local = parts.scheme == "unix" or _is_local(parts.hostname or "")
     # Reading certificates takes 20 ms: only where the server or a proxy may present one.
     verify = httpx.create_ssl_context() if is_local and parts.scheme == "https" else not is_local
     return {
         "timeout": httpx.Timeout(_RESPONSE_TIMEOUT if timeout is None else timeout),
-        "limits": _limits(),
+        "limits": _LIMITS,
         "trust_env": not is_local,
         "verify": verify,
     }
@@ -74,34 +43,20 @@ def base_url(url: str) -> str:
     return url if socket_path(url) is None else "http://localhost"
 
 
-def transport(url: str) -> "httpx.HTTPTransport | None":
+def transport(url: str) -> httpx.HTTPTransport | None:
     """The transport to the Unix socket in *url*, None for another URL."""
-    import httpx
-
     path = socket_path(url)
-    return None if path is None else httpx.HTTPTransport(uds=path, limits=_limits(), verify=False)  # no TLS there
+    return None if path is None else httpx.HTTPTransport(uds=path, limits=_LIMITS, verify=False)  # no TLS there
 
 
-def async_transport(url: str) -> "httpx.AsyncHTTPTransport | None":
+def async_transport(url: str) -> httpx.AsyncHTTPTransport | None:
     """As `transport`, for an `httpx.AsyncClient`."""
-    import httpx
-
     path = socket_path(url)
-    return None if path is None else httpx.AsyncHTTPTransport(uds=path, limits=_limits(), verify=False)
+    return None if path is None else httpx.AsyncHTTPTransport(uds=path, limits=_LIMITS, verify=False)
 
 
-def _limits() -> "httpx.Limits":
-    import httpx
-
-    return httpx.Limits(
-        max_connections=None, max_keepalive_connections=_IDLE_CONNECTIONS, keepalive_expiry=_IDLE_SECONDS
-    )
-
-
-def timeouts(base: "httpx.Timeout", *, is_stream: bool, deadline: float | None = None) -> "httpx.Timeout":
+def timeouts(base: httpx.Timeout, *, is_stream: bool, deadline: float | None = None) -> httpx.Timeout:
     """The timeouts of a request: those of *base*, none beyond *deadline*, and that of streams for one."""
-    import httpx
-
     left = None if deadline is None else seconds_left(deadline)
     connect, read, write, pool = (
         left if wait is None else wait if left is None else min(wait, left)

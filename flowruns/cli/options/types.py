@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flowruns.addresses import parse_frame_ancestor, parse_origin, parse_prefix, parse_proxy
+from flowruns.addresses import parse_frame_ancestor, parse_origin, parse_prefix, parse_proxy, parse_url
 from flowruns.settings import DEFAULTS
 from flowruns.terminal.output import print_stderr
 
@@ -59,15 +59,7 @@ def _host(text: str) -> str:
     return text
 
 
-def _url(text: str) -> str:
-    """*text*, if it is the address of a server."""
-    from flowruns.client.connections import address  # which a start of the server does not import
-
-    address(text)
-    return text
-
-
-SIZE, AGE, URL = Parsed("size", _size), Parsed("age", _age), Parsed("url", _url)
+SIZE, AGE, URL = Parsed("size", _size), Parsed("age", _age), Parsed("url", parse_url)
 
 # To listen on; one of IPv6 may have the brackets that it has in a URL.
 ADDRESS = Parsed("address", lambda text: text.removeprefix("[").removesuffix("]"))
