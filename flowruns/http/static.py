@@ -19,13 +19,16 @@ FILES = "/ui/"  # every path below it is a file of the package
 
 ASSET = FILES + "assets/{version}/{name}"
 
-
 # A comment, up to the end of its line, which stays: line numbers stay those of the source. One behind code of a script
 # has no quote, with which a string would end.
 _COMMENTS = {
     ".js": re.compile(rb"^\t*(?://|/\*\*| \*).*$| // [^\"'`\n]*$", re.MULTILINE),
     ".css": re.compile(rb" ?/\*.*\*/$", re.MULTILINE),
 }
+
+_ENTRY = re.compile(rb'<script type="module" src="assets/\{version\}/(.+?)"')
+
+_IMPORT = re.compile(rb' from "\./(.+?)"')
 
 
 class Page(NamedTuple):
@@ -99,7 +102,18 @@ def files() -> Mapping[str, bytes]:
     """The files by name, read once, so that no page mixes two versions of them; scripts and styles without comments."""
     folder = resources.files("flowruns") / "ui"
     bodies = {file.name: file.read_bytes() for file in folder.iterdir() if PurePath(file.name).suffix in MEDIA_TYPES}
-    return {name: _without_comments(name, body) for name, body in bodies.items()}
+    sent = {name: _without_comments(name, body) for name, body in bodies.items()}
+    return {name: body.replace(b"{preloads}", _preloads(body, sent)) for name, body in sent.items()}
+
+
+def _preloads(page: bytes, sent: Mapping[str, bytes]) -> bytes:
+    """Links to all modules of *page* but the first, which would have to arrive before the browser asks for others."""
+    first = new = found = set(_ENTRY.findall(page))
+    while new:
+        new = {name for script in new for name in _IMPORT.findall(sent[script.decode()])} - found
+        found = found | new
+    link = b'<link rel="modulepreload" href="assets/{version}/%b">'
+    return b"\n".join(link % name for name in sorted(found - first))
 
 
 def _without_comments(name: str, body: bytes) -> bytes:
