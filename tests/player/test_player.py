@@ -139,6 +139,7 @@ async def test_runs_that_are_there_and_new_ones_are_played_to_their_end(store: S
         await store.create(post("other", "test"))
         await store.create(post("new"))
         run = await when(store, lambda run: run.id == "new" and run.end_time is not None)
+        await lines.until("new: deploy-web succeeded")  # which follows the write
     assert (run.phase, [(action.id, action.phase) for action in run.actions or []]) == (
         "succeeded", [("build", "succeeded")],
     )  # fmt: skip
