@@ -3,7 +3,7 @@
 import gzip
 import re
 from collections.abc import Collection, Mapping
-from functools import cache
+from functools import cache, partial
 from hashlib import blake2b
 from importlib import resources
 from pathlib import PurePath
@@ -72,6 +72,8 @@ _IMMUTABLE: Header = (b"cache-control", b"public, max-age=31536000, immutable") 
 
 _VARY: Header = (b"vary", b"accept-encoding")
 
+_compressed = cache(partial(gzip.compress, mtime=0))  # once for each file: there are few of them
+
 
 def is_public(path: str) -> bool:
     """Whether *path* needs no token: the page holds no data, and asks the user for a token."""
@@ -92,9 +94,9 @@ def security_headers(frame_ancestors: Collection[str]) -> tuple[Header, ...]:
 def routes(frame_ancestors: Collection[str] = ()) -> dict[str, Operation]:
     """The GET operations by path."""
     security = security_headers(frame_ancestors)
-    pages = {path: _page(page, security) for path, page in PAGES.items()}
-    redirects = {path: _redirect(to, security) for path, to in REDIRECTS.items()}
-    return pages | redirects | {ASSET: _asset(security)}
+    pages = {path: partial(_page, page, security) for path, page in PAGES.items()}
+    redirects = {path: partial(_redirect, to, security) for path, to in REDIRECTS.items()}
+    return {**pages, **redirects, ASSET: partial(_asset, security)}
 
 
 @cache
@@ -130,32 +132,22 @@ def version() -> str:
     return digest.hexdigest()
 
 
-def _asset(security: tuple[Header, ...]) -> Operation:
+async def _asset(security: tuple[Header, ...], request: RequestReader) -> Response:
     """GET /ui/assets/{version}/{name}: a script, style sheet or image. It raises PathNotFound."""
-
-    async def operation(request: RequestReader) -> Response:
-        parts = request.scope["path_params"]
-        body = files().get(parts["name"])
-        if body is None or parts["version"] != version():
-            raise PathNotFound
-        return _file(request, parts["name"], body, (*security, _IMMUTABLE))
-
-    return operation
+    parts = request.scope["path_params"]
+    body = files().get(parts["name"])
+    if body is None or parts["version"] != version():
+        raise PathNotFound
+    return _file(request, parts["name"], body, (*security, _IMMUTABLE))
 
 
-def _page(page: Page, security: tuple[Header, ...]) -> Operation:
-    async def operation(request: RequestReader) -> Response:
-        body = files()[page.file].replace(b"{base}", page.base.encode()).replace(b"{version}", version().encode())
-        return _file(request, page.file, body, (*security, NO_CACHE))
-
-    return operation
+async def _page(page: Page, security: tuple[Header, ...], request: RequestReader) -> Response:
+    body = files()[page.file].replace(b"{base}", page.base.encode()).replace(b"{version}", version().encode())
+    return _file(request, page.file, body, (*security, NO_CACHE))
 
 
-def _redirect(to: str, security: tuple[Header, ...]) -> Operation:
-    async def operation(request: RequestReader) -> Response:
-        return Response(307, (*security, NO_CACHE, (b"location", to.encode()), (b"content-length", b"0")))
-
-    return operation
+async def _redirect(to: str, security: tuple[Header, ...], request: RequestReader) -> Response:
+    return Response(307, (*security, NO_CACHE, (b"location", to.encode()), (b"content-length", b"0")))
 
 
 def _file(request: RequestReader, name: str, body: bytes, headers: tuple[Header, ...]) -> Response:
@@ -169,9 +161,3 @@ def _file(request: RequestReader, name: str, body: bytes, headers: tuple[Header,
     media_type = MEDIA_TYPES[PurePath(name).suffix]
     length = b"%d" % len(body)
     return Response(200, (*headers, *encoding, (b"content-type", media_type), (b"content-length", length)), body)
-
-
-@cache
-def _compressed(body: bytes) -> bytes:
-    """*body* with gzip, once for each file: there are few of them."""
-    return gzip.compress(body, mtime=0)
