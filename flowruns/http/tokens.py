@@ -27,15 +27,16 @@ class Tokens:
 
     def user(self, scope: Scope) -> int:
         """The user id of the token in Authorization; without that header, of the cookie. Raises Unauthorized."""
-        if not header_values(scope, b"authorization"):
-            return self._user_of_cookie(scope)
-        sent, user = self._bearer(scope), None
-        for token, id in self._tokens:  # compares with all of them, in constant time
-            if compare_digest(token, sent):
-                user = id
-        if user is None:
+        if header_values(scope, b"authorization"):
+            sent, tokens = [self._bearer(scope)], self._tokens
+        else:
+            sent = list(_cookies(scope)) if _is_own_page(scope) else []
+            tokens = [(_session(token, scope), user) for token, user in self._tokens] if sent else []
+        # Compares with all of them, in constant time.
+        users = [user for token, user in tokens if [one for one in sent if compare_digest(token, one)]]
+        if not users:
             raise Unauthorized
-        return user
+        return users[-1]
 
     def cookie(self, scope: Scope) -> Header:
         """The header that sets the cookie for the token in Authorization. Raises Unauthorized."""
@@ -48,16 +49,6 @@ class Tokens:
         if scheme.lower() != b"bearer":
             raise Unauthorized
         return token.strip()
-
-    def _user_of_cookie(self, scope: Scope) -> int:
-        user = None
-        for sent in _cookies(scope) if _is_own_page(scope) else ():
-            for token, id in self._tokens:
-                if compare_digest(_session(token, scope), sent):
-                    user = id
-        if user is None:
-            raise Unauthorized
-        return user
 
 
 def sends_credentials(scope: Scope) -> bool:
