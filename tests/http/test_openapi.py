@@ -155,13 +155,14 @@ def test_every_reference_leads_somewhere() -> None:
         assert name.removeprefix("#/components/schemas/") in DOCUMENT["components"]["schemas"]
 
 
-def test_every_operation_field_parameter_and_header_is_described() -> None:
+def test_every_operation_schema_field_parameter_and_header_is_described() -> None:
     bare = [
         f"{name}.{field}"
         for name, schema in DESCRIBED.items()
         for field, value in schema.get("properties", {}).items()
         if not value.get("description")
     ]
+    bare += [name for name, schema in DESCRIBED.items() if not schema.get("description")]
     for item in DOCUMENT["paths"].values():
         for operation in item.values():
             described = [operation, *operation["parameters"], *operation["responses"].values()]
@@ -177,7 +178,7 @@ def test_every_operation_field_parameter_and_header_is_described() -> None:
 def test_every_description_is_used() -> None:
     found = {f"{name}.{field}" for name, schema in DESCRIBED.items() for field in schema.get("properties", {})}
     assert set(descriptions.FIELDS) <= found
-    assert set(descriptions.SCHEMAS) == set(DESCRIBED)
+    assert set(descriptions.SCHEMAS) <= set(DESCRIBED)
     assert set(descriptions.OPERATIONS) == {
         one["operationId"] for item in DOCUMENT["paths"].values() for one in item.values()
     }

@@ -52,22 +52,15 @@ and `SameSite=Strict`, and counts only in requests from this origin and from all
 
 _IDENTIFIER = "a letter, then up to 63 letters, digits, `_` or `-`"
 
-SCHEMAS = {
-    "Action": "A step of a run.",
+SCHEMAS = {  # where the docstring of the Struct is not the text
     "ActionCounts": "The actions of a run in numbers. One without a phase is counted in `total` alone.",
-    "Detail": "One error.",
-    "Durations": "How long runs took, in seconds.",
-    "ErrorResponse": "The body of every error response.",
     "FlowRun": "A run. Every response carries every field; a field without a value is null.",
-    "FlowRunPage": "A page of runs, from one snapshot of the database.",
     "FlowType": "The kind of flow.",
-    "Health": "The state of the service.",
     "Log": "A log line of a run.",
     "LogCounts": "The log lines of a run in numbers.",
     "PartialFlowRun": "The fields of a run that the parameter `fields` names, in this order.",
     "RunPost": "The body of POST: a person starts an action.",
     "RunPut": "The body of PUT: the whole run. An omitted optional field becomes null, except `phase`.",
-    "RunsOfTime": "The runs that were created in one hour, or on one day.",
     "Stats": "The number of runs with each value, from one snapshot of the database. With `fields`, only these.",
     "Tag": "A key-value pair to filter runs by.",
 }

@@ -188,7 +188,7 @@ def _error(status: str) -> dict[str, Any]:
 def _describe(components: dict[str, Any]) -> None:
     """Adds descriptions and examples to *components*."""
     for name, component in components.items():
-        component["description"] = descriptions.SCHEMAS[name]
+        component["description"] = descriptions.SCHEMAS.get(name, component.get("description"))
         for field, schema in component.get("properties", {}).items():
             if text := descriptions.description(name, field):
                 schema["description"] = text
