@@ -12,7 +12,7 @@ from flowruns.http.requests import STATUS_ONLY, PageQuery, RequestReader
 from flowruns.http.responses import Header, LargeBodies, Receive, Response, Scope, Send
 from flowruns.http.tokens import Tokens, expired_cookie
 from flowruns.model.cursors import Cursor
-from flowruns.model.runs import RunPost, RunPut, Slug
+from flowruns.model.runs import RunPost, RunPut
 from flowruns.sqlite.datafile import SCHEMA_VERSION
 from flowruns.store.store import Store
 from flowruns.version import __version__
@@ -130,7 +130,7 @@ class RunsApi:
 
     async def get(self, request: RequestReader) -> Response | EventStream:
         """GET …/flow-runs/{id_}: one run, or a stream of its changes."""
-        id = request.path("id_", Slug)
+        id = request.id()
         if request.details:  # no run has an invalid id
             raise NotFound(id)
         hints.log_unknown_parameters(request, self._noted)
@@ -148,7 +148,7 @@ class RunsApi:
     async def put(self, request: RequestReader) -> Response:
         """PUT …/flow-runs/{id_}: creates or replaces a run."""
         with request:
-            id, body, precondition = request.path("id_", Slug), await request.body(RunPut), request.precondition()
+            id, body, precondition = request.id(), await request.body(RunPut), request.precondition()
             await hints.log_unknown_fields(request, self._noted_fields)
             await request.check_same_id(id, body)
         assert body is not None
@@ -158,7 +158,7 @@ class RunsApi:
     async def delete(self, request: RequestReader) -> Response:
         """DELETE …/flow-runs/{id_}: deletes a run."""
         with request:
-            id, precondition = request.path("id_", Slug), request.precondition()
+            id, precondition = request.id(), request.precondition()
         await self.store.delete(id, when=precondition)
         return responses.no_content()
 

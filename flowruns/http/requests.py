@@ -19,7 +19,7 @@ from flowruns.model.error_details import choice_detail
 from flowruns.model.fields import ALL_FIELDS, Fields, parse_fields
 from flowruns.model.filters import integer
 from flowruns.model.preconditions import Precondition, parse_precondition
-from flowruns.model.runs import RunPost, RunPut, release_lists
+from flowruns.model.runs import RunPost, RunPut, Slug, release_lists
 from flowruns.model.validation import check_text, decode, limit_details, text_field
 from flowruns.store.filters import Where, where
 from flowruns.store.stats import COUNTED_FIELDS, STATS_FIELDS
@@ -92,15 +92,15 @@ class RequestReader:
         values = [value for key, value in self._headers if key == name]
         return b", ".join(values).decode("latin-1") if values else None
 
-    def path(self, name: str, type: type[T]) -> T:
-        """The path parameter *name*; the text as sent if it is invalid, for use in a message."""
-        text = self.scope["path_params"][name]
-        text = _DOT_SEGMENTS.get(text.lower(), text)
+    def id(self) -> str:
+        """The id in the path; the text as sent if it is invalid, for use in a message."""
+        sent: str = self.scope["path_params"]["id_"]
+        text = _DOT_SEGMENTS.get(sent.lower(), sent)
         try:
-            return convert(text, type)
+            return convert(text, Slug)
         except ValidationError:
-            self.details += check_text(text, type, ("path", name))
-            return text  # type: ignore[no-any-return]  # the context manager raises
+            self.details += check_text(text, Slug, ("path", "id_"))
+            return text  # the context manager raises
 
     def query(self) -> list[tuple[str, str]]:
         """The names and values of the query, in order. `name[]`, as axios and PHP write lists, is `name`."""
