@@ -7,7 +7,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
 
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Raw, Struct, defstruct
 from msgspec.json import decode
 from msgspec.structs import asdict, fields
 
@@ -24,28 +24,14 @@ class Run(FlowRun, kw_only=True):
     outputs: Any
 
 
-class PartialRun(Run, kw_only=True):
-    """A run with the fields that were requested, and with counts; every other field is `msgspec.UNSET`."""
-
-    id: Any = UNSET
-    flow_id: Any = UNSET
-    flow_type: Any = UNSET
-    args: Any = UNSET
-    phase: Any = UNSET
-    start_time: Any = UNSET
-    end_time: Any = UNSET
-    actions: Any = UNSET
-    outputs: Any = UNSET
-    logs: Any = UNSET
-    tags: Any = UNSET
-    created_at: Any = UNSET
-    created_by: Any = UNSET
-    updated_at: Any = UNSET
-    updated_by: Any = UNSET
-    reviewed_by: Any = UNSET
-    reviewed_at: Any = UNSET
-    action_counts: Any = UNSET  # ActionCounts or None
-    log_counts: Any = UNSET  # LogCounts or None
+# A run with the fields that were requested, and with counts; every other field is `msgspec.UNSET`.
+PartialRun: Any = defstruct(
+    "PartialRun",
+    [(name, Any, UNSET) for name in (*Run.__struct_fields__, "action_counts", "log_counts")],
+    bases=(Run,),
+    module=__name__,
+    kw_only=True,
+)
 
 
 class Stats(Model, kw_only=True):
@@ -71,14 +57,15 @@ def plain(run: FlowRun) -> Run:
     return Run(**{**asdict(run), "args": parse(run.args), "outputs": parse(run.outputs)})
 
 
-def partial_run(doc: bytes) -> PartialRun:
-    """The run of *doc*, a document with some fields. Raises msgspec.DecodeError."""
+def partial_run(doc: bytes) -> Run:
+    """The `PartialRun` of *doc*, a document with some fields. Raises msgspec.DecodeError."""
     values: dict[str, Any] = {}
     for name, raw in decode(doc, type=dict[str, Raw]).items():
         if name in _TYPES:  # a later server may send more
             attribute, type = _TYPES[name]
             values[attribute] = parse(raw) if attribute in ("args", "outputs") else decode(raw, type=type)
-    return PartialRun(**values)
+    run: Run = PartialRun(**values)
+    return run
 
 
 def field_names(names: str | Iterable[str]) -> list[str]:
