@@ -127,10 +127,7 @@ _METHODS: dict[type, Callable[..., Details]] = {
 }
 
 
-@cache
-def type_info(type: Any) -> Any:
-    """What `msgspec.inspect` knows about *type*."""
-    return inspect.type_info(type)
+type_info: Callable[[Any], Any] = cache(inspect.type_info)
 
 
 def pattern_detail(loc: Loc, pattern: str) -> ErrorDetail:

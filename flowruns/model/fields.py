@@ -135,6 +135,4 @@ def _value(run: Any, name: str) -> Any:
     return count(getattr(run, source))
 
 
-@lru_cache(maxsize=64)
-def _selector(fields: Fields) -> _Selector:
-    return _Selector(fields)
+_selector = lru_cache(maxsize=64)(_Selector)

@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 MAX_DETAILS = 100
 
+_decoder: Any = cache(Decoder)  # of a type
+
 
 def decode(body: bytes, type: type[T]) -> T:
     """*body* as a *type*. Raises Invalid, which names every wrong field, or where the JSON breaks.
@@ -80,8 +82,3 @@ def _parsed(error: ValidationError) -> tuple[Loc, str]:
     """The place and the message of *error*, which msgspec writes as `message - at `$.logs[3].level``."""
     msg, _, path = str(error).partition(" - at `$")
     return ("body", *(int(part) if part.isdigit() else part for part in re.findall(r"\w+", path))), msg
-
-
-@cache
-def _decoder(type: Any) -> Decoder[Any]:
-    return Decoder(type)
