@@ -75,17 +75,10 @@ class _Scanner:
     def _key(self, end: str) -> list[str]:
         """The parts of the dotted key before *end*, which is not read."""
         parts = []
-        while (char := self._next()) and char != end:
-            if char == ".":
-                self._at += 1
-            elif string := _STRING.match(self._text, self._at):
-                parts.append(_unquoted(string[0]))
-                self._at = string.end()
-            elif bare := _BARE_KEY.match(self._text, self._at):
-                parts.append(bare[0])
-                self._at = bare.end()
-            else:
-                break
+        while self._next() not in ("", end):
+            if match := _STRING.match(self._text, self._at) or _BARE_KEY.match(self._text, self._at):
+                parts.append(_unquoted(match[0]))
+            self._at = match.end() if match else self._at + 1  # a dot
         return parts
 
     def _value(self, path: Path) -> None:
