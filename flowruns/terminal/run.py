@@ -8,7 +8,7 @@ from msgspec.json import decode
 from msgspec.json import format as indented
 
 from flowruns.errors import one_line
-from flowruns.model.runs import Model
+from flowruns.model.runs import Model, Tag
 from flowruns.terminal.text import NOTHING, Style, columns, local_time, padded, time_taken
 
 _SHORT_JSON = 60  # characters of JSON that stay on one line
@@ -30,13 +30,6 @@ class Log(Model, kw_only=True):
     timestamp: str | None = None
     level: str | None = None
     action: str | None = None
-
-
-class Tag(Model, kw_only=True):
-    """A tag."""
-
-    key: str
-    value: str
 
 
 class Run(Model, kw_only=True):

@@ -2,27 +2,19 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 from flowruns.errors import one_line
 from flowruns.terminal.run import Run
 from flowruns.terminal.text import HUES_BY_WORD, NOTHING, Style, columns, cut, local_time, padded, time_taken
 
-
-class Column(NamedTuple):
-    """A column: its name, and its cell for a run at a time."""
-
-    name: str
-    cell: Callable[[Run, datetime], str]
-
-
-COLUMNS = (
-    Column("PHASE", lambda run, now: run.phase or NOTHING),
-    Column("FLOW", lambda run, now: run.flow_id),
-    Column("STARTED", lambda run, now: local_time(run.start_time, "minutes")),
-    Column("TOOK", lambda run, now: time_taken(run.start_time, run.end_time, now)),
-    Column("ID", lambda run, now: run.id),
-)
+# By name: the cell for a run at a time.
+COLUMNS: dict[str, Callable[[Run, datetime], str]] = {
+    "PHASE": lambda run, now: run.phase or NOTHING,
+    "FLOW": lambda run, now: run.flow_id,
+    "STARTED": lambda run, now: local_time(run.start_time, "minutes"),
+    "TOOK": lambda run, now: time_taken(run.start_time, run.end_time, now),
+    "ID": lambda run, now: run.id,
+}
 
 FIELDS = ("id", "flowId", "phase", "startTime", "endTime")  # of a run that the columns need
 
@@ -44,10 +36,10 @@ class Table:
 
     def lines(self, runs: Sequence[Run], now: datetime) -> Iterator[str]:
         """The lines of *runs*; the first call starts with the header."""
-        rows = [{column.name: one_line(column.cell(run, now)) for column in COLUMNS} for run in runs]
+        rows = [{name: one_line(cell(run, now)) for name, cell in COLUMNS.items()} for run in runs]
         if not self._widths:
             self._fit(rows)
-            yield self._style.paint(self._line({column.name: column.name for column in COLUMNS}), "bold")
+            yield self._style.paint(self._line({name: name for name in COLUMNS}), "bold")
         for row in rows:
             yield self._line(row, row["PHASE"])
 
@@ -61,7 +53,7 @@ class Table:
         return padded(cut(text, width) if self._style.width else text, width)
 
     def _fit(self, rows: Sequence[dict[str, str]]) -> None:
-        widths = {name: max(columns(text) for text in (name, *(row[name] for row in rows))) for name, _ in COLUMNS}
+        widths = {name: max(columns(text) for text in (name, *(row[name] for row in rows))) for name in COLUMNS}
         if self._style.width:
             widths["PHASE"] = min(widths["PHASE"], _MAX_PHASE)
             least, flow = min(_MIN_FLOW, widths["FLOW"]), 0
