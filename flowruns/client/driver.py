@@ -43,15 +43,12 @@ class Driver:
 
     def result(self, flow: Flow[Any, R]) -> R:
         """The result of *flow*, which has no items."""
-        with closing(flow), closing(_Exchange(self._open())) as exchange:
-            step = advance(flow.send, None)
-            while not isinstance(step, Done):
-                step = exchange.answer(flow, step)
-        result: R = step.result
+        end: Any = advance(self.items(flow).send, None)
+        result: R = end.result
         return result
 
-    def items(self, flow: Flow[T, Any]) -> Generator[T]:
-        """The items of *flow*."""
+    def items(self, flow: Flow[T, R]) -> Generator[T, None, R]:
+        """The items of *flow*, and its result."""
         with closing(flow), closing(_Exchange(self._open())) as exchange:
             step = advance(flow.send, None)
             while not isinstance(step, Done):
@@ -60,6 +57,8 @@ class Driver:
                 else:
                     yield step
                     step = advance(flow.send, None)
+        result: R = step.result
+        return result
 
     def close(self) -> None:
         """Ends the streams, and closes the connections; the next request opens a new one."""

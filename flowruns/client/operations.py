@@ -1,7 +1,7 @@
 """The operations of `Client` and `AsyncClient`, as flows: typed runs, from the documents of the API."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from msgspec import DecodeError, Raw, Struct
@@ -170,23 +170,17 @@ class Operations:
                 yield Change("resync", event.position or 0, None, None)
 
     def _reader(self, fields: FieldNames) -> Callable[[bytes], Run]:
-        return self._run if fields is None else self._partial_run
+        return self._run if fields is None else partial(self._read, partial_run)
 
     def _run(self, doc: bytes) -> Run:
         return plain(self._decode(doc, FlowRun))
 
-    def _partial_run(self, doc: bytes) -> Run:
-        with self._refusing():
-            return partial_run(doc)
-
     def _decode(self, doc: bytes, type: type[T]) -> T:
-        with self._refusing():
-            return decode(doc, type=type)
+        return self._read(lambda doc: decode(doc, type=type), doc)
 
-    @contextmanager
-    def _refusing(self) -> Iterator[None]:
+    def _read(self, read: Callable[[bytes], T], doc: bytes) -> T:
         try:
-            yield
+            return read(doc)
         except DecodeError as error:
             raise Refused(f"{self.url} sent an invalid flow run: {error}", 200) from None
 
