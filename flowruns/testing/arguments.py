@@ -13,8 +13,6 @@ P = ParamSpec("P")
 
 T = TypeVar("T")
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT")
-
 _ALIASES = {"code": "status", "count": "times", "n": "times", "timeout": "seconds", "after": "retry_after"}
 
 
@@ -28,7 +26,7 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         for name in kwargs:
             if name not in names and not has_others:  # else *function* checks them itself
-                raise TypeError(f"{function.__name__}() has no argument {name!r}{_cure(name, names)}")
+                raise TypeError(f"{function.__name__}() has no argument {name!r}{cure(name, names)}")
         try:
             parameters.bind(*args, **kwargs)
         except TypeError as error:
@@ -36,18 +34,6 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
         return function(*args, **kwargs)
 
     return call
-
-
-def check_method(method: str) -> None:
-    """Raises ValueError unless *method* is one of HTTP, in any case."""
-    if str(method).upper() not in METHODS:
-        raise ValueError(f"there is no method {method!r}{_cure(str(method).upper(), METHODS)}")
-
-
-def check_path(path: str) -> None:
-    """Raises ValueError for a *path* that no request has."""
-    if not (isinstance(path, str) and path.startswith(("/", "*"))):
-        raise ValueError(f"path is the whole path of a request, or begins with '*', not {path!r}")
 
 
 def check_number(name: str, value: Any, least: int, *, whole: bool = False, most: float = math.inf) -> None:
@@ -60,7 +46,8 @@ def check_number(name: str, value: Any, least: int, *, whole: bool = False, most
         raise ValueError(f"{wanted}, not {value!r}")
 
 
-def _cure(name: str, known: Sequence[str]) -> str:
+def cure(name: str, known: Sequence[str]) -> str:
+    """The end of a message about the unknown *name*: the one of *known* that was meant, or all of them."""
     meant = _ALIASES.get(name)
     close = [meant] if meant in known else get_close_matches(name, known, 1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f", only {', '.join(known)}"

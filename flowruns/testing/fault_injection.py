@@ -72,7 +72,11 @@ class FaultInjector:
         self.requests = RecordedRequests()  # a new list: a test may still hold the old one
         self.injections.clear()
 
-    def recover(self) -> None:
+    async def inject(self, injection: Injection) -> None:
+        """Adds *injection*."""
+        self.injections.append(injection)
+
+    async def recover(self) -> None:
         """Drops all injections, also for the requests that wait for the end of a delay: they continue."""
         self.injections.clear()
         self._recoveries += 1
@@ -96,9 +100,6 @@ class FaultInjector:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Records the request, and responds."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
         request, task = RecordedRequest(scope), asyncio.current_task()
         self.requests.append(request)
         self._in_flight[task] = send

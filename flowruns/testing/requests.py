@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import parse_qs
 
 from flowruns.errors import one_line
@@ -12,12 +12,14 @@ from flowruns.http.hints import hints_of
 from flowruns.http.responses import Scope
 from flowruns.model.python_values import parse
 from flowruns.settings import RUNS, STATS
-from flowruns.testing.arguments import check_method, check_path
+from flowruns.testing.arguments import cure
 
 if TYPE_CHECKING:
     import httpx
 
 __tracebackhide__ = True  # pytest shows the line of the test instead
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT")
 
 _MAX_SHOWN = 20  # requests, in a report
 
@@ -53,10 +55,10 @@ class RequestMatcher(NamedTuple):
 
 def matcher_of(method: str | None, path: str | None, id: str | None) -> RequestMatcher:
     """The matcher of these arguments of a test. Raises ValueError for a method or path that no request has."""
-    if method is not None:
-        check_method(method)
-    if path is not None:
-        check_path(path)
+    if method is not None and str(method).upper() not in _METHODS:
+        raise ValueError(f"there is no method {method!r}{cure(str(method).upper(), _METHODS)}")
+    if path is not None and not (isinstance(path, str) and path.startswith(("/", "*"))):
+        raise ValueError(f"path is the whole path of a request, or begins with '*', not {path!r}")
     return RequestMatcher(method, path, id)
 
 
@@ -131,38 +133,23 @@ class RecordedRequest:
         return one_line(" ".join(filter(None, [self.method, target, str(self.status or "no response"), body, note])))
 
 
-class RecordedRequests(Sequence[RecordedRequest]):
+class RecordedRequests(list[RecordedRequest]):
     """The requests in the order in which they arrived."""
-
-    def __init__(self) -> None:
-        self._requests: list[RecordedRequest] = []
-
-    @overload
-    def __getitem__(self, index: int) -> RecordedRequest: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[RecordedRequest]: ...
-    def __getitem__(self, index: int | slice) -> RecordedRequest | Sequence[RecordedRequest]:
-        return self._requests[index]
-
-    def __len__(self) -> int:
-        return len(self._requests)
-
-    def append(self, request: RecordedRequest) -> None:
-        """Adds a request."""
-        self._requests.append(request)
 
     def of(self, method: str | None = None, path: str | None = None, *, id: str | None = None) -> list[RecordedRequest]:
         """The requests that match, see `RequestMatcher`."""
         matcher = matcher_of(method, path, id)
-        return [request for request in list(self._requests) if matcher.matches(request.method, request.path)]
+        return [request for request in list(self) if matcher.matches(request.method, request.path)]
 
-    def count(self, method: str | None = None, path: str | None = None, *, id: str | None = None) -> int:
+    def count(  # type: ignore[override]  # of requests by what they are, not of equal ones
+        self, method: str | None = None, path: str | None = None, *, id: str | None = None
+    ) -> int:
         """The number of requests that match, see `RequestMatcher`."""
         return len(self.of(method, path, id=id))
 
     def report(self) -> str:
         """The last requests, a line each, and what had no effect in them."""
-        lines = last_lines(list(self._requests), lambda request: "\n  ".join([repr(request), *request.hints]))
+        lines = last_lines(list(self), lambda request: "\n  ".join([repr(request), *request.hints]))
         return "\n".join(lines)
 
     def __repr__(self) -> str:

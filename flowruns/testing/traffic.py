@@ -76,7 +76,7 @@ class Traffic:
 
     def recover(self) -> None:
         """Removes all injected faults and delays. Requests that are delayed continue now, without a fault."""
-        self._call(self._recover())
+        self._call(self._injector.recover())
 
     @property
     def requests(self) -> RecordedRequests:
@@ -99,13 +99,7 @@ class Traffic:
         return assert_requests(self.requests, matcher_of(method, path, id), times, json)
 
     def _inject(self, injection: Injection) -> None:
-        self._call(self._append(injection))
-
-    async def _append(self, injection: Injection) -> None:
-        self._injector.injections.append(injection)
-
-    async def _recover(self) -> None:
-        self._injector.recover()
+        self._call(self._injector.inject(injection))
 
     def _warn_of_unused_faults(self) -> None:
         """Warns of each fault that no request has got."""
