@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 from weakref import WeakSet
 
@@ -51,13 +51,11 @@ def lifespan_of(*apps: "Embedded") -> Callable[[Any], AbstractAsyncContextManage
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
-        try:
+        async with AsyncExitStack() as stack:
             for mounted in apps:
+                stack.push_async_callback(mounted.aclose)
                 await mounted.open()
             yield
-        finally:
-            for mounted in reversed(apps):
-                await mounted.aclose()
 
     return lifespan
 
