@@ -5,8 +5,8 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from shlex import quote
 from typing import Any
 
@@ -23,17 +23,6 @@ from flowruns.settings import MEMORY, RUNS, Settings, is_loopback
 from flowruns.terminal.output import print_stderr, print_stdout
 from flowruns.terminal.text import plural
 from flowruns.version import __version__
-
-
-@contextmanager
-def _modules_frozen() -> Iterator[None]:
-    """While entered, a full garbage collection does not look at all modules, which takes 10 ms."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
 
 _STDIN = 0
 
@@ -96,7 +85,7 @@ def serve_command(
 
     def print_ready(server: RunningServer) -> None:
         if ready_format == "json":
-            print_stdout(sidecar.ready(server, settings.database))
+            print_stdout(sidecar.ready_line(server.lock_info, settings.database, reused=False))
         elif log_format == "json":
             print_stderr(
                 json_line("info", f"serving {data} at {server.url}", url=server.url, database=data, runs=server.runs)
@@ -127,7 +116,9 @@ def serve_command(
             print_ready(server)
 
         map_large_blocks()
-        with log_to_stderr(log_level.upper(), as_json=log_format == "json"), _modules_frozen(), ExitStack() as stack:
+        with log_to_stderr(log_level.upper(), as_json=log_format == "json"), ExitStack() as stack:
+            gc.freeze()  # a full garbage collection does not look at all modules, which takes 10 ms
+            stack.callback(gc.unfreeze)
             if not (seeds or scripts):
                 serve(settings, ready, secret=made_token)
                 return
@@ -156,7 +147,7 @@ def serve_command(
         # Opened once, as a start may be tried again; read once the database is locked.
         files = [(name, opened.enter_context(open_input(name, spool=True))) for name in seeds]
         inputs = [(name, decoded(name, file)) for name, file in files]
-        if reuse:
+        if reuse and settings.database != MEMORY:  # which is never shared
             sidecar.start_or_reuse(start, print_reused, settings.database)
             return
         try:

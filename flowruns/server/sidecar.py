@@ -15,7 +15,6 @@ from msgspec.json import decode, encode
 from flowruns.addresses import socket_path
 from flowruns.errors import CannotStop, DatabaseInUse, DatabaseUnusable, PortTaken, one_line
 from flowruns.server.shutdown import PATH
-from flowruns.server.starting import RunningServer
 from flowruns.settings import MEMORY
 from flowruns.sqlite.datafile import real_path
 from flowruns.sqlite.lockfile import LockInfo, is_unreadable, lock_info
@@ -48,29 +47,20 @@ class Ready(Struct, kw_only=True):
     reused: bool
 
 
-def ready(server: RunningServer, database: str) -> str:
-    """The line of a *server* that has just started."""
-    return _line(server.lock_info, database, reused=False)
-
-
 def failed(code: int, message: str) -> str:
     """The line of a start that fails with exit *code*."""
     return encode({"event": "failed", "code": code, "message": one_line(message)}).decode()
 
 
 def start_or_reuse(start: Callable[[], None], reuse: Callable[[str], None], database: str) -> None:
-    """Calls *start*, or *reuse* with the line of a server that is already running for *database*.
-
-    Raises CannotStart.
+    """Calls *start*, or *reuse* with the line of a server that is already running for the file *database*. Raises
+    CannotStart.
     """
-    if database == MEMORY:  # never shared
-        start()
-        return
     path, began = real_path(database), time.monotonic()
     while True:
         info = lock_info(path)
         if info is not None and responds(info):
-            reuse(_line(info, database, reused=True))
+            reuse(ready_line(info, database, reused=True))
             return
         try:
             start()
@@ -132,15 +122,20 @@ def stop(database: str) -> LockInfo | None:
 
 def _request_shutdown(info: LockInfo) -> None:
     """Asks the server to end. Raises CannotStop if it does not respond, or is not the one that holds the lock."""
-    with suppress(OSError, http.client.HTTPException):
-        with closing(_connection(info)) as connection:
-            connection.request("POST", PATH, headers={"Authorization": f"Bearer {info.stop_key}"})
-            response = connection.getresponse()
-            response.read()
-        if response.status != HTTPStatus.ACCEPTED:
-            raise CannotStop(f"{info.url} is not the server of pid {info.pid}, or an older one; end that yourself")
-        return
-    raise CannotStop(f"{info.url} (pid {info.pid}) does not respond; kill it, or try again")
+    try:
+        status, _ = _request(info, "POST", PATH, info.stop_key)
+    except (OSError, http.client.HTTPException):
+        raise CannotStop(f"{info.url} (pid {info.pid}) does not respond; kill it, or try again") from None
+    if status != HTTPStatus.ACCEPTED:
+        raise CannotStop(f"{info.url} is not the server of pid {info.pid}, or an older one; end that yourself")
+
+
+def _request(info: LockInfo, method: str, path: str, token: str | None) -> tuple[int, bytes]:
+    """The status and the body of the response. Raises OSError and HTTPException."""
+    with closing(_connection(info)) as connection:
+        connection.request(method, path, headers={"Authorization": f"Bearer {token}"} if token else {})
+        response = connection.getresponse()
+        return response.status, response.read()
 
 
 def _connection(info: LockInfo) -> http.client.HTTPConnection:
@@ -171,7 +166,8 @@ def _lock_info(path: Path) -> LockInfo | None:
     return info
 
 
-def _line(info: LockInfo, database: str, *, reused: bool) -> str:
+def ready_line(info: LockInfo, database: str, *, reused: bool) -> str:
+    """The line of the server of *info*, which has just started, or is *reused*."""
     return encode(
         Ready(
             url=info.url,
@@ -190,14 +186,8 @@ def _line(info: LockInfo, database: str, *, reused: bool) -> str:
 
 def _health(info: LockInfo) -> dict[str, object] | None:
     """The response of /health, only its status if the server requires another token, None if it does not respond."""
-    headers = {"Authorization": f"Bearer {info.secret}"} if info.secret else {}
     with suppress(OSError, http.client.HTTPException, ValueError):
-        with closing(_connection(info)) as connection:
-            connection.request("GET", "/health", headers=headers)
-            response = connection.getresponse()
-            body = response.read()
-        if response.status == 401:
-            return {"status": "ok"}
-        health: dict[str, object] = decode(body)
+        status, body = _request(info, "GET", "/health", info.secret)
+        health: dict[str, object] = {"status": "ok"} if status == 401 else decode(body)
         return health
     return None
