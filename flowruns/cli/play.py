@@ -10,7 +10,7 @@ import click
 
 from flowruns.cli.options.command import Command
 from flowruns.cli.options.runs import server_options
-from flowruns.cli.options.types import Speed
+from flowruns.cli.options.types import SPEED
 from flowruns.cli.scripts import EXAMPLES, read_script
 from flowruns.cli.sources import run_server
 from flowruns.errors import one_line
@@ -22,7 +22,7 @@ from flowruns.terminal.output import print_stderr, write_lines
 @click.option("--example", type=click.Choice(EXAMPLES), help="Play a script that comes with flowruns.")
 @click.option("--show", is_flag=True, help="Print the script, and play nothing.")
 @click.option(
-    "--speed", default=1.0, show_default=True, metavar="FACTOR", type=Speed(),
+    "--speed", default=1.0, show_default=True, metavar="FACTOR", type=SPEED,
     help="Play faster: 10 takes a tenth of the time.",
 )  # fmt: skip
 @click.option(

@@ -28,7 +28,6 @@ from flowruns.sqlite.open_file import open_readonly
 from flowruns.store import pages, reads
 from flowruns.store.filters import Where, by_id, where
 from flowruns.store.holdings import Holdings
-from flowruns.store.reads import Changes
 from flowruns.store.store import Store
 from flowruns.terminal.output import print_stderr
 
@@ -237,17 +236,15 @@ class LocalSource:
     def _changes(self, chosen: Where, position: int, holdings: Holdings) -> Iterator[Event]:
         """The changes in the file after *position*, up to now."""
         while True:
-            changes = holdings.select(self._read_changes(chosen, position))
+            with open_readonly(self._path) as connection:
+                read = reads.changes(connection, chosen, position, last_number(connection))
+            changes = holdings.select(read)
             for change in changes.found:
                 yield Event(change.kind, change.seq, change.doc or encode({"id": change.id}))
             position = changes.position
             yield Event("", position)
             if position >= changes.last:
                 return
-
-    def _read_changes(self, chosen: Where, after: int) -> Changes:
-        with open_readonly(self._path) as connection:
-            return reads.changes(connection, chosen, after, last_number(connection))
 
 
 def condition_of(filters: Filters) -> Where:

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from flowruns.cli.inputs import environment_tokens
 from flowruns.cli.options.command import Option
 from flowruns.cli.options.database import database_alias, database_argument
-from flowruns.cli.options.types import ADDRESS, FRAME_ANCESTOR, HOST, ORIGIN, PREFIX, PROXY, SIZE, Number, Port, Seconds
+from flowruns.cli.options.types import ADDRESS, FRAME_ANCESTOR, HOST, ORIGIN, PREFIX, PROXY, SECONDS, SIZE, Number, Port
 from flowruns.settings import DEFAULTS, KIB, MIB
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,7 +35,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     database_alias(group="Data"),
     _DATA(
-        "--lock-timeout", default=DEFAULTS.lock_timeout, show_default=True, type=Seconds(), metavar="SECONDS",
+        "--lock-timeout", default=DEFAULTS.lock_timeout, show_default=True, type=SECONDS, metavar="SECONDS",
         envvar="FLOWRUNS_LOCK_TIMEOUT", help="Seconds that a write waits for another program's lock on the file.",
     ),
     _DATA(
@@ -72,15 +72,15 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         envvar="FLOWRUNS_MAX_HEAD", help="Maximum size of a request's line and headers.",
     ),
     _LIMITS(
-        "--head-timeout", default=DEFAULTS.head_timeout, show_default=True, type=Seconds(), metavar="SECONDS",
+        "--head-timeout", default=DEFAULTS.head_timeout, show_default=True, type=SECONDS, metavar="SECONDS",
         envvar="FLOWRUNS_HEAD_TIMEOUT", help="Seconds to receive a request's headers.",
     ),
     _LIMITS(
-        "--body-timeout", default=DEFAULTS.body_timeout, show_default=True, type=Seconds(), metavar="SECONDS",
+        "--body-timeout", default=DEFAULTS.body_timeout, show_default=True, type=SECONDS, metavar="SECONDS",
         envvar="FLOWRUNS_BODY_TIMEOUT", help="Seconds that a request body may pause.",
     ),
     _LIMITS(
-        "--idle-timeout", default=DEFAULTS.idle_timeout, show_default=True, type=Seconds(), metavar="SECONDS",
+        "--idle-timeout", default=DEFAULTS.idle_timeout, show_default=True, type=SECONDS, metavar="SECONDS",
         envvar="FLOWRUNS_IDLE_TIMEOUT", help="Seconds that an idle connection stays open.",
     ),
     _ACCESS(

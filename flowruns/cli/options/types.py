@@ -69,10 +69,12 @@ HOST, PROXY, PREFIX = Parsed("host", _host), Parsed("address", parse_proxy), Par
 ORIGIN, FRAME_ANCESTOR = Parsed("origin", parse_origin), Parsed("origin", parse_frame_ancestor)
 
 
-class _Range(click.FloatRange):
-    """A number, which is not NaN, in a range."""
+class Range(click.FloatRange):
+    """A number from 0, or above it if *min_open*, to *most*, and not NaN. Messages call it *noun*, its form *name*."""
 
-    noun = "a number"
+    def __init__(self, noun: str, most: float, *, name: str = "float range", min_open: bool = False) -> None:
+        super().__init__(0, most, min_open=min_open)
+        self.noun, self.name = noun, name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """*value* as a number."""
@@ -82,22 +84,9 @@ class _Range(click.FloatRange):
         return number
 
 
-class Seconds(_Range):
-    """A number of seconds, up to an hour."""
+SECONDS = Range("a number of seconds", 3600)
 
-    noun = "a number of seconds"
-
-    def __init__(self) -> None:
-        super().__init__(0, 3600)
-
-
-class Speed(_Range):
-    """A factor above 0."""
-
-    name = "factor"
-
-    def __init__(self) -> None:
-        super().__init__(0, 1_000_000, min_open=True)
+SPEED = Range("a number", 1_000_000, name="factor", min_open=True)
 
 
 class Number(click.IntRange):
