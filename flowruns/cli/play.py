@@ -4,12 +4,13 @@ import asyncio
 import signal
 import sys
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import click
 
 from flowruns.cli.options.command import Command
-from flowruns.cli.options.runs import server_options
+from flowruns.cli.options.runs import source_options
 from flowruns.cli.options.types import SPEED
 from flowruns.cli.scripts import EXAMPLES, read_script
 from flowruns.cli.sources import run_server
@@ -30,7 +31,7 @@ from flowruns.terminal.output import print_stderr, write_lines
     help="Make other choices: a run with the same id goes the same way with the same seed.",
 )  # fmt: skip
 @click.option("--once", is_flag=True, help="Stop when no run is left to play.")
-@server_options
+@partial(source_options, database_help="Use the server of this file.")
 def play_command(
     script: str | None, example: str | None, show: bool, speed: float, seed: int, once: bool, **options: Any
 ) -> None:

@@ -31,17 +31,10 @@ def kebab(name: str) -> str:
 CAMEL_CASE = {"token_normalize_func": kebab}
 
 
-def source_options(command: F) -> F:
-    """*command* with the options that `sources.run_source` takes."""
-    return _source_options(command, "Use the server of this file, or the file itself if no server is running for it.")
-
-
-def server_options(command: F) -> F:
-    """*command* with the options that `sources.run_server` takes."""
-    return _source_options(command, "Use the server of this file.")
-
-
-def _source_options(command: F, database_help: str) -> F:
+def source_options(
+    command: F, database_help: str = "Use the server of this file, or the file itself if no server is running for it."
+) -> F:
+    """*command* with the options that `sources.run_source` and `run_server` take."""
     options = (
         database_option(_SOURCE, database_help),
         click.option(
