@@ -22,11 +22,13 @@ export class HttpError extends Error {
 /** No complete response. */
 export class Unreachable extends Error {}
 
-let [storage, shared] = [null, null];
+let storage = null;
+/** What the browser keeps for all tabs; null if that is blocked: then it lasts until the page is closed. */
+export let shared = null;
 try {
 	[storage, shared] = [sessionStorage, localStorage];
 } catch {
-	// blocked: the token lasts until the page is closed
+	// blocked
 }
 let token = storage?.getItem(TOKEN_KEY) ?? null; // where the browser keeps no cookie, as in a frame of another site
 

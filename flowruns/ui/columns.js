@@ -1,17 +1,12 @@
 // The menu of columns: which ones the list shows, kept by the browser.
 
+import { shared } from "./api.js";
 import { h } from "./dom.js";
 
 const KEY = "flowruns.hidden";
 const NAMES = { type: "Type", tags: "Tags", started: "Started", took: "Duration", issues: "Issues" };
 
-let storage = null;
-try {
-	storage = localStorage;
-} catch {
-	// blocked: the choice lasts until the page is closed
-}
-const hidden = new Set((storage?.getItem(KEY) ?? "type").split(" ").filter((name) => NAMES[name]));
+const hidden = new Set((shared?.getItem(KEY) ?? "type").split(" ").filter((name) => NAMES[name]));
 
 /** Shows and hides the columns of *table*. */
 export function applyColumns(table) {
@@ -22,7 +17,7 @@ export function columnsMenu(table) {
 	const choice = ([name, title]) => {
 		const onchange = ({ target }) => {
 			hidden[target.checked ? "delete" : "add"](name);
-			storage?.setItem(KEY, [...hidden].join(" "));
+			shared?.setItem(KEY, [...hidden].join(" "));
 			applyColumns(table);
 		};
 		return h("label", h("input", { type: "checkbox", checked: !hidden.has(name), onchange }), " ", title);
