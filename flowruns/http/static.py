@@ -109,7 +109,7 @@ def files() -> Mapping[str, bytes]:
 
 
 def _preloads(page: bytes, sent: Mapping[str, bytes]) -> bytes:
-    """Links to all modules of *page* but the first, which would have to arrive before the browser asks for others."""
+    """Links to the modules that the script of *page* imports, directly or not: the browser requests all at once."""
     first = new = found = set(_ENTRY.findall(page))
     while new:
         new = {name for script in new for name in _IMPORT.findall(sent[script.decode()])} - found

@@ -33,7 +33,7 @@ class Tokens:
             sent = list(_cookies(scope)) if _is_own_page(scope) else []
             tokens = [(_session(token, scope), user) for token, user in self._tokens] if sent else []
         # Compares with all of them, in constant time.
-        users = [user for token, user in tokens if [one for one in sent if compare_digest(token, one)]]
+        users = [user for one in sent for token, user in tokens if compare_digest(token, one)]
         if not users:
             raise Unauthorized
         return users[-1]
