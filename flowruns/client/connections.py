@@ -98,7 +98,20 @@ class Trace:
             self.socket = info["return_value"].get_extra_info("socket")
         elif event == "send_request_headers.started":
             self._sent = True
+        elif event == "connect_unix_socket.failed":
+            _close_sockets(info["exception"])
 
     async def anote(self, name: str, info: dict[str, Any]) -> None:
         """For requests of an `httpx.AsyncClient`."""
         self.note(name, info)
+
+
+def _close_sockets(error: BaseException) -> None:
+    """Closes the sockets in the frames of *error*: httpcore leaves a Unix socket open that cannot connect."""
+    from socket import socket
+    from traceback import walk_tb
+
+    for frame, _ in walk_tb(error.__traceback__):
+        for value in frame.f_locals.values():
+            if isinstance(value, socket):
+                value.close()

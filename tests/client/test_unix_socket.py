@@ -15,6 +15,7 @@ from flowruns.errors import Unreachable
 from flowruns.server.registry import registered
 from flowruns.server.starting import RunningServer, running
 from flowruns.settings import Settings
+from tests.client.sockets import needs_proc, sockets
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no Unix sockets")
 
@@ -66,13 +67,23 @@ def test_commands_choose_a_server_in_memory_by_its_socket(path: Path, capfd: pyt
         assert server.url in capfd.readouterr().out
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # httpcore leaves its socket open then
 def test_a_socket_without_a_server_is_one_line(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     url = unix_url(str(path))
     with Client(url) as client, pytest.raises(Unreachable, match=url):
         client.get("a1")
     assert main(["ls", "--url", url]) == 3
     assert capfd.readouterr().err.count("\n") == 1
+
+
+@needs_proc
+async def test_a_socket_that_cannot_connect_is_closed(path: Path) -> None:
+    before = sockets()
+    with Client(unix_url(str(path))) as client, pytest.raises(Unreachable) as error:
+        client.get("a1")
+    async with AsyncClient(unix_url(str(path))) as async_client:
+        with pytest.raises(Unreachable) as async_error:
+            await async_client.get("a1")
+    assert sockets() == before, (error, async_error)  # whose frames would keep a socket open
 
 
 @pytest.mark.parametrize("url", ["unix://", "unix://relative.sock", "unix:/"])
