@@ -247,7 +247,7 @@ class TestFlowRun:
             b'{"flowId":"a","flowType":"automation","ignored":"\\ud800"}',
             b'{"flowId":"a","flowType":"automation","args":{"x":"\xff"}}',
             b'{"flowId":"a","flowType":"automation","args":{"x":"\x00"}}',
-            b'{"flowId":"a","flowType":"automation","args":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+            b'{"flowId":"a","flowType":"automation","args":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}",
             b'{"flowId":"a","flowType":"automation","ignored":' + b'{"a":' * 100_000,
         ],
     )

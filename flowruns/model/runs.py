@@ -18,7 +18,9 @@ Slug = Annotated[str, Meta(pattern=r"\A([a-z0-9_.-]+)\Z")]
 Identifier = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_-]{0,63}\Z")]
 
 
-MAX_LEVELS = 512  # of `args` and `outputs`: Python's parsers raise from some 1,000 on, less those of their callers
+# Of `args` and `outputs`. Parsers raise from some 1,000 levels on, less those of their callers; since Python 3.14, when
+# the stack is full.
+MAX_LEVELS = 512
 
 
 def require_object(value: Raw) -> Raw:
