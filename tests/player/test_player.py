@@ -135,11 +135,11 @@ def body(run: FlowRun) -> RunPut:
 async def test_runs_that_are_there_and_new_ones_are_played_to_their_end(store: Store) -> None:
     await store.create(post("old"))
     async with playing(store, Script.parse(SCRIPT), sleep=no_pause) as lines:
-        await when(store, lambda run: run.id == "old" and run.end_time is not None)
+        await lines.until("old: deploy-web succeeded")
         await store.create(post("other", "test"))
         await store.create(post("new"))
-        run = await when(store, lambda run: run.id == "new" and run.end_time is not None)
-        await lines.until("new: deploy-web succeeded")  # which follows the write
+        await lines.until("new: deploy-web succeeded")
+    run = (await store.get("new")).run
     assert (run.phase, [(action.id, action.phase) for action in run.actions or []]) == (
         "succeeded", [("build", "succeeded")],
     )  # fmt: skip
@@ -308,6 +308,20 @@ async def test_once_starts_none_after_the_beginning(server: str) -> None:
     assert found[0].end_time < found[0].created_at  # the API sets only the latter
 
 
+@needs_trio
+def test_asynchronous_client_plays_under_trio(server: str) -> None:
+    import trio
+
+    async def played() -> list[str | None]:
+        async with AsyncClient(server) as runs:
+            for id in ("a", "b"):
+                await runs.create(flowId="deploy-web", id=id)
+            await play_async(Script.parse(SCRIPT), runs, once=True, speed=1000)
+            return [run.phase async for run in runs.runs()]
+
+    assert trio.run(played) == ["succeeded"] * 2
+
+
 async def test_client_that_is_closed_ends_its_player(server: str) -> None:
     reports = Reports()
     async with AsyncClient(server) as runs:
@@ -345,7 +359,6 @@ def test_client_with_connections_of_its_own_cannot_play() -> None:
         play(Script.parse(SCRIPT), Client("http://127.0.0.1:9", http=http))
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio", pytest.param("trio", marks=needs_trio)])
 async def test_once_ends_when_no_run_is_left(server: str) -> None:
     async with AsyncClient(server) as runs:
         for id in ("a", "b"):
@@ -435,6 +448,8 @@ def test_server_that_goes_away_is_waited_for(tmp_path: Path) -> None:
     with serving(tmp_path, "a.db") as server:
         port = server.url.rpartition(":")[2]
         with started(tmp_path, "play", "a.toml", "--url", server.url, "--speed", "2") as player:
+            assert player.stdout
+            assert player.stderr
             assert player.stderr.readline() == f"flowruns: follows {server.url}\n"
             with Client(server.url) as runs:
                 runs.create(flowId="deploy-web", id="web-1")
