@@ -8,6 +8,7 @@ from secrets import token_bytes
 from flowruns.errors import DatabaseUnusable
 from flowruns.sqlite import datafile, numbers
 from flowruns.sqlite.numbers import StartAfter, start_after
+from flowruns.sqlite.transactions import transaction
 
 # MIGRATIONS[1] migrates schema 1 to schema 2. schema.sql is the newest schema.
 MIGRATIONS: dict[int, str] = {
@@ -137,8 +138,7 @@ def schema_version(connection: sqlite3.Connection) -> int:
 def _migrate(
     connection: sqlite3.Connection, version: int, newest: int, migrations: dict[int, str], start_after: StartAfter
 ) -> None:
-    connection.execute("begin exclusive")  # raises if the file cannot be written
-    try:
+    with transaction(connection, "exclusive"):  # raises if the file cannot be written
         if version == 0:
             _create(connection, start_after(0))
         else:
@@ -146,11 +146,6 @@ def _migrate(
                 _script(connection, migrations[step])
         if version != newest:  # else nothing is written, and the start does not wait for the disk
             connection.execute(f"pragma user_version = {newest}")
-        connection.execute("commit")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("rollback")
-        raise
 
 
 def _back_up(connection: sqlite3.Connection, version: int) -> None:

@@ -12,6 +12,7 @@ from msgspec import DecodeError
 from flowruns.model.runs import encode
 from flowruns.sqlite.datafile import SCHEMA_VERSION
 from flowruns.sqlite.migrations import schema
+from flowruns.sqlite.transactions import snapshot
 from flowruns.store.maintenance import BATCH, OnProgress, progress_handler
 from flowruns.store.reads import StoredRun
 from flowruns.store.rows import Row, TagRow, tag_rows
@@ -33,8 +34,7 @@ def check(connection: sqlite3.Connection, on_progress: OnProgress) -> Checked:
 
     Of a database with an older schema, only the pages are checked.
     """
-    connection.execute("begin")
-    try:
+    with snapshot(connection):
         version: int = connection.execute("pragma user_version").fetchone()[0]
         findings = _page_errors(connection, on_progress)
         if findings or version < SCHEMA_VERSION:
@@ -48,8 +48,6 @@ def check(connection: sqlite3.Connection, on_progress: OnProgress) -> Checked:
         findings += _count_errors(connection)
         findings += islice(_run_errors(connection, live, on_progress), MAX_FINDINGS)
         return Checked(live, deleted, version, findings)
-    finally:
-        connection.execute("rollback")
 
 
 def _page_errors(connection: sqlite3.Connection, on_progress: OnProgress) -> list[str]:

@@ -11,6 +11,7 @@ from flowruns.errors import CannotWrite
 from flowruns.model.datetimes import format_datetime
 from flowruns.model.preconditions import ALWAYS
 from flowruns.sqlite.result_codes import primary_code
+from flowruns.sqlite.transactions import snapshot, transaction
 from flowruns.store.writes import Delete, apply_writes
 
 # Phases are an open vocabulary: the common words for a failed run, compared without case.
@@ -43,19 +44,17 @@ def backup(source: sqlite3.Connection, target: Path, on_progress: OnProgress, pa
 
     with closing(sqlite3.connect(str(target), isolation_level=None)) as copy:
         copy.execute("pragma synchronous = off")
-        source.execute("begin")
-        try:
-            source.execute("select count(*) from sqlite_schema").fetchone()
-            source.backup(copy, pages=pages, progress=report)
-            # So the copy needs no files beside it, and a WAL that is beside it is that of another file.
-            copy.execute("pragma journal_mode = delete").fetchone()
-        except sqlite3.OperationalError as error:
-            # These are errors of the target, as the source is only read.
-            if primary_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-                raise CannotWrite(f"the copy cannot be written: {error}; is the disk full?") from None
-            raise
-        finally:
-            source.execute("rollback")
+        with snapshot(source):
+            try:
+                source.execute("select count(*) from sqlite_schema").fetchone()
+                source.backup(copy, pages=pages, progress=report)
+                # So the copy needs no files beside it, and a WAL that is beside it is that of another file.
+                copy.execute("pragma journal_mode = delete").fetchone()
+            except sqlite3.OperationalError as error:
+                # These are errors of the target, as the source is only read.
+                if primary_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                    raise CannotWrite(f"the copy cannot be written: {error}; is the disk full?") from None
+                raise
     return target.stat().st_size
 
 
@@ -87,8 +86,7 @@ def prune(
     """Deletes the runs created *before* a time, in one transaction, each as a DELETE does, so that subscribers receive
     the changes. *on_commit* is called just before the commit.
     """
-    connection.execute("begin immediate")
-    try:
+    with transaction(connection):
         pruned = count_prunable(connection, before, keep_failed=keep_failed)
         done = 0
         for ids in _prunable(connection, before, keep_failed=keep_failed):
@@ -96,11 +94,6 @@ def prune(
             done += len(ids)
             on_progress(done, done / pruned.deleted)
         on_commit()
-        connection.execute("commit")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("rollback")
-        raise
     return pruned
 
 

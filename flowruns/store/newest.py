@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from flowruns.model.cursors import MAX_PAGE_SIZE, PageRequest
 from flowruns.sqlite.numbers import last_number
+from flowruns.sqlite.transactions import snapshot
 from flowruns.store import pages
 from flowruns.store.filters import Where
 from flowruns.store.pages import PageRows
-from flowruns.store.rows import Row, length_limit, snapshot
+from flowruns.store.rows import Row, length_limit
 
 
 class Newest(NamedTuple):

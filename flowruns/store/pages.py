@@ -6,8 +6,9 @@ from typing import NamedTuple
 from flowruns.model.cursors import PageRequest
 from flowruns.model.fields import select_fields
 from flowruns.sqlite.result_codes import time_limit
+from flowruns.sqlite.transactions import snapshot
 from flowruns.store.filters import ALL, Where
-from flowruns.store.rows import length_limit, read_doc, snapshot
+from flowruns.store.rows import length_limit, read_doc
 
 # Of a page: a larger one ends early, and its cursors lead to the rest.
 MAX_PAGE_BYTES = 16 * 1024 * 1024

@@ -10,9 +10,10 @@ from msgspec.json import decode
 
 from flowruns.model.fields import Fields, select_fields
 from flowruns.model.runs import FlowRun
+from flowruns.sqlite.transactions import snapshot
 from flowruns.store.filters import Where
 from flowruns.store.pages import scan_query
-from flowruns.store.rows import placeholders, read_doc, snapshot
+from flowruns.store.rows import placeholders, read_doc
 
 # Of one read: large enough to be worth a round trip, small enough to be held for many slow clients.
 MAX_CHANGES = 100

@@ -64,16 +64,6 @@ def read_doc(connection: sqlite3.Connection, created_seq: int) -> bytes:
 
 
 @contextmanager
-def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
-    """A transaction that only reads."""
-    connection.execute("begin")
-    try:
-        yield
-    finally:
-        connection.execute("rollback")
-
-
-@contextmanager
 def length_limit(connection: sqlite3.Connection, size: int) -> Iterator[None]:
     """Statements in the block raise sqlite3.DataError for a text or blob of more than *size* bytes, before they read
     it.

@@ -11,6 +11,7 @@ from flowruns.model.lines import RunLine, line_of
 from flowruns.model.validation import decode
 from flowruns.sqlite.connection import Failed
 from flowruns.sqlite.numbers import last_number
+from flowruns.sqlite.transactions import transaction
 from flowruns.store import reads
 from flowruns.store.filters import ALL, Where
 from flowruns.store.import_formats import ArrayFile, LineReader, Unreadable, lines
@@ -103,18 +104,12 @@ def import_lines(
 
     Memory holds one batch of them, the WAL the rest until the commit.
     """
-    connection.execute("begin immediate")
-    try:
+    with transaction(connection):
         importer = _Importer(connection, rules, observer, clock)
         for line in lines:
             importer.add(line)
         result = importer.finish()
         observer.on_commit()
-        connection.execute("commit")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("rollback")
-        raise
     return result
 
 

@@ -13,6 +13,7 @@ from flowruns.model.preconditions import Precondition
 from flowruns.model.runs import FlowRun, PreservedFields, RunPut, encode_run
 from flowruns.sqlite.connection import failed
 from flowruns.sqlite.numbers import skip
+from flowruns.sqlite.transactions import transaction
 from flowruns.store.reads import StoredRun
 from flowruns.store.rows import Row, find_rows, write_rows, write_tags
 
@@ -96,16 +97,11 @@ def apply_writes(
 
 def clear(connection: sqlite3.Connection) -> None:
     """Deletes everything and restarts the numbers, in a transaction of its own."""
-    connection.execute("begin immediate")
-    try:
+    with transaction(connection):
         for table in ("run", "tag", "run_counts", "tag_counts", "skipped"):
             connection.execute(f"delete from {table}")
         connection.execute("update sequence set seq = 0, runs = 0")
         connection.execute("update opening set start = 0")
-        connection.execute("commit")
-    except BaseException:
-        connection.execute("rollback")
-        raise
 
 
 class _Batch:

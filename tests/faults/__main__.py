@@ -1,4 +1,4 @@
-"""The command line: runs one trial on real processes, and prints its result in one line."""
+"""The command line: runs trials on real processes, and prints the result of each in one line."""
 
 import argparse
 import random
@@ -40,20 +40,26 @@ TRIALS = {
 
 def main() -> int:
     options = arguments()
-    trial = TRIALS[options.trial]
+    codes = [run(name, options.rounds, options.seed) for name in options.trials]
+    return 1 if 1 in codes else max(codes)
+
+
+def run(name: str, rounds: int | None, seed: int) -> int:
+    """Runs a trial. Returns the exit code: 1 if a promise was broken, 2 if the trial is impossible here."""
+    trial = TRIALS[name]
     function = getattr(import_module(f"tests.faults.{trial.module}"), trial.function)
     try:
-        summary = function(trial.rounds if options.rounds is None else options.rounds, options.seed)
+        summary = function(trial.rounds if rounds is None else rounds, seed)
     except AssertionError as error:
         said = " ".join(str(error).split()) or f"failed: {traceback.extract_tb(error.__traceback__)[-1].line}"
         progress("")
-        print(f"{options.trial}: BROKEN: {said} (--seed {options.seed})")
+        print(f"{name}: BROKEN: {said} (--seed {seed})")
         return 1
     except Impossible as error:
-        print(f"{options.trial}: skipped: {error}")
+        print(f"{name}: skipped: {error}")
         return 2
     progress("")
-    print(summary)
+    print(summary, flush=True)
     return 0
 
 
@@ -67,7 +73,7 @@ def arguments() -> argparse.Namespace:
         description=f"Checks the promises of flowruns under faults, on real processes:\n{trials}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("trial", choices=TRIALS)
+    parser.add_argument("trials", nargs="+", choices=TRIALS, metavar="TRIAL")
     parser.add_argument("--rounds", type=int, help="how often; each trial has a default")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="of the random choices")
     options = parser.parse_args()
