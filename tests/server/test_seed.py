@@ -4,8 +4,8 @@ import json
 import os
 import re
 import signal
+from io import RawIOBase
 from pathlib import Path
-from typing import IO
 
 import pytest
 
@@ -55,18 +55,17 @@ def test_standard_input_is_for_one(tmp_path: Path, others: list[str]) -> None:
     assert names(tmp_path) == []
 
 
-def flood(pipe: IO[str]) -> None:
+def flood(pipe: RawIOBase) -> None:
     while True:
-        pipe.write(lines(2000))
+        pipe.write(lines(2000).encode())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="named pipes")
 def test_server_that_is_stopped_while_it_is_seeded_has_imported_nothing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with started(tmp_path, "a.db", "--port", "0", "--seed", "pipe") as process:
-        with (tmp_path / "pipe").open("w") as pipe:
-            pipe.write(lines(2000))
-            pipe.flush()
+        with (tmp_path / "pipe").open("wb", buffering=0) as pipe:  # a buffer would be written again when it is closed
+            pipe.write(lines(2000).encode())
             while not (tmp_path / "a.db-wal").exists():
                 assert process.poll() is None
             process.send_signal(signal.SIGTERM)
