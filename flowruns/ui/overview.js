@@ -21,7 +21,7 @@ export class Overview {
 	}
 
 	async draw() {
-		if (!this.element.open) return;
+		if (!this.element.open || !this.query) return; // no runs have arrived yet
 		const { query } = this;
 		const filters = filtersOf(query);
 		try {

@@ -558,6 +558,17 @@ def test_the_overview_shows_runs_over_time_and_the_facts_of_a_flow(own: Server, 
     expect(rows(page).first).to_be_visible()
 
 
+def test_the_overview_can_be_opened_before_the_runs_arrive(own: Server, page: Page) -> None:
+    own.put("a", phase="failed")
+    held: list[Route] = []
+    page.route("**/api/v1/flow-runs?*", lambda route: route.continue_() if held else held.append(route))
+    page.goto(own.ui)
+    page.get_by_text("Over time").click()
+    expect(page.locator("details.overview")).to_have_attribute("open", "")
+    held[0].continue_()
+    expect(page.locator(".bucket")).to_have_count(20)
+
+
 def test_the_durations_of_a_flow_are_those_of_all_its_runs(own: Server, page: Page) -> None:
     for number in range(120):
         seconds = 50 if number < 15 else 10  # the oldest took longer
