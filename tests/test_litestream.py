@@ -49,7 +49,7 @@ def _installed() -> None:
 def folder(tmp_path: Path) -> Path:
     """A folder with a database, and a configuration that replicates it to another folder."""
     configure(tmp_path, to_file)
-    output(tmp_path, "import", "-d", NAME, os.devnull)  # before Litestream starts, as the page says
+    output(tmp_path, "import", "-d", NAME, os.devnull)  # before Litestream starts, as on the page
     return tmp_path
 
 

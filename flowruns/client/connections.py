@@ -1,6 +1,7 @@
 """The connections to servers, for httpx."""
 
 import socket
+from traceback import walk_tb
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -108,10 +109,7 @@ class Trace:
 
 def _close_sockets(error: BaseException) -> None:
     """Closes the sockets in the frames of *error*: httpcore leaves a Unix socket open that cannot connect."""
-    from socket import socket
-    from traceback import walk_tb
-
     for frame, _ in walk_tb(error.__traceback__):
         for value in frame.f_locals.values():
-            if isinstance(value, socket):
+            if isinstance(value, socket.socket):
                 value.close()

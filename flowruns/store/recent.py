@@ -63,7 +63,7 @@ class _Kept(Generic[K, V]):
 
 
 class RecentReads:
-    """Runs by id, and other results by what was asked for, as of the last commit.
+    """Runs by id, the newest runs, and results by their query, as of the last commit.
 
     They stay right, as this store alone writes to its file: before its commit, a transaction drops what it changes, and
     what was being read then is not kept. From any thread.

@@ -157,7 +157,7 @@ def _truncated(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-UNUSABLE: list[tuple[Callable[[Path], object], str]] = [  # what is there, and what the line says of it
+UNUSABLE: list[tuple[Callable[[Path], object], str]] = [  # what is there, and how the line describes it
     (Path.mkdir, "is not a file"),
     (os.mkfifo, "is not a file"),
     (lambda path: path.write_text("not a database\n" * 100), "is not a SQLite database"),

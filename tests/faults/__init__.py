@@ -20,7 +20,7 @@ def check_duration(seconds: float, limit: float, what: str) -> None:
 
 
 class Impossible(pytest.skip.Exception):  # type: ignore[name-defined, misc]  # mypy knows no attributes of functions
-    """This machine does not allow what is to be tried; the message says why. A test that raises it is skipped."""
+    """This machine does not allow what is to be tried; the message has the reason. A test that raises it is skipped."""
 
 
 def progress(text: str) -> None:

@@ -76,7 +76,7 @@ class Worker:
         self.statuses: Counter[int] = Counter()
         self.kinds: Counter[str] = Counter()
         self.runs: dict[str, bytes] = {}  # the documents of those that are there, as they were answered
-        self.unknown: set[str] = set()  # whether those exist, no response says
+        self.unknown: set[str] = set()  # without a response that shows whether they exist
         self._chance = random.Random(f"{seed} {name}")
         self._url = url
         self._line: Line | None = None  # that is kept from talk to talk
