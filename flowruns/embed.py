@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
 from flowruns.errors import CannotStart, Unavailable
@@ -60,6 +60,13 @@ def lifespan_of(*apps: "Embedded") -> Callable[[Any], AbstractAsyncContextManage
     return lifespan
 
 
+class _Opening(NamedTuple):
+    """The thread that opens a store, and what the store will be."""
+
+    store: "Future[Store]"
+    thread: threading.Thread
+
+
 class Embedded:
     """An ASGI application that opens its database with its lifespan, or at the first request: the lifespan of a mounted
     application does not run. It may be called from several event loops.
@@ -68,7 +75,7 @@ class Embedded:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._opening: Future[Store] | None = None
+        self._opening: _Opening | None = None
         self._process = 0  # which has begun to open it
         self._app: Any = None
         _apps.add(self)
@@ -90,8 +97,12 @@ class Embedded:
         """Opens the database, if it is not open. Raises CannotStart."""
         require_asyncio()
         while True:
-            opening = self._store_future()
-            store = await asyncio.shield(asyncio.wrap_future(opening))
+            opening = self._begin_opening()
+            try:
+                store = await asyncio.shield(asyncio.wrap_future(opening.store))
+            finally:
+                if opening.store.done():
+                    opening.thread.join()  # its last act was to resolve what was awaited above
             with self._lock:
                 if self._opening is opening:  # else it was closed meanwhile
                     self._app = self._app or create_app_on(store, self._settings)
@@ -109,13 +120,15 @@ class Embedded:
         if store is not None:
             _run(store.aclose())
 
-    def _store_future(self) -> "Future[Store]":
-        """The store that is open or being opened. Raises CannotStart if that is so in the parent of this process."""
+    def _begin_opening(self) -> "_Opening":
+        """What opens the store, or has opened it. Raises CannotStart if that is so in the parent of this process."""
         with self._lock:
-            if self._opening is None or (self._opening.done() and self._opening.exception() is not None):
-                self._opening, self._process = Future(), os.getpid()
+            if self._opening is None or (self._opening.store.done() and self._opening.store.exception() is not None):
+                store: Future[Store] = Future()
                 # On a thread: it may take seconds, and the event loop of this call may end before that.
-                threading.Thread(target=self._connect, args=(self._opening,), daemon=True).start()
+                thread = threading.Thread(target=self._connect, args=(store,), daemon=True)
+                self._opening, self._process = _Opening(store, thread), os.getpid()
+                thread.start()
             if self._process != os.getpid():
                 raise CannotStart(FORKED)
             return self._opening
@@ -134,9 +147,10 @@ class Embedded:
         """The store, which the caller closes; None if it is not open in this process."""
         with self._lock:
             opening, self._opening, self._app = self._opening, None, None
-        if opening is None or self._process != os.getpid() or opening.exception() is not None:
+        if opening is None or self._process != os.getpid():
             return None
-        return opening.result()
+        opening.thread.join()
+        return None if opening.store.exception() else opening.store.result()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         """ASGI's lifespan protocol."""

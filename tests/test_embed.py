@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from concurrent.futures import Future
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,29 @@ async def test_by_itself_it_has_a_lifespan(tmp_path: Path) -> None:
     async with _living(app):
         assert (await put(app, f"{RUNS}/a1")).status_code == 201
     assert os.listdir(tmp_path) == ["a.db"]
+
+
+@pytest.mark.parametrize("name", ["a.db", "."])
+async def test_thread_that_opens_the_database_has_ended_before_its_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    class SlowEnd(Future[Any]):
+        def set_result(self, result: Any) -> None:
+            super().set_result(result)
+            threading.Event().wait(0.05)  # between the result and the end of the thread
+
+        def set_exception(self, exception: BaseException | None) -> None:
+            super().set_exception(exception)
+            threading.Event().wait(0.05)  # as above
+
+    before = threading.enumerate()
+    monkeypatch.setattr("flowruns.embed.Future", SlowEnd)
+    app = flowruns.create_app(tmp_path / name)
+    with suppress(CannotStart):
+        await app.open()
+    opened = [thread for thread in threading.enumerate() if thread not in before]
+    assert not [thread for thread in opened if "_connect)" in thread.name]
+    await app.aclose()
 
 
 async def test_lifespan_fails_with_the_reason(tmp_path: Path) -> None:
