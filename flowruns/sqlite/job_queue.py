@@ -64,9 +64,9 @@ class JobQueue(Generic[J, T]):
             del future  # which has the error, whose traceback has this frame: a cycle, with the request and its body
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether there are jobs that have not begun."""
-        return bool(self._waiting)
+    def waiting(self) -> int:
+        """The number of jobs that have not begun."""
+        return len(self._waiting)
 
     async def drain(self) -> None:
         """Returns once no job of the running loop is waiting or being performed. Outcomes may still be undelivered."""

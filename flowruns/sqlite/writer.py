@@ -15,6 +15,10 @@ from flowruns.sqlite.identity.watch import Watch, not_flushed
 from flowruns.sqlite.job_queue import J, JobQueue, T, deliver_now, perform_all
 from flowruns.sqlite.result_codes import primary_code
 
+# Writes that wait, for a flush to be left to a thread of its own while they are performed. For fewer, the switches of
+# threads cost more than the wait, after which their batch is larger and so costs less per write.
+MIN_OVERLAPPED = 4
+
 
 class Job(NamedTuple, Generic[J]):
     """A write, and the time (monotonic seconds) until which it may wait for another program's lock."""
@@ -108,7 +112,7 @@ class Writer(Generic[J, T]):
         if self._flusher is None:
             deliver(True)
         else:
-            self._flusher.after_flush(deliver, here=not self._queue.is_waiting)
+            self._flusher.after_flush(deliver, here=self._queue.waiting < MIN_OVERLAPPED)
 
     def _begin(self, connection: sqlite3.Connection, jobs: list[Job[J]]) -> int:
         """Begins a transaction. Returns the number of *jobs*, from the first on, whose deadline passed before."""

@@ -17,7 +17,7 @@ from flowruns.sqlite.flusher import flushing
 from flowruns.sqlite.identity.pages import wal_path
 from flowruns.sqlite.identity.watch import Watch
 from flowruns.sqlite.job_queue import MAX_JOBS
-from flowruns.sqlite.writer import Writer
+from flowruns.sqlite.writer import MIN_OVERLAPPED, Writer
 from flowruns.store.filters import ALL
 from flowruns.store.store import Store
 from tests.sqlite.jobs import connect, insert, perform_each, run_sql
@@ -38,7 +38,7 @@ class Disk:
     """What the system does at each flush: it waits while the disk is held, and fails with *error*."""
 
     def __init__(self) -> None:
-        self.flushes = 0
+        self.threads: list[str] = []  # of the flushes
         self.error: OSError | None = None
         self._thread: str | None = None  # which alone is held
         self._free, self._reached = threading.Event(), threading.Event()
@@ -48,9 +48,13 @@ class Disk:
         if self._thread in (None, threading.current_thread().name):
             self._reached.set()
             assert self._free.wait(HANG)
-        self.flushes += 1
+        self.threads.append(threading.current_thread().name)
         if self.error is not None:
             raise self.error
+
+    @property
+    def flushes(self) -> int:
+        return len(self.threads)
 
     def hold(self) -> None:
         self._reached.clear()
@@ -112,16 +116,31 @@ async def test_writes_go_on_during_the_flush_of_others(path: Path, disk: Disk) -
         disk.hold()
         first = asyncio.create_task(store.put("first", PUT))
         await disk.reached()  # on the writer's thread, as no other write waits
-        others = [asyncio.create_task(store.put(f"x{number}", PUT)) for number in range(MAX_JOBS + 1)]
+        count = MAX_JOBS + MIN_OVERLAPPED
+        others = [asyncio.create_task(store.put(f"x{number}", PUT)) for number in range(count)]
         await asyncio.sleep(0)  # they wait now, for two batches
         disk.hold_thread("flush")
         await disk.reached()  # for the first of them
-        while await store.count() < MAX_JOBS + 2:
+        while await store.count() < count + 1:
             pass  # until the second one is committed
         done = [put.done() for put in others[:MAX_JOBS]]
         disk.release()
         await asyncio.gather(first, *others)
         assert not any(done)
+
+
+async def test_a_few_writes_wait_for_the_flush_of_others(path: Path, disk: Disk) -> None:
+    async with Store.open(path) as store:
+        disk.hold()
+        first = asyncio.create_task(store.put("first", PUT))
+        await disk.reached()
+        count = MAX_JOBS + MIN_OVERLAPPED - 1
+        others = [asyncio.create_task(store.put(f"x{number}", PUT)) for number in range(count)]
+        await asyncio.sleep(0)  # they wait now, for two batches
+        disk.release()
+        await asyncio.gather(first, *others)
+        assert disk.flushes == 3
+        assert "flush" not in disk.threads
 
 
 async def test_no_two_flushes_are_under_way_at_once(connection: Connection, path: Path, disk: Disk) -> None:
