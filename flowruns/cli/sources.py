@@ -16,9 +16,8 @@ from flowruns.cli.options.database import is_named
 from flowruns.client.source import Filters, Page
 from flowruns.client.steps import Flow, Sleep
 from flowruns.client.streams import Event, resume
-from flowruns.errors import DatabaseUnusable, ErrorDetail, Invalid, NotFound, Refused, Unavailable, Unreachable
+from flowruns.errors import DatabaseUnusable, NotFound, Refused, Unavailable, Unreachable
 from flowruns.model.cursors import MAX_PAGE_SIZE, PageRequest, page_links
-from flowruns.model.fields import parse_fields
 from flowruns.server.registry import MemoryServer, memory_servers
 from flowruns.settings import MEMORY, TOKEN
 from flowruns.sqlite.datafile import real_path
@@ -26,7 +25,7 @@ from flowruns.sqlite.lockfile import LockInfo, lock_info
 from flowruns.sqlite.numbers import last_number
 from flowruns.sqlite.open_file import open_readonly
 from flowruns.store import pages, reads
-from flowruns.store.filters import Where, by_id, where
+from flowruns.store.filters import Where, by_id, where_of
 from flowruns.store.holdings import Holdings
 from flowruns.store.store import Store
 from flowruns.terminal.output import print_stderr
@@ -254,8 +253,4 @@ def condition_of(filters: Filters) -> Where:
         for name, values in filters.items()
         for value in (values if isinstance(values, list | tuple) else [values])
     ]
-    details: list[ErrorDetail] = []
-    condition, fields = where(pairs, details), parse_fields(pairs, details)
-    if details:
-        raise Invalid(*details)
-    return condition._replace(fields=fields)
+    return where_of(pairs)

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from flowruns.errors import ErrorDetail
+from flowruns.errors import ErrorDetail, Invalid
 from flowruns.model.cursors import MAX_POSITION
-from flowruns.model.fields import ALL_FIELDS, Fields
+from flowruns.model.fields import ALL_FIELDS, Fields, parse_fields
 from flowruns.model.filters import FilterValues, Value, parse_filters
 from flowruns.model.runs import Tag, encode
 
@@ -100,6 +100,15 @@ def by_id(id: str) -> Where:
 def where(query: Iterable[tuple[str, str]], details: list[ErrorDetail]) -> Where:
     """The runs that the valid filters in *query* select; appends to *details* as `parse_filters` does."""
     return _where(parse_filters(query, details))
+
+
+def where_of(query: Sequence[tuple[str, str]]) -> Where:
+    """The runs and the fields that the parameters of a list in *query* select. Raises Invalid."""
+    details: list[ErrorDetail] = []
+    condition, fields = where(query, details), parse_fields(query, details)
+    if details:
+        raise Invalid(*details)
+    return condition._replace(fields=fields)
 
 
 class _Condition(NamedTuple):

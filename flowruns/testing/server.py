@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from flowruns.errors import AlreadyExists, ErrorDetail, Invalid, PreconditionFailed
+from flowruns.errors import AlreadyExists, PreconditionFailed
 from flowruns.http.app import create_app
 from flowruns.model.cursors import CursorCodec, PageRequest
 from flowruns.model.datetimes import format_datetime
@@ -20,7 +20,7 @@ from flowruns.player.script import Script
 from flowruns.server.starting import RunningServer, running
 from flowruns.settings import MEMORY, Settings
 from flowruns.sqlite.numbers import count_on
-from flowruns.store.filters import ALL, Where, where
+from flowruns.store.filters import ALL, Where, where_of
 from flowruns.store.store import Page, Store
 from flowruns.testing.arguments import check_number, checked
 from flowruns.testing.clock import Clock, Ids
@@ -110,7 +110,7 @@ class Flowruns(Traffic):
         the store.
         """
         check_number("timeout", timeout, 0)
-        chosen = _where(filters)
+        chosen = where_of(query(filters))
 
         async def first_match() -> Run | None:
             async with asyncio.timeout(timeout), aclosing(self.store.follow(0, chosen)) as changes:
@@ -267,12 +267,3 @@ class Flowruns(Traffic):
             return plain((await self.store.put(id, body, by=by, when=_IF_NONE_MATCH))[0].run)
         except PreconditionFailed:
             raise AlreadyExists(id) from None
-
-
-def _where(filters: Mapping[str, Any]) -> Where:
-    """The condition of query parameters. Raises TypeError or Invalid."""
-    details: list[ErrorDetail] = []
-    chosen = where(query(filters), details)
-    if details:
-        raise Invalid(*details)
-    return chosen
