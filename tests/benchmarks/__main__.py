@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.benchmarks import delays, fixtures, start, tables
-from tests.benchmarks.contenders import Ceiling, Contender, Flowruns, Followed, Part, copied, fill, peer
+from tests.benchmarks.contenders import Ceiling, Contender, Flowruns, Followed, copied, fill, peer
 from tests.benchmarks.load import GENERATOR, MOST_OTHERS, Load
 from tests.benchmarks.measure import Measured, Plan, measure
 from tests.benchmarks.operations import GROWTH_OPERATIONS, OPERATIONS, Operation
@@ -82,8 +82,8 @@ def default(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def growth(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Measures every operation at every size, in turns, and prints the results."""
-    contenders = [Flowruns(f"{runs:,}", runs, folder / f"{runs}.db") for runs in sorted(options.sizes)]
+    """Measures every operation at every size, in turns, and prints the results. All reads are those of the database."""
+    contenders = [Flowruns(f"{runs:,}", runs, folder / f"{runs}.db", "no memory") for runs in sorted(options.sizes)]
     full = folder / "full.db"
     runs = 0
     for contender in contenders:
@@ -104,9 +104,11 @@ def parts(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Measures the cost of each part of flowruns: the load on servers without it."""
     answers, template = folder / "answers.json", folder / "template.db"
     fill(template, 0, options.runs)
-    whole = Flowruns(OURS, options.runs, template)
-    starlette = Ceiling("Starlette", "bare_starlette", options.runs, answers)
-    contenders: list[Contender] = [whole, *(Part(name, whole) for name in PARTS), starlette]
+    contenders: list[Contender] = [
+        Flowruns(OURS, options.runs, template),
+        *(Flowruns(part, options.runs, template, part) for part in PARTS),
+        Ceiling("Starlette", "bare_starlette", options.runs, answers),
+    ]
     results = measured(OPERATIONS, contenders, options, answers)
     print(tables.shares(results, [contender.name for contender in contenders], "Starlette"), "\n")
     return {"load": results}

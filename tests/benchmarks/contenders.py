@@ -51,39 +51,29 @@ class Ceiling:
 
 @dataclass(frozen=True)
 class Flowruns:
-    """This checkout on the database *template* of so many *runs*: on a copy, where an operation writes."""
+    """This checkout, perhaps without a *part*, on the database *template* of so many *runs*: on a copy, where an
+    operation writes, or where others serve the same one.
+    """
 
     name: str
     runs: int
     template: Path
+    part: str | None = None
 
     @contextmanager
-    def serving(self, operation: Operation, victims: int, *module: str) -> Iterator[Server]:
-        copy = operation.writes or bool(module)  # one flowruns serves a file
-        file = copied(self.template, self.template.with_suffix(f".{'-'.join(module)}.copy")) if copy else self.template
+    def serving(self, operation: Operation, victims: int) -> Iterator[Server]:
+        copy = operation.writes or self.part is not None
+        file = copied(self.template, self.template.with_suffix(f".{self.part}.copy")) if copy else self.template
         if victims:
             fill(file, self.runs, self.runs + victims)
-        with serving(python("-m", *(module or ("flowruns",)), str(file), "--port", "0")) as server:
+        module = ["flowruns"] if self.part is None else ["tests.benchmarks.parts", self.part]
+        with serving(python("-m", *module, str(file), "--port", "0")) as server:
             yield server
         if copy:
             file.unlink()
 
     def known(self, server: Server, victims: int) -> Known:
         return Known(self.runs, cursors(self.template, self.runs), _victims(self.runs, victims))
-
-
-@dataclass(frozen=True)
-class Part:
-    """The *whole* without the part *name* of `parts`."""
-
-    name: str
-    whole: Flowruns
-
-    def serving(self, operation: Operation, victims: int) -> AbstractContextManager[Server]:
-        return self.whole.serving(operation, victims, "tests.benchmarks.parts", self.name)
-
-    def known(self, server: Server, victims: int) -> Known:
-        return self.whole.known(server, victims)
 
 
 @dataclass(frozen=True)
@@ -136,7 +126,7 @@ class Peer:
         subprocess.run(command, check=True, cwd=CHECKOUT, env={**os.environ, "PEER_DATABASE": str(file)})
 
 
-Contender = Ceiling | Flowruns | Part | Followed | Peer
+Contender = Ceiling | Flowruns | Followed | Peer
 
 
 def fill(file: Path, first: int, last: int) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.benchmarks.answers import record
-from tests.benchmarks.contenders import Ceiling, Contender, Flowruns
+from tests.benchmarks.contenders import Ceiling, Contender
 from tests.benchmarks.load import Load, load
 from tests.benchmarks.operations import Known, Operation, first_page
 from tests.benchmarks.processes import Server
@@ -41,11 +41,11 @@ def measure(
     ceilings = any(isinstance(one, Ceiling) for one in contenders)
     with ExitStack() as stack:
         started: list[tuple[Contender, Server, Known]] = []
-        # flowruns first: ceilings need its answers when they start.
+        # The first that is no ceiling: ceilings need its answers when they start.
         for contender in sorted(contenders, key=lambda one: isinstance(one, Ceiling)):
             server = stack.enter_context(contender.serving(operation, victims))
             known = contender.known(server, victims)
-            if ceilings and isinstance(contender, Flowruns):
+            if ceilings and not started:
                 record(server, [first_page(known), *(operation.line(known) for _ in range(_RECORDED))], answers)
             started.append((contender, server, known))
         loads: dict[str, list[Load]] = {contender.name: [] for contender in contenders}

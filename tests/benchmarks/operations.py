@@ -5,7 +5,16 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from tests.benchmarks.runs import BODIES, PAGE, RUNS, body_of, id_of, pairs_that_fill_a_page, pairs_that_nothing_fits
+from tests.benchmarks.runs import (
+    BODIES,
+    PAGE,
+    RUNS,
+    STATS,
+    body_of,
+    id_of,
+    pairs_that_fill_a_page,
+    pairs_that_nothing_fits,
+)
 
 
 class Known(NamedTuple):
@@ -27,6 +36,7 @@ class Operation(NamedTuple):
 _FULL = pairs_that_fill_a_page()
 _EMPTY = pairs_that_nothing_fits()
 _POSTED = ("flowId", "args", "tags")  # all that POST takes
+_SHOWN = "id,flowId,flowType,phase,createdAt,createdBy,tags,actionCounts,logCounts"  # in a list
 
 
 def request(method: str, rest: str = "", body: str = "") -> str:
@@ -58,6 +68,22 @@ def tagged(known: Known) -> str:
     return request("GET", f"?size={PAGE}&tag=source:github-actions&phase=failed")
 
 
+def fields(known: Known) -> str:
+    return request("GET", f"?size={PAGE}&fields={_SHOWN}")
+
+
+def stats(known: Known) -> str:
+    return f"GET\t{STATS}\t"
+
+
+def stats_of_phase(known: Known) -> str:
+    return f"GET\t{STATS}?phase=failed&fields=total,flowId\t"
+
+
+def stats_of_tag(known: Known) -> str:
+    return f"GET\t{STATS}?tag=branch:master\t"
+
+
 def create(known: Known) -> str:
     body = random.choice(BODIES)
     return request("POST", "", _json({field: body[field] for field in _POSTED}))
@@ -87,8 +113,16 @@ OPERATIONS = {
     "delete": Operation(delete, writes=True, deletes=True),
     "mixed": Operation(mixed, writes=True),
 }
-# What only growth tells apart: filters that match nothing, and a total that no table keeps.
-GROWTH_OPERATIONS = {**OPERATIONS, "rare": Operation(rare), "tagged": Operation(tagged)}
+# What only growth tells apart: filters that match nothing, totals that no table keeps, fields, and statistics.
+GROWTH_OPERATIONS = {
+    **OPERATIONS,
+    "rare": Operation(rare),
+    "tagged": Operation(tagged),
+    "fields": Operation(fields),
+    "stats": Operation(stats),
+    "stats of a phase": Operation(stats_of_phase),
+    "stats of a tag": Operation(stats_of_tag),
+}
 
 
 def _json(body: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from flowruns.model.datetimes import format_datetime
 from flowruns.model.runs import encode
 from flowruns.settings import Synchronous
 from flowruns.sqlite import job_queue, pragmas, writer
-from flowruns.store import pages, reads, store
+from flowruns.store import pages, reads, recent, store
 from flowruns.store.filters import Where
 from flowruns.store.pages import PageRows
 from flowruns.store.reads import StoredRun
@@ -37,6 +37,12 @@ def without_sync() -> None:
     pragmas.set_durable = _not_durable
 
 
+def without_memory() -> None:
+    """Each read goes to the database, also if nothing was written since the last one."""
+    recent.RecentReads.keep_run = recent.RecentReads.keep_result = _keep_nothing  # type: ignore[method-assign]  # as below
+    recent.RecentReads.keep_newest = _keep_nothing  # type: ignore[method-assign]  # as below
+
+
 def without_statements() -> None:
     """The round trip to the thread and a commit of one page, but no run is read twice or written."""
     reads.get, store.apply_writes = _get_known, _written_nowhere
@@ -53,6 +59,7 @@ def without_threads() -> None:
 PARTS = {
     "synchronous normal": synchronous_normal,
     "no sync": without_sync,
+    "no memory": without_memory,
     "no statements": without_statements,
     "no threads": without_threads,
 }
@@ -61,6 +68,10 @@ PARTS = {
 def _not_durable(connection: sqlite3.Connection, synchronous: Synchronous) -> None:
     _durable(connection, synchronous)
     connection.execute("pragma synchronous = off")
+
+
+def _keep_nothing(self: Any, *read: Any) -> None:
+    pass
 
 
 def _get_known(connection: sqlite3.Connection, ids: Sequence[str]) -> list[StoredRun | None]:
@@ -77,7 +88,12 @@ def _page_known(connection: sqlite3.Connection, where: Where, page_request: Page
 
 
 def _written_nowhere(
-    connection: sqlite3.Connection, writes: Sequence[Write], *, now: datetime, make_id: Callable[[datetime], str]
+    connection: sqlite3.Connection,
+    writes: Sequence[Write],
+    *,
+    now: datetime,
+    make_id: Callable[[datetime], str],
+    before_commit: object,
 ) -> list[Any]:
     connection.execute("update sequence set seq = seq + 1")
     return _made(writes, now, make_id)

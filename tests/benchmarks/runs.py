@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 RUNS = "/api/v1/flow-runs"
+STATS = "/api/v1/stats"
 FIELDS = ("flowId", "flowType", "phase")  # that two filters are made of
 PAGE = 50
 FEWEST_RUNS = 1_000  # of any database here: the filters below still fill a page of it
