@@ -332,6 +332,14 @@ def test_tool_starts_the_archive_that_is_beside_it(tmp_path: Path, block: Block)
 
 
 @needs_posix
+@pytest.mark.parametrize("block", NODE)
+def test_tool_in_node_starts_the_folder_that_is_beside_it(tmp_path: Path, block: Block) -> None:
+    environment(tmp_path / "flowruns", flowruns=f'exec "{sys.executable}" -m flowruns "$@"')
+    env = environment(tmp_path / "bin", flowruns="exit 1", python3="exit 1")
+    assert tool(tmp_path, block, env) == (0, "201 pending started\nexit code 0\n", "")
+
+
+@needs_posix
 @each_tool
 def test_tool_reports_a_start_that_fails_or_ends_without_a_line(tmp_path: Path, block: Block) -> None:
     env = environment(tmp_path / "bin", flowruns='[ "$1" = --version ]')  # else it ends with 1, and writes nothing

@@ -7,6 +7,7 @@ from msgspec import Raw
 
 from flowruns.http.logs import log
 from flowruns.http.requests import LAST_EVENT_ID, RequestReader
+from flowruns.model.aliases import FIELD_ALIASES, PARAMETER_ALIASES, meant
 from flowruns.model.fields import FIELDS
 from flowruns.model.filters import FILTERS
 from flowruns.model.json_errors import NOT_JSON
@@ -15,21 +16,6 @@ from flowruns.model.runs import RunPost, RunPut
 from flowruns.settings import RUNS
 
 PARAMETERS = ("cursor", "size", "order", "fields", LAST_EVENT_ID, *(filter.name for filter in FILTERS))
-
-# Each parameter, and names that other APIs have for it, in lower case without "_" and "-".
-ALIASES = {name.lower(): name for name in PARAMETERS} | {
-    "after": "createdAfter", "before": "createdBefore", "flow": "flowId", "label": "tag", "limit": "size",
-    "page": "cursor", "pagesize": "size", "perpage": "size", "since": "createdAfter", "sort": "order",
-    "state": "phase", "status": "phase", "type": "flowType", "until": "createdBefore", "user": "createdBy",
-}  # fmt: skip
-
-# The same for the fields of a body.
-FIELD_ALIASES = {name.lower(): name for name in RunPut.__struct_encode_fields__} | {
-    "completedat": "endTime", "end": "endTime", "endedat": "endTime", "finishedat": "endTime", "flow": "flowId",
-    "input": "args", "inputs": "args", "label": "tags", "labels": "tags", "output": "outputs", "parameters": "args",
-    "result": "outputs", "runid": "id", "start": "startTime", "startedat": "startTime", "state": "phase",
-    "status": "phase", "steps": "actions", "type": "flowType",
-}  # fmt: skip
 
 _MAX_NAMES = 5  # in one line
 
@@ -117,17 +103,16 @@ def _post_hint(ignored: Sequence[str]) -> str:
 
 
 def _parameter_hint(name: str) -> str:
-    return f"unknown query parameter {name!r} is ignored{_ending(name, ALIASES)}"
+    return f"unknown query parameter {name!r} is ignored{_ending(name, PARAMETERS, PARAMETER_ALIASES)}"
 
 
 def _field_hint(name: str) -> str:
-    return f"unknown field {name!r} in the body is ignored{_ending(name, FIELD_ALIASES)}"
+    return (
+        f"unknown field {name!r} in the body is ignored{_ending(name, RunPut.__struct_encode_fields__, FIELD_ALIASES)}"
+    )
 
 
-def _ending(name: str, aliases: Mapping[str, str]) -> str:
-    """The question for the one of *aliases* that *name* is, or is similar to."""
-    from difflib import get_close_matches  # rarely needed
-
-    key = name.lower().replace("_", "").replace("-", "")
-    similar = get_close_matches(key, aliases, n=1, cutoff=0.75)
-    return f"; did you mean {aliases[similar[0]]!r}?" if similar else "."
+def _ending(name: str, known: Iterable[str], aliases: Mapping[str, str]) -> str:
+    """The question for the name that was meant, if it is sure enough for a line that nobody has asked for."""
+    one = meant(name, known, aliases, cutoff=0.75)
+    return f"; did you mean {one!r}?" if one else "."

@@ -11,6 +11,8 @@ from flowruns.http.responses import Header, Scope
 
 SESSION = "/session"
 
+_UNKNOWN = "; the one that was sent is not"
+
 _SAFE_METHODS = ("GET", "HEAD")
 
 _SAME_ORIGIN = (b"same-origin", b"none")  # of Sec-Fetch-Site; "none": the user typed the address
@@ -35,7 +37,7 @@ class Tokens:
         # Compares with all of them, in constant time.
         users = [user for one in sent for token, user in tokens if compare_digest(token, one)]
         if not users:
-            raise Unauthorized
+            raise Unauthorized(_UNKNOWN if header_values(scope, b"authorization") else "")
         return users[-1]
 
     def cookie(self, scope: Scope) -> Header:

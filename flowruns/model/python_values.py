@@ -4,13 +4,13 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Any
 
 from msgspec import UNSET, Raw, Struct, defstruct
 from msgspec.json import decode
 from msgspec.structs import asdict, fields
 
+from flowruns.model.aliases import FIELD_ALIASES, PARAMETER_ALIASES, meant
 from flowruns.model.datetimes import format_datetime
 from flowruns.model.fields import FIELDS, ActionCounts, LogCounts
 from flowruns.model.filters import FILTERS
@@ -73,7 +73,7 @@ def field_names(names: str | Iterable[str]) -> list[str]:
     an unknown one, ValueError for none.
     """
     listed = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
-    _check(listed, list(FIELDS), "a run has no field")
+    _check(listed, list(FIELDS), FIELD_ALIASES, "a run has no field")
     if not listed:
         raise ValueError("fields has no names; leave it out, or pass at least one")
     return listed
@@ -90,14 +90,19 @@ def body(type: type[RunPost | RunPut], values: Mapping[str, Any]) -> dict[str, R
 
 def check_fields(type: type[RunPost | RunPut], names: Iterable[str]) -> None:
     """Raises TypeError unless a body of *type* has all fields in *names*."""
-    _check(names, [field.encode_name for field in fields(type)], f"a {type.__name__[3:].upper()} has no field")
+    _check(
+        names,
+        [field.encode_name for field in fields(type)],
+        FIELD_ALIASES,
+        f"a {type.__name__[3:].upper()} has no field",
+    )
 
 
 def query(filters: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The *filters* as query parameters. A value may be one or several; None is left out; *tag* may be a dict. Raises
     TypeError for an unknown filter, ValueError for an empty sequence or a datetime without a time zone.
     """
-    _check(filters, [filter.name for filter in FILTERS], "there is no filter")
+    _check(filters, [filter.name for filter in FILTERS], PARAMETER_ALIASES, "there is no filter")
     return [(name, text) for name, value in filters.items() if value is not None for text in _texts(name, value)]
 
 
@@ -116,11 +121,11 @@ def _texts(name: str, value: Any) -> list[str]:
     return texts
 
 
-def _check(names: Iterable[str], known: list[str], message: str) -> None:
+def _check(names: Iterable[str], known: list[str], aliases: Mapping[str, str], message: str) -> None:
     for name in names:
         if name not in known:
-            close = get_close_matches(name.replace("_", ""), known, 1)
-            cure = f"; is it {close[0]!r}?" if close else f", only {', '.join(known)}"
+            one = meant(name, known, aliases, cutoff=0.6)
+            cure = f"; is it {one!r}?" if one else f", only {', '.join(known)}"
             raise TypeError(f"{message} {name!r}{cure}")
 
 

@@ -6,6 +6,7 @@ from threading import Lock
 
 from flowruns.model.datetimes import parse_datetime
 from flowruns.model.ids import Uuid7
+from flowruns.testing.arguments import check_number
 
 __tracebackhide__ = True  # pytest shows the line of the test instead
 
@@ -22,6 +23,9 @@ class Clock:
         """Stops the clock at *time* (RFC 3339); each call then advances it by *step_ms* milliseconds. None: the clock
         runs again.
         """
+        if not isinstance(time, str | datetime | None):
+            raise TypeError(f"time must be a text (RFC 3339) or a datetime with a time zone, not {time!r}")
+        check_number("step_ms", step_ms, 0)
         now = datetime.fromisoformat(parse_datetime(time)) if isinstance(time, str) else time
         if now is not None and now.tzinfo is None:
             raise ValueError("the time needs a time zone: datetime(…, tzinfo=UTC)")

@@ -157,8 +157,8 @@ class FaultInjector:
         return due
 
     async def _delay(self, receive: Receive, seconds: float) -> Receive:
-        """A replacement for *receive*, after *seconds* or `recover`. Raises ClientDisconnected as soon as the client
-        disconnects.
+        """A replacement for *receive*, after *seconds* or `recover`, also if the client disconnects meanwhile: a slow
+        server does not notice that, unless it still has to read the body.
         """
         messages: deque[Message] = deque()
         with suppress(TimeoutError):
@@ -167,9 +167,10 @@ class FaultInjector:
                 try:
                     while (message := await receive())["type"] == "http.request":
                         messages.append(message)
+                    messages.append(message)
+                    await asyncio.Event().wait()  # to the end of the delay
                 finally:
                     self._delays.discard(timeout)
-                raise ClientDisconnected
 
         async def delayed_receive() -> Message:
             return messages.popleft() if messages else await receive()

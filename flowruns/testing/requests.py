@@ -12,7 +12,7 @@ from flowruns.http.hints import hints_of
 from flowruns.http.responses import Scope
 from flowruns.model.python_values import parse
 from flowruns.settings import RUNS, STATS
-from flowruns.testing.arguments import cure
+from flowruns.testing.arguments import check_number, cure
 
 if TYPE_CHECKING:
     import httpx
@@ -54,11 +54,13 @@ class RequestMatcher(NamedTuple):
 
 
 def matcher_of(method: str | None, path: str | None, id: str | None) -> RequestMatcher:
-    """The matcher of these arguments of a test. Raises ValueError for a method or path that no request has."""
+    """The matcher of these arguments of a test. Raises ValueError for what no request has."""
     if method is not None and str(method).upper() not in _METHODS:
         raise ValueError(f"there is no method {method!r}{cure(str(method).upper(), _METHODS)}")
     if path is not None and not (isinstance(path, str) and path.startswith(("/", "*"))):
         raise ValueError(f"path is the whole path of a request, or begins with '*', not {path!r}")
+    if id is not None and str(method).upper() == "POST":
+        raise ValueError("a POST has no run's id in its path, so none has this id; leave id out")
     return RequestMatcher(method, path, id)
 
 
@@ -181,6 +183,8 @@ def assert_requests(
     """The requests that match, and whose JSON body contains *expected* (None: any body). Raises AssertionError unless
     there are *times* of them; None: at least one. The message shows the other requests, and how they differ.
     """
+    if times is not None:
+        check_number("times", times, 0, whole=True)
     candidates = requests.of(matcher.method, matcher.path, id=matcher.id)
     matching = [request for request in candidates if not _body_differences(request, expected)]
     if len(matching) == times or (times is None and matching):

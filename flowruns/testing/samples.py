@@ -11,6 +11,7 @@ from flowruns.model.runs import RunPut, encode
 from flowruns.model.validation import decode
 from flowruns.player.steps import UNFINISHED
 from flowruns.store.reads import StoredRun
+from flowruns.testing.arguments import check_number
 
 __tracebackhide__ = True  # pytest shows the line of the test instead
 
@@ -34,10 +35,13 @@ def bodies(source: "str | os.PathLike[str] | Iterable[Mapping[str, Any]]") -> It
     """The bodies in *source*, each with the prefix of its error messages: the file and line, or the number."""
     if isinstance(source, str | os.PathLike):
         for number, line in enumerate(Path(source).read_bytes().split(b"\n"), 1):
+            if number == 1 and line.lstrip().startswith(b"["):
+                message = f"{source} is a JSON array; write each body on a line of its own"
+                raise Invalid(ErrorDetail(("body",), message, "value_error"))
             if line.strip():
                 yield f"{source}, line {number}, ", line
-    elif isinstance(source, Mapping):
-        raise TypeError("seed takes a list of bodies, not a single body: write [body]")
+    elif isinstance(source, Mapping) or not isinstance(source, Iterable):
+        raise TypeError(f"seed takes a list of bodies, the path of a file or a whole number, not {source!r}")
     else:
         for number, body in enumerate(source, 1):
             yield f"run {number}, ", dict(body)
@@ -60,6 +64,9 @@ def put_bodies(source: "str | os.PathLike[str] | Iterable[Mapping[str, Any]]") -
 def plausible(fields: Json, now: str) -> Json:
     """A PUT body with *fields*, defaults, and the times of its phase. Numbers of actions and logs become lists."""
     body = _with_times({"flowId": "deploy-web", "flowType": "selfServiceAction", "phase": "pending", **fields}, now)
+    for name in ("actions", "logs"):
+        if isinstance(body.get(name), int):
+            check_number(name, body[name], 0, whole=True)
     if isinstance(body.get("actions"), int):
         body["actions"] = _actions(body["actions"], body["phase"], now)
     if isinstance(body.get("logs"), int):

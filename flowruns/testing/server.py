@@ -21,6 +21,7 @@ from flowruns.server.starting import RunningServer, running
 from flowruns.settings import MEMORY, Settings
 from flowruns.sqlite.numbers import count_on
 from flowruns.store.filters import ALL, Where, where_of
+from flowruns.store.reads import StoredRun
 from flowruns.store.store import Page, Store
 from flowruns.testing.arguments import check_number, checked
 from flowruns.testing.clock import Clock, Ids
@@ -95,7 +96,7 @@ class Flowruns(Traffic):
 
     def get(self, id: str) -> Run:
         """The run. Raises NotFound."""
-        return plain(self._call(self.store.get(id)).run)
+        return plain(self._stored(id).run)
 
     def dump(self) -> list[Json]:
         """Every run as the API returns it, in order of creation: for snapshots."""
@@ -169,8 +170,7 @@ class Flowruns(Traffic):
         Raises NotFound, TypeError, Invalid.
         """
         check_fields(RunPut, fields)
-        stored = self._call(self.store.get(id))
-        body = put_body(advanced(stored, phase, fields, format_datetime(self._clock.now)))
+        body = put_body(advanced(self._stored(id), phase, fields, format_datetime(self._clock.now)))
         return plain(self._call(self.store.put(id, body, by=by))[0].run)
 
     @checked
@@ -242,6 +242,11 @@ class Flowruns(Traffic):
             self._transport.close()
 
     # Helpers
+
+    def _stored(self, id: str) -> StoredRun:
+        if not isinstance(id, str):
+            raise TypeError(f"id must be a text, such as run.id, not a {type(id).__name__}")
+        return self._call(self.store.get(id))
 
     async def _pages(self, chosen: Where) -> list[Page]:
         """Every run that matches, the oldest first."""

@@ -69,8 +69,8 @@ class Traffic:
         path: str | None = None,
         id: str | None = None,
     ) -> None:
-        """Delays the next *times* matching requests (None: all until the test ends) before their effect. A request
-        whose client disconnects during the delay has no effect.
+        """Delays the next *times* matching requests (None: all until the test ends) before their effect, which they
+        have also if their client has disconnected meanwhile, unless the test ends.
         """
         self._inject(Injection(f"delay({seconds})", matcher_of(method, path, id), times, delay=seconds))
 

@@ -105,9 +105,12 @@ async def test_401_of_an_allowed_page_without_credentials_says_what_a_browser_mu
         )
         assert reply.details(401)
         assert "withCredentials of EventSource" in reply.json["detail"][0]["msg"]
-    for headers in ([], [page, (b"authorization", b"Bearer wrong")], [page, (b"cookie", b"flowruns-8000=old")]):
+    for headers in ([], [page, (b"cookie", b"flowruns-8000=old")]):
         reply = await call(app, "GET", RUNS, [HOST, *headers])
         assert reply.json["detail"][0]["msg"].endswith("Authorization: Bearer TOKEN")
+    for headers in ([], [page]):
+        reply = await call(app, "GET", RUNS, [HOST, *headers, (b"authorization", b"Bearer wrong")])
+        assert reply.json["detail"][0]["msg"].endswith("Authorization: Bearer TOKEN; the one that was sent is not")
 
 
 async def test_allowed_origins_may_send_the_cookie(app: ASGIApp, store: Store) -> None:

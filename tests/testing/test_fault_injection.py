@@ -205,6 +205,15 @@ def test_expected_value_that_json_does_not_have_is_shown() -> None:
         (lambda runs: runs.fail_next(retry_after="soon"), "retry_after must be a whole number, 0 or more, not 'soon'"),
         (lambda runs: runs.fail_next(retry_after=0.5), "retry_after must be a whole number, 0 or more, not 0.5"),
         (lambda runs: runs.fail_next(retry_after=-1), "retry_after must be a whole number, 0 or more, not -1"),
+        (lambda runs: runs.fail_next(method="post", id="a"), "a POST has no run's id in its path.*leave id out"),
+        (lambda runs: runs.assert_called("PUT", times=-1), "times must be a whole number, 0 or more, not -1"),
+        (lambda runs: runs.freeze(0.5), "time must be a text (RFC 3339) or a datetime with a time zone, not 0.5"),
+        (lambda runs: runs.freeze(TIME, step_ms=-1), "step_ms must be a number, 0 or more, not -1"),
+        (lambda runs: runs.seed(7.5), "seed takes a list of bodies, the path of a file or a whole number, not 7.5"),
+        (lambda runs: runs.run(logs=-1), "logs must be a whole number, 0 or more, not -1"),
+        (lambda runs: runs.run(status="failed"), "a PUT has no field 'status'; is it 'phase'?"),
+        (lambda runs: runs.get(runs.run()), "id must be a text, such as run.id, not a Run"),
+        (lambda runs: runs.advance(runs.run(), "failed"), "id must be a text, such as run.id, not a Run"),
         (lambda runs: runs.fail_next(method="PTU"), "there is no method 'PTU'; did you mean 'PUT'?"),
         (lambda runs: runs.assert_called("xyzzy"), "there is no method 'xyzzy', only GET, HEAD, POST, .*"),
         (lambda runs: runs.requests.count("DELTE"), "there is no method 'DELTE'; did you mean 'DELETE'?"),
@@ -336,18 +345,31 @@ async def delay_has_ended(runs: Flowruns) -> bool:
     return len(runs.requests) == 1 and not runs._injector._delays
 
 
-@pytest.mark.parametrize(("method", "body"), [("PUT", RUN), ("DELETE", None)])
-def test_request_whose_client_leaves_during_a_delay_is_void(runs: Flowruns, method: str, body: bytes | None) -> None:
-    runs.run("a1")
-    before = runs.dump()
-    runs.delay(HANG, path=A1, times=1)
+@pytest.mark.parametrize("leave", [Wire.reset, lambda wire: wire.socket.close()], ids=["reset", "close"])
+@pytest.mark.parametrize(("method", "body", "status"), [("PUT", RUN, 200), ("DELETE", None, 204)])
+def test_delayed_request_goes_on_without_its_client(
+    runs: Flowruns, method: str, body: bytes | None, status: int, leave: Callable[[Wire], None]
+) -> None:
+    before = runs.run("a1", tags={"a": "b"})
+    runs.delay(HANG * 10, path=A1, times=1)
     with Wire(runs.url) as wire:
         wire.send(request(method, A1, body))
         ping(runs.url)
-        wire.reset()
+        leave(wire)
     ping(runs.url)
-    runs._call(runs._injector.drop_all())
-    assert runs.dump() == before
+    assert runs.get("a1") == before
+    runs.recover()
+    eventually(lambda: runs.requests[0].status == status)
+    assert [run["tags"] for run in runs.dump()] == ([None] if method == "PUT" else [])
+
+
+def test_delayed_request_has_no_effect_after_the_end_of_its_test(runs: Flowruns) -> None:
+    runs.delay(HANG * 10, path=A1)
+    with Wire(runs.url) as wire:
+        wire.send(request("PUT", A1, RUN))
+        ping(runs.url)
+        runs.reset()
+    assert runs.dump() == []
 
 
 def test_delay_may_end_before_the_body_arrives(runs: Flowruns) -> None:

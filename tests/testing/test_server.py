@@ -175,7 +175,10 @@ def test_seed_names_the_line_that_is_wrong_and_writes_nothing(runs: Flowruns, tm
         runs.seed(str(file))
     with pytest.raises(Invalid, match="run 1, body.flowType: Field required"):
         runs.seed([{"flowId": "a"}])
-    with pytest.raises(TypeError, match="a list of bodies, not a single body"):
+    file.write_bytes(b"[\n" + RUN + b"\n]\n")
+    with pytest.raises(Invalid, match=r"runs\.ndjson is a JSON array; write each body on a line of its own"):
+        runs.seed(file)
+    with pytest.raises(TypeError, match="a list of bodies, the path of a file or a whole number, not {'flowId': 'a'}"):
         runs.seed({"flowId": "a"})  # type: ignore[arg-type]  # on purpose
     assert runs.dump() == []
 

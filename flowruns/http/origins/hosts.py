@@ -49,10 +49,12 @@ class Hosts:
         ):
             return
         named = _is_origin(origin)
+        option = f"--cors-origin {origin if named else 'ORIGIN'}"
+        if origin == "null":
+            option += ", and --token or --anonymous"
         if named and origin not in self._refused and len(self._refused) < _MAX_REFUSED:
             self._refused.add(origin)
-            log.warning("refused %s; to allow its pages: --cors-origin %s", origin, origin)
-        option = f"--cors-origin {origin if named else 'ORIGIN'}"
+            log.warning("refused %s; to allow its pages: %s", origin, option)
         cure = f"to allow it, start the server with {option}; behind a proxy, see `flowruns docs proxies`"
         raise Forbidden(ErrorDetail(("header", "origin"), f"This origin is not allowed; {cure}", "origin_not_allowed"))
 
