@@ -236,7 +236,7 @@ class LocalSource:
         """The changes in the file after *position*, up to now."""
         while True:
             with open_readonly(self._path) as connection:
-                read = reads.changes(connection, chosen, position, last_number(connection))
+                read = reads.changes(connection, holdings.scope(chosen), position, last_number(connection))
             changes = holdings.select(read)
             for change in changes.found:
                 yield Event(change.kind, change.seq, change.doc or encode({"id": change.id}))

@@ -50,7 +50,7 @@ class ChangeNotifier:
             return None
         loop = self._use_running_loop()
         future: asyncio.Future[Changes | None] = loop.create_future()
-        self._subscriptions[future] = where, position
+        self._subscriptions[future] = where if holdings is None else holdings.scope(where), position
         self._holdings[future] = holdings
         if position < self._last:
             self._start_read([future])

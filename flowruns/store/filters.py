@@ -70,6 +70,7 @@ class Where(NamedTuple):
     change_scope: str = "true"  # the rows to look at for changes; the others never match
     scope_args: tuple[Any, ...] = ()
     scan_limit: int = _SCAN_LIMIT
+    departures: bool = False  # whether changes include runs that a client may hold, and that no longer match
     fields: Fields = ALL_FIELDS  # of their documents; the number and the order of runs do not depend on it
 
     @property

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from operator import attrgetter
 
+from flowruns.store.filters import Where
 from flowruns.store.reads import Change, Changes, Departure
 
 _MAX_RUNS = 1000  # whose ids are kept for one subscriber
@@ -21,6 +22,11 @@ class Holdings:
         self._complete = 0  # number of the last write when it was last sent all there was
         self._held: set[str] = set()  # ids of runs that it was sent
         self._released: set[str] = set()  # of other runs for which it got `left`, since it resumed
+
+    def scope(self, where: Where) -> Where:
+        """*where* for the next read of changes: with departures, unless the subscriber holds no run."""
+        departures = self._resumed_after > 0 or bool(self._held)
+        return where if where.departures == departures else where._replace(departures=departures)
 
     def select(self, changes: Changes) -> Changes:
         """*changes* with the departures that concern the subscriber among `found`, all of which count as sent."""

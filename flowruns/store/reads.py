@@ -133,8 +133,8 @@ def last_change(connection: sqlite3.Connection, id: str) -> Change | None:
 
 def changes(connection: sqlite3.Connection, where: Where, after: int, last: int) -> Changes:
     """The first runs of *where*, including deleted ones, whose last write has a number above *after* and up to *last*,
-    and the runs that a client may hold as of *after* and that do not match. *last* is the number of the last write
-    before this read: any write during it has a higher one.
+    and, if *where* has departures, those that a client may hold as of *after* and that do not match. *last* is the
+    number of the last write before this read: any write during it has a higher one.
     """
     end = _scan_end(connection, after, last, where.scan_limit)
     found: list[Change] = []
@@ -160,6 +160,7 @@ def changes_query(where: Where, after: int, end: int) -> tuple[str, tuple[Any, .
     A client holds a run as of *after* only if the run was created by then, or if another run had its id. A file that
     was of schema 2 or older has, for a run deleted then, the number of its deletion in place of that of its creation.
     """
+    departures = "or former_seq > 0 or possible and (abs(created_seq) <= ? or created_seq = -seq)"
     sql = f"""
         select seq, id, matches, case when matches then cast(doc as blob) end, created_seq < 0,
             case when possible then iif(created_seq = -seq, 0, abs(created_seq)) end, ifnull(former_seq, 0)
@@ -167,10 +168,11 @@ def changes_query(where: Where, after: int, end: int) -> tuple[str, tuple[Any, .
             select *, {where.change_clause} as matches, {where.fixed_clause} as possible
             from run where seq > ? and seq <= ? and {where.change_scope}
         ) as run
-        where matches or former_seq > 0 or possible and (abs(created_seq) <= ? or created_seq = -seq)
+        where matches {departures if where.departures else ""}
         order by seq
     """
-    return sql, (*where.change_args, *where.fixed_args, after, end, *where.scope_args, after)
+    args = (*where.change_args, *where.fixed_args, after, end, *where.scope_args)
+    return sql, (*args, after) if where.departures else args
 
 
 def _scan_end(connection: sqlite3.Connection, after: int, last: int, limit: int) -> int:

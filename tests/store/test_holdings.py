@@ -10,7 +10,7 @@ from flowruns.model.lines import RunLine
 from flowruns.model.runs import FlowType, RunPut, Tag
 from flowruns.store import holdings as module
 from flowruns.store import reads
-from flowruns.store.filters import Where, where
+from flowruns.store.filters import ALL, Where, where
 from flowruns.store.holdings import Holdings
 from flowruns.store.reads import Change, Changes, Departure
 from flowruns.store.store import Store
@@ -53,6 +53,28 @@ def test_subscriber_that_resumed_drops_what_existed_once() -> None:
     assert ids(holdings.select(departures(departure(13, "old", 5)))) == ["old"]
 
 
+def test_departures_are_read_only_for_a_subscriber_that_may_hold_a_run() -> None:
+    holdings = Holdings()
+    assert holdings.scope(ALL) == ALL._replace(departures=False)
+    holdings.select(Changes([Change(7, "a", b"{}")], 7, 7))
+    assert holdings.scope(ALL) == ALL._replace(departures=True)
+    assert Holdings(5).scope(ALL) == ALL._replace(departures=True)
+
+
+async def test_read_has_departures_only_if_they_are_wanted(path: Path) -> None:
+    put = RunPut(flow_id="a", flow_type=FlowType.AUTOMATION)
+    failed = where([("phase", "failed")], [])
+    async with Store.open(path) as store:
+        await store.put("x", put)
+        position = await store.position()
+        await store.put("x", put)
+        await store.put("y", RunPut(flow_id="a", flow_type=FlowType.AUTOMATION, phase="failed"))
+        for departures in (False, True):
+            changes = await read(store, failed._replace(departures=departures), position)
+            assert ids(changes) == ["y"]
+            assert list(changes.departures) == ["x"] * departures
+
+
 def test_run_of_unknown_age_may_have_existed() -> None:
     assert ids(Holdings(5).select(departures(departure(7, "a", 0)))) == ["a"]
     assert ids(Holdings(0).select(departures(departure(7, "a", 0)))) == []
@@ -87,7 +109,7 @@ class Subscriber:
     async def catch_up(self, store: Store) -> None:
         last = await store.position()
         while self.position < last:
-            changes = await read(store, self.where, self.position)
+            changes = await read(store, self._holdings.scope(self.where), self.position)
             for change in self._holdings.select(changes).found:
                 assert change.seq > max(self.held.values(), default=0)
                 if change.doc is not None:
