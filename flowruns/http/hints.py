@@ -113,6 +113,6 @@ def _field_hint(name: str) -> str:
 
 
 def _ending(name: str, known: Iterable[str], aliases: Mapping[str, str]) -> str:
-    """The question for the name that was meant, if it is sure enough for a line that nobody has asked for."""
+    """The end of the line: the name that was meant, if one is very similar."""
     one = meant(name, known, aliases, cutoff=0.75)
     return f"; did you mean {one!r}?" if one else "."

@@ -39,8 +39,8 @@ def without_sync() -> None:
 
 def without_memory() -> None:
     """Each read goes to the database, also if nothing was written since the last one."""
-    recent.RecentReads.keep_run = recent.RecentReads.keep_result = _keep_nothing  # type: ignore[method-assign]  # as below
-    recent.RecentReads.keep_newest = _keep_nothing  # type: ignore[method-assign]  # as below
+    recent.RecentReads.keep_run = recent.RecentReads.keep_result = _keep_nothing  # type: ignore[method-assign]  # on purpose
+    recent.RecentReads.keep_newest = _keep_nothing  # type: ignore[method-assign]  # on purpose
 
 
 def without_statements() -> None:

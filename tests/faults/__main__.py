@@ -51,9 +51,9 @@ def run(name: str, rounds: int | None, seed: int) -> int:
     try:
         summary = function(trial.rounds if rounds is None else rounds, seed)
     except AssertionError as error:
-        said = " ".join(str(error).split()) or f"failed: {traceback.extract_tb(error.__traceback__)[-1].line}"
+        reason = " ".join(str(error).split()) or f"failed: {traceback.extract_tb(error.__traceback__)[-1].line}"
         progress("")
-        print(f"{name}: BROKEN: {said} (--seed {seed})")
+        print(f"{name}: BROKEN: {reason} (--seed {seed})")
         return 1
     except Impossible as error:
         print(f"{name}: skipped: {error}")
